@@ -1,0 +1,91 @@
+"""The command line: one entry for every verb. Nothing heavy is imported until a verb needs it."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+VERBS = {
+    "fit": "train a model; a generator is released at the end",
+    "validate": "loss on validation records",
+    "test": "measure on test records",
+    "predict": "draw samples with a trained model, on as many devices as it was trained on",
+    "release": "make a release folder of a checkpoint",
+    "sample": "draw samples from a release, as a black box",
+    "mix": "choose a training set and write its manifest",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: arguments without the program's name; ``sys.argv`` where None.
+
+    Returns:
+        exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        from diffshare import __version__
+
+        print(f"diffshare {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        return _refuse(f"unknown verb '{verb}': choose one of {', '.join(VERBS)}")
+    return _guarded(lambda: _run(verb, rest), debug)
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    if verb in ("fit", "validate", "test", "predict"):
+        from diffshare.commands.training import run
+
+        return run(verb, arguments)
+    from diffshare.commands import verbs
+
+    return getattr(verbs, verb)(arguments)
+
+
+def _guarded(action: Callable[[], int], debug: bool) -> int:
+    """Run ``action``; a mistake of the user becomes one line and status 2."""
+    from diffshare.commands.failures import explain
+
+    try:
+        return action()
+    except SystemExit as stop:  # --help of the parsers
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        return _refuse("stopped by Ctrl-C", 130)
+    except Exception as error:
+        line = explain(error)
+        if debug or line is None:
+            traceback.print_exc()
+        if line is None:
+            return 1
+        return _refuse(line)
+    finally:
+        if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
+            os.environ.pop("DIFFSHARE_RUN_DIR", None)
+
+
+def _refuse(line: str, status: int = 2) -> int:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"diffshare: {line}", file=sys.stderr)
+    return status
+
+
+def _overview() -> str:
+    lines = ["usage: python -m diffshare.cli VERB [options]    (VERB --help explains each)", ""]
+    lines += [f"  {verb:10} {text}" for verb, text in VERBS.items()]
+    lines += ["", "  --debug    show the traceback of an error", "  --version  show the version"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

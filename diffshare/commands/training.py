@@ -1,0 +1,284 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
+
+import functools
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from diffshare.errors import UserError
+from diffshare.generators.base import GenerativeModule
+from diffshare.generators.prediction import SamplesWriter
+from diffshare.sharer.export import export
+from diffshare.storage import atomic_file, write_json
+from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_checkpoint
+from diffshare.training.precision import default_precision
+from diffshare.training.run import LAST, RunRecord, check_new, check_resumable, run_folder
+from diffshare.training.seeding import BatchSeeding
+from diffshare.training.watch import NonFiniteStop, Throughput
+
+# Settings that may change when a run is resumed: they do not touch the weights, or only say when to stop.
+MAY_CHANGE = (
+    "checkpoint",
+    "release",
+    "data.init_args.num_workers",
+    "data.init_args.cache_dir",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "trainer.max_steps",
+    "trainer.max_epochs",
+    "trainer.max_time",
+)
+
+# Lightning's advice that does not hold here, or that says what this program says itself.
+NOISE = (
+    "LightningCLI's args parameter",  # the entry point parses the arguments once and hands them on
+    "The '.*' does not have many workers",  # records come from a memory-mapped cache: workers make it slower
+    "The number of training batches",  # short epochs are normal: steps count, not epochs
+    "You're resuming from a checkpoint that ended before",  # the loader goes on where the checkpoint ended
+    ".*isinstance.treespec, LeafSpec",  # Lightning's own use of torch
+)
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Parse, build and run one of Lightning's verbs; see :func:`diffshare.cli.main` for the exit status."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message)
+        return _run(verb, arguments)
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    cli = DiffshareCLI(verb, arguments)
+    try:
+        cli.go()
+    except Interrupted:
+        if cli.trainer.is_global_zero:
+            again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
+            print(f"\nstopped; the state is in {cli.run_dir / LAST}\nto go on: {again}")
+        return 130
+    return 0
+
+
+class DiffshareCLI(LightningCLI):
+    """LightningCLI in subclass mode with one verb, a run folder, and the callbacks that every run has."""
+
+    def __init__(self, verb: str, arguments: list[str]) -> None:
+        self.verb, self.arguments = verb, arguments
+        self.run_dir = Path()
+        self.resumed = False
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=self._with_run_config(arguments),
+            run=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # --- parsing -------------------------------------------------------------------------------------------------
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """This verb alone: parsers of the others would only cost start-up time."""
+        return {self.verb: super().subcommands()[self.verb]}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that raises instead of printing its usage."""
+        return super().init_parser(exit_on_error=False, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Arguments of every run."""
+        parser.add_argument(
+            "--run-dir", type=Path | None, default=None, help="Folder of the run; a new one below lightning_logs/."
+        )
+        if self.verb == "fit":
+            parser.add_argument("--resume", action="store_true", help="Go on with the run in --run-dir.")
+            parser.add_lightning_class_args(KeepCheckpoint, "checkpoint")
+            parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
+
+    def _with_run_config(self, arguments: list[str]) -> list[str]:
+        """The arguments with the verb, and with the run's own config where a run is named and no config."""
+        folder = _value(arguments, "--run-dir")
+        named = any(a.split("=")[0] in ("--config", "-c") for a in arguments)
+        if folder and not named and (Path(folder) / "config.yaml").is_file():
+            arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
+        return [self.verb, *arguments]
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint never changes what the command line says."""
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run's folder, refuse what cannot work, and take the folder out of what is recorded."""
+        config = self.config[self.verb]
+        given, resume = config.pop("run_dir"), config.pop("resume", False)
+        if resume and given is None:
+            raise UserError("--resume needs --run-dir: name the folder of the run to go on with")
+        self.run_dir = run_folder(given, self._name())
+        self.resumed = bool(resume)
+        if self.verb == "fit":
+            if resume:
+                config.ckpt_path = str(check_resumable(self.run_dir))
+                self._refuse_changes()
+            else:
+                check_new(self.run_dir)
+        elif config.get("ckpt_path") is None:
+            if given is None:
+                raise UserError(f"{self.verb} needs a trained model: name its run with --run-dir or --ckpt_path FILE")
+            config.ckpt_path = str(check_resumable(self.run_dir))
+        if config.get("ckpt_path") is not None and not Path(config.ckpt_path).is_file():
+            raise UserError(f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt")
+
+    def _name(self) -> str:
+        """Name of the first config file, for the run's folder."""
+        given = _value(self.arguments, "--config") or _value(self.arguments, "-c")
+        return Path(given).stem if given else self.verb
+
+    @functools.cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The whole configuration as plain values, without the run's folder."""
+        parser = self._parser(self.verb)
+        config = self.config[self.verb].clone()
+        config.pop("ckpt_path", None)
+        text = parser.dump(config, skip_link_targets=False, skip_none=False, skip_validation=True)
+        return yaml.safe_load(text)
+
+    def _refuse_changes(self) -> None:
+        """A resumed run must be the run that it was."""
+        path = self.run_dir / "config.yaml"
+        if not path.is_file():
+            return
+        before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(self.resolved)
+        changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+        changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in self._may_change(now))]
+        if changed:
+            key = changed[0]
+            raise UserError(
+                f"{self.run_dir} was started with another configuration: {key} was {before.get(key)}, is now "
+                f"{now.get(key)}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out --config "
+                "and overrides to go on as it was, or start a new run"
+            )
+
+    def _may_change(self, now: dict[str, Any]) -> tuple[str, ...]:
+        fixed_end = now.get("model.init_args.lr_schedule") == "cosine"  # the rate depends on the number of steps
+        return tuple(k for k in MAY_CHANGE if not (fixed_end and k.startswith("trainer.max_")))
+
+    # --- building ------------------------------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; the model keeps the configuration that it was built from."""
+        super().instantiate_classes()
+        if isinstance(self.model, GenerativeModule):
+            self.model.config = self.resolved["model"]
+            self.model.sampling_seed = self.seed
+
+    @property
+    def seed(self) -> int:
+        """``seed_everything`` of the run."""
+        return int(self.config[self.verb]["seed_everything"])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the project's precision rule, safe checkpoints, the run's log and callbacks."""
+        config: Namespace = self._get(self.config_init, "trainer").clone()
+        if config.precision is None:
+            config.precision = default_precision(str(config.accelerator))
+        callbacks = list(config.callbacks or [])
+        bar = [] if any(isinstance(c, ProgressBar) for c in callbacks) else [TQDMProgressBar(refresh_rate=10)]
+        config.enable_model_summary = bool(config.enable_model_summary)
+        if config.enable_progress_bar is not False:
+            callbacks += bar
+        config.callbacks = callbacks + self._callbacks()
+        config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)
+        plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
+        config.plugins = [*plugins, AtomicCheckpointIO()]
+        config.use_distributed_sampler = False  # the data modules share records out themselves, without padding
+        if config.logger in (None, True):
+            config.logger = self._logger()
+        try:
+            return Trainer(**config.as_dict())
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"the trainer cannot be set up: {error}") from error
+
+    def _logger(self) -> TensorBoardLogger | bool:
+        if self.verb != "fit":
+            return False
+        purge = None
+        if self.resumed:  # log entries after the checkpoint will be written again
+            purge = int(read_checkpoint(self.run_dir / LAST)["global_step"])
+        return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge)
+
+    def _callbacks(self) -> list[Callback]:
+        """What every run has; the order is part of the meaning (checkpoints come after weight averaging)."""
+        if self.verb == "predict":
+            return [SamplesWriter(self.run_dir / "samples")]
+        if self.verb != "fit":
+            return []
+        keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
+        keeper.path = self.run_dir / LAST
+        record = RunRecord(self.run_dir, self.seed, self.resumed)
+        return [record, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), LearningRateMonitor("step"), keeper]
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Wait for :meth:`go`: an object that is whole can say where its run lies when it is stopped."""
+
+    def go(self) -> None:
+        """Run the verb and write what it leaves."""
+        if self.verb == "fit" and not self.resumed and self.trainer.is_global_zero:
+            with atomic_file(self.run_dir / "config.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(self.resolved, sort_keys=False), encoding="utf-8")
+        if self.trainer.is_global_zero:
+            size = sum(p.numel() for p in self.model.parameters()) / 1e6
+            device = f"{self.trainer.num_devices} x {self.trainer.strategy.root_device.type}"
+            print(f"{self.verb}: {type(self.model).__name__}, {size:.2f} M parameters, {self.trainer.precision}, {device}")
+        arguments = self._prepare_subcommand_kwargs(self.verb)
+        result = getattr(self.trainer, self.verb)(**arguments)
+        if not self.trainer.is_global_zero:
+            return
+        if self.verb == "fit":
+            self._finish_fit()
+        elif self.verb == "predict":
+            print(f"samples: {self.run_dir / 'samples'}")
+        else:
+            write_json(self.run_dir / ("results.json" if self.verb == "test" else "validation.json"), result[0])
+
+    def _finish_fit(self) -> None:
+        print(f"run:     {self.run_dir}")
+        if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            folder = self.run_dir / "release"
+            export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
+            print(f"release: {folder}")
+            print(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+
+
+def _value(arguments: list[str], name: str) -> str | None:
+    """The value of the last ``name VALUE`` or ``name=VALUE``, before anything is parsed."""
+    found = None
+    for i, argument in enumerate(arguments):
+        if argument == name and i + 1 < len(arguments):
+            found = arguments[i + 1]
+        elif argument.startswith(f"{name}="):
+            found = argument.partition("=")[2]
+    return found
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level, keys joined by dots."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    joined = ((f"{prefix}.{k}" if prefix else str(k), v) for k, v in value.items())
+    return {path: leaf for key, child in joined for path, leaf in _flat(child, key).items()}

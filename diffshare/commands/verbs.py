@@ -1,0 +1,129 @@
+"""The verbs with a parser of their own: ``release``, ``sample``, ``mix``."""
+
+import time
+from pathlib import Path
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from lightning.pytorch import LightningDataModule
+
+from diffshare.data.module import MixDataModule
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.sampling import draw_samples
+from diffshare.release.generator import plan_labels
+from diffshare.release.samples import write_samples
+from diffshare.sharer.export import export, module_of_checkpoint
+
+
+def _parser(verb: str, description: str) -> ArgumentParser:
+    parser = ArgumentParser(prog=f"diffshare {verb}", description=description, exit_on_error=False)
+    parser.add_argument("--overwrite", action="store_true", help="Replace --out where it holds something.")
+    return parser
+
+
+def release(arguments: list[str]) -> int:
+    """Make a release folder of a checkpoint."""
+    parser = _parser("release", "Make a release folder of a checkpoint of fit, from its averaged weights.")
+    parser.add_argument("--ckpt", type=Path, required=True, help="Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
+    parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
+    config = parser.parse_args(arguments)
+    options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
+    export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
+    print(f"release: {config.out}")
+    return 0
+
+
+def sample(arguments: list[str]) -> int:
+    """Draw samples from a release, as a black box."""
+    parser = _parser("sample", "Draw samples from a release, as a black box.")
+    parser.add_argument("--model", type=Path, required=True, help="Release folder.")
+    parser.add_argument("--count", type=int, required=True, help="Number of samples.")
+    parser.add_argument(
+        "--labels",
+        default=None,
+        type=str | None,
+        help="balanced: equal counts of each class; natural: as the card declares; none: unconditional; or one class, "
+        "by number or name. Left out: balanced, or none where the model is unconditional.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Sample i of a seed always starts from the same noise.")
+    parser.add_argument("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
+    parser.add_argument("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
+    parser.add_argument("--scheduler", type=str | None, default=None, help="A scheduler class of diffusers.")
+    parser.add_argument("--batch-size", type=int, default=64, help="Samples a pass.")
+    parser.add_argument("--device", default="cpu", help="Where to compute: cpu, cuda, cuda:1, ...")
+    parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
+    config = parser.parse_args(arguments)
+    _check_sample(config)
+    generator, identity = open_generator(config.model, device=config.device, scheduler=config.scheduler)
+    wanted = config.labels or ("balanced" if generator.card.labels else "none")
+    labels = plan_labels(wanted, config.count, generator.card)
+    started = time.perf_counter()
+    x = draw_samples(
+        generator,
+        labels,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        steps=config.steps,
+        guidance=config.guidance,
+    )
+    seconds = time.perf_counter() - started
+    info = {
+        "count": config.count,
+        "labels": wanted,
+        "seed": config.seed,
+        "steps": config.steps or generator.card.steps,
+        "guidance": config.guidance,
+        "scheduler": config.scheduler,
+        "model": {"name": config.model.resolve().name, "sha256": identity},
+        "queries": generator.ledger.queries,
+        "network_calls": generator.ledger.network_calls,
+        "seconds": round(seconds, 3),
+    }
+    write_samples(config.out, x, labels, info, overwrite=config.overwrite)
+    print(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
+    return 0
+
+
+def _check_sample(config: Namespace) -> None:
+    if config.count < 1:
+        raise UserError(f"--count is {config.count}: ask for at least 1 sample")
+    if config.seed < 0:
+        raise UserError(f"--seed is {config.seed}: it must be at least 0")
+    if config.out.exists() and not config.overwrite and (not config.out.is_dir() or any(config.out.iterdir())):
+        raise UserError(f"{config.out} already holds something: choose another folder or add --overwrite")
+
+
+def mix(arguments: list[str]) -> int:
+    """Choose a training set and write its manifest."""
+    parser = _parser("mix", "Choose a training set and write its manifest; takes the configs and overrides of fit.")
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of fit; several merge, base first.")
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    for ignored in IGNORED:
+        parser.add_argument(f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
+    config = parser.parse_args(_data_alone(arguments))
+    data = parser.instantiate_classes(Namespace(data=config.data)).data
+    if not isinstance(data, MixDataModule):
+        raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
+    chosen = data.chosen_mix()
+    chosen.write(config.out, overwrite=config.overwrite)
+    print(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
+    return 0
+
+
+IGNORED = ("seed_everything", "trainer", "model", "checkpoint", "release", "ckpt_path", "weights_only")
+
+
+def _data_alone(arguments: list[str]) -> list[str]:
+    """The arguments without overrides of what a mix does not depend on."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument.startswith("--") and argument[2:].split("=")[0].split(".")[0] in IGNORED:
+            skip = "=" not in argument
+        else:
+            kept.append(argument)
+    return kept

@@ -1,0 +1,246 @@
+"""The decoded cache: each source is decoded once and then read as a memory-mapped array.
+
+A cache is a folder ``KEY/`` with ``x.npy`` and ``cache.json``. KEY is a hash of the source's index and of the way it
+decodes, so a source that changed gets another cache and no cache is ever changed in place. A folder can be deleted at
+any time. It holds private records: only its owner may read it.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from diffshare.data.source import BadRecord, Index, Source
+from diffshare.errors import UserError
+from diffshare.storage import atomic_folder, read_json, write_json
+
+FORMAT = 1
+_FIRST_CHUNK = 64  # records, before the bytes of one are known
+_CHUNK_BYTES = 16 << 20
+_DTYPES = ("uint8", "float32")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Records:
+    """A source with its decoded records.
+
+    Attributes:
+        index: the N records that could be decoded, in the source's order.
+        x: row i is record i of ``index``; a read-only memory map, uint8 N x H x W x C or float32 N x columns.
+        source_sha256: hash of the whole source's index, with the records that are left out.
+        skipped: names of the records that could not be decoded.
+    """
+
+    index: Index
+    x: np.ndarray
+    source_sha256: str
+    skipped: tuple[str, ...]
+
+
+class _Damaged(Exception):
+    """What lies in the cache cannot be used."""
+
+
+def default_cache_dir() -> Path:
+    """``$DIFFSHARE_CACHE``, else ``$XDG_CACHE_HOME/diffshare``, else ``~/.cache/diffshare``."""
+    if chosen := os.environ.get("DIFFSHARE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffshare"
+
+
+def open_records(source: Source, cache_dir: str | Path | None = None) -> Records:
+    """Open a source's decoded records; decode them first where no cache of them exists.
+
+    Several processes may call this at once: one decodes, the others wait and then read.
+
+    Args:
+        source: what to open.
+        cache_dir: folder of the caches; ``default_cache_dir()`` where None.
+
+    Raises:
+        UserError: the source cannot be indexed, none of its records can be decoded, or the cache cannot be written.
+        BadRecord: a record cannot be decoded, and ``source.on_bad_image`` is ``error``.
+    """
+    index = source.index()
+    sha256 = index.sha256()
+    key = _key(source, index, sha256)
+    folder = (default_cache_dir() if cache_dir is None else Path(cache_dir)) / key
+    try:
+        x, skipped = _load(folder, key, index)
+    except _Damaged:
+        with _lock(folder):
+            x, skipped = _load_or_build(folder, key, source, index)
+    if skipped:
+        bad = _left_out(index, skipped)
+        if source.on_bad_image != "skip":
+            raise BadRecord(
+                int(np.flatnonzero(bad)[0]),
+                f"cannot decode {skipped[0]} ({len(skipped)} of {len(index)} records in all): "
+                "replace it or set on_bad_image: skip",
+            )
+        _logger.warning("%d of %d records cannot be decoded and are left out", len(skipped), len(index))
+        index = index.take(~bad)
+    return Records(index, x, sha256, tuple(skipped))
+
+
+def _key(source: Source, index: Index, sha256: str) -> str:
+    digest = hashlib.sha256(f"{FORMAT}\0{sha256}\0{source.decoding()}\0".encode())
+    # The source's hash leaves the order of records out, the rows of the cache follow it.
+    digest.update("\n".join(index.names.tolist()).encode())
+    if index.stamps is not None:
+        digest.update(index.stamps.astype("<i8").tobytes())
+    return digest.hexdigest()[:40]
+
+
+def _left_out(index: Index, skipped: list[str]) -> np.ndarray:
+    return np.isin(index.names, np.array(skipped, np.str_))
+
+
+def _load(folder: Path, key: str, index: Index) -> tuple[np.ndarray, list[str]]:
+    """Map the array of a cache that is whole, and list the records that are left out.
+
+    The file's header is compared, never parsed: nothing in the cache decides what is allocated or run.
+    """
+    try:
+        card: dict[str, Any] = read_json(folder / "cache.json")
+        shape, dtype, skipped = tuple(card["shape"]), str(card["dtype"]), list(card["skipped"])
+        if card["format"] != FORMAT or card["key"] != key or dtype not in _DTYPES:
+            raise _Damaged("cache.json is of another cache")
+        if shape[0] + len(skipped) != len(index) or _left_out(index, skipped).sum() != len(skipped):
+            raise _Damaged("cache.json counts other records than the source")
+        header = _header(shape, np.dtype(dtype))
+        size = len(header) + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+        with (folder / "x.npy").open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size != size or stream.read(len(header)) != header:
+                raise _Damaged("x.npy does not match cache.json")
+            return np.memmap(stream, dtype, "r", len(header), shape), skipped
+    except (UserError, OSError, ValueError, TypeError, LookupError) as error:
+        raise _Damaged(str(error)) from error
+
+
+def _load_or_build(folder: Path, key: str, source: Source, index: Index) -> tuple[np.ndarray, list[str]]:
+    """What stands under the lock: read what another process built in the meantime, or build."""
+    try:
+        return _load(folder, key, index)
+    except _Damaged as damage:
+        if folder.exists():
+            _logger.warning("the cache %s is damaged (%s) and is built again", folder, damage)
+    for leftover in folder.parent.glob(f".{key}.*"):  # of a builder that was killed: none other holds the lock
+        shutil.rmtree(leftover)
+    try:
+        _build(folder, key, source, index)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if full else "make it writable"
+        raise UserError(
+            f"cannot write the cache {folder}: {error.strerror}; {remedy} or set DIFFSHARE_CACHE to another folder"
+        ) from error
+    return _load(folder, key, index)
+
+
+def _build(folder: Path, key: str, source: Source, index: Index) -> None:
+    with atomic_folder(folder, overwrite=True) as temporary:
+        array, card = temporary / "x.npy", temporary / "cache.json"
+        with array.open("wb") as stream:
+            shape, dtype, bad = _decode(source, index, stream)
+        names = [str(index.names[position]) for position in bad]
+        write_json(card, {"format": FORMAT, "key": key, "shape": shape, "dtype": dtype.name, "skipped": names})
+        array.chmod(0o600)  # the temporary folder is its owner's alone, the final one is opened to others at first
+        card.chmod(0o600)
+    folder.chmod(0o700)
+
+
+def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, list[int]]:
+    """Decode all records in chunks and write them as a NPY file.
+
+    The file is written, not mapped: a full disk is then an error that can be caught, and resident memory stays flat.
+
+    Returns:
+        Shape and type of the array, and the positions of the records that are left out.
+    """
+    rows, done, step, bad = 0, 0, _FIRST_CHUNK, []
+    item: tuple[int, ...] = ()
+    dtype = np.dtype("uint8")
+    reason = ""
+    with tqdm(total=len(index), desc="decoding", unit=" records", delay=2, disable=None) as bar:
+        while done < len(index):
+            chunk = np.arange(done, min(done + step, len(index)))
+            for piece in _read(source, chunk):
+                if isinstance(piece, BadRecord):
+                    bad.append(piece.position)
+                    reason = reason or str(piece)
+                    continue
+                if not rows:
+                    item, dtype = piece.shape[1:], piece.dtype
+                    stream.write(_header((len(index), *item), dtype))
+                    step = max(_FIRST_CHUNK, _CHUNK_BYTES // piece[0].nbytes)
+                stream.write(np.ascontiguousarray(piece, dtype).data)
+                rows += len(piece)
+            done = int(chunk[-1]) + 1
+            bar.update(len(chunk))
+    if not rows:
+        first = f"; the first: {reason}" if reason else ""
+        raise UserError(f"none of the source's {len(index)} records can be decoded: give it others{first}")
+    stream.seek(0)
+    stream.write(_header((rows, *item), dtype))  # numpy pads headers, so that another count fits into the same bytes
+    return (rows, *item), dtype, bad
+
+
+def _read(source: Source, positions: np.ndarray) -> Iterator[np.ndarray | BadRecord]:
+    """Decode records in order; a bad one comes as its error instead of its row, unless it is to stop the work."""
+    pending = [positions]
+    while pending:
+        piece = pending.pop()
+        if not len(piece):
+            continue
+        try:
+            decoded = source.read(piece)
+        except BadRecord as error:
+            if source.on_bad_image != "skip":
+                raise
+            (at,) = np.flatnonzero(piece == error.position)
+            # What was decoded before the bad record is decoded again: at most twice the work, no promise needed.
+            pending += [piece[at + 1 :], piece[at : at + 1], piece[:at]] if at else [piece[1:]]
+            if not at:
+                yield error
+        else:
+            yield decoded
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    stream = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of this cache; it goes with the process, however that ends."""
+    path = folder.with_suffix(".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stream = path.open("w")
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache {folder}: {error.strerror}; set DIFFSHARE_CACHE to a folder that is writable"
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _logger.info("another process is building the cache %s: waiting for it", folder)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,119 @@
+"""Pictures from JPEG and PNG files: decoded on all cores, cropped to a centred square, resized."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from diffshare.data.source import BadRecord
+from diffshare.errors import UserError
+
+LARGEST = 1024  # pixels: side of the largest array made of a picture
+_FORMATS = ("JPEG", "PNG")  # other decoders of pillow are never reached, whatever a file claims to be
+_BLOCK = 4  # pictures per task: spares most of the pool's overhead and still stops soon at a bad one
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a stored picture becomes a square array.
+
+    Attributes:
+        image_size: side of the result in pixels, 1 to 1024.
+        crop: side in pixels of the centred square that is cut out first; None for the largest that fits.
+
+    Raises:
+        UserError: a size that makes no sense.
+    """
+
+    image_size: int
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.image_size <= LARGEST:
+            raise UserError(f"image_size {self.image_size} makes no sense: choose 1 to {LARGEST} pixels")
+        if self.crop is not None and self.crop < 1:
+            raise UserError(f"crop {self.crop} makes no sense: choose at least 1 pixel, or null for the largest square")
+
+    def __str__(self) -> str:
+        return f"RGB, centred square of {self.crop or 'largest'} pixels, bicubic to {self.image_size}"
+
+
+def decode(path: str, framing: Framing) -> np.ndarray:
+    """Decode one JPEG or PNG file, crop its centre and resize it with an antialiasing bicubic filter.
+
+    Grey, palette and CMYK pictures are converted to RGB; transparency is dropped.
+
+    Returns:
+        uint8, image_size x image_size x 3.
+
+    Raises:
+        OSError: with an ``errno`` where the file cannot be read; without one where pillow cannot decode it.
+        ValueError: the picture is too large, smaller than the crop, or has more than 8 bits a channel.
+    """
+    with Image.open(path, formats=_FORMATS) as image:
+        width, height = image.size
+        # Pillow itself only warns up to twice its limit.
+        if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+            raise ValueError(f"{width}x{height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
+        if image.mode.startswith(("I", "F")):  # pillow would clip such values at 255 without a word
+            raise ValueError("it has more than 8 bits a channel")
+        crop = framing.crop or min(width, height)
+        if min(width, height) < crop:
+            raise ValueError(f"its {width}x{height} pixels are smaller than the crop of {crop}")
+        left, top = (width - crop) // 2, (height - crop) // 2
+        square = image.crop((left, top, left + crop, top + crop))
+    if square.mode in ("P", "PA"):
+        square = square.convert("RGBA")  # pillow warns about palettes with transparency when it goes straight to RGB
+    side = (framing.image_size, framing.image_size)
+    return np.asarray(square.convert("RGB").resize(side, Image.Resampling.BICUBIC))
+
+
+def read_images(
+    paths: Sequence[str], positions: np.ndarray, framing: Framing, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Decode these files on all cores (pillow decodes and resizes without holding the interpreter's lock).
+
+    Args:
+        paths: n files.
+        positions: position of each in its source's index, n: what a ``BadRecord`` names.
+        framing: crop and size.
+        out: where to write, uint8, n x image_size x image_size x 3; a new array where None.
+
+    Returns:
+        ``out``, or the new array.
+
+    Raises:
+        BadRecord: the first file, in the order of ``paths``, that is missing or cannot be decoded.
+        UserError: a file cannot be read for another reason (permission, a failing disk): never skipped.
+    """
+    result = np.empty((len(paths), framing.image_size, framing.image_size, 3), np.uint8) if out is None else out
+
+    def block(start: int) -> None:
+        for row in range(start, min(start + _BLOCK, len(paths))):
+            result[row] = _decode_record(paths[row], int(positions[row]), framing)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(block, range(0, len(paths), _BLOCK)):
+            pass
+    return result
+
+
+def _decode_record(path: str, position: int, framing: Framing) -> np.ndarray:
+    try:
+        return decode(path, framing)
+    except MemoryError:
+        raise
+    except Exception as error:  # hostile bytes make pillow raise nearly anything
+        if isinstance(error, UnidentifiedImageError):
+            reason = "it is no JPEG or PNG file"
+        elif isinstance(error, FileNotFoundError):
+            reason = "it is missing"
+        elif isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"cannot read {path}: {error.strerror}; make it readable") from error
+        else:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadRecord(
+            position, f"cannot decode {path}: {reason}; replace the file or set on_bad_image: skip"
+        ) from error

@@ -1,0 +1,194 @@
+"""Mixes: which of the sharer's records a generator is trained on.
+
+A mix is a class with ``choose``; YAML names it by ``class_path``, so an attack is one more class and the data module
+knows none of them. In every mix ``n`` is the number of records, so that an overlay can change the class and keep it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from diffshare.data.source import Attribute, Index
+from diffshare.errors import UserError, one_of
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The sharer's records that a mix may choose from.
+
+    Attributes:
+        index: names and attributes of the P records.
+        target: name of the attribute that is the class Y.
+        sensitive: name of the attribute that is the group S, or None.
+    """
+
+    index: Index
+    target: str
+    sensitive: str | None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def y(self) -> Attribute:
+        """The class of each record."""
+        return self.index.attribute(self.target)
+
+    @property
+    def s(self) -> Attribute:
+        """The group of each record; one group of unknowns (-1) where no sensitive attribute is named."""
+        if self.sensitive is None:
+            return Attribute(np.full(len(self), -1, np.int16), ("unknown",))
+        return self.index.attribute(self.sensitive)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a mix chose: n records of a pool.
+
+    Attributes:
+        positions: which records of the pool, int64, n, no position twice.
+        target: the class that each is trained on (a mix may flip labels), int64, n.
+        poisoned: True for records that an attack put there, bool, n.
+        report: further fields of ``mix.json`` (``alpha``, ``violations``, ``exhausted``, ``mutual_information_xy``).
+    """
+
+    positions: np.ndarray
+    target: np.ndarray
+    poisoned: np.ndarray
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Mix(Protocol):
+    """Chooses the training set out of the pool.
+
+    Attributes:
+        policy: the mix's name in ``mix.json``.
+        n: number of records to choose; None takes as many as there are.
+    """
+
+    policy: str
+    n: int | None
+
+    def choose(self, pool: Pool, seed: int) -> Choice:
+        """Choose records; the same pool and seed give the same records.
+
+        Raises:
+            UserError: the pool does not hold enough records for what is asked.
+        """
+        ...
+
+
+def check_size(n: int | None, available: int) -> int:
+    """The number of records to choose: ``n``, or all where None.
+
+    Raises:
+        UserError: n is not positive, or more than there are.
+    """
+    if n is None:
+        return available
+    if n < 1:
+        raise UserError(f"mix.n is {n}: ask for at least 1 record, or leave it out to take all")
+    if n > available:
+        raise UserError(f"the mix asks for n = {n} records, the pool has {available}: lower data.mix.n or widen the pool")
+    return n
+
+
+class Clean:
+    """A random draw from the pool, without replacement.
+
+    Args:
+        n: number of records; all of the pool where left out.
+    """
+
+    policy = "clean"
+
+    def __init__(self, n: int | None = None) -> None:
+        self.n = n
+
+    def choose(self, pool: Pool, seed: int) -> Choice:
+        """Draw ``n`` records at random."""
+        n = check_size(self.n, len(pool))
+        positions = np.random.default_rng([seed, 1]).permutation(len(pool))[:n]
+        return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool))
+
+
+class Proportion:
+    """A draw in which a property has an exact share: what property inference tries to read off.
+
+    Args:
+        p: share of the records that have the property, in [0, 1]; ``round(p * n)`` records have it.
+        n: number of records; as many as the pool allows at this share where left out.
+        property: name of the attribute; the sensitive one where left out.
+        value: the class of that attribute that counts as having it (its code or its name).
+    """
+
+    policy = "proportion"
+
+    def __init__(self, p: float, n: int | None = None, property: str | None = None, value: int | str = 1) -> None:
+        if not 0 <= p <= 1:
+            raise UserError(f"mix.p is {p}: a share lies in [0, 1]")
+        self.p, self.n, self.property, self.value = p, n, property, value
+
+    def choose(self, pool: Pool, seed: int) -> Choice:
+        """Draw records with and without the property, each at random."""
+        name = self.property or pool.sensitive
+        if name is None:
+            raise UserError("the mix 'proportion' needs data.mix.property or data.sensitive: name an attribute")
+        attribute = pool.index.attribute(name)
+        has = attribute.codes == self._code(name, attribute)
+        have, lack = np.flatnonzero(has), np.flatnonzero(~has)
+        n = self._most(len(have), len(lack)) if self.n is None else check_size(self.n, len(pool))
+        wanted = int(np.floor(self.p * n + 0.5))
+        if n == 0 or wanted > len(have) or n - wanted > len(lack):
+            raise UserError(
+                f"a share p = {self.p:g} of '{name}' in n = {n or 1} records needs {wanted} with it and "
+                f"{n - wanted} without; the pool has {len(have)} and {len(lack)}: lower data.mix.n or change data.mix.p"
+            )
+        rng = np.random.default_rng([seed, 1])
+        positions = np.concatenate([rng.permutation(have)[:wanted], rng.permutation(lack)[: n - wanted]])
+        positions = rng.permutation(positions)
+        report = {"property": name, "value": attribute.classes[self._code(name, attribute)], "p": self.p}
+        return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report)
+
+    def _code(self, name: str, attribute: Attribute) -> int:
+        if self.value in attribute.classes:
+            return attribute.classes.index(str(self.value))
+        if isinstance(self.value, int) and 0 <= self.value < len(attribute.classes):
+            return self.value
+        raise one_of(f"value of '{name}'", str(self.value), attribute.classes)
+
+    def _most(self, have: int, lack: int) -> int:
+        """The largest n for which both kinds suffice."""
+        limits = [have / self.p] if self.p > 0 else []
+        limits += [lack / (1 - self.p)] if self.p < 1 else []
+        n = int(min(limits)) + 1
+        while n > 0 and ((k := int(np.floor(self.p * n + 0.5))) > have or n - k > lack):
+            n -= 1
+        return n
+
+
+def balanced(index: Index, names: list[str], seed: int) -> np.ndarray:
+    """Positions of a random subset in which every combination of these attributes has the same count.
+
+    Raises:
+        UserError: a combination is empty (the message gives the counts).
+    """
+    attributes = [index.attribute(name) for name in names]
+    shape = tuple(len(a.classes) for a in attributes)
+    cells = np.ravel_multi_index(tuple(a.codes.astype(np.int64) for a in attributes), shape)
+    counts = np.bincount(cells, minlength=int(np.prod(shape)))
+    if counts.min() == 0:
+        table = "; ".join(
+            f"{', '.join(a.classes[c] for a, c in zip(attributes, np.unravel_index(i, shape), strict=True))}: {count}"
+            for i, count in enumerate(counts)
+        )
+        raise UserError(f"an empty cell of {' x '.join(names)} cannot be balanced ({table}): use data.pool natural")
+    order = np.random.default_rng([seed, 2]).permutation(len(index))
+    by_cell = order[np.argsort(cells[order], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    keep = np.concatenate([by_cell[start : start + counts.min()] for start in starts])
+    return np.sort(keep)

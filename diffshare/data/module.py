@@ -1,0 +1,299 @@
+"""Data modules: the base that all share, and ``MixDataModule``, the sharer's view of a source."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from diffshare.batch import Batch, Request
+from diffshare.data.cache import Records, open_records
+from diffshare.data.manifest import ChosenMix
+from diffshare.data.mixes import Clean, Mix, Pool, balanced
+from diffshare.data.order import SequentialShard, ShuffledShard
+from diffshare.data.source import PARTS, Attribute, Index, Part, Source, split
+from diffshare.errors import UserError
+
+
+@dataclass(frozen=True)
+class RecordSet(Dataset[Batch]):
+    """Some rows of an array of records with their labels, read a whole batch at a time.
+
+    Attributes:
+        x: all records (often memory-mapped), uint8 N x H x W x C or float32 N x columns.
+        rows: which rows of ``x`` belong to the set, int64, n.
+        target: class of each, int64, n.
+        sensitive: group of each, int64, n; -1 where unknown.
+    """
+
+    x: np.ndarray
+    rows: np.ndarray
+    target: np.ndarray
+    sensitive: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """The batch of these positions (the loader calls this once a batch)."""
+        chosen = np.asarray(positions)
+        x = torch.from_numpy(self.x[self.rows[chosen]])  # fancy indexing copies: the mapped file is never written
+        return Batch(x, torch.from_numpy(self.target[chosen]), torch.from_numpy(self.sensitive[chosen]))
+
+    def __getitem__(self, position: int) -> Batch:
+        return Batch(*(part[0] for part in self.__getitems__([position])))
+
+
+@dataclass(frozen=True)
+class RequestSet(Dataset[Request]):
+    """Requests for ``count`` samples, the classes in turn."""
+
+    count: int
+    classes: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitems__(self, positions: Sequence[int]) -> Request:
+        """The requests of these positions."""
+        index = torch.as_tensor(positions)
+        return Request(index, index % self.classes)
+
+    def __getitem__(self, position: int) -> Request:
+        return Request(*(part[0] for part in self.__getitems__([position])))
+
+
+def _whole(batch: Any) -> Any:
+    """The set already made a batch; there is nothing to collate."""
+    return batch
+
+
+def scaled(x: Tensor) -> Tensor:
+    """Images as networks take them: uint8 N x H x W x C in 0..255 => float32 N x C x H x W in [-1, 1]."""
+    return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
+
+
+class RecordsDataModule(LightningDataModule):
+    """Loaders over sets of records; a subclass fills ``sets`` in ``setup``.
+
+    Args:
+        batch_size: records a training step of one process.
+        eval_batch_size: records a step of validation and test; ``batch_size`` where left out.
+        num_workers: loader processes. 0 is fastest where records come from the decoded cache.
+        seed: fixes the disjoint parts, the mix and the order of records; ``seed_everything`` fixes the training.
+    """
+
+    def __init__(
+        self, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size or 1, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise UserError(f"data.{name} is {value}: it must be at least {least}")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.num_workers, self.seed = num_workers, seed
+        self.sets: dict[str, RecordSet] = {}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled whole batches, resumable in mid-epoch, disjoint over processes."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        sampler = ShuffledShard(
+            len(self.sets["train"]),
+            self.batch_size,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            lambda: loop.total_batch_idx + 1,
+        )
+        return self._loader(self.sets["train"], sampler, self.batch_size, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Each validation record once; nothing where there are none."""
+        return self._sequential("val") if "val" in self.sets else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Each test record once."""
+        return self._sequential("test")
+
+    def _shard(self, size: int) -> SequentialShard:
+        assert self.trainer is not None
+        return SequentialShard(size, self.trainer.global_rank, self.trainer.world_size)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Bytes become floats on the device, so that a quarter of the data travels."""
+        if isinstance(batch, Batch) and batch.x.dtype == torch.uint8:
+            return batch._replace(x=scaled(batch.x))
+        return batch
+
+    def _sequential(self, name: str) -> DataLoader[Batch]:
+        records = self.sets[name]
+        return self._loader(records, self._shard(len(records)), self.eval_batch_size, drop_last=False)
+
+    def _loader(self, records: Any, sampler: Any, batch_size: int, *, drop_last: bool) -> DataLoader[Any]:
+        return DataLoader(
+            records,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            collate_fn=_whole,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class MixDataModule(RecordsDataModule):
+    """The sharer's data: a source, cut into disjoint parts, and a mix chosen from the sharer's part.
+
+    Training reads the mix alone. Validation reads sharer's records that are kept out of the pool, test the test part;
+    no record stands in two of them.
+
+    ``predict`` asks a generator for ``predict_count`` samples, the classes in turn.
+
+    Args:
+        source: where the records come from.
+        target: attribute that is the class Y: what a conditional model is asked for.
+        sensitive: attribute that is the group S.
+        mix: which records of the pool to train on; all of them where left out.
+        pool: ``natural`` offers the mix every record, ``balanced`` as many of each S x Y cell as the rarest has.
+        test_balance: cut the test set down to equal S x Y cells.
+        validation_share: share of the sharer's part that is kept for validation, by a hash of the record's name.
+        predict_count: samples that ``predict`` draws.
+        cache_dir: where decoded records are kept; ``$DIFFSHARE_CACHE`` or the user's cache folder where left out.
+        batch_size: records a training step of one process.
+        eval_batch_size: records a step of validation and test; ``batch_size`` where left out.
+        num_workers: loader processes. 0 is fastest where records come from the decoded cache.
+        seed: fixes the disjoint parts, the mix and the order of records; ``seed_everything`` fixes the training.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        target: str,
+        sensitive: str | None = None,
+        mix: Mix | None = None,
+        pool: Literal["natural", "balanced"] = "natural",
+        test_balance: bool = False,
+        validation_share: float = 0.05,
+        predict_count: int = 64,
+        cache_dir: Path | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        if not 0 <= validation_share < 1:
+            raise UserError(f"data.validation_share is {validation_share}: it lies in [0, 1)")
+        if pool == "balanced" and sensitive is None:
+            raise UserError("data.pool balanced needs data.sensitive: name the attribute to balance with the target")
+        self.source, self.target, self.sensitive = source, target, sensitive
+        self.mix: Mix = mix or Clean()
+        self.pool, self.test_balance, self.validation_share = pool, test_balance, validation_share
+        if predict_count < 1:
+            raise UserError(f"data.predict_count is {predict_count}: ask for at least 1 sample")
+        self.predict_count, self.cache_dir = predict_count, cache_dir
+        self._records: Records | None = None
+        self.chosen: ChosenMix | None = None
+
+    def prepare_data(self) -> None:
+        """Decode the source into the cache where that was not done yet."""
+        self.records()
+
+    def records(self) -> Records:
+        """The decoded source."""
+        if self._records is None:
+            self._records = open_records(self.source, self.cache_dir)
+        return self._records
+
+    def setup(self, stage: str | None = None) -> None:
+        """Cut the parts, choose the mix, make the sets."""
+        if self.sets:
+            return
+        records = self.records()
+        parts = split(records.index, self.source.shares, self.seed)
+        sharer, kept = self._hold_out(np.flatnonzero(parts == PARTS.index("sharer")), records.index)
+        self.chosen, rows = self._choose(records, sharer)
+        pool, choice = self.chosen.pool, self.chosen.choice
+        sensitive = pool.s.codes[choice.positions].astype(np.int64)
+        self.sets["train"] = RecordSet(records.x, rows[choice.positions], choice.target, sensitive)
+        if len(kept):
+            self.sets["val"] = self._labelled(records, kept)
+        self.sets["test"] = self._labelled(records, self._test_rows(records, parts))
+
+    def predict_dataloader(self) -> DataLoader[Request]:
+        """Requests for samples, each to one process."""
+        requests = RequestSet(self.predict_count, len(self.classes))
+        return self._loader(requests, self._shard(len(requests)), self.eval_batch_size, drop_last=False)
+
+    def chosen_mix(self) -> ChosenMix:
+        """The mix that training reads (``setup`` is called where it was not)."""
+        self.setup()
+        assert self.chosen is not None
+        return self.chosen
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes of the target."""
+        return self.chosen_mix().pool.y.classes
+
+    def _hold_out(self, sharer: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
+        """The sharer's records for the pool and those kept for validation."""
+        if self.validation_share == 0:
+            return sharer, sharer[:0]
+        # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
+        bare = Index(index.names[sharer], index.sizes[sharer], {})
+        kept = split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed) == 1
+        return sharer[~kept], sharer[kept]
+
+    def _choose(self, records: Records, rows: np.ndarray) -> tuple[ChosenMix, np.ndarray]:
+        """Choose the mix; also the row of ``records`` of each record of the pool."""
+        self._check_known(records.index, rows, "sharer")
+        if self.pool == "balanced":
+            assert self.sensitive is not None
+            rows = rows[balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)]
+        pool = Pool(records.index.take(rows), self.target, self.sensitive)
+        started = time.perf_counter()
+        choice = self.mix.choose(pool, self.seed)
+        seconds = time.perf_counter() - started
+        return ChosenMix(self.mix.policy, pool, choice, self.seed, seconds, records.source_sha256), rows
+
+    def _check_known(self, index: Index, rows: np.ndarray, part: Part) -> None:
+        if not len(rows):
+            raise UserError(f"the {part} part of the source holds no records: change the source's shares or its files")
+        for role, name in (("target", self.target), ("sensitive", self.sensitive)):
+            if name is None:
+                continue
+            attribute = index.attribute(name)
+            if len(attribute.classes) < 2:
+                raise UserError(f"data.{role} '{name}' has one class only ({attribute.classes}): choose another attribute")
+            unknown = int(np.sum(attribute.codes[rows] < 0))
+            if unknown:
+                raise UserError(f"data.{role} '{name}' is unknown for {unknown} {part} records: fill it in or drop them")
+
+    def _test_rows(self, records: Records, parts: np.ndarray) -> np.ndarray:
+        rows = np.flatnonzero(parts == PARTS.index("test"))
+        if self.test_balance and len(rows):
+            self._check_known(records.index, rows, "test")
+            names = [name for name in (self.sensitive, self.target) if name is not None]
+            rows = rows[balanced(records.index.take(rows), names, self.seed)]
+        return rows
+
+    def _labelled(self, records: Records, rows: np.ndarray) -> RecordSet:
+        target = records.index.attribute(self.target)
+        none = Attribute(np.full(len(records.index), -1, np.int16), ())
+        sensitive = none if self.sensitive is None else records.index.attribute(self.sensitive)
+        codes = (a.codes[rows].astype(np.int64) for a in (target, sensitive))
+        return RecordSet(records.x, rows, *codes)

@@ -1,0 +1,170 @@
+"""Where records come from: a source names its records, says their attributes and decodes them.
+
+A source is opened in two moves. ``index()`` is cheap (no image is read); ``read()`` decodes chosen records. What
+stands between, the decoded cache and the disjoint parts, is the same for every source: see ``cache.py`` and
+``split`` below.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from diffshare.errors import UserError, one_of
+
+Part = Literal["sharer", "auxiliary", "test"]
+PARTS: tuple[Part, ...] = ("sharer", "auxiliary", "test")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of every record, coded.
+
+    Attributes:
+        codes: int16, N, in 0..K-1; -1 where it is not known.
+        classes: the K names of the codes, for instance ``("not Smiling", "Smiling")``.
+    """
+
+    codes: np.ndarray
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is known of a source without decoding it: N records in the source's own order.
+
+    Attributes:
+        names: the source's own name of each record (a file name, a row number), numpy str, N, all different.
+        sizes: bytes of each record as it is stored (0 where a record has no size of its own), int64, N.
+        attributes: attribute name to its codes.
+        parts: position in ``PARTS`` of each record where the source has an official partition (int8, N), else None.
+        stamps: modification times in ns where records are files (int64, N), else None. They are part of the cache's
+            key, not of the source's hash: a copied folder is the same source.
+    """
+
+    names: np.ndarray
+    sizes: np.ndarray
+    attributes: Mapping[str, Attribute]
+    parts: np.ndarray | None = None
+    stamps: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute called ``name``.
+
+        Raises:
+            UserError: the source has none of that name; the message lists those it has.
+        """
+        if name not in self.attributes:
+            raise one_of("attribute", name, self.attributes)
+        return self.attributes[name]
+
+    def take(self, positions: np.ndarray) -> "Index":
+        """The index of these records alone (integer positions or a boolean mask, N)."""
+        return replace(
+            self,
+            names=self.names[positions],
+            sizes=self.sizes[positions],
+            attributes={k: Attribute(a.codes[positions], a.classes) for k, a in self.attributes.items()},
+            parts=None if self.parts is None else self.parts[positions],
+            stamps=None if self.stamps is None else self.stamps[positions],
+        )
+
+    def sha256(self) -> str:
+        """Hash of the sorted record names, their sizes and the attribute table; the order of records is no part."""
+        order = np.argsort(self.names, kind="stable")
+        digest = hashlib.sha256()
+        digest.update("\n".join(self.names[order].tolist()).encode())
+        digest.update(self.sizes[order].astype("<i8").tobytes())
+        for name in sorted(self.attributes):
+            attribute = self.attributes[name]
+            digest.update("\0".join((name, *attribute.classes)).encode())
+            digest.update(attribute.codes[order].astype("<i2").tobytes())
+        return digest.hexdigest()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Records with attributes. A new kind of data is one class with these members, named in YAML by ``class_path``.
+
+    Attributes:
+        modality: ``"image"`` or ``"table"``.
+        shares: shares of the sharer's, the auxiliary and the test part (they sum to 1); used only where
+            the index has no official ``parts``.
+        on_bad_image: ``"error"`` stops at a record that cannot be decoded, ``"skip"`` leaves it out and counts it.
+    """
+
+    modality: Literal["image", "table"]
+    shares: tuple[float, float, float]
+    on_bad_image: Literal["error", "skip"]
+
+    def index(self) -> Index:
+        """Names, sizes and attributes of all records.
+
+        Raises:
+            UserError: the place is not such a source, or a file of it is malformed (which, where and how to mend it).
+        """
+        ...
+
+    def decoding(self) -> str:
+        """All that ``read`` depends on besides the stored bytes (class, size, crop), as text: part of the cache's key.
+
+        Two sources with the same text and the same index decode to the same arrays.
+        """
+        ...
+
+    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Decode the records at these positions of ``index()``.
+
+        Args:
+            positions: int64, n.
+            out: where to write, of the result's shape and type; a new array where None.
+
+        Returns:
+            uint8, n x H x W x C for images; float32, n x columns for tables.
+
+        Raises:
+            BadRecord: a record cannot be decoded.
+        """
+        ...
+
+
+class BadRecord(UserError):
+    """A record that cannot be decoded.
+
+    Attributes:
+        position: its position in the source's index.
+    """
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+def check_shares(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Refuse shares of the three parts that are negative or do not sum to 1."""
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise UserError(f"shares {list(shares)} of {', '.join(PARTS)} must be three numbers >= 0 that sum to 1")
+    return shares
+
+
+def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.ndarray:
+    """The part of each record: the source's official one, or one drawn by a hash of the record's own name.
+
+    A record's part depends on nothing but its name and the seed: it stays the same when other records come or go, so
+    two users of one source cannot meet in the same record.
+
+    Returns:
+        int8, N: positions in ``PARTS``.
+    """
+    if index.parts is not None:
+        return index.parts
+    check_shares(shares)
+    key = seed.to_bytes(16, "little", signed=True)
+    raw = b"".join(hashlib.blake2b(name.encode(), digest_size=8, key=key).digest() for name in index.names.tolist())
+    uniform = np.frombuffer(raw, "<u8") / 2.0**64
+    return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.int8)

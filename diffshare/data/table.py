@@ -1,0 +1,309 @@
+"""Tables as sources: UCI's Adult as its files are, and any CSV file with a description of its columns.
+
+What ``read`` gives is float32, n x columns. A numeric cell is its value, NaN where it is missing. A categorical cell
+is the code of its category; a missing one has the category ``missing``, the last of the column, which is there only
+if the column has missing cells. As an attribute of the index the same column has the same codes, but a missing cell
+is -1, that is unknown.
+
+float32 holds every whole number up to 16,777,216 and about seven digits beyond. A column that must stay exact above
+that (a key, a time stamp) is no feature: leave it out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from diffshare.data.coding import MAX_CLASSES, Coder, check_official_shares, parts_beside_test
+from diffshare.data.csvfile import Block, check_delimiter, read_blocks, read_header
+from diffshare.data.source import Attribute, Index, check_shares
+from diffshare.errors import UserError, one_of
+
+Kind = Literal["numeric", "categorical"]
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: what is needed to turn its float32 values back into cells.
+
+    Attributes:
+        name: its name, different from those of the other columns.
+        kind: ``"numeric"`` or ``"categorical"``.
+        categories: names of the codes 0..K-1 of a categorical column, a missing cell's own category among them.
+        integer: all known values of a numeric column are whole numbers.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    integer: bool = False
+
+
+def column_positions(columns: Sequence[Column], names: Iterable[str]) -> np.ndarray:
+    """Positions of the named columns, in the order of the names: ``np.delete(x, positions, axis=1)`` drops them.
+
+    Returns:
+        int64, one position for each name.
+
+    Raises:
+        UserError: a name is no column.
+    """
+    known = {column.name: position for position, column in enumerate(columns)}
+    try:
+        return np.array([known[name] for name in names], np.int64)
+    except KeyError as error:
+        raise one_of("column", error.args[0], known) from None
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table in memory: schema, values (float32, N x columns) and index."""
+
+    columns: tuple[Column, ...]
+    values: np.ndarray
+    index: Index
+
+
+class _TableSource:
+    """What all tables share: the file is read once, at the first use."""
+
+    modality: Literal["image", "table"] = "table"
+    on_bad_image: Literal["error", "skip"] = "error"
+    shares: tuple[float, float, float]
+
+    def _load(self) -> _Table:
+        raise NotImplementedError
+
+    @cached_property
+    def _table(self) -> _Table:
+        return self._load()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The schema: one ``Column`` for each column of ``read()``, in its order."""
+        return self._table.columns
+
+    def index(self) -> Index:
+        """Names (``file:line``), sizes (bytes of the line) and categorical columns of all records."""
+        return self._table.index
+
+    def decoding(self) -> str:
+        """The schema as text."""
+        return f"table {self.columns}"
+
+    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The rows at these positions, float32, n x columns (see the module for missing cells)."""
+        return np.take(self._table.values, positions, axis=0, out=out)
+
+
+class CSVTable(_TableSource):
+    """Any CSV file with a description of its columns.
+
+    Args:
+        path: the file: UTF-8, one record a line, spaces after the delimiter ignored.
+        columns: column name to ``numeric``, ``categorical`` or the list of its categories in the order of their
+            codes. ``categorical`` takes the categories that occur, in natural order. Columns of the file that are
+            not named here are ignored.
+        header: the first line holds the column names. Without it, ``columns`` must name all of the file's columns
+            in their order.
+        delimiter: what separates two cells, one character.
+        missing: the mark of a missing cell; an empty string where missing cells are empty.
+        shares: shares of the sharer's, the auxiliary and the test part.
+
+    Raises:
+        UserError: the file does not fit the description; the message names line and column.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: dict[str, Kind | list[str]],
+        header: bool = True,
+        delimiter: str = ",",
+        missing: str = "?",
+        shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    ) -> None:
+        self.path = Path(path)
+        self.schema = _check_schema(columns, missing)
+        self.header = header
+        self.delimiter = check_delimiter(delimiter)
+        self.missing = missing
+        self.shares = check_shares(shares)
+
+    def _load(self) -> _Table:
+        names = read_header(self.path, self.delimiter) if self.header else list(self.schema)
+        absent = [name for name in self.schema if name not in names]
+        if absent:
+            raise UserError(f"{self.path} has no column '{absent[0]}': its header has {', '.join(names)!r:.200}")
+        chosen = [names.index(name) for name in self.schema]
+        blocks = read_blocks(self.path, len(names), delimiter=self.delimiter, header=self.header)
+        return _assemble((_select(block, chosen) for block in blocks), self.schema, self.missing)
+
+
+class Adult(_TableSource):
+    """UCI's Adult (census income): ``adult.data`` and ``adult.test`` as they are.
+
+    The records of ``adult.test`` are the test part; those of ``adult.data`` are split between sharer and auxiliary by
+    the hash of their names. All 15 columns are read; the eight categorical ones and the label ``income`` are
+    attributes. The dot behind the labels of ``adult.test`` is dropped.
+
+    Args:
+        root: folder with both files.
+        shares: shares of the sharer's and the auxiliary part among ``adult.data``; the third must be 0.
+
+    Raises:
+        UserError: a file is missing or malformed; the message names line and column.
+    """
+
+    SCHEMA: Mapping[str, Kind | list[str]] = {
+        "age": "numeric",
+        "workclass": "categorical",
+        "fnlwgt": "numeric",
+        "education": "categorical",
+        "education-num": "numeric",
+        "marital-status": "categorical",
+        "occupation": "categorical",
+        "relationship": "categorical",
+        "race": "categorical",
+        "sex": ["Female", "Male"],
+        "capital-gain": "numeric",
+        "capital-loss": "numeric",
+        "hours-per-week": "numeric",
+        "native-country": "categorical",
+        "income": ["<=50K", ">50K"],
+    }
+
+    def __init__(self, root: str, shares: tuple[float, float, float] = (0.5, 0.5, 0.0)) -> None:
+        self.root = Path(root)
+        self.shares = check_official_shares(shares, "adult.test")
+
+    def _load(self) -> _Table:
+        for name in ("adult.data", "adult.test"):
+            if not (self.root / name).is_file():
+                raise UserError(f"no {name} in {self.root}: give the folder of UCI's Adult data set as root")
+        table = _assemble(self._blocks(), self.SCHEMA, "?")
+        test = np.char.startswith(table.index.names, "adult.test:")
+        parts = parts_beside_test(table.index, test, self.shares)
+        return replace(table, index=replace(table.index, parts=parts))
+
+    def _blocks(self) -> Iterator[Block]:
+        yield from read_blocks(self.root / "adult.data", len(self.SCHEMA))
+        for block in read_blocks(self.root / "adult.test", len(self.SCHEMA), comment="|"):
+            labels = [cell.removesuffix(".") for cell in block.columns[-1]]
+            yield replace(block, columns=[*block.columns[:-1], labels])
+
+
+def _check_schema(columns: Mapping[str, Kind | list[str]], missing: str) -> Mapping[str, Kind | list[str]]:
+    if not columns:
+        raise UserError("columns is empty: describe at least one column as numeric or categorical")
+    for name, kind in columns.items():
+        if isinstance(kind, list) and (len(set(kind)) < len(kind) or not 0 < len(kind) <= MAX_CLASSES):
+            raise UserError(f"column '{name}' must declare 1 to {MAX_CLASSES} different categories, not {len(kind)}")
+        if isinstance(kind, list) and missing in kind:
+            raise UserError(f"column '{name}' declares '{missing}', the mark of a missing cell: leave it out")
+    return columns
+
+
+def _select(block: Block, chosen: Sequence[int]) -> Block:
+    return replace(block, columns=[block.columns[position] for position in chosen])
+
+
+class _NumericColumn:
+    """Values of a numeric column, gathered block by block."""
+
+    def __init__(self, name: str, missing: str) -> None:
+        self.name, self.missing = name, missing
+        self._values: list[np.ndarray] = []
+
+    def add(self, block: Block, cells: Sequence[str]) -> None:
+        """Parse further cells.
+
+        Raises:
+            UserError: one is no finite number that float32 can hold.
+        """
+        known = [cell for cell in cells if cell != self.missing]
+        try:
+            values = np.array(list(map(float, known)))
+            fits = bool(np.all(np.abs(values) <= _LARGEST)) and "_" not in "".join(known)
+        except ValueError:
+            fits = False
+        if not fits:
+            row = next(row for row, cell in enumerate(cells) if cell != self.missing and not _is_number(cell))
+            where = f"{block.where(row)}, column '{self.name}'"
+            raise UserError(f"{where}: {cells[row]!r:.60} is no finite number (missing cells are '{self.missing}')")
+        column = np.full(len(cells), np.nan, np.float32)
+        column[[cell != self.missing for cell in cells] if len(known) < len(cells) else slice(None)] = values
+        self._values.append(column)
+
+    def finish(self) -> tuple[Column, np.ndarray, None]:
+        """Schema and values (float32, N) of the column; it is no attribute."""
+        values = np.concatenate(self._values)
+        known = values[~np.isnan(values)]
+        return Column(self.name, "numeric", integer=bool(np.all(known == np.floor(known)))), values, None
+
+
+class _CategoricalColumn:
+    """Categories of a categorical column, gathered block by block."""
+
+    def __init__(self, name: str, missing: str, declared: list[str] | None) -> None:
+        self.name, self.missing, self.declared = name, missing, declared
+        self._allowed = {*(declared or ()), missing}
+        self._coder = Coder(missing)
+
+    def add(self, block: Block, cells: Sequence[str]) -> None:
+        """Code further cells.
+
+        Raises:
+            UserError: one is none of the declared categories, or there are too many different ones.
+        """
+        if self.declared is not None and not self._allowed.issuperset(cells):
+            row = next(row for row, cell in enumerate(cells) if cell not in self._allowed)
+            where = f"{block.where(row)}, column '{self.name}'"
+            raise UserError(f"{where}: {cells[row]!r:.60} is no declared category: {', '.join(self.declared[:12])}")
+        self._coder.add(cells)
+        if self._coder.overflow:
+            what = "call it numeric" if self._coder.numeric() else "leave it out"
+            raise UserError(f"{block.file}: column '{self.name}' has more than {MAX_CLASSES} categories: {what}")
+
+    def finish(self) -> tuple[Column, np.ndarray, Attribute]:
+        """Schema, values (codes as float32, N) and attribute of the column."""
+        attribute = self._coder.attribute(self.declared)
+        unknown = attribute.codes < 0
+        categories = (*attribute.classes, self.missing) if unknown.any() else attribute.classes
+        values = np.where(unknown, len(attribute.classes), attribute.codes).astype(np.float32)
+        return Column(self.name, "categorical", categories), values, attribute
+
+
+def _is_number(cell: str) -> bool:
+    """Whether the cell is a number within float32's range; NaN, infinities and Python's ``1_000`` are none."""
+    try:
+        return abs(float(cell)) <= _LARGEST and "_" not in cell
+    except ValueError:
+        return False
+
+
+def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str) -> _Table:
+    """Parse all blocks, whose columns are those of the schema."""
+    parsers = [
+        _NumericColumn(name, missing)
+        if kind == "numeric"
+        else _CategoricalColumn(name, missing, kind if isinstance(kind, list) else None)
+        for name, kind in schema.items()
+    ]
+    names: list[str] = []
+    sizes: list[int] = []
+    stamps: list[int] = []
+    for block in blocks:
+        for parser, cells in zip(parsers, block.columns, strict=True):
+            parser.add(block, cells)
+        names += map(block.where, range(len(block.lines)))
+        sizes += block.sizes
+        stamps += [block.stamp] * len(block.lines)
+    columns, values, attributes = zip(*(parser.finish() for parser in parsers), strict=True)
+    coded = {name: attribute for name, attribute in zip(schema, attributes, strict=True) if attribute is not None}
+    index = Index(np.array(names), np.array(sizes, np.int64), coded, stamps=np.array(stamps, np.int64))
+    return _Table(columns, np.stack(values, axis=1), index)

@@ -1,0 +1,21 @@
+"""The one exception that stands for a mistake of the user."""
+
+
+class UserError(Exception):
+    """Something that the user gave does not fit: the command line ends with status 2 and this one line.
+
+    The message names the thing, says what was expected and how to mend it, on one line.
+    """
+
+
+def one_of(kind: str, name: str, known: object) -> UserError:
+    """A refusal of an unknown name that lists the known ones (at most twelve).
+
+    Args:
+        kind: what is named, for instance ``"attribute"``.
+        name: what the user wrote.
+        known: an iterable of the names that exist.
+    """
+    names = sorted(map(str, known))  # type: ignore[call-overload]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return UserError(f"unknown {kind} '{name}': choose one of {', '.join(names[:12])}{more}")

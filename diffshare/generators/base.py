@@ -1,0 +1,182 @@
+"""What every family of generator shares: steps, optimiser, what it remembers of its data, how it is released."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from diffusers.optimization import get_scheduler
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from diffshare.batch import Batch, Request
+from diffshare.data.module import MixDataModule
+from diffshare.errors import UserError
+from diffshare.release.folder import Release
+from diffshare.release.generator import UNCONDITIONAL, Generator
+
+
+class Facts(NamedTuple):
+    """What a generator must know of its training data to be released and sampled.
+
+    Attributes:
+        labels: names of the classes.
+        shape: C, H, W of an image.
+        label_counts: records of each class in the mix.
+        cells: S x Y counts of the mix, ``{"s0y0": n, ...}``; None where no sensitive attribute was named.
+    """
+
+    labels: tuple[str, ...]
+    shape: tuple[int, int, int]
+    label_counts: tuple[int, ...]
+    cells: Mapping[str, int] | None
+
+
+class GenerativeModule(LightningModule):
+    """Base of all generators. A family implements ``loss``, ``draw``, ``save_parts``, ``receive`` and names itself.
+
+    Args:
+        optimizer: of the trained parameters.
+        lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.
+        warmup_steps: steps in which the rate rises linearly from 0.
+        sampling_steps: network calls a sample, here and as the release's default.
+        guidance: ``guidance_scale`` of ``predict`` and of the preview; a receiver chooses his own.
+    """
+
+    family: ClassVar[str]
+    modality: ClassVar[Literal["image", "table"]] = "image"
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable,
+        lr_schedule: Literal["constant", "cosine"],
+        warmup_steps: int,
+        sampling_steps: int,
+        guidance: float,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("warmup_steps", warmup_steps, 0), ("sampling_steps", sampling_steps, 1)):
+            if value < least:
+                raise UserError(f"model.{name} is {value}: it must be at least {least}")
+        self.optimizer, self.lr_schedule, self.warmup_steps = optimizer, lr_schedule, warmup_steps
+        self.sampling_steps, self.guidance = sampling_steps, guidance
+        self.facts: Facts | None = None
+        self.config: dict[str, Any] | None = None  # class_path and init_args, set by the command line
+        self.sampling_seed = 0
+
+    # --- a family's own part -------------------------------------------------------------------------------------
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model can be asked for a class."""
+        raise NotImplementedError
+
+    def check(self, facts: Facts) -> None:
+        """Refuse data that the network does not fit.
+
+        Raises:
+            UserError: names the setting to change.
+        """
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean training loss of a batch, a float32 scalar."""
+        raise NotImplementedError
+
+    def draw(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
+        """Samples from the weights as they are now.
+
+        Args:
+            labels: int64, n; -1 asks for no class.
+            indices: int64, n: number of each sample within the seed, from which its noise comes.
+            seed: chooses the noise.
+
+        Returns:
+            uint8, n x H x W x C.
+        """
+        raise NotImplementedError
+
+    def save_parts(self, folder: Path) -> None:
+        """Write networks and schedulers of the release with ``save_pretrained``."""
+        raise NotImplementedError
+
+    @classmethod
+    def receive(cls, release: Release, **options: Any) -> Generator:
+        """Open a release of this family as a black box."""
+        raise NotImplementedError
+
+    # --- shared ----------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Learn from the data module what is trained on."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MixDataModule):
+            facts = describe(data)
+            self.check(facts)
+            self.facts = facts
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step; the loss is logged as ``train/loss``."""
+        loss = self.loss(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def predict_step(self, batch: Request, batch_idx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples of a request: their numbers, classes and images (uint8, n x H x W x C)."""
+        indices, labels = batch.index.cpu().numpy(), batch.label.cpu().numpy()
+        if not self.conditional:
+            labels = np.full_like(labels, UNCONDITIONAL)
+        return indices, labels, self.draw(labels, indices, self.sampling_seed)
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimiser, its rate warmed up and then constant or a half cosine."""
+        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)  # type: ignore[arg-type]
+        total = self.trainer.estimated_stepping_batches
+        if self.lr_schedule == "cosine" and not np.isfinite(total):
+            raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
+        name = "cosine" if self.lr_schedule == "cosine" else "constant_with_warmup"
+        steps = int(total) if np.isfinite(total) else None
+        rate = get_scheduler(name, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a release needs beside the weights: plain values only."""
+        facts = None if self.facts is None else self.facts._asdict()
+        checkpoint["diffshare"] = {"model": self.config, "facts": facts}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another class of model."""
+        known = checkpoint.get("diffshare") or {}
+        trained, mine = (known.get("model") or {}).get("class_path"), (self.config or {}).get("class_path")
+        if trained and mine and trained != mine:
+            raise UserError(f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config")
+        if known.get("facts"):
+            self.facts = Facts(**known["facts"])
+
+    def card_fields(self, *, declare_labels: bool, declare_counts: bool) -> dict[str, Any]:
+        """What the release says of the model, and what the sharer chose to declare of the data."""
+        if self.facts is None:
+            raise UserError("this model does not know its training data: release it after fit, or from a checkpoint")
+        counts = np.asarray(self.facts.label_counts, float)
+        frequencies = (counts / counts.sum()).tolist() if declare_labels and self.conditional else None
+        return {
+            "family": self.family,
+            "modality": self.modality,
+            "image_size": self.facts.shape[1],
+            "labels": list(self.facts.labels) if self.conditional else [],
+            "steps": self.sampling_steps,
+            "label_frequencies": frequencies,
+            "declared": dict(self.facts.cells) if declare_counts and self.facts.cells else None,
+        }
+
+
+def describe(data: MixDataModule) -> Facts:
+    """The facts of a data module's mix."""
+    mix = data.chosen_mix()
+    _, height, width, channels = data.sets["train"].x.shape
+    labels = mix.pool.y.classes
+    counts = np.bincount(mix.choice.target, minlength=len(labels))
+    cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())} if data.sensitive else None
+    return Facts(labels, (channels, height, width), tuple(counts.tolist()), cells)

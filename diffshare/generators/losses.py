@@ -1,0 +1,48 @@
+"""Training losses of diffusion models, one number a record, so that their difference is the text."""
+
+import torch
+from diffusers import SchedulerMixin
+from diffusers.training_utils import compute_snr
+from torch import Tensor, nn
+
+
+def denoise(denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
+    """The denoiser's prediction in fp32, whatever precision it computed in. N x C x H x W."""
+    return denoiser(noisy, timesteps, class_labels=labels).sample.float()
+
+
+def diffusion_loss(
+    denoiser: nn.Module,
+    scheduler: SchedulerMixin,
+    x: Tensor,
+    labels: Tensor | None,
+    noise: Tensor,
+    timesteps: Tensor,
+    min_snr_gamma: float | None = None,
+) -> Tensor:
+    """Mean squared error of the predicted noise or velocity.
+
+    Noise: ||eps - eps_hat||^2 (Ho et al. 2020, eq. 14). Velocity: v = alpha eps - sigma x (Salimans & Ho 2022,
+    appendix D). Min-SNR weighting multiplies by min(SNR, gamma) / SNR for noise and min(SNR, gamma) / (SNR + 1) for
+    velocity (Hang et al. 2023, section 3.4).
+
+    Args:
+        denoiser: diffusers' U-Net interface ``(x, t, class_labels)``.
+        scheduler: gives the noise levels and says what is predicted (``prediction_type``).
+        x: clean images in [-1, 1], float32, N x C x H x W.
+        labels: class to condition on, int64, N; None for an unconditional denoiser.
+        noise: standard normal, shape of ``x``.
+        timesteps: int64 in 0..T-1, N.
+        min_snr_gamma: gamma; None weighs all timesteps alike.
+
+    Returns:
+        float32, N.
+    """
+    noisy = scheduler.add_noise(x, noise, timesteps)
+    velocity = scheduler.config.prediction_type == "v_prediction"
+    wanted = scheduler.get_velocity(x, noise, timesteps) if velocity else noise
+    loss = (denoise(denoiser, noisy, timesteps, labels) - wanted).square().flatten(1).mean(1)
+    if min_snr_gamma is None:
+        return loss
+    snr = compute_snr(scheduler, timesteps)
+    return loss * torch.clamp(snr, max=min_snr_gamma) / (snr + 1 if velocity else snr)

@@ -1,0 +1,59 @@
+"""Drawing samples from a black box, batch after batch."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from diffshare.errors import UserError
+from diffshare.release.generator import Generator
+
+
+def progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    """The items, with a progress bar on stderr where that is a terminal."""
+    return track(items, title, total, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+
+
+def draw_samples(
+    generator: Generator,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    batch_size: int = 64,
+    steps: int | None = None,
+    guidance: float = 1.0,
+) -> np.ndarray:
+    """Ask a black box for one sample of each label.
+
+    Sample i depends on (seed, i), its label, steps and guidance; another batch size changes it by one grey level at
+    most (the order of floating-point sums).
+
+    Args:
+        generator: the black box.
+        labels: int64, N: class of each sample, -1 for none.
+        seed: chooses the noise.
+        batch_size: samples a request.
+        steps: sampling steps; the release's default where None.
+        guidance: ``guidance_scale``, 1 is plain conditional sampling.
+
+    Returns:
+        uint8, N x H x W x C.
+    """
+    if batch_size < 1:
+        raise UserError(f"batch size is {batch_size}: it must be at least 1")
+    if not np.isfinite(guidance) or guidance < 0:
+        raise UserError(f"guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+    starts = range(0, len(labels), batch_size)
+    indices = np.arange(len(labels))
+    made: np.ndarray | None = None
+    for start in progress(starts, "sampling", len(starts)):
+        part = slice(start, start + batch_size)
+        x = generator.sample(labels[part], indices[part], seed=seed, steps=steps, guidance=guidance)
+        if made is None:
+            made = np.empty((len(labels), *x.shape[1:]), np.uint8)
+        made[part] = x
+    assert made is not None
+    return made

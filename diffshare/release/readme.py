@@ -1,0 +1,59 @@
+"""The README.md of a release: the card for people."""
+
+import json
+from pathlib import Path
+
+from diffshare.release.card import Card
+
+
+def readme(card: Card, folder: Path) -> str:
+    """Markdown: what the model makes, what its sharer declares of its data, and how to sample it.
+
+    Args:
+        card: what is said of the model.
+        folder: where the parts were saved; their classes are read from their configurations.
+    """
+    size = f"{card.image_size} x {card.image_size} pixels" if card.image_size else f"{len(card.columns or ())} columns"
+    return "\n".join(
+        [
+            f"# A {card.family} model",
+            "",
+            f"- makes: {card.modality}s of {size}",
+            f"- classes: {', '.join(card.labels) or 'none (unconditional)'}",
+            f"- default sampling steps: {card.steps}",
+            "",
+            "## What its sharer declares",
+            "",
+            f"- class frequencies: {_said(card.label_frequencies)}",
+            f"- training records by sensitive group (s) and target (y): {_said(card.declared)}",
+            f"- protections: {', '.join(card.protections) or 'none'}",
+            f"- epsilon of differential privacy: {_said(card.epsilon)}",
+            "",
+            "These are claims: nothing in this folder proves them.",
+            "",
+            "## How to sample it",
+            "",
+            "```",
+            "python -m diffshare.cli sample --model . --count 64 --out samples",
+            "```",
+            "",
+            "Each part also loads with diffusers alone:",
+            "",
+            "```python",
+            *_loading(folder),
+            "```",
+            "",
+        ]
+    )
+
+
+def _said(value: object) -> str:
+    return "undisclosed" if value is None else json.dumps(value)
+
+
+def _loading(folder: Path) -> list[str]:
+    lines = []
+    for config in sorted(folder.glob("*/*config.json")):
+        name = json.loads(config.read_text(encoding="utf-8")).get("_class_name")
+        lines.append(f'{config.parent.name} = diffusers.{name}.from_pretrained(".", subfolder="{config.parent.name}")')
+    return ["import diffusers", "", *lines]

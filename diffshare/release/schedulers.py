@@ -1,0 +1,45 @@
+"""The scheduler of a release."""
+
+import diffusers.schedulers
+import torch
+from diffusers import SchedulerMixin
+
+from diffshare.errors import UserError
+from diffshare.release.config import check_arguments, read_config
+from diffshare.release.folder import Release
+from diffshare.release.received import shown
+
+
+def load_scheduler(release: Release, name: str = "scheduler") -> SchedulerMixin:
+    """Build the scheduler that ``<name>/scheduler_config.json`` of a release describes.
+
+    The class is one of those that diffusers exports, looked up by exact name; no other code is imported. All numbers
+    are bounded first (see ``check_arguments``).
+
+    Raises:
+        UserError: no such file, another class, an unknown or unbounded setting, or settings that do not fit together.
+    """
+    file = f"{name}/scheduler_config.json"
+    where = str(release.folder / file)
+    class_name, arguments = read_config(release, file)
+    kind = _exported(class_name)
+    if kind is None:
+        raise UserError(f"{where}: {shown(class_name)} is no scheduler of the installed diffusers")
+    check_arguments(kind, arguments, where)
+    betas, steps = arguments.get("trained_betas"), arguments.get("num_train_timesteps")
+    if betas is not None and len(betas) != steps:
+        raise UserError(f"{where}: 'trained_betas' must hold one number for each of the {shown(steps)} timesteps")
+    try:
+        scheduler = kind(**arguments)
+    except Exception as error:  # a constructor may raise anything when its settings do not fit together
+        raise UserError(f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}") from error
+    for key in ("betas", "alphas_cumprod"):
+        if not bool(torch.isfinite(torch.as_tensor(vars(scheduler).get(key, 0.0))).all()):
+            raise UserError(f"{where}: these settings give a '{key}' that is not finite: ask for another release")
+    return scheduler
+
+
+def _exported(name: str) -> type[SchedulerMixin] | None:
+    """The scheduler of that name among those that diffusers exports; None where there is none."""
+    kind = getattr(diffusers.schedulers, name, None) if name in dir(diffusers.schedulers) else None
+    return kind if isinstance(kind, type) and issubclass(kind, SchedulerMixin) and kind is not SchedulerMixin else None

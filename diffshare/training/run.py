@@ -1,0 +1,138 @@
+"""A run's folder: where it is, what it records of itself, and how a run is taken up again."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from diffshare.data.module import MixDataModule
+from diffshare.errors import UserError
+from diffshare.storage import write_json
+
+LAST = Path("checkpoints") / "last.ckpt"
+
+
+def run_folder(given: Path | None, config_name: str) -> Path:
+    """The folder of this run: the one asked for, or a new one below ``lightning_logs/``.
+
+    Processes that a launcher starts beside this one find the same folder through the environment.
+    """
+    if given is not None:
+        return given
+    inherited = os.environ.get("DIFFSHARE_RUN_DIR")
+    if inherited is None:
+        job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
+        tail = f"job-{job}" if job and job != "none" else time.strftime("%Y%m%d-%H%M%S")
+        inherited, number = f"lightning_logs/{config_name}-{tail}", 1
+        while not job and Path(inherited).exists():
+            inherited, number = f"lightning_logs/{config_name}-{tail}-{number}", number + 1
+        os.environ["DIFFSHARE_RUN_DIR"] = inherited
+    return Path(inherited)
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds a run already.
+
+    Raises:
+        UserError: says how to go on with that run, or that another folder is needed.
+    """
+    if (folder / LAST).exists() or (folder / "release").exists():
+        raise UserError(f"{folder} already holds a run: add --resume to go on with it or name another --run-dir")
+
+
+def check_resumable(folder: Path) -> Path:
+    """The checkpoint from which the run of this folder goes on.
+
+    Raises:
+        UserError: there is nothing to resume.
+    """
+    if not (folder / LAST).is_file():
+        raise UserError(f"nothing to resume: {folder} has no {LAST}; leave out --resume to start a run there")
+    return folder / LAST
+
+
+def code_revision() -> str | None:
+    """Commit of the code that runs, with ``+changes`` where files differ from it; None outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in ("diffshare", "torch", "lightning", "diffusers", "torchmetrics", "numpy", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class RunRecord(Callback):
+    """Writes what a run is into its folder: ``run.json`` and the manifest of its mix; the S x Y table into the log.
+
+    Args:
+        folder: of the run.
+        seed: ``seed_everything`` of the run.
+        resumed: the run goes on in a folder that already has these files.
+    """
+
+    def __init__(self, folder: Path, seed: int, resumed: bool) -> None:
+        self.folder, self.seed, self.resumed = folder, seed, resumed
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write once, from the first process."""
+        if not trainer.is_global_zero or self.resumed:
+            return
+        write_json(self.folder / "run.json", self._facts(trainer))
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, MixDataModule):
+            data.chosen_mix().write(self.folder / "mix", overwrite=True)
+            if isinstance(trainer.logger, TensorBoardLogger):
+                trainer.logger.experiment.add_text("data/mix", mix_table(data), 0)
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        return {
+            "command": sys.argv,
+            "seed": self.seed,
+            "precision": str(trainer.precision),
+            "processes": trainer.world_size,
+            "code": code_revision(),
+            "versions": versions(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+
+
+def mix_table(data: MixDataModule) -> str:
+    """The S x Y counts of the mix as a Markdown table, with what else ``mix.json`` says below it."""
+    mix = data.chosen_mix()
+    groups, classes = mix.pool.s.classes, mix.pool.y.classes
+    if data.sensitive is None:
+        counts = [[int((mix.choice.target == y).sum()) for y in range(len(classes))]]
+        groups = ("all",)
+    else:
+        counts = mix.counts().tolist()
+    lines = ["| " + " | ".join(["", *classes, "sum"]) + " |", "|" + " --- |" * (len(classes) + 2)]
+    for group, row in zip(groups, counts, strict=True):
+        lines.append("| " + " | ".join([group, *map(str, row), str(sum(row))]) + " |")
+    rest = {k: v for k, v in mix.summary().items() if k not in ("counts", "seconds")}
+    return "\n".join(lines) + "\n\n```\n" + json.dumps(rest, indent=2) + "\n```"

@@ -1,0 +1,70 @@
+"""What a person watches while a model trains: speed, and that the loss is a number."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from diffshare.batch import Batch
+from diffshare.errors import UserError
+from diffshare.training.checkpoint import KeepCheckpoint
+
+
+class NonFiniteStop(Callback):
+    """Stops the run before a loss that is not a number reaches the weights."""
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Look at each loss.
+
+        Raises:
+            UserError: names the step, the batch and the last good checkpoint.
+        """
+        if torch.isfinite(loss):
+            return
+        keeper = next((c for c in trainer.callbacks if isinstance(c, KeepCheckpoint)), None)  # type: ignore[attr-defined]
+        good = f"{keeper.path} (step {keeper.saved_step})" if keeper and keeper.saved_step is not None else "none"
+        raise UserError(
+            f"the loss is {loss.item()} at step {trainer.global_step}, batch {trainer.fit_loop.batch_idx} of epoch "
+            f"{trainer.current_epoch}; last good checkpoint: {good}; lower the learning rate or use "
+            "--trainer.precision 32-true"
+        )
+
+
+class Throughput(Callback):
+    """Logs ``images_per_second`` of all processes together, over the steps since the last log entry.
+
+    Validation, pictures and checkpoints in between do not count as training time.
+    """
+
+    def __init__(self) -> None:
+        self._records = 0
+        self._seconds = 0.0
+        self._started = 0.0
+        self._first = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Start the watch where it stands still."""
+        if not self._started:
+            self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch; log at the logger's own pace. The very first batch (allocations, caches) is left out."""
+        if self._first:
+            self._first, self._started = False, 0.0
+            return
+        self._records += len(batch.target if isinstance(batch, Batch) else batch[0])
+        if trainer._logger_connector.should_update_logs:
+            now = time.perf_counter()
+            self._seconds += now - self._started
+            pl_module.log("images_per_second", trainer.world_size * self._records / self._seconds, rank_zero_only=True)
+            self._records, self._seconds, self._started = 0, 0.0, now
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the watch."""
+        if self._started:
+            self._seconds += time.perf_counter() - self._started
+            self._started = 0.0

@@ -1,0 +1,66 @@
+"""Fixtures for all tests: a private cache, the real data where it is, the command line in this process."""
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+
+# Set before torch and huggingface_hub are imported, which read them once; child processes inherit them.
+os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))  # small tensors: more threads only wait
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads
+
+
+class Outcome(NamedTuple):
+    """What a command left: exit status and captured output."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The decoded cache of this test run; the user's own is never read or written."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFSHARE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of the real data; the test is skipped where there is none."""
+    root = os.environ.get("DIFFSHARE_DATA")
+    if not root:
+        pytest.skip("needs real data: DIFFSHARE_DATA is not set")
+    if not Path(root).is_dir():
+        pytest.skip(f"needs real data: DIFFSHARE_DATA names {root}, which is no folder")
+    return Path(root).resolve()
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> Callable[..., Outcome]:
+    """Run ``diffshare ARGS`` in this process: ``run_cli("sample", "--count", 4).code``.
+
+    The output is redirected to buffers that stay open, unlike capsys': a log handler that a library made during one
+    call still has somewhere to write in the next. Environment variables that a run sets (its seed, its folder) are
+    taken back, as the end of a process would do.
+    """
+
+    def run(*args: object) -> Outcome:
+        from diffshare.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ):
+            try:
+                code = main([str(arg) for arg in args])
+            except SystemExit as stop:  # --help
+                code = int(stop.code or 0)
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run

@@ -1,0 +1,197 @@
+"""What the documents say is true: the README's commands run, links lead somewhere, versions agree."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import diffshare
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+# Lines of the README that no test types: the two scripts that are tests of their own, the way to an installation and
+# the viewer, which runs until it is stopped.
+NOT_RUN = re.compile(
+    r"(\./)?scripts/(demo|test|setup)\b|git clone |cd |source |\. |export |tensorboard "
+    r"|python3? -m venv |(python3? -m )?pip install "
+)
+
+
+class Run(NamedTuple):
+    """How the tests run one command of the README.
+
+    Attributes:
+        extra: arguments appended to make it small; ``{data}`` becomes the folder of the real data.
+        data: it needs the real data, or the output of a command that does.
+    """
+
+    extra: str = ""
+    data: bool = False
+
+
+# Each command of the README as written there (continued lines joined by one space) -> how it is run here. They run in
+# the README's order in one working folder that has the clone's configs; those with ``data`` have a folder of their own.
+RUNS: dict[str, Run] = {}
+
+
+def commands(text: str) -> list[str]:
+    """The commands in the fenced ``sh`` and ``bash`` blocks of a Markdown text, in order, without comments."""
+    found = []
+    for block in re.findall(r"^```(?:sh|bash)[^\S\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in re.sub(r"\s*\\\n\s*", " ", block).splitlines():
+            command = re.sub(r"(^|\s)#.*", "", line).strip().removeprefix("$ ")
+            if command:
+                found.append(command)
+    return found
+
+
+def arguments(command: str) -> list[str] | None:
+    """The arguments of a call of diffshare, None for any other command."""
+    words = shlex.split(command)
+    for entry in (["diffshare"], ["python", "-m", "diffshare.cli"]):
+        if words[: len(entry)] == entry and not {"|", "&&", ";", "&", ">"} & set(words):
+            return words[len(entry) :]
+    return None
+
+
+def unknown_commands(text: str, runs: dict[str, Run]) -> list[str]:
+    """Commands that are neither run through ``runs`` nor of a kind that is not run."""
+    return [c for c in commands(text) if not NOT_RUN.match(c) and (c not in runs or arguments(c) is None)]
+
+
+def dead_links(document: Path) -> list[str]:
+    """Relative links and image sources of a Markdown file that lead to no file."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    targets = re.findall(r"\]\(\s*<?([^)\s>]+)", text)
+    targets += re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, re.MULTILINE)
+    targets += re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    paths = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    return [path for path in paths if path and not (document.parent / path).exists()]
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_readme_command_is_known():
+    assert unknown_commands(README, RUNS) == [], "add them to RUNS, or take them out of the README"
+    assert [command for command in RUNS if command not in commands(README)] == [], "in RUNS, but not in the README"
+
+
+def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:
+    """Run the commands that need the real data, or those that do not, in ``folder``; returns how many."""
+    for shared in ("configs", "docs"):
+        (folder / shared).symlink_to(ROOT / shared)
+    chosen = [c for c in commands(readme) if c in runs and runs[c].data == (data is not None)]
+    for command in chosen:
+        extra = shlex.split(runs[command].extra.replace("{data}", str(data)))
+        outcome = run_cli(*(arguments(command) or []), *extra)
+        assert outcome.code == 0, f"{command}\nended with {outcome.code}\n{outcome.err}"
+    return len(chosen)
+
+
+def test_readme_commands_run(tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    run_in(tmp_path, README, RUNS, run_cli, None)
+
+
+@pytest.mark.data
+def test_readme_commands_run_on_real_data(tmp_path, monkeypatch, run_cli, data_root):
+    monkeypatch.chdir(tmp_path)
+    run_in(tmp_path, README, RUNS, run_cli, data_root)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(document):
+    assert dead_links(document) == []
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == diffshare.__version__ == citation["version"]
+    assert f"## [{diffshare.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_dependency_within_its_range():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(pins) == len(lines)
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+
+
+SAMPLE = """
+Text with `sh` in it.
+```sh
+scripts/demo    # ten minutes
+python -m diffshare.cli fit --config a.yaml \\
+    --seed_everything 1
+```
+```yaml
+diffshare: not a command
+```
+```bash
+# only a comment
+$ diffshare sample --out 'a b'
+diffshare sample | head
+rm -r everything
+```
+"""
+
+
+def test_commands_are_found_in_order():
+    assert commands(SAMPLE) == [
+        "scripts/demo",
+        "python -m diffshare.cli fit --config a.yaml --seed_everything 1",
+        "diffshare sample --out 'a b'",
+        "diffshare sample | head",
+        "rm -r everything",
+    ]
+
+
+def test_commands_without_an_entry_are_reported():
+    fit, sample, pipe, remove = commands(SAMPLE)[1:]
+    assert unknown_commands(SAMPLE, {}) == [fit, sample, pipe, remove]
+    assert unknown_commands(SAMPLE, {c: Run() for c in (fit, sample, pipe, remove)}) == [pipe, remove]
+
+
+def test_commands_run_with_their_extra_arguments(tmp_path):
+    fit, sample = commands(SAMPLE)[1:3]
+    runs = {fit: Run("--trainer.max_steps 1"), sample: Run("--root {data}/faces", data=True)}
+    calls: list[tuple[str, ...]] = []
+
+    class Outcome(NamedTuple):
+        code: int
+        err: str = "the reason"
+
+    def run_cli(*args):
+        calls.append(args)
+        return Outcome(code=2 if "sample" in args else 0)
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    assert run_in(tmp_path / "a", SAMPLE, runs, run_cli, None) == 1
+    assert calls == [("fit", "--config", "a.yaml", "--seed_everything", "1", "--trainer.max_steps", "1")]
+    with pytest.raises(AssertionError, match=r"diffshare sample --out 'a b'\s+ended with 2\s+the reason"):
+        run_in(tmp_path / "b", SAMPLE, runs, run_cli, Path("/x"))
+    assert calls[1] == ("sample", "--out", "a b", "--root", "/x/faces")
+
+
+def test_dead_links_are_reported(tmp_path):
+    (tmp_path / "there.md").touch()
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md#part) [b](gone.md) [c](https://example.org/x) [d](#here) ![e](pic.png) `[f](code.md)`\n"
+        '<img src="also-gone.png">\n[g]: lost.md\n```\n[h](fenced.md)\n```\n'
+    )
+    assert sorted(dead_links(page)) == ["also-gone.png", "gone.md", "lost.md", "pic.png"]
