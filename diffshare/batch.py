@@ -25,9 +25,9 @@ class Request(NamedTuple):
     """Samples that ``predict`` asks a generator for.
 
     Attributes:
-        index: number of each sample within its seed, int64, N.
+        number: of each sample within its seed, int64, N.
         label: class asked for, int64, N.
     """
 
-    index: Tensor
+    number: Tensor
     label: Tensor

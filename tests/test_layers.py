@@ -24,6 +24,7 @@ LAYERS = (
     ("generators",),
     ("sharer", "receiver"),
     ("audit",),
+    ("commands",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

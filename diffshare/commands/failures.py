@@ -18,7 +18,13 @@ def explain(error: BaseException) -> str | None:
         return _parser_message(str(error))
     if isinstance(error, MisconfigurationException):
         return _one_line(str(error))
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOENT):
+    if isinstance(error, OSError) and error.errno in (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.ENOENT,
+    ):
         return f"{error.filename or 'a file'}: {error.strerror}; choose a place that exists, is writable and has room"
     return None
 
@@ -36,10 +42,18 @@ def _one_line(text: str) -> str:
 
 
 def _parser_message(text: str) -> str:
-    """The innermost reason of jsonargparse's nested messages, with the key that it belongs to."""
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
-    if len(lines) <= 1:
+    """One line of jsonargparse's nested message: the dotted key and the innermost reason.
+
+    The parser reports every member of a union in turn; that a value is not None is no news, and the first reason that
+    is left belongs to the class that was named.
+    """
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    reasons = [line.strip().removeprefix("- ") for line in text.splitlines()]
+    reasons = [line for line in reasons if line and not line.startswith(SCAFFOLDING) and "NoneType" not in line]
+    if not reasons:
         return _one_line(text)
-    head = lines[0].rstrip(":")
-    reasons = [line for line in lines[1:] if not line.startswith(("Problem", "Given value", "Subtypes", "Does not"))]
-    return _one_line(f"{head}: {(reasons or lines[1:])[-1]}")
+    where = ".".join(key for i, key in enumerate(keys) if key not in keys[:i])
+    return _one_line(f"{where}: {reasons[0]}" if where else reasons[0])
+
+
+SCAFFOLDING = ("Parser key", "Problem with given class_path", "Does not validate", "Subtypes", "Errors:", "Given value")

@@ -209,7 +209,7 @@ class DiffshareCLI(LightningCLI):
             config.logger = self._logger()
         try:
             return Trainer(**config.as_dict())
-        except (ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
 
     def _logger(self) -> TensorBoardLogger | bool:
@@ -244,7 +244,9 @@ class DiffshareCLI(LightningCLI):
         if self.trainer.is_global_zero:
             size = sum(p.numel() for p in self.model.parameters()) / 1e6
             device = f"{self.trainer.num_devices} x {self.trainer.strategy.root_device.type}"
-            print(f"{self.verb}: {type(self.model).__name__}, {size:.2f} M parameters, {self.trainer.precision}, {device}")
+            print(
+                f"{self.verb}: {type(self.model).__name__}, {size:.2f} M parameters, {self.trainer.precision}, {device}"
+            )
         arguments = self._prepare_subcommand_kwargs(self.verb)
         result = getattr(self.trainer, self.verb)(**arguments)
         if not self.trainer.is_global_zero:

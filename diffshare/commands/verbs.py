@@ -24,7 +24,9 @@ def _parser(verb: str, description: str) -> ArgumentParser:
 def release(arguments: list[str]) -> int:
     """Make a release folder of a checkpoint."""
     parser = _parser("release", "Make a release folder of a checkpoint of fit, from its averaged weights.")
-    parser.add_argument("--ckpt", type=Path, required=True, help="Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt.")
+    parser.add_argument(
+        "--ckpt", type=Path, required=True, help="Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt."
+    )
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)

@@ -93,7 +93,9 @@ def check_size(n: int | None, available: int) -> int:
     if n < 1:
         raise UserError(f"mix.n is {n}: ask for at least 1 record, or leave it out to take all")
     if n > available:
-        raise UserError(f"the mix asks for n = {n} records, the pool has {available}: lower data.mix.n or widen the pool")
+        raise UserError(
+            f"the mix asks for n = {n} records, the pool has {available}: lower data.mix.n or widen the pool"
+        )
     return n
 
 

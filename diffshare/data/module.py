@@ -62,8 +62,8 @@ class RequestSet(Dataset[Request]):
 
     def __getitems__(self, positions: Sequence[int]) -> Request:
         """The requests of these positions."""
-        index = torch.as_tensor(positions)
-        return Request(index, index % self.classes)
+        number = torch.as_tensor(positions)
+        return Request(number, number % self.classes)
 
     def __getitem__(self, position: int) -> Request:
         return Request(*(part[0] for part in self.__getitems__([position])))
@@ -278,10 +278,14 @@ class MixDataModule(RecordsDataModule):
                 continue
             attribute = index.attribute(name)
             if len(attribute.classes) < 2:
-                raise UserError(f"data.{role} '{name}' has one class only ({attribute.classes}): choose another attribute")
+                raise UserError(
+                    f"data.{role} '{name}' has one class only ({attribute.classes}): choose another attribute"
+                )
             unknown = int(np.sum(attribute.codes[rows] < 0))
             if unknown:
-                raise UserError(f"data.{role} '{name}' is unknown for {unknown} {part} records: fill it in or drop them")
+                raise UserError(
+                    f"data.{role} '{name}' is unknown for {unknown} {part} records: fill it in or drop them"
+                )
 
     def _test_rows(self, records: Records, parts: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(parts == PARTS.index("test"))

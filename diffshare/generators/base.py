@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import torch
 from diffusers.optimization import get_scheduler
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
@@ -125,14 +124,14 @@ class GenerativeModule(LightningModule):
 
     def predict_step(self, batch: Request, batch_idx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples of a request: their numbers, classes and images (uint8, n x H x W x C)."""
-        indices, labels = batch.index.cpu().numpy(), batch.label.cpu().numpy()
+        indices, labels = batch.number.cpu().numpy(), batch.label.cpu().numpy()
         if not self.conditional:
             labels = np.full_like(labels, UNCONDITIONAL)
         return indices, labels, self.draw(labels, indices, self.sampling_seed)
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser, its rate warmed up and then constant or a half cosine."""
-        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)  # type: ignore[arg-type]
+        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
         total = self.trainer.estimated_stepping_batches
         if self.lr_schedule == "cosine" and not np.isfinite(total):
             raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
@@ -151,7 +150,9 @@ class GenerativeModule(LightningModule):
         known = checkpoint.get("diffshare") or {}
         trained, mine = (known.get("model") or {}).get("class_path"), (self.config or {}).get("class_path")
         if trained and mine and trained != mine:
-            raise UserError(f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config")
+            raise UserError(
+                f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
+            )
         if known.get("facts"):
             self.facts = Facts(**known["facts"])
 

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, SchedulerMixin, UNet2DModel
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric
-
 
 from diffshare.batch import Batch
 from diffshare.errors import UserError
@@ -62,21 +61,21 @@ class DDPM(GenerativeModule):
             raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
         if min_snr_gamma is not None and min_snr_gamma <= 0:
             raise UserError(f"model.min_snr_gamma is {min_snr_gamma}: it must be positive, 5 is usual")
-        self.denoiser: nn.Module = denoiser
-        self.scheduler = scheduler or DDPMScheduler()
+        self.denoiser: Any = denoiser
+        self.scheduler: Any = scheduler or DDPMScheduler()
         if self.scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
             raise UserError(
                 f"model.scheduler predicts '{self.scheduler.config.prediction_type}': use epsilon or v_prediction"
             )
         self.condition_dropout, self.min_snr_gamma = condition_dropout, min_snr_gamma
         self.timesteps: int = self.scheduler.config.num_train_timesteps
-        self.val_bands = nn.ModuleList(MeanMetric() for _ in range(BANDS))
-        self.val_mean = MeanMetric()
+        self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
+        self.val_mean: Any = MeanMetric()
 
     @property
     def null_label(self) -> int | None:
         """The label that stands for "no class"; None for an unconditional denoiser."""
-        embeddings = self.denoiser.config.num_class_embeds  # type: ignore[union-attr]
+        embeddings: int | None = self.denoiser.config.num_class_embeds
         return None if embeddings is None else embeddings - 1
 
     @property
@@ -99,9 +98,9 @@ class DDPM(GenerativeModule):
         if self.null_label not in (None, len(facts.labels)):
             raise UserError(
                 f"model.denoiser has num_class_embeds {config.num_class_embeds}, the target has {len(facts.labels)} "
-                f"classes: set it to {len(facts.labels) + 1} (one more, for 'no class') or null for an unconditional model"
+                f"classes: set it to {len(facts.labels) + 1} (one more, for 'no class') or null (unconditional)"
             )
-        self.denoiser.register_to_config(sample_size=height)  # type: ignore[operator]
+        self.denoiser.register_to_config(sample_size=height)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch at random timesteps, some classes hidden."""

@@ -76,21 +76,22 @@ def sample_diffusion(
     x = randn_tensor((len(streams), *shape), generator=streams, device=device) * scheduler.init_noise_sigma
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
-    guided = guidance != 1 and labels is not None and bool((labels != null_label).any())
-    if guided:
-        assert labels is not None
+    both = None
+    if guidance != 1 and labels is not None and null_label is not None:
         both = torch.cat([labels, torch.full_like(labels, null_label)])
     for t in scheduler.timesteps:
         inputs = scheduler.scale_model_input(x, t)
-        on_call(len(x) * (2 if guided else 1))
-        if guided:
+        on_call(len(x) * (1 if both is None else 2))
+        if both is not None:
             conditional, free = denoise(denoiser, torch.cat([inputs, inputs]), t, both).chunk(2)
             prediction = free + guidance * (conditional - free)
         else:
             prediction = denoise(denoiser, inputs, t, labels)
         x = scheduler.step(prediction, t, x, **extra).prev_sample
     if not torch.isfinite(x).all():
-        raise UserError(f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance")
+        raise UserError(
+            f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
+        )
     return x.clamp(-1, 1)
 
 

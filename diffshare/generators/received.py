@@ -2,11 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
-from torch import nn
 
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import noise_streams, sample_diffusion, sampling_scheduler, to_bytes
@@ -29,7 +29,7 @@ class DiffusionBox:
     """
 
     card: Card
-    denoiser: nn.Module
+    denoiser: Any
     scheduler: SchedulerMixin
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -54,8 +54,10 @@ class DiffusionBox:
                 f"{config.sample_size}) does not fit the card ({len(card.labels)} labels, image_size {card.image_size})"
             )
         if config.in_channels != config.out_channels or config.in_channels not in (1, 3):
-            raise UserError(f"{release.folder}: a network from {config.in_channels} to {config.out_channels} channels "
-                            "makes no images; 1 or 3 are expected")
+            raise UserError(
+                f"{release.folder}: a network from {config.in_channels} to {config.out_channels} channels "
+                "makes no images; 1 or 3 are expected"
+            )
         return cls(card, denoiser.to(device), sampling_scheduler(load_scheduler(release), scheduler))
 
     def sample(

@@ -51,8 +51,7 @@ def module_of_checkpoint(path: Path) -> GenerativeModule:
     except Exception as error:
         raise UserError(f"{path} was trained as {config.get('class_path')}, which cannot be built here") from error
     module.on_load_checkpoint(checkpoint)
-    weights = {k: v for k, v in checkpoint["state_dict"].items()}
-    missing, unexpected = module.load_state_dict(weights, strict=False)
+    missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=False)
     if missing or unexpected:
         raise UserError(f"{path} does not hold the weights of {config['class_path']}: {[*missing, *unexpected][:3]}")
     if module.facts is not None:

@@ -31,6 +31,8 @@ def contingency(sensitive: np.ndarray, target: np.ndarray, groups: int, classes:
     Args:
         sensitive: integers in 0..groups-1, N. Records with a negative code (unknown) are not counted.
         target: integers in 0..classes-1, N.
+        groups: number of groups.
+        classes: number of classes.
 
     Returns:
         int64, groups x classes.

@@ -18,7 +18,7 @@ class Interrupted(Exception):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name beside it, syncs it and renames; loads tensors and plain values only."""
+    """Writes a checkpoint whole or not at all; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``, whole or not at all.
@@ -31,7 +31,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, temporary)
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
             reason = error.strerror if isinstance(error, OSError) else "the write failed (is the disk full?)"
-            raise UserError(f"cannot write the checkpoint {path}: {reason}; the one before it is still whole") from error
+            raise UserError(
+                f"cannot write the checkpoint {path}: {reason}; the one before it is still whole"
+            ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint without unpickling objects, whatever the caller asked for."""
