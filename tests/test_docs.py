@@ -38,7 +38,38 @@ class Run(NamedTuple):
 
 # Each command of the README as written there (continued lines joined by one space) -> how it is run here. They run in
 # the README's order in one working folder that has the clone's configs; those with ``data`` have a folder of their own.
-RUNS: dict[str, Run] = {}
+TINY = (
+    "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false "
+    "--model.denoiser.block_out_channels [8,8,8,8] --model.denoiser.norm_num_groups 4 "
+    "--data.source.image_size 8 --data.batch_size 8 --model.sampling_steps 2"
+)
+FACES = f"{TINY} --data.source.count 300"
+CELEBA = f"{TINY} --data.source.root {{data}}/faces --data.target Young --data.mix.n 64"
+BARE = "--model.denoiser.add_attention false --model.denoiser.attention_head_dim 8"
+FIT = "python -m diffshare.cli fit --config configs/"
+SAMPLE_FACES = "python -m diffshare.cli sample --model lightning_logs/faces/release --count 64"
+SMALL = f"{FIT}ddpm_celeba.yaml --config configs/size/small.yaml --data.source.root data/celeba --data.target Young"
+
+RUNS: dict[str, Run] = {
+    f"{FIT}ddpm_faces.yaml --run-dir lightning_logs/faces": Run(FACES),
+    f"{SAMPLE_FACES} --labels balanced --seed 0 --out samples": Run(),
+    f"{FIT}ddpm_celeba.yaml --data.source.root data/celeba --run-dir lightning_logs/celeba": Run(
+        f"{CELEBA} {BARE} --model.denoiser.layers_per_block 1", data=True
+    ),
+    f"{SMALL} --data.sensitive Male --run-dir lightning_logs/small": Run(CELEBA, data=True),
+    "python -m diffshare.cli sample --model lightning_logs/small/release --count 64 --labels balanced --guidance 2 "
+    "--out samples_small": Run(data=True),
+    "python -m diffshare.cli mix --config configs/ddpm_faces.yaml --config configs/mix/proportion.yaml "
+    "--data.mix.p 0.3 --out lightning_logs/mix": Run("--data.source.count 300 --data.source.image_size 8"),
+    "python -m diffshare.cli validate --run-dir lightning_logs/faces": Run(),
+    "python -m diffshare.cli test --run-dir lightning_logs/faces": Run(),
+    "python -m diffshare.cli predict --run-dir lightning_logs/faces --data.predict_count 16": Run(),
+    "python -m diffshare.cli release --ckpt lightning_logs/faces/checkpoints/last.ckpt "
+    "--out lightning_logs/release_faces": Run(),
+    f"{FIT}ddpm_faces.yaml --model.denoiser.layers_per_block 2 --model.scheduler.prediction_type epsilon "
+    "--run-dir lightning_logs/wider": Run(FACES),
+    "python -m diffshare.cli fit --run-dir lightning_logs/faces --resume": Run(),
+}
 
 
 def commands(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
@@ -19,12 +19,23 @@ class AttributeClassifier(LightningModule):
         network: images (N x C x H x W in [-1, 1]) to logits (N x classes).
         classes: number of classes.
         optimizer: of the network's weights.
+        lr_scheduler: of the learning rate, stepped after each optimizer step; a constant rate where left out.
     """
 
-    def __init__(self, network: nn.Module, classes: int = 2, optimizer: OptimizerCallable = torch.optim.AdamW) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: int = 2,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.optimizer = network, optimizer
+        self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.accuracy = MulticlassAccuracy(classes, average="micro")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class probabilities, N x classes."""
+        return self.network(x).float().softmax(1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy, logged as ``train/loss``."""
@@ -42,12 +53,15 @@ class AttributeClassifier(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, N x classes."""
-        return self.network(batch.x).float().softmax(1)
+        return self(batch.x)
 
     def _measure(self, batch: Batch, stage: str) -> None:
         self.accuracy(self.network(batch.x).float(), batch.target)
         self.log(f"{stage}/accuracy", self.accuracy, on_epoch=True, on_step=False)
 
     def configure_optimizers(self) -> Any:
-        """The injected optimiser."""
-        return self.optimizer(self.parameters())
+        """The injected optimiser and learning rate."""
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}

@@ -1,8 +1,6 @@
 """``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
 
 import functools
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from diffshare.sharer.export import export
 from diffshare.storage import atomic_file, write_json
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_checkpoint
 from diffshare.training.precision import default_precision
-from diffshare.training.run import LAST, RunRecord, check_new, check_resumable, run_folder
+from diffshare.training.quiet import quiet
+from diffshare.training.run import LAST, RunRecord, check_new, check_resumable, finished, log_steps, run_folder
 from diffshare.training.seeding import BatchSeeding
 from diffshare.training.watch import NonFiniteStop, Throughput
 
@@ -38,23 +37,10 @@ MAY_CHANGE = (
     "trainer.max_time",
 )
 
-# Lightning's advice that does not hold here, or that says what this program says itself.
-NOISE = (
-    "LightningCLI's args parameter",  # the entry point parses the arguments once and hands them on
-    "The '.*' does not have many workers",  # records come from a memory-mapped cache: workers make it slower
-    "The number of training batches",  # short epochs are normal: steps count, not epochs
-    "You're resuming from a checkpoint that ended before",  # the loader goes on where the checkpoint ended
-    ".*isinstance.treespec, LeafSpec",  # Lightning's own use of torch
-)
-
 
 def run(verb: str, arguments: list[str]) -> int:
     """Parse, build and run one of Lightning's verbs; see :func:`diffshare.cli.main` for the exit status."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", message)
+    with quiet():
         return _run(verb, arguments)
 
 
@@ -215,13 +201,17 @@ class DiffshareCLI(LightningCLI):
     def _logger(self) -> TensorBoardLogger | bool:
         if self.verb != "fit":
             return False
-        purge = None
-        if self.resumed:  # log entries after the checkpoint will be written again
-            purge = int(read_checkpoint(self.run_dir / LAST)["global_step"])
+        purge = 0  # entries of this step and later ones, of a run that was killed, will be written again
+        if self.resumed:
+            purge = log_steps(read_checkpoint(self.run_dir / LAST))
         return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge)
 
     def _callbacks(self) -> list[Callback]:
-        """What every run has; the order is part of the meaning (checkpoints come after weight averaging)."""
+        """What every run has; the order is part of the meaning.
+
+        A checkpoint comes after weight averaging and pictures, which are the user's callbacks, and before what is
+        logged of the next batch.
+        """
         if self.verb == "predict":
             return [SamplesWriter(self.run_dir / "samples")]
         if self.verb != "fit":
@@ -229,7 +219,7 @@ class DiffshareCLI(LightningCLI):
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
         keeper.path = self.run_dir / LAST
         record = RunRecord(self.run_dir, self.seed, self.resumed)
-        return [record, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), LearningRateMonitor("step"), keeper]
+        return [record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -238,6 +228,8 @@ class DiffshareCLI(LightningCLI):
 
     def go(self) -> None:
         """Run the verb and write what it leaves."""
+        if self.resumed and self._is_finished():
+            return
         if self.verb == "fit" and not self.resumed and self.trainer.is_global_zero:
             with atomic_file(self.run_dir / "config.yaml") as temporary:
                 temporary.write_text(yaml.safe_dump(self.resolved, sort_keys=False), encoding="utf-8")
@@ -257,6 +249,15 @@ class DiffshareCLI(LightningCLI):
             print(f"samples: {self.run_dir / 'samples'}")
         else:
             write_json(self.run_dir / ("results.json" if self.verb == "test" else "validation.json"), result[0])
+
+    def _is_finished(self) -> bool:
+        """Whether there is nothing left to do in a run that is resumed; says so."""
+        step = finished(read_checkpoint(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
+        if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
+            return False
+        if self.trainer.is_global_zero:
+            print(f"{self.run_dir} is finished (step {step}); raise --trainer.max_steps to train it further")
+        return True
 
     def _finish_fit(self) -> None:
         print(f"run:     {self.run_dir}")

@@ -141,19 +141,20 @@ class Proportion:
         if name is None:
             raise UserError("the mix 'proportion' needs data.mix.property or data.sensitive: name an attribute")
         attribute = pool.index.attribute(name)
-        has = attribute.codes == self._code(name, attribute)
-        have, lack = np.flatnonzero(has), np.flatnonzero(~has)
-        n = self._most(len(have), len(lack)) if self.n is None else check_size(self.n, len(pool))
-        wanted = int(np.floor(self.p * n + 0.5))
-        if n == 0 or wanted > len(have) or n - wanted > len(lack):
+        code = self._code(name, attribute)
+        have = np.flatnonzero(attribute.codes == code)
+        lack = np.flatnonzero((attribute.codes != code) & (attribute.codes >= 0))  # unknown is not lacking
+        n = self._most(name, len(have), len(lack)) if self.n is None else check_size(self.n, len(pool))
+        wanted = self._share(n)
+        if wanted > len(have) or n - wanted > len(lack):
             raise UserError(
-                f"a share p = {self.p:g} of '{name}' in n = {n or 1} records needs {wanted} with it and "
+                f"a share p = {self.p:g} of '{name}' in n = {n} records needs {wanted} with it and "
                 f"{n - wanted} without; the pool has {len(have)} and {len(lack)}: lower data.mix.n or change data.mix.p"
             )
         rng = np.random.default_rng([seed, 1])
         positions = np.concatenate([rng.permutation(have)[:wanted], rng.permutation(lack)[: n - wanted]])
         positions = rng.permutation(positions)
-        report = {"property": name, "value": attribute.classes[self._code(name, attribute)], "p": self.p}
+        report = {"property": name, "value": attribute.classes[code], "p": self.p}
         return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report)
 
     def _code(self, name: str, attribute: Attribute) -> int:
@@ -163,12 +164,21 @@ class Proportion:
             return self.value
         raise one_of(f"value of '{name}'", str(self.value), attribute.classes)
 
-    def _most(self, have: int, lack: int) -> int:
-        """The largest n for which both kinds suffice."""
-        limits = [have / self.p] if self.p > 0 else []
-        limits += [lack / (1 - self.p)] if self.p < 1 else []
-        n = int(min(limits)) + 1
-        while n > 0 and ((k := int(np.floor(self.p * n + 0.5))) > have or n - k > lack):
+    def _share(self, n: int) -> int:
+        """How many of n records have the property: p * n rounded, a half upwards."""
+        return int(np.floor(np.round(self.p * n, 9) + 0.5))  # 0.57 * 50 is 28.499...: the product is rounded first
+
+    def _most(self, name: str, have: int, lack: int) -> int:
+        """The largest n for which both kinds suffice; a kind that is asked for must not be missing altogether."""
+        if (self.p > 0 and not have) or (self.p < 1 and not lack):
+            raise UserError(
+                f"a share p = {self.p:g} of '{name}' cannot be had: the pool has no record with"
+                f"{'out' if have else ''} it ({have} with, {lack} without); change data.mix.p or widen the pool"
+            )
+        limits = [(have + 0.5) / self.p] if self.p > 0 else []
+        limits += [(lack + 0.5) / (1 - self.p)] if self.p < 1 else []
+        n = min(int(min(limits)) + 1, have + lack)
+        while (k := self._share(n)) > have or n - k > lack:
             n -= 1
         return n
 

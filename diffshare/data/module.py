@@ -157,8 +157,8 @@ class RecordsDataModule(LightningDataModule):
 class MixDataModule(RecordsDataModule):
     """The sharer's data: a source, cut into disjoint parts, and a mix chosen from the sharer's part.
 
-    Training reads the mix alone. Validation reads sharer's records that are kept out of the pool, test the test part;
-    no record stands in two of them.
+    Training reads the mix alone. Validation reads records of the same part that are kept out of the pool, test the
+    test part; no record stands in two of them.
 
     ``predict`` asks a generator for ``predict_count`` samples, the classes in turn.
 
@@ -169,7 +169,8 @@ class MixDataModule(RecordsDataModule):
         mix: which records of the pool to train on; all of them where left out.
         pool: ``natural`` offers the mix every record, ``balanced`` as many of each S x Y cell as the rarest has.
         test_balance: cut the test set down to equal S x Y cells.
-        validation_share: share of the sharer's part that is kept for validation, by a hash of the record's name.
+        part: part of the source that the pool is made of; a receiver trains on ``auxiliary``.
+        validation_share: share of that part that is kept for validation, by a hash of the record's name.
         predict_count: samples that ``predict`` draws.
         cache_dir: where decoded records are kept; ``$DIFFSHARE_CACHE`` or the user's cache folder where left out.
         batch_size: records a training step of one process.
@@ -186,6 +187,7 @@ class MixDataModule(RecordsDataModule):
         mix: Mix | None = None,
         pool: Literal["natural", "balanced"] = "natural",
         test_balance: bool = False,
+        part: Literal["sharer", "auxiliary"] = "sharer",
         validation_share: float = 0.05,
         predict_count: int = 64,
         cache_dir: Path | None = None,
@@ -201,7 +203,8 @@ class MixDataModule(RecordsDataModule):
             raise UserError("data.pool balanced needs data.sensitive: name the attribute to balance with the target")
         self.source, self.target, self.sensitive = source, target, sensitive
         self.mix: Mix = mix or Clean()
-        self.pool, self.test_balance, self.validation_share = pool, test_balance, validation_share
+        self.pool, self.test_balance = pool, test_balance
+        self.part, self.validation_share = part, validation_share
         if predict_count < 1:
             raise UserError(f"data.predict_count is {predict_count}: ask for at least 1 sample")
         self.predict_count, self.cache_dir = predict_count, cache_dir
@@ -224,8 +227,8 @@ class MixDataModule(RecordsDataModule):
             return
         records = self.records()
         parts = split(records.index, self.source.shares, self.seed)
-        sharer, kept = self._hold_out(np.flatnonzero(parts == PARTS.index("sharer")), records.index)
-        self.chosen, rows = self._choose(records, sharer)
+        mine, kept = self._hold_out(np.flatnonzero(parts == PARTS.index(self.part)), records.index)
+        self.chosen, rows = self._choose(records, mine)
         pool, choice = self.chosen.pool, self.chosen.choice
         sensitive = pool.s.codes[choice.positions].astype(np.int64)
         self.sets["train"] = RecordSet(records.x, rows[choice.positions], choice.target, sensitive)
@@ -249,18 +252,18 @@ class MixDataModule(RecordsDataModule):
         """Names of the K classes of the target."""
         return self.chosen_mix().pool.y.classes
 
-    def _hold_out(self, sharer: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
-        """The sharer's records for the pool and those kept for validation."""
+    def _hold_out(self, rows: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
+        """The records for the pool and those kept for validation."""
         if self.validation_share == 0:
-            return sharer, sharer[:0]
+            return rows, rows[:0]
         # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
-        bare = Index(index.names[sharer], index.sizes[sharer], {})
+        bare = Index(index.names[rows], index.sizes[rows], {})
         kept = split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed) == 1
-        return sharer[~kept], sharer[kept]
+        return rows[~kept], rows[kept]
 
     def _choose(self, records: Records, rows: np.ndarray) -> tuple[ChosenMix, np.ndarray]:
         """Choose the mix; also the row of ``records`` of each record of the pool."""
-        self._check_known(records.index, rows, "sharer")
+        self._check_known(records.index, rows, self.part)
         if self.pool == "balanced":
             assert self.sensitive is not None
             rows = rows[balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)]

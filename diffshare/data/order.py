@@ -1,4 +1,4 @@
-"""The order in which records are read: a function of (seed, epoch), shared out over processes without padding."""
+"""The order in which records are read: a function of (seed, pass), shared out over processes without padding."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,11 +9,12 @@ from diffshare.errors import UserError
 
 
 class ShuffledShard(Sampler[int]):
-    """One process's share of a shuffled epoch, in whole batches, resumable in the middle.
+    """One process's share of the shuffled records, in whole batches, resumable at any batch.
 
-    The permutation of an epoch is ``default_rng([seed, epoch])``. Global batch b is one run of ``world * batch_size``
-    records of it; rank r reads the r-th slice of that run. So the records of a step do not depend on how many
-    processes share it, and a resumed run goes on with the very next batch.
+    The order is a function of (seed, pass over the data): pass p reads the permutation ``default_rng([seed, p])``.
+    Global batch b of a pass is one run of ``world * batch_size`` records of it; rank r reads the r-th slice of that
+    run. So the records of a step do not depend on how many processes share it, and a resumed run goes on with the very
+    next batch. What is left over at the end of a pass (less than a global batch) is not read in that pass.
 
     Args:
         size: number of records.
@@ -21,7 +22,8 @@ class ShuffledShard(Sampler[int]):
         seed: of the order.
         rank: of this process.
         world: number of processes.
-        batches_done: tells how many batches of the training were finished before this iteration began.
+        batches_done: tells how many batches of the training were finished before this iteration began. The sampler
+            counts on that alone: the trainer sets epochs too late for loader processes that fetch ahead.
     """
 
     def __init__(
@@ -36,21 +38,21 @@ class ShuffledShard(Sampler[int]):
             )
         self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
         self.batches_done = batches_done
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        """As many batches as a pass has, from the next one on (the trainer leaves an epoch when it has enough)."""
+        done, first = divmod(self.batches_done(), self.batches)
+        yield from self._pass(done)[first:].reshape(-1).tolist()
+        yield from self._pass(done + 1)[:first].reshape(-1).tolist()
+
+    def _pass(self, number: int) -> np.ndarray:
+        """Positions that this process reads in one pass over the data, int64, batches x batch_size."""
+        order = np.random.default_rng([self.seed, number]).permutation(self.size)
         whole = order[: self.batches * self.world * self.batch_size]
-        mine = whole.reshape(self.batches, self.world, self.batch_size)[:, self.rank]
-        first = self.batches_done() % self.batches
-        yield from mine[first:].reshape(-1).tolist()
+        return whole.reshape(self.batches, self.world, self.batch_size)[:, self.rank]
 
 
 class SequentialShard(Sampler[int]):

@@ -112,6 +112,11 @@ class GenerativeModule(LightningModule):
         """Learn from the data module what is trained on."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, MixDataModule):
+            if data.source.modality != self.modality:
+                raise UserError(
+                    f"{type(self).__name__} makes an {self.modality}, data.source holds a {data.source.modality}: "
+                    "choose a source or a model of the other kind"
+                )
             facts = describe(data)
             self.check(facts)
             self.facts = facts

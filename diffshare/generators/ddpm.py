@@ -18,8 +18,8 @@ from diffshare.generators.losses import diffusion_loss
 from diffshare.generators.received import DiffusionBox
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL
-from diffshare.training.seeding import seed_of
 
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
 BANDS = 4  # validation reports the loss of each quarter of the noise levels
 
 
@@ -71,6 +71,7 @@ class DDPM(GenerativeModule):
         self.timesteps: int = self.scheduler.config.num_train_timesteps
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
+        self._evaluated = 0  # records of the present validation or test that this process has seen
 
     @property
     def null_label(self) -> int | None:
@@ -138,11 +139,12 @@ class DDPM(GenerativeModule):
         self._log_bands("test")
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
-        stream = torch.Generator().manual_seed(seed_of(batch_idx, self.global_rank))
-        n = len(batch.x)
-        spread = (torch.randperm(n, generator=stream) + torch.rand(n, generator=stream)) / n
-        timesteps = (spread * self.timesteps).long().to(batch.x.device)
-        noise = torch.randn(batch.x.shape, generator=stream).to(batch.x.device)
+        # of the record's number in its set, so that neither batches nor processes change what is measured
+        number = (self._evaluated + np.arange(len(batch.x))) * self.trainer.world_size + self.global_rank
+        self._evaluated += len(batch.x)
+        timesteps = torch.from_numpy(number * GOLDEN % 1 * self.timesteps).long().to(batch.x.device)
+        noise = torch.stack([torch.randn(batch.x.shape[1:], generator=s) for s in noise_streams(0, number)])
+        noise = noise.to(batch.x.device)
         losses = self._losses(batch.x, self._labels(batch.target), noise, timesteps)
         self.val_mean.update(losses)
         bands = timesteps * BANDS // self.timesteps
@@ -156,6 +158,7 @@ class DDPM(GenerativeModule):
             first, last = band * self.timesteps // BANDS, (band + 1) * self.timesteps // BANDS - 1
             self.log(f"{stage}/loss_t{first:04d}-{last:04d}", metric.compute())
             metric.reset()
+        self._evaluated = 0
 
     # --- samples and release -----------------------------------------------------------------------------------------
 

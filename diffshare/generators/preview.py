@@ -28,8 +28,8 @@ class SampleGrid(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw where it is time to."""
-        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._drawn:
+        """Draw where it is time to, after the optimizer's step (not after each batch that it accumulates)."""
+        if trainer.global_step % self.every_n_steps == 0 and not trainer.fit_loop._should_accumulate():
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,4 +55,5 @@ class SampleGrid(Callback):
             made = module.draw(labels, indices, seed=0)
         module.train(training)
         grid = image_grid(made, self.per_class)
-        logger.experiment.add_image("samples", grid, trainer.global_step, dataformats="HWC")
+        # steps count from 0 in the log: this one is complete, and what a resumed run will do again begins after it
+        logger.experiment.add_image("samples", grid, trainer.global_step - 1, dataformats="HWC")

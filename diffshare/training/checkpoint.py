@@ -1,5 +1,6 @@
 """The run's checkpoint: always whole, always the last good state, also after Ctrl-C."""
 
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -60,7 +61,11 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 class KeepCheckpoint(Callback):
     """Keeps ``checkpoints/last.ckpt`` of a run: at the start, every so many batches, at the end and on Ctrl-C.
 
-    Ctrl-C asks for a stop: the running batch is finished, its state saved and the run ends with exit status 130. A
+    The state is saved between two batches, when all that belongs to the first of them (its step, its validation, its
+    log entries) is done. Under gradient accumulation it is saved between two optimizer steps: gradients are no part of
+    a checkpoint. The log is written out first, so that a killed run has an entry for every step of its checkpoint.
+
+    Ctrl-C asks for a stop: what is under way is finished, the state saved and the run ends with exit status 130. A
     second Ctrl-C stops at once; the checkpoint before it stays whole.
 
     Args:
@@ -77,8 +82,12 @@ class KeepCheckpoint(Callback):
         self.every_n_batches = every_n_batches
         self.path: Path | None = None
         self.saved_step: int | None = None
-        self._stop = False
+        self._saved_batches = 0  # batches that the last checkpoint has
+        self._log_steps: int | None = None  # of the checkpoint that is resumed
+        self._due = self._stop = self._saving = False
         self._previous: Any = None
+
+    # --- when -------------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on Ctrl-C is a request."""
@@ -88,27 +97,44 @@ class KeepCheckpoint(Callback):
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+        os.write(2, b"\nstopping before the next batch; Ctrl-C again stops at once\n")  # print is not safe in a handler
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state before the first batch, so that a run that is killed early can resume."""
+        self._saved_batches = trainer.fit_loop.total_batch_idx + 1
         if trainer.ckpt_path is None:
             self._save(trainer)
+        else:
+            self.saved_step = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Save where it is time to, or where a stop was asked for."""
-        stop = self._stop
-        if trainer.world_size > 1:  # all ranks stop at the same batch, or the next collective would wait for ever
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop or (trainer.fit_loop.total_batch_idx + 1) % self.every_n_batches == 0:
+        if self._log_steps is not None:  # Lightning counts this one up on some ways through its restart
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._log_steps
+            self._log_steps = None
+        done = trainer.fit_loop.total_batch_idx
+        self._due |= done % self.every_n_batches == 0
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        stop = self._asked_to_stop(trainer)
+        if (stop or self._due) and done != self._saved_batches:
             self._save(trainer)
+            self._saved_batches = done
+        self._due = False
         if stop:
             raise Interrupted
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the final state."""
         self._save(trainer)
+        if self._asked_to_stop(trainer):
+            raise Interrupted
+
+    def _asked_to_stop(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._stop
+        # all processes stop at the same batch, or the next collective would wait for ever
+        return trainer.strategy.reduce_boolean_decision(self._stop, all=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give Ctrl-C back."""
@@ -123,7 +149,68 @@ class KeepCheckpoint(Callback):
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
+    # --- what -------------------------------------------------------------------------------------------------------
+
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
-        trainer.save_checkpoint(self.path)
+        self._refuse_broken(trainer)
+        for logger in trainer.loggers:
+            logger.save()
+        self._saving = True
+        try:
+            trainer.save_checkpoint(self.path)
+        finally:
+            self._saving = False
         self.saved_step = trainer.global_step
+
+    def _refuse_broken(self, trainer: Trainer) -> None:
+        """A loss is looked at before its step; what the step made of the weights shows here."""
+        for name, weight in trainer.lightning_module.named_parameters():
+            if not bool(torch.isfinite(weight).all()):
+                raise UserError(
+                    f"the weights {name} are not finite after step {trainer.global_step}; last good checkpoint: "
+                    f"{self.last_good}; lower the learning rate or use --trainer.precision 32-true"
+                )
+
+    @property
+    def last_good(self) -> str:
+        """The last checkpoint and its step, for a message."""
+        return "none" if self.saved_step is None else f"{self.path} (step {self.saved_step})"
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note the loops' state as it is between two batches; Lightning's own is that of the hook that saves."""
+        if self._saving:
+            settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
+            checkpoint[BETWEEN_BATCHES] = True
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take up the count of log steps."""
+        if checkpoint.get(BETWEEN_BATCHES):
+            self._log_steps = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
+
+
+BETWEEN_BATCHES = "diffshare_between_batches"
+
+
+def settle(fit_loop: dict[str, Any], batches: float) -> None:
+    """Change the saved state of Lightning's fit loop to "so many batches are complete, nothing else is begun".
+
+    A batch that was fetched but not trained is taken back. An epoch that the end of the training cut short is open
+    again, so that a run with a later end goes on in the middle of it; one that is complete begins anew.
+
+    Args:
+        fit_loop: state dict of the loop, changed in place.
+        batches: of an epoch.
+    """
+    progress, epochs = fit_loop["epoch_loop.batch_progress"], fit_loop["epoch_progress"]
+    progress["is_last_batch"] = False
+    ended = epochs["current"]["processed"] == epochs["current"]["ready"] > 0
+    if ended and progress["current"]["completed"] >= batches:
+        progress["current"]["completed"] = 0
+    elif ended:
+        for scope in ("total", "current"):
+            epochs[scope]["processed"] -= 1
+            epochs[scope]["completed"] -= 1
+    for scope in ("total", "current"):
+        done = progress[scope]["completed"]
+        progress[scope].update(ready=done, started=done, processed=done)

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
-from diffshare.storage import write_json
+from diffshare.storage import read_json, write_json
 
 LAST = Path("checkpoints") / "last.ckpt"
 
@@ -59,6 +59,19 @@ def check_resumable(folder: Path) -> Path:
     return folder / LAST
 
 
+def log_steps(checkpoint: dict[str, Any]) -> int:
+    """How many steps of the log a checkpoint has: the next entry's step."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
+
+
+def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None) -> int | None:
+    """The optimizer steps of a checkpoint that has reached the end of its training; None where there is work to do."""
+    step = int(checkpoint["global_step"])
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    ended = 0 <= max_steps <= step or (max_epochs is not None and 0 <= max_epochs <= epochs)
+    return step if ended else None
+
+
 def code_revision() -> str | None:
     """Commit of the code that runs, with ``+changes`` where files differ from it; None outside a git checkout."""
     here = Path(__file__).resolve().parent
@@ -90,6 +103,8 @@ def versions() -> dict[str, str]:
 class RunRecord(Callback):
     """Writes what a run is into its folder: ``run.json`` and the manifest of its mix; the S x Y table into the log.
 
+    A resumed run must compute as it did: the same number of processes in the same precision.
+
     Args:
         folder: of the run.
         seed: ``seed_everything`` of the run.
@@ -101,14 +116,31 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write once, from the first process."""
-        if not trainer.is_global_zero or self.resumed:
-            return
-        write_json(self.folder / "run.json", self._facts(trainer))
+        if self.resumed:
+            self._refuse_changes(trainer)
+        elif trainer.is_global_zero:
+            write_json(self.folder / "run.json", self._facts(trainer))
+            data = getattr(trainer, "datamodule", None)
+            if isinstance(data, MixDataModule):
+                data.chosen_mix().write(self.folder / "mix", overwrite=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The table belongs to step 0 of the log: a run resumed from there has lost it."""
         data = getattr(trainer, "datamodule", None)
-        if isinstance(data, MixDataModule):
-            data.chosen_mix().write(self.folder / "mix", overwrite=True)
-            if isinstance(trainer.logger, TensorBoardLogger):
-                trainer.logger.experiment.add_text("data/mix", mix_table(data), 0)
+        if trainer.global_step or not trainer.is_global_zero or not isinstance(data, MixDataModule):
+            return
+        if isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.add_text("data/mix", mix_table(data), 0)
+
+    def _refuse_changes(self, trainer: Trainer) -> None:
+        path = self.folder / "run.json"
+        before = read_json(path) if path.is_file() else {}
+        for name, now in (("processes", trainer.world_size), ("precision", str(trainer.precision))):
+            if before.get(name, now) != now:
+                raise UserError(
+                    f"{self.folder} was trained with {name} {before[name]}, now it would be {now}: resume it on a "
+                    "machine like the one it was started on, or start a new run"
+                )
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         return {

@@ -24,7 +24,7 @@ class NonFiniteStop(Callback):
         if torch.isfinite(loss):
             return
         keeper = next((c for c in trainer.callbacks if isinstance(c, KeepCheckpoint)), None)  # type: ignore[attr-defined]
-        good = f"{keeper.path} (step {keeper.saved_step})" if keeper and keeper.saved_step is not None else "none"
+        good = keeper.last_good if keeper else "none"
         raise UserError(
             f"the loss is {loss.item()} at step {trainer.global_step}, batch {trainer.fit_loop.batch_idx} of epoch "
             f"{trainer.current_epoch}; last good checkpoint: {good}; lower the learning rate or use "

@@ -1,0 +1,64 @@
+"""A classifier in a moment: no log and no checkpoint, for checks and benchmarks."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from diffshare.classifiers.attribute import AttributeClassifier
+from diffshare.data.module import RecordsDataModule, scaled
+from diffshare.training.precision import default_precision
+from diffshare.training.quiet import quiet
+from diffshare.training.seeding import BatchSeeding
+
+
+def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed: int = 0) -> AttributeClassifier:
+    """Train ``network`` on the training set of ``data`` with AdamW and one cycle of the learning rate.
+
+    Args:
+        network: images to logits; its start is the caller's.
+        data: an image data module.
+        steps: optimizer steps.
+        seed: of the randomness of the batches.
+
+    Returns:
+        the classifier in evaluation mode, on the CPU.
+    """
+    module = AttributeClassifier(
+        network,
+        optimizer=partial(torch.optim.AdamW, foreach=True),
+        lr_scheduler=partial(OneCycleLR, max_lr=3e-3, total_steps=steps),
+    )
+    with quiet():
+        trainer = Trainer(
+            max_steps=steps,
+            precision=default_precision("auto"),
+            callbacks=[BatchSeeding(seed)],
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, datamodule=data)
+    return module.cpu().eval()
+
+
+@torch.inference_mode()
+def probabilities(module: AttributeClassifier, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Class probabilities of images.
+
+    Args:
+        module: the classifier.
+        x: uint8, N x H x W x C.
+        batch_size: images a pass.
+
+    Returns:
+        float32, N x classes.
+    """
+    passes = range(0, len(x), batch_size)
+    return np.concatenate([module(scaled(torch.from_numpy(x[i : i + batch_size]))).numpy() for i in passes])

@@ -1,0 +1,32 @@
+"""Leaves out Lightning's advice that does not hold here."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+NOISE = (
+    "LightningCLI's args parameter",  # the entry point parses the arguments once and hands them on
+    "The '.*' does not have many workers",  # records come from a memory-mapped cache: workers make it slower
+    "The number of training batches",  # short epochs are normal: steps count, not epochs
+    "You're resuming from a checkpoint that ended before",  # the loader goes on where the checkpoint ended
+    "You're using the WeightAveraging callback, but loading",  # validate, test and predict want the average alone
+    ".*isinstance.treespec, LeafSpec",  # Lightning's own use of torch
+)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block, warnings that are listed above and Lightning's chatter are not shown; all others are."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
