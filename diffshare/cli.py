@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "LOCAL_RANK" in os.environ:  # one of several: torch's C++ side would report a lost connection in 30 lines
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -58,8 +60,10 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
 
     try:
         return action()
-    except SystemExit as stop:  # --help of the parsers
-        return stop.code if isinstance(stop.code, int) else 1
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
+            return _refuse("stopped by Ctrl-C", 130)
+        return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
     except KeyboardInterrupt:
         return _refuse("stopped by Ctrl-C", 130)
     except Exception as error:
@@ -68,15 +72,21 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
             traceback.print_exc()
         if line is None:
             return 1
-        return _refuse(line)
+        return _refuse(line, 1 if isinstance(error, RuntimeError) else 2, error)
     finally:
         if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
             os.environ.pop("DIFFSHARE_RUN_DIR", None)
 
 
-def _refuse(line: str, status: int = 2) -> int:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"diffshare: {line}", file=sys.stderr)
+def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
+    who = ""
+    if "LOCAL_RANK" in os.environ:  # one of several processes: one of them speaks
+        from diffshare.training.processes import name, speaks
+
+        if not speaks(error):
+            return status
+        who = name()
+    print(f"diffshare: {who}{line}", file=sys.stderr)
     return status
 
 

@@ -34,9 +34,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     A reader, or a process killed at any moment, sees the old file or the new one, never a part.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or ``path`` is itself a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -84,7 +86,11 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         if path.is_dir():
             old = temporary.with_suffix(".old")
             path.rename(old)  # rename, rename, delete: the name is missing for an instant, never half-filled
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except OSError:
+                old.rename(path)
+                raise
             shutil.rmtree(old)
         else:
             temporary.rename(path)

@@ -10,6 +10,7 @@ The short form of it is tests/training/test_resume.py.
 """
 
 import argparse
+import logging
 import os
 import random
 import signal
@@ -205,7 +206,7 @@ class Check:
         return fork(["fit", *arguments], self._log(run), faults=faults)
 
     def _wait(self, process: int, limit: float | None) -> int:
-        """Wait for the end of a process; kill it after ``limit`` seconds. Returns its status, -9 where it was killed."""
+        """Wait for the end of a process; kill it after ``limit`` seconds. Returns its status: -9 where killed."""
         end = time.monotonic() + (300 if limit is None else limit)
         while True:
             done, status = os.waitpid(process, os.WNOHANG)
@@ -244,6 +245,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the outcome here")
     options = parser.parse_args()
     warm_up()
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each purge
     rng, started = random.Random(options.seed), time.monotonic()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:

@@ -13,7 +13,6 @@ waiting). Processes are real and so are their signals; nothing else of the progr
 each run, which saves some seconds a run.
 """
 
-import atexit
 import errno
 import io
 import json
@@ -27,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+LIMIT = 240  # seconds after which a forked run that hangs is ended by SIGALRM
 
 
 def strike(how: str) -> None:
@@ -141,10 +143,10 @@ def fork(
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(LIMIT)
         os.environ.update(env or {})
         status = _main(arguments, faults)
-        atexit._run_exitfuncs()
-    finally:
+    finally:  # no exit handlers: those of the parent would remove the parent's files
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -168,7 +170,8 @@ def serve() -> None:
     warm_up()
     for line in sys.stdin:
         with tempfile.TemporaryDirectory() as name:
-            logs = [Path(name, str(i)) for i, _ in enumerate(wanted := json.loads(line))]
+            wanted = json.loads(line)
+            logs = [Path(name, str(i)) for i in range(len(wanted))]
             processes = [
                 fork(p["arguments"], log, faults=p.get("faults", ()), env=p.get("env"))
                 for p, log in zip(wanted, logs, strict=True)

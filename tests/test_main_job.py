@@ -17,8 +17,9 @@ from diffshare.generators.families import open_generator
 from diffshare.release.samples import read_samples
 
 ROOT = Path(__file__).parent.parent
+FACES = ["--config", ROOT / "configs" / "ddpm_faces.yaml"]
 TINY = (
-    ["--config", ROOT / "configs" / "ddpm_faces.yaml", "--trainer.enable_progress_bar", "false"]
+    ["--trainer.enable_progress_bar", "false"]
     + ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", "4"]
     + ["--data.source.count", "600", "--data.source.image_size", "8", "--data.batch_size", "16"]
     + ["--trainer.max_steps", "6", "--trainer.val_check_interval", "3", "--trainer.log_every_n_steps", "2"]
@@ -31,8 +32,8 @@ Cli = Callable[..., Any]
 def run(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("main") / "run"
-    overlay = ["--config", ROOT / "configs" / "mix" / "proportion.yaml", "--data.mix.n", "100"]
-    outcome = run_cli("fit", *TINY, *overlay, "--run-dir", folder)
+    overlay = ["--config", ROOT / "configs" / "mix" / "proportion.yaml"]
+    outcome = run_cli("fit", *FACES, *overlay, *TINY, "--data.mix.n", "100", "--run-dir", folder)
     assert outcome.code == 0, outcome.err
     assert "release" in outcome.out
     return folder
@@ -42,7 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
 def unconditional(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
     """The folder of a finished run of an unconditional model."""
     folder = tmp_path_factory.mktemp("main") / "unconditional"
-    outcome = run_cli("fit", *TINY, "--model.denoiser.num_class_embeds", "null", "--run-dir", folder)
+    outcome = run_cli(
+        "fit", *FACES, "--config", ROOT / "configs" / "condition" / "none.yaml", *TINY, "--run-dir", folder
+    )
     assert outcome.code == 0, outcome.err
     return folder
 
@@ -121,7 +124,8 @@ def test_samples_are_the_same_again_and_to_one_grey_level_in_other_batches(
     assert info["queries"] == 12
     assert info["network_calls"] == 12 * 3
     assert info["model"]["name"] == "release"
-    assert Image.open(tmp_path / "a" / "grid.png").width >= 64
+    with Image.open(tmp_path / "a" / "grid.png") as grid:
+        assert grid.width >= 64
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("none", {-1}), ("1", {1}), ("natural", {0, 1}), (None, {0, 1})])
@@ -178,13 +182,13 @@ def test_losses_are_measured_on_the_averaged_weights(run: Path, run_cli: Cli, ve
 
 
 def test_mix_writes_the_manifest_that_fit_trains_on(run: Path, run_cli: Cli, tmp_path: Path) -> None:
-    overlay = ["--config", ROOT / "configs" / "mix" / "proportion.yaml", "--data.mix.n", "100"]
-    outcome = run_cli("mix", *TINY, *overlay, "--out", tmp_path / "mix")
+    overlay = ["--config", ROOT / "configs" / "mix" / "proportion.yaml"]
+    outcome = run_cli("mix", *FACES, *overlay, *TINY, "--data.mix.n", "100", "--out", tmp_path / "mix")
     assert outcome.code == 0, outcome.err
     assert (tmp_path / "mix" / "records.csv").read_bytes() == (run / "mix" / "records.csv").read_bytes()
 
 
 def test_a_used_run_folder_is_not_overwritten(run: Path, run_cli: Cli) -> None:
-    outcome = run_cli("fit", *TINY, "--run-dir", run)
+    outcome = run_cli("fit", *FACES, *TINY, "--run-dir", run)
     assert outcome.code == 2
     assert "already holds a run" in outcome.err

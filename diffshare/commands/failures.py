@@ -11,6 +11,8 @@ def explain(error: BaseException) -> str | None:
     from jsonargparse import ArgumentError
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from diffshare.training.processes import lost_another
+
     for cause in _chain(error):
         if isinstance(cause, UserError):
             return _one_line(str(cause))
@@ -18,6 +20,11 @@ def explain(error: BaseException) -> str | None:
         return _parser_message(str(error))
     if isinstance(error, MisconfigurationException):
         return _one_line(str(error))
+    if lost_another(error):
+        return (
+            "another process of this job is gone: it was killed or ended with a message of its own; when that is mended, "
+            "go on with fit --run-dir FOLDER --resume"
+        )
     if isinstance(error, OSError) and error.errno in (
         errno.EACCES,
         errno.EPERM,
@@ -52,6 +59,9 @@ def _parser_message(text: str) -> str:
     reasons = [line for line in reasons if line and not line.startswith(SCAFFOLDING) and "NoneType" not in line]
     if not reasons:
         return _one_line(text)
+    given = re.search(r"Given value: (?!NestedArg)(.+)", text)
+    if given and given[1] not in reasons[0]:
+        reasons[0] += f", got {given[1]}"
     where = ".".join(key for i, key in enumerate(keys) if key not in keys[:i])
     return _one_line(f"{where}: {reasons[0]}" if where else reasons[0])
 

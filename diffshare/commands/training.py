@@ -93,8 +93,9 @@ class DiffshareCLI(LightningCLI):
         )
         if self.verb == "fit":
             parser.add_argument("--resume", action="store_true", help="Go on with the run in --run-dir.")
-            parser.add_lightning_class_args(KeepCheckpoint, "checkpoint")
-            parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
+        # used by fit alone, but every verb reads the config of a fit
+        parser.add_lightning_class_args(KeepCheckpoint, "checkpoint")
+        parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
 
     def _with_run_config(self, arguments: list[str]) -> list[str]:
         """The arguments with the verb, and with the run's own config where a run is named and no config."""

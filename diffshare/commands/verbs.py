@@ -105,7 +105,7 @@ def mix(arguments: list[str]) -> int:
         parser.add_argument(f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone.")
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     config = parser.parse_args(_data_alone(arguments))
-    data = parser.instantiate_classes(Namespace(data=config.data)).data
+    data = parser.instantiate(Namespace(data=config.data)).data
     if not isinstance(data, MixDataModule):
         raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
     chosen = data.chosen_mix()

@@ -95,7 +95,7 @@ class RecordsDataModule(LightningDataModule):
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size or 1, 1),
+            ("eval_batch_size", batch_size if eval_batch_size is None else eval_batch_size, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
         ):
@@ -124,7 +124,16 @@ class RecordsDataModule(LightningDataModule):
         return self._sequential("val") if "val" in self.sets else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Each test record once."""
+        """Each test record once.
+
+        Raises:
+            UserError: there are no test records, or the class of some is not known.
+        """
+        target = self.sets["test"].target
+        if not len(target):
+            raise UserError("the test part of the source holds no records: change the source's shares or its files")
+        if unknown := int(np.sum(target < 0)):
+            raise UserError(f"the class of {unknown} of {len(target)} test records is unknown: fill it in or drop them")
         return self._sequential("test")
 
     def _shard(self, size: int) -> SequentialShard:
@@ -227,7 +236,9 @@ class MixDataModule(RecordsDataModule):
             return
         records = self.records()
         parts = split(records.index, self.source.shares, self.seed)
-        mine, kept = self._hold_out(np.flatnonzero(parts == PARTS.index(self.part)), records.index)
+        whole = np.flatnonzero(parts == PARTS.index(self.part))
+        self._check_known(records.index, whole, self.part)
+        mine, kept = self._hold_out(whole, records.index)
         self.chosen, rows = self._choose(records, mine)
         pool, choice = self.chosen.pool, self.chosen.choice
         sensitive = pool.s.codes[choice.positions].astype(np.int64)
@@ -259,11 +270,15 @@ class MixDataModule(RecordsDataModule):
         # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
         bare = Index(index.names[rows], index.sizes[rows], {})
         kept = split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed) == 1
+        if kept.all():
+            raise UserError(
+                f"data.validation_share {self.validation_share} leaves none of the {len(rows)} {self.part} records "
+                "to train on: lower it"
+            )
         return rows[~kept], rows[kept]
 
     def _choose(self, records: Records, rows: np.ndarray) -> tuple[ChosenMix, np.ndarray]:
         """Choose the mix; also the row of ``records`` of each record of the pool."""
-        self._check_known(records.index, rows, self.part)
         if self.pool == "balanced":
             assert self.sensitive is not None
             rows = rows[balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)]

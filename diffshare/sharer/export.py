@@ -47,7 +47,7 @@ def module_of_checkpoint(path: Path) -> GenerativeModule:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(GenerativeModule, "model")
     try:
-        module = parser.instantiate_classes(parser.parse_object({"model": config})).model
+        module = parser.instantiate(parser.parse_object({"model": config})).model
     except Exception as error:
         raise UserError(f"{path} was trained as {config.get('class_path')}, which cannot be built here") from error
     module.on_load_checkpoint(checkpoint)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ NOISE = (
     "The number of training batches",  # short epochs are normal: steps count, not epochs
     "You're resuming from a checkpoint that ended before",  # the loader goes on where the checkpoint ended
     "You're using the WeightAveraging callback, but loading",  # validate, test and predict want the average alone
+    "It is recommended to use `self.log.*sync_dist=True",  # what is logged is summed over processes already
+    "Total length of `list` across ranks is zero",  # without validation records there is nothing to validate on
     ".*isinstance.treespec, LeafSpec",  # Lightning's own use of torch
 )
 
@@ -18,6 +21,7 @@ NOISE = (
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Within the block, warnings that are listed above and Lightning's chatter are not shown; all others are."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls an old name of its parser
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

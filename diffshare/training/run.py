@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,16 @@ def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None)
     return step if ended else None
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed process had begun to write: nobody else writes into the folder of a run."""
+    for place in (folder, folder / LAST.parent):
+        for leftover in place.glob(".*.part"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+
+
 def code_revision() -> str | None:
     """Commit of the code that runs, with ``+changes`` where files differ from it; None outside a git checkout."""
     here = Path(__file__).resolve().parent
@@ -116,6 +127,8 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write once, from the first process."""
+        if trainer.is_global_zero:
+            sweep(self.folder)
         if self.resumed:
             self._refuse_changes(trainer)
         elif trainer.is_global_zero:

@@ -10,24 +10,21 @@ from diffshare.errors import UserError
 
 
 def shuffled(
-    size: int = 50, batch: int = 4, seed: int = 3, rank: int = 0, world: int = 1, done: int = 0, epoch: int = 0
+    size: int = 50, batch: int = 4, seed: int = 3, rank: int = 0, world: int = 1, done: int = 0
 ) -> list[list[int]]:
-    """The batches of one process from ``done`` on."""
-    shard = ShuffledShard(size, batch, seed, rank, world, lambda: done)
-    shard.set_epoch(epoch)
-    order = list(shard)
+    """The batches of one process from batch ``done`` of the training on."""
+    order = list(ShuffledShard(size, batch, seed, rank, world, lambda: done))
     return [order[i : i + batch] for i in range(0, len(order), batch)]
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(1, 4), st.integers(0, 5))
-def test_no_record_comes_twice_in_an_epoch(size, batch, world, epoch):
+def test_no_record_comes_twice_in_a_pass(size, batch, world, number):
     if size < batch * world:
         with pytest.raises(UserError, match=rf"^{size} training records do not fill one batch"):
             ShuffledShard(size, batch, 0, 0, world, lambda: 0)
         return
-    shards = [ShuffledShard(size, batch, 0, rank, world, lambda: 0) for rank in range(world)]
-    for shard in shards:
-        shard.set_epoch(epoch)
+    done = number * (size // (batch * world))
+    shards = [ShuffledShard(size, batch, 0, rank, world, lambda: done) for rank in range(world)]
     orders = [list(shard) for shard in shards]
     assert [len(order) for order in orders] == [len(shard) for shard in shards]
     together = sum(orders, [])
@@ -36,34 +33,41 @@ def test_no_record_comes_twice_in_an_epoch(size, batch, world, epoch):
 
 
 @pytest.mark.parametrize("world", [2, 3, 6])
-def test_the_records_of_a_step_do_not_depend_on_how_many_processes_share_it(world):
-    alone = shuffled(batch=12)
-    shared = [shuffled(batch=12 // world, rank=rank, world=world) for rank in range(world)]
+@pytest.mark.parametrize("done", [0, 3, 4, 9])
+def test_the_records_of_a_step_do_not_depend_on_how_many_processes_share_it(world, done):
+    alone = shuffled(batch=12, done=done)
+    shared = [shuffled(batch=12 // world, rank=rank, world=world, done=done) for rank in range(world)]
     for step, batch in enumerate(alone):
         assert sorted(sum((rank[step] for rank in shared), [])) == sorted(batch)
     assert {len(rank) for rank in shared} == {len(alone)}
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_resumed_epoch_is_exactly_the_rest(world):
+def test_taken_up_anywhere_it_goes_on_with_exactly_the_rest(world):
     for rank in range(world):
-        whole = shuffled(rank=rank, world=world, epoch=2)
-        n = len(whole)
-        for done in range(n):
-            assert shuffled(rank=rank, world=world, epoch=2, done=2 * n + done) == whole[done:]
-        assert shuffled(rank=rank, world=world, epoch=2, done=3 * n) == whole  # the next epoch starts at its start
+        n = len(shuffled(rank=rank, world=world))
+        training = sum((shuffled(rank=rank, world=world, done=number * n) for number in range(4)), [])
+        for done in range(3 * n):
+            assert shuffled(rank=rank, world=world, done=done) == training[done : done + n]
 
 
-def test_every_epoch_and_every_seed_has_an_order_of_its_own():
-    orders = {str(shuffled(epoch=epoch, seed=seed)) for epoch in range(5) for seed in range(4)}
+def test_a_loader_process_that_asked_early_reads_on_into_the_next_pass():
+    n = len(shuffled())
+    assert sorted(sum(shuffled(done=n), [])) != sorted(sum(shuffled(done=n - 1), []))
+    assert shuffled(done=n - 1)[1:] == shuffled(done=n)[:-1]
+
+
+def test_every_pass_and_every_seed_has_an_order_of_its_own():
+    n = len(shuffled())
+    orders = {str(shuffled(done=number * n, seed=seed)) for number in range(5) for seed in range(4)}
     assert len(orders) == 20
-    assert shuffled(epoch=1) == shuffled(epoch=1)
+    assert shuffled(done=n) == shuffled(done=n)
 
 
-def test_the_records_left_over_change_from_epoch_to_epoch():
+def test_the_records_left_over_change_from_pass_to_pass():
     seen: set[int] = set()
-    for epoch in range(30):
-        seen |= set(sum(shuffled(size=10, batch=8, epoch=epoch), []))
+    for number in range(30):
+        seen |= set(sum(shuffled(size=10, batch=8, done=number), []))
     assert seen == set(range(10))
 
 
@@ -72,7 +76,7 @@ def test_the_number_of_finished_batches_is_asked_when_the_iteration_begins():
     shard = ShuffledShard(20, 5, 0, 0, 1, lambda: done[0])
     whole = list(shard)
     done[0] = 3
-    assert list(shard) == whole[15:]
+    assert list(shard)[:5] == whole[15:]
 
 
 def test_the_order_looks_random():
