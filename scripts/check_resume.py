@@ -30,7 +30,8 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from diffshare.storage import write_json
-from diffshare.training.run import LAST, versions
+from diffshare.provenance import versions
+from diffshare.training.run import LAST
 
 CONFIG: dict[str, Any] = {
     "seed_everything": 3,

@@ -21,9 +21,9 @@ from diffshare.data.module import MixDataModule, RecordsDataModule
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.nets.classifiers import SmallResNet
+from diffshare.provenance import versions
 from diffshare.release.samples import read_samples
 from diffshare.storage import read_json, write_json
-from diffshare.training.run import versions
 
 PROPERTY, TARGET, SENSITIVE = "Eyeglasses", "Smiling", "Male"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -43,9 +43,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
 def unconditional(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
     """The folder of a finished run of an unconditional model."""
     folder = tmp_path_factory.mktemp("main") / "unconditional"
-    outcome = run_cli(
-        "fit", *FACES, "--config", ROOT / "configs" / "condition" / "none.yaml", *TINY, "--run-dir", folder
-    )
+    overlay = ["--config", ROOT / "configs" / "condition" / "none.yaml"]
+    outcome = run_cli("fit", *FACES, *overlay, *TINY, "--run-dir", folder)
     assert outcome.code == 0, outcome.err
     return folder
 

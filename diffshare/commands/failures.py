@@ -22,8 +22,8 @@ def explain(error: BaseException) -> str | None:
         return _one_line(str(error))
     if lost_another(error):
         return (
-            "another process of this job is gone: it was killed or ended with a message of its own; when that is mended, "
-            "go on with fit --run-dir FOLDER --resume"
+            "another process of this job is gone: it was killed or ended with a message of its own; when that is "
+            "mended, go on with fit --run-dir FOLDER --resume"
         )
     if isinstance(error, OSError) and error.errno in (
         errno.EACCES,

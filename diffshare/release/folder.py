@@ -5,11 +5,11 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
+from diffshare.provenance import versions
 from diffshare.release.card import CARD, FORMAT, MAX_FILES, Card, check_file_name, parse_card
 from diffshare.release.readme import readme
 from diffshare.release.received import open_regular, parse_json, read_regular, shown
@@ -70,16 +70,16 @@ def write_release(
         UserError: a field does not fit, ``save_parts`` wrote a file that a release must not hold, or ``folder``
             cannot be written.
     """
-    versions = {"created_with": _versions(), "format": FORMAT, "files": {}}
+    made = {"created_with": versions(("torch", "diffusers")), "format": FORMAT, "files": {}}
     fields: dict[str, Any] = {"label_frequencies": None, "declared": None, "protections": [], "epsilon": None}
     fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
-    card = parse_card(fields | versions)
+    card = parse_card(fields | made)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         save_parts(temporary)
         _forget_paths(temporary)
         (temporary / "README.md").write_text(readme(card, temporary), encoding="utf-8")
         files = {name: sha256_file(temporary / name) for name in sorted(_list_files(temporary))}
-        card = parse_card(fields | versions | {"files": files})
+        card = parse_card(fields | made | {"files": files})
         write_json(temporary / CARD, card.to_json())
         identity = sha256_file(temporary / CARD)
     return Release(Path(folder), card, identity)
@@ -151,15 +151,3 @@ def _forget_paths(folder: Path) -> None:
         value = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(value, dict) and value.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what writes the release; the packages are named as their metadata names them."""
-
-    def of(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:  # run from a source tree that was not installed
-            return "unknown"
-
-    return {name: of(name) for name in ("diffshare", "torch", "diffusers")}

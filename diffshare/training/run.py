@@ -2,12 +2,9 @@
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -81,34 +79,6 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
-
-
-def code_revision() -> str | None:
-    """Commit of the code that runs, with ``+changes`` where files differ from it; None outside a git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a result."""
-    found = {"python": platform.python_version()}
-    for name in ("diffshare", "torch", "lightning", "diffusers", "torchmetrics", "numpy", "pillow"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 class RunRecord(Callback):

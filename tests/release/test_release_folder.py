@@ -33,7 +33,7 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     assert (card.labels, card.steps, card.image_size, card.columns) == (("no", "yes"), 25, 8, None)
     assert (card.declared, card.label_frequencies, card.epsilon) == (declared, (0.25, 0.75), 4.0)
     assert set(card.files) == {"README.md", "scheduler/scheduler_config.json"}
-    assert set(card.created_with) == {"diffshare", "torch", "diffusers"}
+    assert set(card.created_with) == {"python", "diffshare", "torch", "diffusers"}
     assert list(tmp_path.iterdir()) == [tmp_path / "r"]
 
 
