@@ -80,7 +80,7 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
     who = ""
-    if "LOCAL_RANK" in os.environ:  # one of several processes: one of them speaks
+    if os.environ.keys() & {"LOCAL_RANK", "SLURM_PROCID"}:  # one of several processes: one of them speaks
         from diffshare.training.processes import name, speaks
 
         if not speaks(error):

@@ -36,15 +36,20 @@ from diffshare.training.watch import NonFiniteStop, Throughput
 LEFT_OUT = 5  # first steps of each round: allocations and caches
 
 
-def network() -> UNet2DModel:
-    """The denoiser of ``configs/ddpm_faces.yaml``."""
+SMALL = (16, 32, 64, 64)  # block_out_channels of configs/ddpm_faces.yaml
+WIDE = (32, 64, 96)
+
+
+def network(channels: tuple[int, ...]) -> UNet2DModel:
+    """The denoiser of ``configs/ddpm_faces.yaml``, or one of other widths."""
     torch.manual_seed(0)
+    levels = len(channels)
     return UNet2DModel(
         sample_size=32,
         layers_per_block=1,
-        block_out_channels=(16, 32, 64, 64),
-        down_block_types=("DownBlock2D",) * 4,
-        up_block_types=("UpBlock2D",) * 4,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
         add_attention=False,
         norm_num_groups=8,
         num_class_embeds=3,
@@ -58,7 +63,7 @@ def scheduler() -> DDPMScheduler:
 
 def bare_loop(x: np.ndarray, y: np.ndarray, batch_size: int, steps: int, bf16: bool) -> float:
     """Seconds a step of a loop that a person would write first."""
-    denoiser, noise_levels = network(), scheduler()
+    denoiser, noise_levels = network(SMALL), scheduler()
     optimizer = torch.optim.AdamW(denoiser.parameters(), 1e-3, foreach=True)
     rng = np.random.default_rng(0)
     for step in range(steps + LEFT_OUT):
@@ -89,9 +94,9 @@ class Watch(Callback):
         self.times.append(time.perf_counter())
 
 
-def fit(data: MixDataModule, folder: Path, steps: int, precision: Any) -> float:
+def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, channels: tuple[int, ...] = SMALL) -> float:
     """Seconds a step of ``fit`` with every callback that the command line adds."""
-    module = DDPM(network(), scheduler(), lambda p: torch.optim.AdamW(p, 1e-3, foreach=True), warmup_steps=10)
+    module = DDPM(network(channels), scheduler(), lambda p: torch.optim.AdamW(p, 1e-3, foreach=True), warmup_steps=10)
     keeper, watch = KeepCheckpoint(), Watch()
     keeper.path = folder / "last.ckpt"
     own = [RunRecord(folder, 0, False), BatchSeeding(0), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]
@@ -119,7 +124,7 @@ def main() -> None:
     """Take turns, compare medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30, help="steps of each round that count")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="turns that each side takes")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -128,19 +133,24 @@ def main() -> None:
     train = data.sets["train"]
     x, y = np.ascontiguousarray(train.x[train.rows]), train.target
     rule = default_precision("cpu")
-    seconds: dict[str, list[float]] = {"bare": [], "fit": [], "fp32": []}
+    seconds: dict[str, list[float]] = {"bare": [], "fit": [], "fp32": [], "wide": [], "wide fp32": []}
     with TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             seconds["bare"].append(bare_loop(x, y, options.batch_size, options.steps, rule == "bf16-mixed"))
             seconds["fit"].append(fit(data, Path(folder), options.steps, rule))
             seconds["fp32"].append(fit(data, Path(folder), options.steps, "32-true"))
+            seconds["wide"].append(fit(data, Path(folder), options.steps // 2, rule, WIDE))
+            seconds["wide fp32"].append(fit(data, Path(folder), options.steps // 2, "32-true", WIDE))
     speed = {name: options.batch_size / statistics.median(each) for name, each in seconds.items()}
     by_round = [b / f for b, f in zip(seconds["bare"], seconds["fit"], strict=True)]
     rows = [
         Row(f"bare loop, {rule}", speed["bare"], "images/s"),
         Row(f"fit, {rule}", speed["fit"], "images/s", "bare loop", speed["fit"] / speed["bare"]),
         Row("fit, 32-true", speed["fp32"], "images/s"),
-        Row("precision rule", speed["fit"], "images/s", "fit, 32-true", speed["fit"] / speed["fp32"]),
+        Row(f"precision rule, channels {SMALL}", speed["fit"], "images/s", "32-true", speed["fit"] / speed["fp32"]),
+        Row(
+            f"precision rule, channels {WIDE}", speed["wide"], "images/s", "32-true", speed["wide"] / speed["wide fp32"]
+        ),
         Row("fit against bare loop, least of the rounds", min(by_round), "ratio"),
     ]
     report(rows, options.json)

@@ -29,8 +29,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-from diffshare.storage import write_json
 from diffshare.provenance import versions
+from diffshare.storage import write_json
 from diffshare.training.run import LAST
 
 CONFIG: dict[str, Any] = {

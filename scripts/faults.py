@@ -145,6 +145,7 @@ def fork(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.alarm(LIMIT)
         os.environ.update(env or {})
+        sys.argv = ["diffshare", *arguments]
         status = _main(arguments, faults)
     finally:  # no exit handlers: those of the parent would remove the parent's files
         sys.stdout.flush()
@@ -155,7 +156,6 @@ def fork(
 def _main(arguments: Sequence[str], faults: Sequence[str]) -> int:
     from diffshare.cli import main
 
-    sys.argv = ["diffshare", *arguments]
     for fault in faults:
         arm(fault)
     return main(arguments)

@@ -44,7 +44,7 @@ def unconditional(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Pat
     """The folder of a finished run of an unconditional model."""
     folder = tmp_path_factory.mktemp("main") / "unconditional"
     overlay = ["--config", ROOT / "configs" / "condition" / "none.yaml"]
-    outcome = run_cli("fit", *FACES, *overlay, *TINY, "--run-dir", folder)
+    outcome = run_cli("fit", *FACES, *overlay, *TINY, "--data.validation_share", 0, "--run-dir", folder)
     assert outcome.code == 0, outcome.err
     return folder
 

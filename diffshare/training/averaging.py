@@ -13,8 +13,8 @@ from torch import Tensor
 class WarmupEMA(WeightAveraging):
     """Keeps an exponential moving average of the weights; validation, pictures and the release use the average.
 
-    The decay at optimizer step k (from 1) is min(decay, (1 + k) / (10 + k)), so that an early average is not mostly
-    the random start. After training the checkpoint holds both the average (``state_dict``) and the raw weights
+    The average starts as the weights after the first optimizer step. The decay at step k from 2 on is
+    min(decay, (1 + k) / (10 + k)), so that an early average is not mostly those first weights. After training the checkpoint holds both the average (``state_dict``) and the raw weights
     (``current_model_state``).
 
     Args:

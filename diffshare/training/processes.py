@@ -13,6 +13,9 @@ _LOST = re.compile(
 )
 
 
+RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # of this process, by torchrun, SLURM and Lightning
+
+
 def lost_another(error: BaseException) -> bool:
     """Whether an error says no more than that another process of the job is gone."""
     if not distributed.is_available() or not isinstance(error, RuntimeError):
@@ -28,7 +31,7 @@ def speaks(error: BaseException | None) -> bool:
     it was killed, and whoever misses it says so.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+        return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
     try:
         return distributed.distributed_c10d._get_default_store().add("diffshare/failures", 1) == 1
     except RuntimeError:

@@ -22,13 +22,22 @@ LAST = Path("checkpoints") / "last.ckpt"
 def run_folder(given: Path | None, config_name: str) -> Path:
     """The folder of this run: the one asked for, or a new one below ``lightning_logs/``.
 
-    Processes that a launcher starts beside this one find the same folder through the environment.
+    Processes that Lightning starts beside this one find the same folder through the environment; those of torchrun
+    and SLURM through the name of their job.
+
+    Raises:
+        UserError: one of several processes that have no name in common.
     """
     if given is not None:
         return given
     inherited = os.environ.get("DIFFSHARE_RUN_DIR")
     if inherited is None:
         job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
+        if "LOCAL_RANK" in os.environ and job in (None, "none"):
+            raise UserError(
+                "processes that are started from outside have no run folder in common: name one with --run-dir "
+                "(or the job with torchrun --rdzv-id NAME)"
+            )
         tail = f"job-{job}" if job and job != "none" else time.strftime("%Y%m%d-%H%M%S")
         inherited, number = f"lightning_logs/{config_name}-{tail}", 1
         while not job and Path(inherited).exists():

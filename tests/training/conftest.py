@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -34,7 +35,10 @@ def check_resume() -> Iterator[ModuleType]:
 def start(private_cache: Path) -> Iterator[Callable[..., list[Ended]]]:
     """Run processes side by side: ``start({"arguments": [...], "faults": [...], "env": {...}}, ...)``."""
     command = [sys.executable, str(ROOT / "scripts" / "faults.py"), "serve"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 
@@ -58,32 +62,32 @@ def run(start: Callable[..., list[Ended]]) -> Callable[..., Ended]:
 
 
 @pytest.fixture(scope="session")
-def run_two(start: Callable[..., list[Ended]]) -> Callable[..., list[Ended]]:
+def free_port() -> Callable[[], int]:
+    """Finds a port on which nobody listens."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def run_two(start: Callable[..., list[Ended]], free_port: Callable[[], int]) -> Callable[..., list[Ended]]:
     """The same in two processes that train as one; ``faults`` are those of the first and of the second."""
 
-    def two(*arguments: object, faults: tuple[tuple[str, ...], ...] = ((), ())) -> list[Ended]:
-        port = free_port()
-        strategy = ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
-        return start(
-            *(
-                {
-                    "arguments": [*map(str, arguments), *strategy],
-                    "faults": faults[rank],
-                    "env": {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
-                }
-                for rank in range(2)
-            )
-        )
+    def two(
+        *arguments: object,
+        faults: tuple[tuple[str, ...], ...] = ((), ()),
+        env: Callable[[int], dict[str, str]] = lambda rank: {"LOCAL_RANK": str(rank)},
+    ) -> list[Ended]:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        ddp = [*map(str, arguments), "--trainer.strategy", "ddp", "--trainer.devices", "2"]
+        return start(*({"arguments": ddp, "faults": faults[rank], "env": place | env(rank)} for rank in range(2)))
 
     return two
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

@@ -115,27 +115,13 @@ def test_a_loss_that_is_no_number(run: Run, tiny: list[str], tmp_path: Path) -> 
     ended = run("fit", *tiny, "--run-dir", folder, "--model.optimizer.init_args.lr", "1e30")
     assert ended.status == 2
     (line,) = [line for line in ended.output.splitlines() if line.startswith("diffshare:")]
-    said = re.search(
-        r"the loss is nan at step (\d+), batch (\d+) of epoch 0; last good checkpoint: (.*) \(step 0\)", line
-    )
+    said = re.search(r"is nan at step (\d+), batch (\d+) of epoch 0; last good checkpoint: (.*) \(step 0\)", line)
     assert said is not None, line
     assert said[1] == said[2]
     assert int(said[1]) <= 3
     assert Path(said[3]) == folder / LAST
     assert step_of(folder) == 0
     assert not (folder / "release").exists()
-
-
-def test_broken_weights_never_reach_a_checkpoint(run: Run, tiny: list[str], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    rate = ["--model.optimizer.init_args.lr", "1e38", "--model.optimizer.init_args.weight_decay", "1e20"]
-    warm = ["--model.warmup_steps", "0", "--checkpoint.every_n_batches", "1"]
-    ended = run("fit", *tiny, "--run-dir", folder, *rate, *warm)
-    assert ended.status == 2
-    assert re.search(
-        r"weights denoiser\.\S+ are not finite after step 1; last good checkpoint: \S+ \(step 0\)", ended.output
-    )
-    assert step_of(folder) == 0
 
 
 def test_an_error_that_nobody_foresaw_is_no_mistake_of_the_user(run: Run, tiny: list[str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The smallest training there is, in this process: a vector of weights with a known path."""
+"""Parts of trainings: a vector of weights with a known path, and a callback that notes what each process reads."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,37 @@ def fit(model: LightningModule, folder: Path, callbacks: Sequence[Callback], bat
     )
     trainer.fit(model, DataLoader(torch.ones(batches, 2), batch_size=1))
     return trainer
+
+
+class Seen(Callback):
+    """Writes what this process reads: a line ``stage step record record ...`` for each batch; the weights at the end.
+
+    A record is named by a hash of its pixels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _note(self, trainer: Trainer, *words: object) -> None:
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / f"seen-{trainer.global_rank}.txt").open("a") as stream:
+            stream.write(" ".join(map(str, words)) + "\n")
+
+    def _batch(self, trainer: Trainer, stage: str, step: int, batch: Any) -> None:
+        self._note(trainer, stage, step, *(_hash(x) for x in batch.x))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._batch(trainer, "train", trainer.global_step, batch)
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._batch(trainer, "validate", batch_idx, batch)
+
+    def on_test_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._batch(trainer, "test", batch_idx, batch)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._note(trainer, "weights", 0, _hash(torch.cat([p.detach().flatten() for p in pl_module.parameters()])))
+
+
+def _hash(x: Tensor) -> str:
+    return hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()[:12]
