@@ -56,6 +56,22 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse early what :func:`atomic_folder` would refuse after the work is done.
+
+    Raises:
+        UserError: the folder exists and is not empty, or it cannot be made there.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UserError(f"{path} is not a folder: choose another name")
+    if not overwrite and path.is_dir() and any(path.iterdir()):
+        raise UserError(f"{path} already holds something: choose another folder or add --overwrite")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        reason = "is not writable" if above.is_dir() else "is not a folder"
+        raise UserError(f"cannot write {path}: {above} {reason}; choose a place that is writable")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success it takes ``path``'s name, on error it goes.
@@ -68,10 +84,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         UserError: the folder exists and is not empty, or its parent cannot be written to.
     """
     path = Path(path)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UserError(f"{path} is not a folder: choose another name")
-    if not overwrite and path.is_dir() and any(path.iterdir()):
-        raise UserError(f"{path} already holds something: choose another folder or add --overwrite")
+    check_new_folder(path, overwrite=overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))

@@ -84,7 +84,7 @@ class DiffshareCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that raises instead of printing its usage."""
-        return super().init_parser(exit_on_error=False, **kwargs)
+        return super().init_parser(exit_on_error=False, allow_abbrev=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of every run."""
@@ -103,6 +103,8 @@ class DiffshareCLI(LightningCLI):
         named = any(a.split("=")[0] in ("--config", "-c") for a in arguments)
         if folder and not named and (Path(folder) / "config.yaml").is_file():
             arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
+        elif folder and not named and (self.verb != "fit" or "--resume" in arguments):
+            raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
         return [self.verb, *arguments]
 
     def _parse_ckpt_path(self) -> None:
@@ -117,6 +119,8 @@ class DiffshareCLI(LightningCLI):
         self.run_dir = run_folder(given, self._name())
         self.resumed = bool(resume)
         if self.verb == "fit":
+            if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
+                raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
             if resume:
                 config.ckpt_path = str(check_resumable(self.run_dir))
                 self._refuse_changes()

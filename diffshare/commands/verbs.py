@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 
@@ -13,10 +14,11 @@ from diffshare.receiver.sampling import draw_samples
 from diffshare.release.generator import plan_labels
 from diffshare.release.samples import write_samples
 from diffshare.sharer.export import export, module_of_checkpoint
+from diffshare.storage import check_new_folder
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
-    parser = ArgumentParser(prog=f"diffshare {verb}", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog=f"diffshare {verb}", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--overwrite", action="store_true", help="Replace --out where it holds something.")
     return parser
 
@@ -92,8 +94,13 @@ def _check_sample(config: Namespace) -> None:
         raise UserError(f"--count is {config.count}: ask for at least 1 sample")
     if config.seed < 0:
         raise UserError(f"--seed is {config.seed}: it must be at least 0")
-    if config.out.exists() and not config.overwrite and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise UserError(f"{config.out} already holds something: choose another folder or add --overwrite")
+    try:
+        torch.zeros(1, device=config.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
+        ) from error
+    check_new_folder(config.out, overwrite=config.overwrite)
 
 
 def mix(arguments: list[str]) -> int:

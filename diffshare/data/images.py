@@ -1,5 +1,6 @@
 """Pictures from JPEG and PNG files: decoded on all cores, cropped to a centred square, resized."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ def read_images(
         for row in range(start, min(start + _BLOCK, len(paths))):
             result[row] = _decode_record(paths[row], int(positions[row]), framing)
 
-    with ThreadPoolExecutor() as pool:
+    # one thread more than cores, for the one that waits for the disk; with more they fight for the interpreter's lock
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
         for _ in pool.map(block, range(0, len(paths), _BLOCK)):
             pass
     return result

@@ -136,7 +136,10 @@ class GenerativeModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser, its rate warmed up and then constant or a half cosine."""
-        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        try:
+            optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        except ValueError as error:
+            raise UserError(f"model.optimizer cannot be built: {error}; mend that setting") from error
         total = self.trainer.estimated_stepping_batches
         if self.lr_schedule == "cosine" and not np.isfinite(total):
             raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")

@@ -69,6 +69,8 @@ class DDPM(GenerativeModule):
             )
         self.condition_dropout, self.min_snr_gamma = condition_dropout, min_snr_gamma
         self.timesteps: int = self.scheduler.config.num_train_timesteps
+        if sampling_steps > self.timesteps:
+            raise UserError(f"model.sampling_steps is {sampling_steps}: the scheduler has {self.timesteps} at most")
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen

@@ -43,17 +43,25 @@ def module_of_checkpoint(path: Path) -> GenerativeModule:
     checkpoint = read_checkpoint(path)
     config: dict[str, Any] | None = (checkpoint.get("diffshare") or {}).get("model")
     if not config:
-        raise UserError(f"{path} is not a checkpoint of a generator that fit has trained: it names no model class")
+        raise UserError(
+            f"{path} is not a checkpoint of a generator, it names no model class: give the last.ckpt of a run of fit"
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(GenerativeModule, "model")
     try:
         module = parser.instantiate(parser.parse_object({"model": config})).model
     except Exception as error:
-        raise UserError(f"{path} was trained as {config.get('class_path')}, which cannot be built here") from error
+        raise UserError(
+            f"{path} was trained as {config.get('class_path')}, which cannot be built here: give the last.ckpt of a "
+            "generator that this version has trained"
+        ) from error
     module.on_load_checkpoint(checkpoint)
     missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=False)
     if missing or unexpected:
-        raise UserError(f"{path} does not hold the weights of {config['class_path']}: {[*missing, *unexpected][:3]}")
+        raise UserError(
+            f"{path} does not hold the weights of {config['class_path']} ({', '.join([*missing, *unexpected][:3])}, ...): "
+            "give the last.ckpt of a run of fit"
+        )
     if module.facts is not None:
         module.check(module.facts)
     return module.eval()

@@ -9,13 +9,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from diffshare.errors import UserError
+
 
 class WarmupEMA(WeightAveraging):
     """Keeps an exponential moving average of the weights; validation, pictures and the release use the average.
 
     The average starts as the weights after the first optimizer step. The decay at step k from 2 on is
-    min(decay, (1 + k) / (10 + k)), so that an early average is not mostly those first weights. After training the checkpoint holds both the average (``state_dict``) and the raw weights
-    (``current_model_state``).
+    min(decay, (1 + k) / (10 + k)), so that an early average is not mostly those first weights. After training the
+    checkpoint holds both the average (``state_dict``) and the raw weights (``current_model_state``).
 
     Args:
         decay: final decay of a step, in [0, 1).
@@ -23,7 +25,7 @@ class WarmupEMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.9995) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"decay {decay} of WarmupEMA must lie in [0, 1)")
+            raise UserError(f"decay {decay} of WarmupEMA must lie in [0, 1)")
         # buffers are copied, not averaged: an average of integer or mask buffers has no meaning
         super().__init__(use_buffers=False, multi_avg_fn=self._lerp)
         self.decay = decay

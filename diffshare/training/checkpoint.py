@@ -52,9 +52,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} is not a checkpoint that can be read safely (damaged, or of another kind)") from error
+        raise UserError(
+            f"{path} is not a checkpoint that can be read safely (damaged, or of another kind): give the last.ckpt of a run"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "global_step" not in checkpoint:
-        raise UserError(f"{path} is not a training checkpoint: it has no weights and step count")
+        raise UserError(
+            f"{path} is not a training checkpoint: it has no weights and step count; give the last.ckpt of a run"
+        )
     return checkpoint
 
 

@@ -38,7 +38,8 @@ def reference(steps: int, accumulate: int, decay: float) -> list[np.ndarray]:
 
     The first one is the weights after the first step: the random start is no part of it.
     """
-    weight, found = np.arange(3.0), []
+    weight = average = np.arange(3.0)
+    found = []
     for k in range(1, steps + 1):
         batches = range((k - 1) * accumulate, k * accumulate)
         weight = weight - 0.25 * sum(b + 1 for b in batches) / accumulate
