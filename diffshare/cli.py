@@ -60,6 +60,7 @@ def _run(verb: str, arguments: list[str]) -> int:
 def _guarded(action: Callable[[], int], debug: bool) -> int:
     """Run ``action``; a mistake of the user becomes one line and status 2."""
     from diffshare.commands.failures import explain
+    from diffshare.training.processes import lost_another
 
     try:
         return action()
@@ -75,7 +76,7 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
             traceback.print_exc()
         if line is None:
             return 1
-        return _refuse(line, 1 if isinstance(error, RuntimeError) else 2, error)
+        return _refuse(line, 1 if lost_another(error) else 2, error)
     finally:
         if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
             os.environ.pop("DIFFSHARE_RUN_DIR", None)

@@ -19,9 +19,9 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ArgumentError):
         return _parser_message(str(error))
     if isinstance(error, MisconfigurationException):
-        return _one_line(f"{str(error).strip().rstrip('.')}: mend that setting of the trainer (fit --help lists them)")
+        return _one_line(f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)")
     if str(error).startswith("Does not validate") and isinstance(_chain(error)[-1], ValueError | TypeError):
-        return _one_line(f"this configuration cannot be built: {_chain(error)[-1]}; mend that setting")
+        return _one_line(f"this configuration cannot be built: {str(_chain(error)[-1]).rstrip('.')}; mend that setting")
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         reason = "".join(str(error).splitlines()[1:2]).strip()[:200]
         return _one_line(f"the checkpoint does not fit the model: {reason}...; use the config of the run that wrote it")
@@ -64,18 +64,19 @@ def _parser_message(text: str) -> str:
     reasons = [line for line in reasons if line and not line.startswith(SCAFFOLDING) and "NoneType" not in line]
     if not reasons:
         return _one_line(text)
-    reason = re.sub(r"Expected an? (<class '(\w+)'>|typing\.(\S.*\]))", r"expected \2\3", reasons[0])
+    reason = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0])
     given = re.search(r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text)  # a whole block of the config is no news
     if given and given[1] not in reason:
         reason += f", got {given[1]}"
     where = ".".join(key for i, key in enumerate(keys) if key not in keys[:i])
-    remedy = next((remedy for sign, remedy in REMEDIES if sign in reason), "")
+    remedy = next((remedy for sign, remedy in REMEDIES if re.search(sign, reason)), "")
     return _one_line((f"{where}: " if where else "") + reason + remedy)
 
 
 REMEDIES = (
-    ("not accept", "; mend the name (--help lists what there is)"),
-    ("unrecognized arguments", "; mend the name (--help lists what there is)"),
-    ("are required", "; add them, or a --config FILE that has them (--help explains each)"),
+    (r"not accept|unrecognized arguments", "; mend the name (--help lists what there is)"),
+    (r"has no attribute|No module named", "; mend the class_path"),
+    (r"required: .*\bdata\b", "; name a --config FILE that has them"),
+    (r"required: ", "; add them (--help explains each)"),
 )
 SCAFFOLDING = ("Parser key", "Problem with given class_path", "Does not validate", "Subtypes", "Errors:", "Given value")

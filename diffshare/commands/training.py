@@ -200,7 +200,7 @@ class DiffshareCLI(LightningCLI):
             config.logger = self._logger()
         try:
             return Trainer(**config.as_dict())
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, ImportError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
 
     def _logger(self) -> TensorBoardLogger | bool:

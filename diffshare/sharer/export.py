@@ -59,8 +59,8 @@ def module_of_checkpoint(path: Path) -> GenerativeModule:
     missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=False)
     if missing or unexpected:
         raise UserError(
-            f"{path} does not hold the weights of {config['class_path']} ({', '.join([*missing, *unexpected][:3])}, ...): "
-            "give the last.ckpt of a run of fit"
+            f"{path} does not hold the weights of {config['class_path']} "
+            f"({', '.join([*missing, *unexpected][:3])}, ...): give the last.ckpt of a run of fit"
         )
     if module.facts is not None:
         module.check(module.facts)

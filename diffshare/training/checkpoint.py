@@ -53,7 +53,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         raise UserError(
-            f"{path} is not a checkpoint that can be read safely (damaged, or of another kind): give the last.ckpt of a run"
+            f"{path} is not a checkpoint that can be read safely (damaged, or of another kind): "
+            "give the last.ckpt of a run"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "global_step" not in checkpoint:
         raise UserError(

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from training_steps import Drift, fit
 
+from diffshare.errors import UserError
 from diffshare.training.averaging import WarmupEMA, averaged_weights
 from diffshare.training.checkpoint import KeepCheckpoint, read_checkpoint
 from diffshare.training.quiet import quiet
@@ -102,5 +103,5 @@ def test_a_checkpoint_holds_the_average_and_the_raw_weights(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_without_meaning(decay: float) -> None:
-    with pytest.raises(ValueError, match="must lie in"):
+    with pytest.raises(UserError, match="must lie in"):
         WarmupEMA(decay)
