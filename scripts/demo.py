@@ -6,6 +6,7 @@ samples, ``results.json`` and the pictures.
 
 import argparse
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,6 @@ from rich.table import Table
 
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.classifiers.quick import fit_quickly, probabilities
-from diffshare.cli import main as diffshare
 from diffshare.data.module import MixDataModule, RecordsDataModule
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.synthetic import SyntheticDataModule
@@ -47,10 +47,17 @@ def run(*words: object) -> float:
     line = [str(word) for word in words]
     print(f"\n$ python -m diffshare.cli {' '.join(line)}", flush=True)
     started = time.perf_counter()
-    status = diffshare(line)
+    status = subprocess.run([sys.executable, "-m", "diffshare.cli", *line], check=False).returncode
     if status:
         sys.exit(status)
     return time.perf_counter() - started
+
+
+def start_afresh(out: Path) -> None:
+    """Clear the folder of an earlier demo; any other folder that holds something is left alone."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "run" / "config.yaml").is_file():
+        sys.exit(f"demo: {out} holds something that is no demo: name another folder with --out")
+    shutil.rmtree(out, ignore_errors=True)
 
 
 def quick(data: RecordsDataModule, steps: int, seed: int) -> AttributeClassifier:
@@ -69,7 +76,7 @@ def main() -> None:
     """Train, release, sample, measure."""
     options = arguments()
     out: Path = options.out
-    shutil.rmtree(out, ignore_errors=True)  # the demo's own folder: each call starts it afresh
+    start_afresh(out)
     seconds = {}
     mix = ["--data.mix.p", options.share, "--data.mix.property", PROPERTY]
     seconds["fit"] = run(
@@ -95,7 +102,7 @@ def main() -> None:
     results = {
         "property": PROPERTY,
         "share_asked": options.share,
-        "share_in_mix": round(options.share * chosen["n"]) / chosen["n"],
+        "share_in_mix": chosen["share"],
         "share_in_samples": float(probabilities(reader, drawn.x).argmax(1).mean()),
         "property_accuracy": accuracy(reader, auxiliary),
         "target": TARGET,

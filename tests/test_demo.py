@@ -14,7 +14,9 @@ def test_demo_leaves_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo"
-    (out / "old").mkdir(parents=True)
+    (out / "run").mkdir(parents=True)
+    (out / "run" / "config.yaml").write_text("an earlier demo")
+    (out / "old").mkdir()
     small = ["--faces", "600", "--samples", "80", "--classifier-steps", "4", "--share", "0.25", "--out", str(out), "--"]
     fit = ["--data.mix.n", "100", "--data.source.image_size", "8", "--data.batch_size", "16"]
     fit += ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", "4"]
@@ -34,3 +36,11 @@ def test_demo_leaves_its_results(
     shown = capsys.readouterr().out
     assert "share of Eyeglasses in the mix" in shown
     assert "python -m diffshare.cli sample" in shown
+
+
+def test_the_demo_leaves_other_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "thesis.txt").write_text("keep")
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="no demo"):
+        runpy.run_path(str(ROOT / "scripts" / "demo.py"), run_name="__main__")
+    assert (tmp_path / "thesis.txt").read_text() == "keep"

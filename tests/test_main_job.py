@@ -98,6 +98,10 @@ def test_what_is_declared_is_the_sharers_choice(run: Path, run_cli: Cli, tmp_pat
     card = json.loads((run / "release" / "diffshare.json").read_text())
     assert card["declared"] is None
     assert sum(card["label_frequencies"]) == pytest.approx(1)
+    counts = json.loads((run / "mix" / "mix.json").read_text())["counts"]
+    exact = (counts["s0y1"] + counts["s1y1"]) / 100
+    assert abs(card["label_frequencies"][1] - exact) <= 0.01
+    assert all(round(share, 2) == share for share in card["label_frequencies"])  # not the exact counts
     ckpt = ["--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "r"]
     assert run_cli("release", *ckpt, "--declare_labels", "false", "--declare_counts", "true").code == 0
     card = json.loads((tmp_path / "r" / "diffshare.json").read_text())

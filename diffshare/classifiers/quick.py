@@ -34,8 +34,10 @@ def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed
     )
     with quiet():
         trainer = Trainer(
+            accelerator="cpu",  # one process: several would start the calling script again
+            devices=1,
             max_steps=steps,
-            precision=default_precision("auto"),
+            precision=default_precision("cpu"),
             callbacks=[BatchSeeding(seed)],
             limit_val_batches=0,
             logger=False,

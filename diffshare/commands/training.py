@@ -1,6 +1,7 @@
 """``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
 
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,13 @@ def run(verb: str, arguments: list[str]) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     cli = DiffshareCLI(verb, arguments)
+    was_there = cli.run_dir.exists()
     try:
         cli.go()
+    except UserError:
+        if verb == "fit" and cli.trainer.is_global_zero and not was_there and not (cli.run_dir / LAST).exists():
+            shutil.rmtree(cli.run_dir, ignore_errors=True)  # refused before the first step: nothing worth keeping
+        raise
     except Interrupted:
         if cli.trainer.is_global_zero:
             again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
@@ -184,8 +190,8 @@ class DiffshareCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's precision rule, safe checkpoints, the run's log and callbacks."""
         config: Namespace = self._get(self.config_init, "trainer").clone()
-        if config.precision is None:
-            config.precision = default_precision(str(config.accelerator))
+        if config.precision is None:  # samples are drawn in fp32, as a receiver of the release draws them
+            config.precision = "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
         callbacks = list(config.callbacks or [])
         bar = [] if any(isinstance(c, ProgressBar) for c in callbacks) else [TQDMProgressBar(refresh_rate=10)]
         config.enable_model_summary = bool(config.enable_model_summary)
@@ -224,7 +230,9 @@ class DiffshareCLI(LightningCLI):
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
         keeper.path = self.run_dir / LAST
         record = RunRecord(self.run_dir, self.seed, self.resumed)
-        return [record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]
+        logged = self._get(self.config_init, "trainer").logger is not False
+        rate = [LearningRateMonitor("step")] if logged else []
+        return [record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), *rate]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -252,6 +260,8 @@ class DiffshareCLI(LightningCLI):
             self._finish_fit()
         elif self.verb == "predict":
             print(f"samples: {self.run_dir / 'samples'}")
+        elif not result:
+            raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
             write_json(self.run_dir / ("results.json" if self.verb == "test" else "validation.json"), result[0])
 
@@ -261,7 +271,7 @@ class DiffshareCLI(LightningCLI):
         if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
             return False
         if self.trainer.is_global_zero:
-            print(f"{self.run_dir} is finished (step {step}); raise --trainer.max_steps to train it further")
+            print(f"{self.run_dir} is finished (step {step}): nothing is left to do")
         return True
 
     def _finish_fit(self) -> None:
@@ -274,14 +284,13 @@ class DiffshareCLI(LightningCLI):
 
 
 def _value(arguments: list[str], name: str) -> str | None:
-    """The value of the last ``name VALUE`` or ``name=VALUE``, before anything is parsed."""
-    found = None
+    """The value of the first ``name VALUE`` or ``name=VALUE``, before anything is parsed."""
     for i, argument in enumerate(arguments):
         if argument == name and i + 1 < len(arguments):
-            found = arguments[i + 1]
-        elif argument.startswith(f"{name}="):
-            found = argument.partition("=")[2]
-    return found
+            return arguments[i + 1]
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+    return None
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -100,6 +100,8 @@ def _check_sample(config: Namespace) -> None:
         raise UserError(
             f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
         ) from error
+    if config.model.resolve() in (config.out.resolve(), *config.out.resolve().parents):
+        raise UserError(f"{config.out} lies in the release, which holds its own files alone: choose another folder")
     check_new_folder(config.out, overwrite=config.overwrite)
 
 
@@ -121,7 +123,17 @@ def mix(arguments: list[str]) -> int:
     return 0
 
 
-IGNORED = ("seed_everything", "trainer", "model", "checkpoint", "release", "ckpt_path", "weights_only")
+IGNORED = (
+    "seed_everything",
+    "trainer",
+    "model",
+    "checkpoint",
+    "release",
+    "ckpt_path",
+    "weights_only",
+    "run-dir",
+    "resume",
+)
 
 
 def _data_alone(arguments: list[str]) -> list[str]:
@@ -129,10 +141,11 @@ def _data_alone(arguments: list[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for argument in arguments:
-        if skip:
+        if skip and not argument.startswith("--"):
             skip = False
         elif argument.startswith("--") and argument[2:].split("=")[0].split(".")[0] in IGNORED:
             skip = "=" not in argument
         else:
             kept.append(argument)
+            skip = False
     return kept

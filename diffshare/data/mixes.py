@@ -13,6 +13,8 @@ import numpy as np
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError, one_of
 
+CHOICE, BALANCE = 2**32 - 1, 2**32 - 2  # streams of a seed that no pass over the data uses (those are numbered from 0)
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -114,7 +116,7 @@ class Clean:
     def choose(self, pool: Pool, seed: int) -> Choice:
         """Draw ``n`` records at random."""
         n = check_size(self.n, len(pool))
-        positions = np.random.default_rng([seed, 1]).permutation(len(pool))[:n]
+        positions = np.random.default_rng([seed, CHOICE]).permutation(len(pool))[:n]
         return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool))
 
 
@@ -151,10 +153,15 @@ class Proportion:
                 f"a share p = {self.p:g} of '{name}' in n = {n} records needs {wanted} with it and "
                 f"{n - wanted} without; the pool has {len(have)} and {len(lack)}: lower data.mix.n or change data.mix.p"
             )
-        rng = np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([seed, CHOICE])
         positions = np.concatenate([rng.permutation(have)[:wanted], rng.permutation(lack)[: n - wanted]])
         positions = rng.permutation(positions)
-        report = {"property": name, "value": attribute.classes[code], "p": self.p}
+        report = {
+            "property": name,
+            "share": float(np.mean(attribute.codes[positions] == code)),
+            "value": attribute.classes[code],
+            "p": self.p,
+        }
         return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report)
 
     def _code(self, name: str, attribute: Attribute) -> int:
@@ -199,7 +206,7 @@ def balanced(index: Index, names: list[str], seed: int) -> np.ndarray:
             for i, count in enumerate(counts)
         )
         raise UserError(f"an empty cell of {' x '.join(names)} cannot be balanced ({table}): use data.pool natural")
-    order = np.random.default_rng([seed, 2]).permutation(len(index))
+    order = np.random.default_rng([seed, BALANCE]).permutation(len(index))
     by_cell = order[np.argsort(cells[order], kind="stable")]
     starts = np.cumsum(counts) - counts
     keep = np.concatenate([by_cell[start : start + counts.min()] for start in starts])

@@ -208,6 +208,8 @@ class MixDataModule(RecordsDataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         if not 0 <= validation_share < 1:
             raise UserError(f"data.validation_share is {validation_share}: it lies in [0, 1)")
+        if sensitive == target:
+            raise UserError(f"data.sensitive and data.target are both '{target}': name two attributes")
         if pool == "balanced" and sensitive is None:
             raise UserError("data.pool balanced needs data.sensitive: name the attribute to balance with the target")
         self.source, self.target, self.sensitive = source, target, sensitive

@@ -155,8 +155,8 @@ def check_shares(shares: tuple[float, float, float]) -> tuple[float, float, floa
 def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.ndarray:
     """The part of each record: the source's official one, or one drawn by a hash of the record's own name.
 
-    A record's part depends on nothing but its name and the seed: it stays the same when other records come or go, so
-    two users of one source cannot meet in the same record.
+    A record's part depends on nothing but its name, the shares and the seed: it stays the same when other records come
+    or go, so two users who give one source the same shares and seed cannot meet in the same record.
 
     Returns:
         int8, N: positions in ``PARTS``.

@@ -1,12 +1,13 @@
 """The receiver's data: trained on samples of a black box, tested on real records."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from diffshare.data.cache import open_records
 from diffshare.data.module import RecordsDataModule, RecordSet
-from diffshare.data.source import PARTS, Part, Source, split
+from diffshare.data.source import PARTS, Source, split
 from diffshare.errors import UserError
 from diffshare.release.samples import read_samples
 
@@ -24,7 +25,8 @@ class SyntheticDataModule(RecordsDataModule):
         batch_size: samples a training step of one process.
         eval_batch_size: records a step of test; ``batch_size`` where left out.
         num_workers: loader processes.
-        seed: fixes the parts of ``test_source`` and the order of samples.
+        seed: fixes the parts of ``test_source`` and the order of samples. Where the source has no official parts, it
+            must be the ``data.seed`` of the generator's training, or the parts are others.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class SyntheticDataModule(RecordsDataModule):
         test_source: Source,
         target: str,
         sensitive: str | None = None,
-        test_part: Part = "test",
+        test_part: Literal["auxiliary", "test"] = "test",
         cache_dir: Path | None = None,
         batch_size: int = 64,
         eval_batch_size: int | None = None,

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffshare.batch import Batch, Request
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
-from diffshare.release.folder import Release
+from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
 
 
@@ -120,6 +120,7 @@ class GenerativeModule(LightningModule):
             facts = describe(data)
             self.check(facts)
             self.facts = facts
+            check_fields(self.card_fields(declare_labels=True, declare_counts=True))  # not only after the training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; the loss is logged as ``train/loss``."""
@@ -139,7 +140,7 @@ class GenerativeModule(LightningModule):
         try:
             optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
         except ValueError as error:
-            raise UserError(f"model.optimizer cannot be built: {error}; mend that setting") from error
+            raise UserError(f"model.optimizer cannot be set up: {error}; mend its init_args") from error
         total = self.trainer.estimated_stepping_batches
         if self.lr_schedule == "cosine" and not np.isfinite(total):
             raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
@@ -162,14 +163,20 @@ class GenerativeModule(LightningModule):
                 f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
             )
         if known.get("facts"):
-            self.facts = Facts(**known["facts"])
+            facts = Facts(**known["facts"])
+            for what, was, now in (
+                ("classes", facts.labels, self.facts and self.facts.labels),
+                ("image shape (channels, height, width)", facts.shape, self.facts and self.facts.shape),
+            ):
+                if now is not None and tuple(was) != tuple(now):
+                    raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")
+            self.facts = facts
 
     def card_fields(self, *, declare_labels: bool, declare_counts: bool) -> dict[str, Any]:
         """What the release says of the model, and what the sharer chose to declare of the data."""
         if self.facts is None:
             raise UserError("this model does not know its training data: release it after fit, or from a checkpoint")
-        counts = np.asarray(self.facts.label_counts, float)
-        frequencies = (counts / counts.sum()).tolist() if declare_labels and self.conditional else None
+        frequencies = _rounded(self.facts.label_counts) if declare_labels and self.conditional else None
         return {
             "family": self.family,
             "modality": self.modality,
@@ -179,6 +186,15 @@ class GenerativeModule(LightningModule):
             "label_frequencies": frequencies,
             "declared": dict(self.facts.cells) if declare_counts and self.facts.cells else None,
         }
+
+
+def _rounded(counts: tuple[int, ...]) -> list[float]:
+    """Shares in whole percent, summing to 1 (largest remainder): exact shares would give away the counts."""
+    exact = 100 * np.asarray(counts, float) / sum(counts)
+    percent = np.floor(exact)
+    short = 100 - int(percent.sum())
+    percent[np.argsort(percent - exact, kind="stable")[:short]] += 1
+    return (percent / 100).tolist()
 
 
 def describe(data: MixDataModule) -> Facts:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, SchedulerMixin, UNet2DModel
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, SchedulerMixin, UNet2DModel
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -63,14 +63,21 @@ class DDPM(GenerativeModule):
             raise UserError(f"model.min_snr_gamma is {min_snr_gamma}: it must be positive, 5 is usual")
         self.denoiser: Any = denoiser
         self.scheduler: Any = scheduler or DDPMScheduler()
+        if not isinstance(self.scheduler, DDPMScheduler | DDIMScheduler):
+            raise UserError(
+                f"model.scheduler is a {type(scheduler).__name__}: train with a DDPMScheduler or DDIMScheduler"
+            )
+        if sampling_steps > self.scheduler.config.num_train_timesteps:
+            raise UserError(
+                f"model.sampling_steps is {sampling_steps}: at most the {self.scheduler.config.num_train_timesteps} "
+                "num_train_timesteps of model.scheduler"
+            )
         if self.scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
             raise UserError(
                 f"model.scheduler predicts '{self.scheduler.config.prediction_type}': use epsilon or v_prediction"
             )
         self.condition_dropout, self.min_snr_gamma = condition_dropout, min_snr_gamma
         self.timesteps: int = self.scheduler.config.num_train_timesteps
-        if sampling_steps > self.timesteps:
-            raise UserError(f"model.sampling_steps is {sampling_steps}: the scheduler has {self.timesteps} at most")
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen
@@ -90,8 +97,11 @@ class DDPM(GenerativeModule):
         """Refuse images or classes that the denoiser does not fit; note the image size in its configuration."""
         config: Any = self.denoiser.config
         channels, height, width = facts.shape
-        if config.in_channels != channels:
-            raise UserError(f"model.denoiser has in_channels {config.in_channels}, the images have {channels} channels")
+        for name in ("in_channels", "out_channels"):
+            if config[name] != channels:
+                raise UserError(
+                    f"model.denoiser has {name} {config[name]}, the images have {channels} channels: set it"
+                )
         stride = 2 ** (len(config.block_out_channels) - 1)
         if height % stride or width % stride:
             raise UserError(
@@ -158,7 +168,8 @@ class DDPM(GenerativeModule):
         self.val_mean.reset()
         for band, metric in enumerate(self.val_bands):
             first, last = band * self.timesteps // BANDS, (band + 1) * self.timesteps // BANDS - 1
-            self.log(f"{stage}/loss_t{first:04d}-{last:04d}", metric.compute())
+            if torch.isfinite(loss := metric.compute()):  # a handful of records may leave a band empty
+                self.log(f"{stage}/loss_t{first:04d}-{last:04d}", loss)
             metric.reset()
         self._evaluated = 0
 

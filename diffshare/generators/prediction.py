@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.release.samples import write_samples
-from diffshare.storage import atomic_file
+from diffshare.storage import atomic_file, sha256_file
 
 
 class SamplesWriter(BasePredictionWriter):
@@ -60,6 +60,7 @@ class SamplesWriter(BasePredictionWriter):
             "seed": pl_module.sampling_seed,
             "steps": pl_module.sampling_steps,
             "guidance": pl_module.guidance,
+            "model": {"name": self.folder.parent.name, "sha256": sha256_file(Path(str(trainer.ckpt_path)))},
             "queries": len(order),
             "seconds": round(time.perf_counter() - self._started, 3),
         }

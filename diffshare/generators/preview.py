@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.release.generator import UNCONDITIONAL
 from diffshare.release.grid import image_grid
@@ -22,6 +23,9 @@ class SampleGrid(Callback):
     """
 
     def __init__(self, every_n_steps: int = 1000, per_class: int = 8) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("per_class", per_class)):
+            if value < 1:
+                raise UserError(f"{name} of SampleGrid is {value}: it must be at least 1")
         self.every_n_steps, self.per_class = every_n_steps, per_class
         self._drawn = -1
 

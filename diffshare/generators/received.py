@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import SchedulerMixin, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, SchedulerMixin, UNet2DModel
 
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import noise_streams, sample_diffusion, sampling_scheduler, to_bytes
@@ -15,6 +15,8 @@ from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL, Ledger
 from diffshare.release.schedulers import load_scheduler
 from diffshare.release.weights import load_part
+
+PREDICTIONS = ("epsilon", "v_prediction")
 
 
 @dataclass
@@ -58,7 +60,15 @@ class DiffusionBox:
                 f"{release.folder}: a network from {config.in_channels} to {config.out_channels} channels "
                 "makes no images; 1 or 3 are expected"
             )
-        return cls(card, denoiser.to(device), sampling_scheduler(load_scheduler(release), scheduler))
+        trained = load_scheduler(release)
+        if not isinstance(trained, DDPMScheduler | DDIMScheduler) or trained.config.prediction_type not in PREDICTIONS:
+            raise UserError(f"{release.folder}: its scheduler is not one that a DDPM is trained with")
+        try:
+            sampler = sampling_scheduler(trained, scheduler)
+            sampler.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
+        except (ValueError, NotImplementedError, TypeError, IndexError) as error:
+            raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
+        return cls(card, denoiser.to(device), sampler)
 
     def sample(
         self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0

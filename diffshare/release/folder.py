@@ -53,6 +53,18 @@ class Release:
         return data
 
 
+def check_fields(card_fields: Mapping[str, Any]) -> None:
+    """Refuse fields that :func:`write_release` would refuse, before there is anything to write."""
+    _parse(card_fields, {})
+
+
+def _parse(card_fields: Mapping[str, Any], files: Mapping[str, str]) -> Card:
+    made = {"created_with": versions(("torch", "diffusers")), "format": FORMAT, "files": dict(files)}
+    fields: dict[str, Any] = {"label_frequencies": None, "declared": None, "protections": [], "epsilon": None}
+    fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
+    return parse_card(fields | made)
+
+
 def write_release(
     folder: str | Path, card_fields: Mapping[str, Any], save_parts: Callable[[Path], None], *, overwrite: bool = False
 ) -> Release:
@@ -70,16 +82,13 @@ def write_release(
         UserError: a field does not fit, ``save_parts`` wrote a file that a release must not hold, or ``folder``
             cannot be written.
     """
-    made = {"created_with": versions(("torch", "diffusers")), "format": FORMAT, "files": {}}
-    fields: dict[str, Any] = {"label_frequencies": None, "declared": None, "protections": [], "epsilon": None}
-    fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
-    card = parse_card(fields | made)
+    card = _parse(card_fields, {})
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         save_parts(temporary)
         _forget_paths(temporary)
         (temporary / "README.md").write_text(readme(card, temporary), encoding="utf-8")
         files = {name: sha256_file(temporary / name) for name in sorted(_list_files(temporary))}
-        card = parse_card(fields | made | {"files": files})
+        card = _parse(card_fields, files)
         write_json(temporary / CARD, card.to_json())
         identity = sha256_file(temporary / CARD)
     return Release(Path(folder), card, identity)

@@ -34,7 +34,7 @@ def readme(card: Card, folder: Path) -> str:
             "## How to sample it",
             "",
             "```",
-            "python -m diffshare.cli sample --model . --count 64 --out samples",
+            "python -m diffshare.cli sample --model . --count 64 --out ../samples",
             "```",
             "",
             "Each part also loads with diffusers alone:",

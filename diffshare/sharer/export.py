@@ -24,7 +24,8 @@ def export(
     Args:
         module: the trained model.
         folder: where to.
-        declare_labels: put the class frequencies of the training set into the card, for ``sample --labels natural``.
+        declare_labels: put the class frequencies of the training set, in whole percent, into the card, for
+            ``sample --labels natural``.
         declare_counts: put the S x Y counts of the training set into the card.
         overwrite: replace a folder that holds something.
     """

@@ -114,6 +114,7 @@ def test_proportion_has_the_exact_share_wherever_the_pool_allows_it(pool, percen
         choice = mix.choose(pool, 1)
         check(choice, pool, n)
         assert np.sum(pool.s.codes[choice.positions] == 1) == wanted
+        assert choice.report["share"] == wanted / n
     else:
         with pytest.raises(UserError, match=rf"the pool has {have} and {len(pool) - have}"):
             mix.choose(pool, 1)
@@ -170,7 +171,7 @@ def test_the_value_is_a_code_or_a_name(value):
     records = sorted_pool(15, 15)
     choice = Proportion(0.5, 12, property="Age", value=value).choose(records, 0)
     assert np.sum(records.index.attribute("Age").codes[choice.positions] == 2) == 6
-    assert choice.report == {"property": "Age", "value": "old", "p": 0.5}
+    assert choice.report == {"property": "Age", "value": "old", "p": 0.5, "share": 0.5}
 
 
 @pytest.mark.parametrize("value", [3, -1, "ancient", "2"])

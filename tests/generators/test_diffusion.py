@@ -120,6 +120,20 @@ def test_min_snr_weights_are_those_of_the_clean_image_loss(kind: str) -> None:
     torch.testing.assert_close(weighted.double(), expected, rtol=5e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("steps", [1, 2, 25, 100, 1000])
+def test_the_default_sampler_takes_different_trained_timesteps(schedule: str, steps: int) -> None:
+    sampler = sampling_scheduler(DDPMScheduler(beta_schedule=schedule))
+    sampler.set_timesteps(steps)
+    timesteps = sampler.timesteps.tolist()
+    assert len(timesteps) == steps
+    assert timesteps == sorted(set(timesteps), reverse=True)
+    assert all(0 <= t < 1000 for t in timesteps)
+    if steps == 25:
+        jumps = -np.diff(sampler.lambda_t[timesteps[::-1]].numpy())
+        assert jumps.max() < 3 * np.median(jumps)
+
+
 def test_a_sample_depends_on_its_seed_and_number_alone() -> None:
     network, trained = tiny(), DDPMScheduler(prediction_type="v_prediction")
     labels = torch.arange(6) % 2
