@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _needs_cuda(request: pytest.FixtureRequest) -> None:
+@pytest.hookimpl(tryfirst=True)  # before any fixture trains
+def pytest_runtest_setup(item: pytest.Item) -> None:
     import torch
 
-    marker = request.node.get_closest_marker("cuda")
+    marker = item.get_closest_marker("cuda")
     needed = marker.kwargs.get("devices", 1) if marker else 1
     if torch.cuda.device_count() < needed:
         pytest.skip(f"needs {needed} CUDA device(s), this machine has {torch.cuda.device_count()}")

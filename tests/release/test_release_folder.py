@@ -50,7 +50,7 @@ def test_readme_says_what_is_declared_and_how_to_load(tmp_path: Path) -> None:
     assert 'scheduler = diffusers.DDPMScheduler.from_pretrained(".", subfolder="scheduler")' in text
     assert "class frequencies: [0.5, 0.5]" in text
     assert "epsilon of differential privacy: undisclosed" in text
-    assert "python -m diffshare.cli sample --model . --count 64 --out samples" in text
+    assert "python -m diffshare.cli sample --model . --count 64 --out ../samples" in text
 
 
 def test_no_path_of_the_sharer_is_released(tmp_path: Path, release: Path) -> None:

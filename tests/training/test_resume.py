@@ -100,7 +100,7 @@ def test_a_finished_run_is_left_as_it_is(reference: Path, run: Run) -> None:
     before = content(reference)
     ended = run("fit", "--run-dir", reference, "--resume")
     assert ended.status == 0
-    assert "is finished (step 16); raise --trainer.max_steps" in ended.output
+    assert "is finished (step 16): nothing is left to do" in ended.output
     assert content(reference) == before
 
 
