@@ -13,7 +13,7 @@ from diffshare.errors import UserError
 
 LARGEST = 1024  # pixels: side of the largest array made of a picture
 _FORMATS = ("JPEG", "PNG")  # other decoders of pillow are never reached, whatever a file claims to be
-_BLOCK = 4  # pictures per task: spares most of the pool's overhead and still stops soon at a bad one
+_BLOCK = 16  # pictures per task: spares the pool's overhead and still stops soon at a bad one
 
 
 @dataclass(frozen=True)
