@@ -130,13 +130,13 @@ def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path 
 
 def test_readme_commands_run(tmp_path, monkeypatch, run_cli):
     monkeypatch.chdir(tmp_path)
-    run_in(tmp_path, README, RUNS, run_cli, None)
+    assert run_in(tmp_path, README, RUNS, run_cli, None) > 0
 
 
 @pytest.mark.data
 def test_readme_commands_run_on_real_data(tmp_path, monkeypatch, run_cli, data_root):
     monkeypatch.chdir(tmp_path)
-    run_in(tmp_path, README, RUNS, run_cli, data_root)
+    assert run_in(tmp_path, README, RUNS, run_cli, data_root) > 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
