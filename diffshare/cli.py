@@ -1,5 +1,6 @@
 """The command line: one entry for every verb. Nothing heavy is imported until a verb needs it."""
 
+import importlib
 import os
 import sys
 import traceback
@@ -13,7 +14,10 @@ VERBS = {
     "release": "make a release folder of a checkpoint",
     "sample": "draw samples from a release, as a black box",
     "mix": "choose a training set and write its manifest",
+    "study": "run a grid of whole experiments, with tables and figures",
+    "infer-property": "read the share of a property off samples, with an interval",
 }
+MODULES = {"study": "diffshare.commands.study", "infer-property": "diffshare.commands.infer_property"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +56,8 @@ def _run(verb: str, arguments: list[str]) -> int:
         from diffshare.commands.training import run
 
         return run(verb, arguments)
-    from diffshare.commands import verbs
-
-    return getattr(verbs, verb)(arguments)
+    module = importlib.import_module(MODULES.get(verb, "diffshare.commands.verbs"))
+    return getattr(module, verb.replace("-", "_"))(arguments)
 
 
 def _guarded(action: Callable[[], int], debug: bool) -> int:
@@ -96,7 +99,7 @@ def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
 
 def _overview() -> str:
     lines = ["usage: python -m diffshare.cli VERB [options]    (VERB --help explains each)", ""]
-    lines += [f"  {verb:10} {text}" for verb, text in VERBS.items()]
+    lines += [f"  {verb:14} {text}" for verb, text in VERBS.items()]
     lines += ["", "  --debug    show the traceback of an error", "  --version  show the version"]
     return "\n".join(lines)
 

@@ -24,6 +24,7 @@ LAYERS = (
     ("generators",),
     ("sharer", "receiver"),
     ("audit",),
+    ("study",),
     ("commands",),
     ("cli",),
 )

@@ -4,7 +4,7 @@ A mix is a class with ``choose``; YAML names it by ``class_path``, so an attack 
 knows none of them. In every mix ``n`` is the number of records, so that an overlay can change the class and keep it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,11 +24,18 @@ class Pool:
         index: names and attributes of the P records.
         target: name of the attribute that is the class Y.
         sensitive: name of the attribute that is the group S, or None.
+        read: decoded records at these positions (int64, n) of the pool, for mixes that look at the records: uint8
+            n x H x W x C or float32 n x columns; None where the records are not at hand.
+        auxiliary: records of the source's auxiliary part, disjoint from the pool, for features that must be learnt.
+        source_sha256: hash of the source that the pool is a part of.
     """
 
     index: Index
     target: str
     sensitive: str | None
+    read: Callable[[np.ndarray], np.ndarray] | None = None
+    auxiliary: "Pool | None" = None
+    source_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.index)

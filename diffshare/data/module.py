@@ -241,7 +241,8 @@ class MixDataModule(RecordsDataModule):
         whole = np.flatnonzero(parts == PARTS.index(self.part))
         self._check_known(records.index, whole, self.part)
         mine, kept = self._hold_out(whole, records.index)
-        self.chosen, rows = self._choose(records, mine)
+        auxiliary = self._pool(records, np.flatnonzero(parts == PARTS.index("auxiliary")))
+        self.chosen, rows = self._choose(records, mine, None if self.part == "auxiliary" else auxiliary)
         pool, choice = self.chosen.pool, self.chosen.choice
         sensitive = pool.s.codes[choice.positions].astype(np.int64)
         self.sets["train"] = RecordSet(records.x, rows[choice.positions], choice.target, sensitive)
@@ -279,12 +280,23 @@ class MixDataModule(RecordsDataModule):
             )
         return rows[~kept], rows[kept]
 
-    def _choose(self, records: Records, rows: np.ndarray) -> tuple[ChosenMix, np.ndarray]:
+    def _pool(self, records: Records, rows: np.ndarray, auxiliary: Pool | None = None) -> Pool:
+        """The records of these rows as a mix sees them."""
+        return Pool(
+            records.index.take(rows),
+            self.target,
+            self.sensitive,
+            read=lambda positions: records.x[rows[positions]],
+            auxiliary=auxiliary,
+            source_sha256=records.source_sha256,
+        )
+
+    def _choose(self, records: Records, rows: np.ndarray, auxiliary: Pool | None) -> tuple[ChosenMix, np.ndarray]:
         """Choose the mix; also the row of ``records`` of each record of the pool."""
         if self.pool == "balanced":
             assert self.sensitive is not None
             rows = rows[balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)]
-        pool = Pool(records.index.take(rows), self.target, self.sensitive)
+        pool = self._pool(records, rows, auxiliary)
         started = time.perf_counter()
         choice = self.mix.choose(pool, self.seed)
         seconds = time.perf_counter() - started
