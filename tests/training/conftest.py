@@ -35,7 +35,8 @@ def check_resume() -> Iterator[ModuleType]:
 def start(private_cache: Path) -> Iterator[Callable[..., list[Ended]]]:
     """Run processes side by side: ``start({"arguments": [...], "faults": [...], "env": {...}}, ...)``."""
     command = [sys.executable, str(ROOT / "scripts" / "faults.py"), "serve"]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    # one thread: two processes of two threads each on two cores would wait for each other
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:

@@ -211,7 +211,7 @@ def test_the_variables_of_slurm(pair: Pair, run_two: Run, tiny: list[str], tmp_p
 def cli(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "diffshare.cli", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -251,7 +251,7 @@ def test_torchrun_with_two_nodes_on_one_machine(
             + ["-m", "diffshare.cli", "fit", *tiny, "--data.batch_size", "4", "--trainer.num_sanity_val_steps", "0"]
             + ["--trainer.strategy", "ddp", "--trainer.devices", "1", "--trainer.num_nodes", "2"]
             + ["--run-dir", str(folder)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
