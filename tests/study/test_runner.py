@@ -1,0 +1,217 @@
+"""Steps run once, in order, in processes of their own; what fails, dies or is stopped is told and redone."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fake_steps import fake
+
+from diffshare.errors import UserError
+from diffshare.study.folder import StudyFolder
+from diffshare.study.local import Failure, LocalRunner
+from diffshare.study.step import Place, Step, identities, identity
+
+
+class Heard:
+    """A watcher that takes notes."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.failures: list[Failure] = []
+
+    def started(self, name: str) -> None:
+        self.begun.append(name)
+
+    def finished(self, name: str, seconds: float) -> None:
+        self.done.append(name)
+
+    def failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+def go(root: Path, steps: Sequence[Step], *, resume: bool = False, workers: int = 1) -> Heard:
+    """Run the steps in ``root``."""
+    folder, heard = StudyFolder(root, steps), Heard()
+    with folder.opened(resume=resume):
+        assert LocalRunner(workers, threads=1).run(folder, heard) == heard.failures
+    return heard
+
+
+def write(name: str, text: str) -> Step:
+    return fake(name, ("write", Place(name, "out.txt"), text))
+
+
+def join(name: str, *needs: str) -> Step:
+    return fake(name, ("join", Place(name, "out.txt"), *(Place(n, "out.txt") for n in needs)))
+
+
+def left_by(root: Path, name: str) -> str:
+    return (root / "steps" / name / "out.txt").read_text()
+
+
+def test_steps_follow_what_they_need_and_are_not_done_twice(tmp_path):
+    steps = [join("c", "a", "b"), write("a", "A"), write("b", "B")]
+    heard = go(tmp_path / "s", steps)
+    assert left_by(tmp_path / "s", "c") == "AB"
+    assert sorted(heard.done) == ["a", "b", "c"]
+    assert heard.done[-1] == "c"
+    again = go(tmp_path / "s", [*steps, join("d", "c", "a")], resume=True)  # a grid may grow
+    assert again.begun == ["d"]
+    assert left_by(tmp_path / "s", "d") == "ABA"
+    record = json.loads((tmp_path / "s" / "steps" / "c" / "step.json").read_text())
+    assert record["identity"] == identity(identities(steps)["c"])
+    assert record["threads"] == 1
+    assert record["seconds"] >= 0
+
+
+def test_what_was_half_done_is_done_again_from_nothing(tmp_path):
+    go(tmp_path / "s", [write("a", "A")])
+    folder = tmp_path / "s" / "steps" / "a"
+    (folder / "step.json").unlink()
+    (folder / "stray.txt").write_text("half")
+    go(tmp_path / "s", [write("a", "A")], resume=True)
+    assert left_by(tmp_path / "s", "a") == "A"  # the step appends: a folder that was kept would have AA
+    assert not (folder / "stray.txt").exists()
+
+
+@pytest.mark.parametrize(("state", "expected"), [("out.txt", "AB"), ("missing.txt", "A")])
+def test_a_step_that_can_is_gone_on_with(tmp_path, state, expected):
+    step = fake(
+        "a",
+        ("write", Place("a", "out.txt"), "A"),
+        resume=(("write", Place("a", "out.txt"), "B"),),
+        resume_if=state,
+    )
+    go(tmp_path / "s", [step])
+    (tmp_path / "s" / "steps" / "a" / "step.json").unlink()
+    go(tmp_path / "s", [step], resume=True)
+    assert left_by(tmp_path / "s", "a") == expected
+
+
+def test_a_failure_is_named_and_the_others_go_on(tmp_path):
+    steps = [
+        fake("bad", ("write", Place("bad", "out.txt"), "x"), ("fail", "no such thing: mend it")),
+        join("after", "bad"),
+        fake("died", ("die",)),
+        fake("fault", ("raise",)),
+        write("good", "G"),
+    ]
+    heard = go(tmp_path / "s", steps)
+    reasons = {f.step: f.reason for f in heard.failures}
+    assert reasons["bad"] == "no such thing: mend it"
+    assert "killed (signal 9)" in reasons["died"]
+    assert reasons["fault"] == "ValueError: a fault of the program"
+    assert heard.done == ["good"]
+    assert "first line" in (tmp_path / "s" / "steps" / "bad" / "log.txt").read_text()
+    assert heard.failures[0].log == tmp_path / "s" / "steps" / "bad" / "log.txt"
+    assert sorted(go(tmp_path / "s", steps, resume=True).begun) == ["bad", "died", "fault"]
+
+
+def test_workers_are_processes_with_their_share_of_threads(tmp_path):
+    steps = [fake(name, ("threads", Place(name, "out.txt"))) for name in "abcd"]
+    go(tmp_path / "s", steps, workers=2)
+    found = [left_by(tmp_path / "s", name).split() for name in "abcd"]
+    assert {threads for threads, _ in found} == {"1"}
+    assert 1 <= len({process for _, process in found}) <= 2  # long-lived: never one a step
+
+
+def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
+    steps = [write("a", "A"), fake("slow", ("wait", Place("slow", "out.txt")))]
+
+    def interrupt() -> None:
+        while not (tmp_path / "s" / "steps" / "slow" / "out.txt").exists():
+            time.sleep(0.02)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    main = threading.main_thread().ident
+    assert main is not None
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "s", steps)
+    thread.join()
+    assert (tmp_path / "s" / "steps" / "a" / "step.json").is_file()
+    assert not (tmp_path / "s" / "steps" / "slow" / "step.json").exists()
+    assert go(tmp_path / "s", [steps[0], write("b", "B")], resume=True).begun == ["b"]
+
+
+# --- what a step is ------------------------------------------------------------------------------------------------
+
+
+def test_identity_is_what_changes_the_outcome(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("a: 1")
+
+    def of(*words: object, name: str = "x") -> str:
+        return identity(identities([Step(name, ((*words,),))])[name])  # type: ignore[arg-type]
+
+    base = of("fit", "--config", str(config), "--data.num_workers", "0")
+    assert of("fit", "--config", str(config), "--data.num_workers", "2") == base
+    assert of("fit", "--config", str(config), "--data.num_workers", "0", name="other") == base
+    assert of("fit", "--config", str(config), "--data.seed", "2") != base
+    config.write_text("a: 2")
+    assert of("fit", "--config", str(config), "--data.num_workers", "0") != base
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([write("a", "A"), write("a", "B")], "two steps of the study are called 'a'"),
+        ([join("a", "b")], "needs 'b', which the study has not"),
+        ([join("a", "b"), join("b", "a")], "needs b, which needs it in turn"),
+    ],
+)
+def test_steps_that_make_no_order(steps, words):
+    with pytest.raises(UserError, match=words):
+        identities(steps)
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ([write("a", "B"), join("b", "a")], "in step 'a' a word was A, is now B"),
+        ([fake("a", ("write", Place("a", "out.txt"), "A", "--more", "1")), join("b", "a")], "'--more 1' was added"),
+        ([write("a", "A"), write("c", "C"), join("b", "c")], "in step 'b' a word was .*a.*, is now .*c"),
+    ],
+)
+def test_another_configuration_is_refused_by_name(tmp_path, after, words):
+    go(tmp_path / "s", [write("a", "A"), join("b", "a")])
+    with pytest.raises(UserError, match=words):
+        go(tmp_path / "s", after, resume=True)
+    assert left_by(tmp_path / "s", "b") == "A"
+
+
+def test_a_changed_config_file_is_named(tmp_path):
+    config = tmp_path / "base.yaml"
+    config.write_text("a: 1")
+    steps = [fake("a", ("write", Place("a", "out.txt"), "A", str(config)))]
+    go(tmp_path / "s", steps)
+    config.write_text("a: 2")
+    with pytest.raises(UserError, match="the content of .*base.yaml has changed"):
+        go(tmp_path / "s", steps, resume=True)
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    go(tmp_path / "s", [write("a", "A")])
+    with pytest.raises(UserError, match="holds a study already: add --resume"):
+        go(tmp_path / "s", [write("a", "A")])
+    with pytest.raises(UserError, match="there is no study to go on with"):
+        go(tmp_path / "t", [write("a", "A")], resume=True)
+    (tmp_path / "u").mkdir()
+    (tmp_path / "u" / "thesis.txt").write_text("x")
+    with pytest.raises(UserError, match="already holds something"):
+        go(tmp_path / "u", [write("a", "A")])
+    folder = StudyFolder(tmp_path / "s", [write("a", "A")])
+    with folder.opened(resume=True), pytest.raises(UserError, match="another study works in"):
+        go(tmp_path / "s", [write("a", "A")], resume=True)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")])
+def test_a_runner_needs_workers_and_threads(arguments, words):
+    with pytest.raises(UserError, match=words):
+        LocalRunner(*arguments)
