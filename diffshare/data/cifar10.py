@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from diffshare.data.coding import check_official_shares, label_attributes, parts_beside_test
+from diffshare.data.images import LARGEST
 from diffshare.data.source import Index
 from diffshare.errors import UserError
 
 _BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _NAMES = "batches.meta.txt"
-_BYTES = 3 * 32 * 32
-_RECORD = np.dtype([("label", np.uint8), ("pixels", np.uint8, (3, 32, 32))])
+_SIDE = 32
+_RECORD = np.dtype([("label", np.uint8), ("pixels", np.uint8, (3, _SIDE, _SIDE))])
 _BINARY = "get the binary version, cifar-10-binary.tar.gz, and give its folder cifar-10-batches-bin as root"
 
 
@@ -27,10 +29,11 @@ class CIFAR10:
         root: the folder.
         groups: name of a binary attribute to the classes it holds, each by its name or its number, for instance
             ``animal: [bird, cat, deer, dog, frog, horse]``.
+        image_size: side of the images in pixels; other sizes than the stored 32 are resized to.
         shares: shares of the sharer's and the auxiliary part among the training batches; the third must be 0.
 
     Raises:
-        UserError: a third share that is not 0.
+        UserError: a third share that is not 0, or a size that makes no sense.
     """
 
     modality: Literal["image", "table"] = "image"
@@ -40,9 +43,12 @@ class CIFAR10:
         self,
         root: str,
         groups: dict[str, list[int | str]] | None = None,
+        image_size: int = _SIDE,
         shares: tuple[float, float, float] = (0.5, 0.5, 0.0),
     ) -> None:
-        self.root = Path(root)
+        if not 1 <= image_size <= LARGEST:
+            raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels")
+        self.root, self.image_size = Path(root), image_size
         self.groups = groups or {}
         self.shares = check_official_shares(shares, "test_batch.bin")
 
@@ -56,17 +62,18 @@ class CIFAR10:
         return self._index
 
     def decoding(self) -> str:
-        """Always the same: the stored pixels."""
-        return "CIFAR-10: as stored"
+        """The size, as text."""
+        return "CIFAR-10: as stored" if self.image_size == _SIDE else f"CIFAR-10: bicubic to {self.image_size}"
 
     def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The images at these positions, uint8, n x 32 x 32 x 3."""
-        result = np.empty((len(positions), 32, 32, 3), np.uint8) if out is None else out
+        """The images at these positions, uint8, n x image_size x image_size x 3."""
+        size = self.image_size
+        result = np.empty((len(positions), size, size, 3), np.uint8) if out is None else out
         batch = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(batch).tolist():
             rows = np.flatnonzero(batch == number)
             planes = self._batches[number]["pixels"][positions[rows] - self._starts[number]]
-            result[rows] = planes.transpose(0, 2, 3, 1)
+            result[rows] = _resized(planes.transpose(0, 2, 3, 1), size)
         return result
 
     @cached_property
@@ -112,6 +119,14 @@ class CIFAR10:
         if len(classes) != 10 or len(set(classes)) != 10:
             raise UserError(f"{path} names {len(set(classes))} classes, expected 10, one a line: {_BINARY}")
         return classes
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    """Images n x 32 x 32 x 3 at another size, with an antialiasing bicubic filter."""
+    if size == _SIDE:
+        return images
+    square = (size, size)
+    return np.stack([np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC)) for image in images])
 
 
 def _mapped(path: Path) -> np.ndarray:

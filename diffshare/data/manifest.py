@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from diffshare.data.mixes import Choice, Pool
+from diffshare.data.source import Part
 from diffshare.stats.information import contingency, mutual_information
 from diffshare.storage import atomic_folder, write_json
 
@@ -22,6 +23,9 @@ class ChosenMix:
         seed: ``data.seed``.
         seconds: how long the choice took.
         source_sha256: hash of the source (names, sizes, attributes).
+        part: part of the source that the pool is made of.
+        shares: shares of the three parts, which with the seed say which records are whose; None where the source has
+            an official partition.
     """
 
     policy: str
@@ -30,6 +34,8 @@ class ChosenMix:
     seed: int
     seconds: float
     source_sha256: str
+    part: Part = "sharer"
+    shares: tuple[float, float, float] | None = None
 
     def counts(self) -> np.ndarray:
         """S x Y counts of the chosen set, classes as trained on; int64."""
@@ -57,6 +63,8 @@ class ChosenMix:
             "seconds": round(self.seconds, 6),
             "seed": self.seed,
             "source_sha256": self.source_sha256,
+            "part": self.part,
+            "shares": None if self.shares is None else list(self.shares),
             **self.choice.report,
         }
 

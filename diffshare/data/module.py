@@ -300,7 +300,9 @@ class MixDataModule(RecordsDataModule):
         started = time.perf_counter()
         choice = self.mix.choose(pool, self.seed)
         seconds = time.perf_counter() - started
-        return ChosenMix(self.mix.policy, pool, choice, self.seed, seconds, records.source_sha256), rows
+        shares = None if records.index.parts is not None else self.source.shares
+        sha256 = records.source_sha256
+        return ChosenMix(self.mix.policy, pool, choice, self.seed, seconds, sha256, self.part, shares), rows
 
     def _check_known(self, index: Index, rows: np.ndarray, part: Part) -> None:
         if not len(rows):
