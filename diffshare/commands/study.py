@@ -34,7 +34,7 @@ def study(arguments: list[str]) -> int:
         "--resume", action="store_true", help="Go on with the study in --out: what is done is not done again."
     )
     config = parser.parse_args(arguments)
-    dumped = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
+    dumped = yaml.safe_load(parser.dump(config, skip_validation=True))
     built: Study = parser.instantiate(config).study
     runner = LocalRunner(config.workers, config.threads)
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}

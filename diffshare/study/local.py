@@ -176,7 +176,7 @@ def _reason(job: Job, reply: Reply | int) -> str:
         return "stopped by Ctrl-C"
     lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return last or f"exit status {reply.status}"
+    return last.removeprefix("diffshare: ") or f"exit status {reply.status}"
 
 
 @contextlib.contextmanager

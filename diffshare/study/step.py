@@ -42,6 +42,7 @@ class Step:
         run: ``module:function`` that takes a list of words and returns an exit status; the command line by default.
         resume: commands that go on with a half-done step, instead of ``commands``.
         resume_if: file in the step's folder that has to be there for ``resume``; without it the step starts again.
+        after: steps that have to succeed first although no place of theirs is used.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Step:
     run: str = "diffshare.cli:main"
     resume: tuple[Command, ...] = ()
     resume_if: str = ""
+    after: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the steps whose places stand in the commands, each once, in order."""
+        """Names of the steps whose places stand in the commands, and of those in ``after``, each once, in order."""
         places = [w.step for command in self.commands for w in command if isinstance(w, Place)]
-        return tuple(dict.fromkeys(name for name in places if name != self.name))
+        return tuple(dict.fromkeys(name for name in (*places, *self.after) if name != self.name))
 
     def definition(self, needs: Mapping[str, str]) -> dict[str, Any]:
         """What the step is: its function, its words without volatile ones, its config files and what it builds on.

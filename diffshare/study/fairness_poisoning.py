@@ -1,0 +1,304 @@
+"""Fairness poisoning through a generator: which mix makes the receiver's classifier how unfair, at what accuracy.
+
+The experiment of Luo et al., "Exploring Privacy and Fairness Risks in Sharing Diffusion Models", IEEE TIFS 19 (2024),
+with guidance as an axis and clean sets of the same seed and size as control.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from diffshare.errors import UserError
+from diffshare.storage import read_json
+from diffshare.study.base import Find, Row, Study
+from diffshare.study.configs import as_word, check_axis, flat, merged, named_class, words
+from diffshare.study.group_shares import shares
+from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
+from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
+from diffshare.study.step import Command, Place, Step
+
+CLEAN = "diffshare.data.mixes.Clean"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training set: a policy at a share alpha and a seed; alpha 0 is ``clean``."""
+
+    policy: str
+    alpha: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For steps and folders."""
+        share = f"-a{self.alpha:g}" if self.alpha else ""
+        return f"{self.policy}{share}-s{self.seed}"
+
+
+class FairnessPoisoning(Study):
+    """For each training set: choose it, train and release a generator, sample it, train and test a classifier.
+
+    A generator is trained once for all guidances. The clean set of a seed is the control of every policy.
+
+    Args:
+        generator: configs of the generator's ``fit``, base first.
+        classifier: configs of the receiver's classifier, base first.
+        policies: overlay of the mix of each policy, by the name that it shall have; its class takes ``alpha``, ``n``.
+        alphas: poisoned shares in [0, 1]; 0, the clean set, is always there.
+        guidances: values of ``guidance_scale``; 1 is plain conditional sampling.
+        seeds: of data, mix, training and samples alike.
+        n: records of a training set.
+        samples: samples of each generator, as many of each class.
+        overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
+        classifier_overrides: settings over those of ``classifier``.
+        sampling_steps: network calls a sample; the release's default where None.
+        direct: also train the classifier on the mix itself: what the mix does without the generator.
+        through_generator: train generators; False measures the mixes alone.
+        count_groups: train a classifier of the group on auxiliary records and count the groups in the samples.
+        group_steps: training steps of that classifier.
+        level: of the intervals.
+    """
+
+    def __init__(
+        self,
+        generator: list[Path],
+        classifier: list[Path],
+        policies: dict[str, Path],
+        alphas: list[float],
+        guidances: list[float],
+        seeds: list[int],
+        n: int,
+        samples: int,
+        overrides: dict[str, Any] | None = None,
+        classifier_overrides: dict[str, Any] | None = None,
+        sampling_steps: int | None = None,
+        direct: bool = True,
+        through_generator: bool = True,
+        count_groups: bool = True,
+        group_steps: int = 400,
+        level: float = 0.95,
+    ) -> None:
+        _check_grid(policies, alphas, guidances if through_generator else [1.0], seeds, level)
+        for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps)):
+            if value < 1:
+                raise UserError(f"study.{name} is {value}: it must be at least 1")
+        if not direct and not through_generator:
+            raise UserError("study.direct and study.through_generator are both false: nothing is left to measure")
+        self.generator, self.classifier, self.policies = generator, classifier, policies
+        self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
+        self.overrides = dict(flat(overrides or {}))
+        self.classifier_overrides = dict(flat(classifier_overrides or {}))
+        self.sampling_steps, self.direct, self.through_generator = sampling_steps, direct, through_generator
+        self.count_groups, self.group_steps, self.level = count_groups and through_generator, group_steps, level
+        self.alphas = [alpha for alpha in alphas if alpha]
+        self.data = _data_block(generator, "study.generator")
+        self.receiver = _data_block(classifier, "study.classifier")
+        for name, path in policies.items():
+            _check_policy(name, path)
+
+    # --- the grid ------------------------------------------------------------------------------------------------
+
+    def cells(self) -> Iterator[Cell]:
+        """The training sets; a whole seed before the next."""
+        for seed in self.seeds:
+            yield Cell("clean", 0.0, seed)
+            for policy in self.policies:
+                yield from (Cell(policy, alpha, seed) for alpha in self.alphas)
+
+    def steps(self) -> list[Step]:
+        """See :class:`Study`."""
+        found = []
+        for seed in self.seeds if self.count_groups else []:
+            found.append(self._reader(seed))
+        for cell in self.cells():
+            found += [self._mix(cell), *([self._direct(cell)] if self.direct else [])]
+            if self.through_generator:
+                found.append(self._fit(cell))
+                found += [step for guidance in self.guidances for step in self._receiver(cell, guidance)]
+        return found
+
+    def _configs(self, cell: Cell) -> list[str]:
+        paths = [*self.generator, *([self.policies[cell.policy]] if cell.alpha else [])]
+        return [word for path in paths for word in ("--config", str(path))]
+
+    def _mix_words(self, cell: Cell) -> list[str]:
+        """What makes this cell's training set, over any config with a ``MixDataModule``."""
+        mix = {"data.mix.alpha": cell.alpha} if cell.alpha else {"data.mix": CLEAN}
+        return words({**mix, "data.mix.n": self.n, "data.seed": cell.seed}.items())
+
+    def _mix(self, cell: Cell) -> Step:
+        name = f"mix-{cell.name}"
+        data = [(k, v) for k, v in self.overrides.items() if k.startswith("data.")]
+        command: Command = (
+ "mix", *self._configs(cell), *words(data), *self._mix_words(cell), "--out", Place(name, "mix"),
+)  # fmt: skip
+        return Step(name, (command,))
+
+    def _fit(self, cell: Cell) -> Step:
+        name = f"fit-{cell.name}"
+        run = Place(name, "run")
+        command: Command = (
+            "fit", *self._configs(cell), *words(self.overrides.items()), *self._mix_words(cell),
+            "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
+        )  # fmt: skip
+        again: Command = ("fit", "--run-dir", run, "--resume")
+        after = (f"mix-{cell.name}",)  # which fails in seconds where the mix cannot be had
+        return Step(name, (command,), resume=(again,), resume_if="run/checkpoints/last.ckpt", after=after)
+
+    def _direct(self, cell: Cell) -> Step:
+        """The classifier on the records of the mix."""
+        paths = [*self.generator, *([self.policies[cell.policy]] if cell.alpha else [])]
+        data = merged(paths)["data"]
+        data["init_args"].pop("batch_size", None)
+        if "batch_size" in self.receiver:
+            data["init_args"]["batch_size"] = self.receiver["batch_size"]
+        over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.") and k != "data.batch_size"]
+        return self._classifier(
+            f"direct-{cell.name}", cell, ["--data", as_word(data), *words(over), *self._mix_words(cell)]
+        )
+
+    def _receiver(self, cell: Cell, guidance: float) -> Iterator[Step]:
+        """Samples at one guidance, the classifier on them, and the groups in them."""
+        end = f"{cell.name}-g{guidance:g}"
+        folder = Place(f"sample-{end}", "samples")
+        steps = ("--steps", str(self.sampling_steps)) if self.sampling_steps else ()
+        command: Command = (
+            "sample", "--model", Place(f"fit-{cell.name}", "run/release"), "--count", str(self.samples),
+            "--labels", "balanced", "--seed", str(cell.seed), *steps, "--guidance", f"{guidance:g}",
+            "--batch-size", "250", "--out", folder,
+        )  # fmt: skip
+        yield Step(folder.step, (command,))
+        test = {"data.test_source": self.data["source"]}
+        test |= {name: self.data[name.removeprefix("data.")] for name in ("data.target", "data.sensitive")}
+        test |= {"data.seed": cell.seed, "data.test_balance": self.data.get("test_balance", False)}
+        for key, value in self.overrides.items():
+            if key.startswith("data.source."):
+                test["data.test_source" + key.removeprefix("data.source")] = value
+            elif key in ("data.target", "data.sensitive", "data.test_balance"):
+                test[key] = value
+        yield self._classifier(f"classifier-{end}", cell, ["--data.samples", folder, *words(test.items())])
+        if self.count_groups:
+            name = f"groups-{end}"
+            arguments = ("--reader", Place(f"reader-s{cell.seed}", "reader"), "--samples", folder)
+            run = "diffshare.study.group_shares:count"
+            yield Step(name, ((*arguments, "--out", Place(name, "groups.json")),), run=run)
+
+    def _classifier(self, name: str, cell: Cell, data: Sequence[str | Place]) -> Step:
+        run = Place(name, "run")
+        configs = [word for path in self.classifier for word in ("--config", str(path))]
+        fit: Command = (
+            "fit", *configs, *words(self.classifier_overrides.items()), *data,
+            "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
+        )  # fmt: skip
+        return Step(name, (fit, ("test", "--run-dir", run)), after=(f"mix-{cell.name}",))
+
+    def _reader(self, seed: int) -> Step:
+        """A classifier of the group, on auxiliary records of the same source."""
+        name = f"reader-s{seed}"
+        over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.source.")]
+        roles = {key: self.overrides.get(f"data.{key}", self.data[key]) for key in ("target", "sensitive")}
+        data = {"source": self.data["source"], "target": roles["sensitive"], "sensitive": roles["target"]}
+        block = {"part": "auxiliary", "validation_share": 0.25, "seed": seed, **data}
+        module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": block}
+        command: Command = (
+            "--data", as_word(module), *words(over), "--steps", str(self.group_steps), "--seed", str(seed),
+            "--out", Place(name, "reader"),
+        )  # fmt: skip
+        return Step(name, (command,), run="diffshare.study.group_shares:train")
+
+    # --- what came of it -----------------------------------------------------------------------------------------
+
+    def rows(self, find: Find) -> list[Row]:
+        """See :class:`Study`; ``where`` says what the classifier was trained on, ``mix`` or ``generator``."""
+        found = []
+        for cell in self.cells():
+            if self.direct:
+                found.append(self._row(find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")))
+            for guidance in self.guidances if self.through_generator else []:
+                end = f"{cell.name}-g{guidance:g}"
+                place = Place(f"classifier-{end}", "run/results.json")
+                found.append(self._row(find, cell, "generator", guidance, place))
+        return [row for row in found if row is not None]
+
+    def _row(self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place) -> Row | None:
+        path = find(place)
+        if path is None:
+            return None
+        mix = find(Place(f"mix-{cell.name}", "mix/mix.json"))
+        groups = find(Place(f"groups-{cell.name}-g{guidance:g}", "groups.json")) if guidance is not None else None
+        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
+        result = read_json(path)
+        if "counts" not in result:
+            raise UserError(
+                f"{path} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
+            )
+        chosen = read_json(mix) if mix else None
+        if chosen:
+            row |= {"mutual_information_sy": chosen["mutual_information_sy"], "exhausted": chosen["exhausted"]}
+        row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
+        row["shares_in_samples"] = read_json(groups)["shares"] if groups else None
+        row["shares_in_decisions"] = shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
+        return row | result
+
+    def summary(self, rows: Sequence[Row]) -> list[Row]:
+        """See :class:`Study`: means over seeds, and paired differences to the clean set of the same seed."""
+        return summarise(rows, self.level)
+
+    def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
+        """See :class:`Study`."""
+        return [outcome_table(summary, self.level)]
+
+    def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
+        """See :class:`Study`."""
+        drawn = [draw_curves(rows, summary, folder / "gap_and_accuracy.png")]
+        if self.through_generator:
+            drawn.append(draw_amplifier(summary, folder / "amplifier.png"))
+        return drawn
+
+
+def _data_block(paths: list[Path], key: str) -> dict[str, Any]:
+    """Arguments of the data module that configs name."""
+    if not paths:
+        raise UserError(f"{key} is empty: name at least one config file")
+    block = merged(paths).get("data", {}).get("init_args")
+    if not isinstance(block, dict):
+        raise UserError(f"{key}: {paths[-1]} and what it is laid over have no data.init_args; name a config of fit")
+    if key == "study.generator" and not {"source", "target", "sensitive"} <= block.keys():
+        raise UserError(f"{key}: data needs source, target and sensitive; name them in {paths[0]} or an overlay")
+    return block
+
+
+def _check_policy(name: str, path: Path) -> None:
+    mix = merged([path]).get("data", {}).get("init_args", {}).get("mix", {})
+    where = f"study.policies.{name} ({path})"
+    if "class_path" not in mix:
+        raise UserError(
+            f"{where} names no data.init_args.mix.class_path: name an overlay such as configs/mix/clean.yaml"
+        )
+    parameters = inspect.signature(named_class(mix["class_path"], where)).parameters
+    if missing := [parameter for parameter in ("alpha", "n") if parameter not in parameters]:
+        raise UserError(f"{where}: {mix['class_path']} has no argument {missing[0]}, a policy has alpha and n")
+
+
+def _check_grid(
+    policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int], level: float
+) -> None:
+    for name, axis in (("policies", list(policies)), ("alphas", alphas), ("guidances", guidances), ("seeds", seeds)):
+        check_axis(f"study.{name}", axis)
+    if outside := [alpha for alpha in alphas if not 0 <= alpha <= 1]:
+        raise UserError(f"study.alphas has {outside[0]}: a share lies in [0, 1]")
+    if negative := [guidance for guidance in guidances if guidance < 0]:
+        raise UserError(f"study.guidances has {negative[0]}: a guidance_scale is 0 or more")
+    if below := [seed for seed in seeds if seed < 0]:
+        raise UserError(f"study.seeds has {below[0]}: a seed is 0 or more")
+    if "clean" in policies:
+        raise UserError("study.policies has 'clean', which is there by itself as alpha 0: take it out")
+    if bad := [name for name in policies if not name.replace("_", "").replace("-", "").isalnum()]:
+        raise UserError(f"study.policies has '{bad[0]}': a name has letters, digits, - and _, it becomes a folder")
+    if not 0 < level < 1:
+        raise UserError(f"study.level is {level}: it lies between 0 and 1")
