@@ -1,0 +1,188 @@
+"""Intervals of a prevalence by resampling calibration records and queries together, and the error in its parts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from diffshare.errors import UserError
+from diffshare.stats.calibration import Calibration
+from diffshare.stats.prevalence import FORMS, Method, checked, emq, estimate
+
+CHUNK = 4_000_000  # resampled counts that are held at a time
+LOGITS = np.linspace(-14, 14, 281)  # centres of the bins in which EMQ's resamples are counted (two classes)
+
+
+class Estimate(NamedTuple):
+    """Prevalence of each class (float64, K) with the ends of its interval, and the resampled estimates (R x K)."""
+
+    estimate: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    draws: np.ndarray
+
+
+def bootstrap(
+    method: Method,
+    calibration: Calibration,
+    query_scores: np.ndarray,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 2000,
+    resample_calibration: bool = True,
+    resample_queries: bool = True,
+) -> Estimate:
+    """Percentile interval (Efron 1979) of :func:`diffshare.stats.prevalence.estimate`.
+
+    Calibration records are drawn within fold and class, queries over all; a query brings the scores of all folds'
+    models with it, so that what the models have in common and what they differ in both enter. The resampling is
+    exact but for ``emq`` with two classes, whose scores are rounded to bins of 0.1 in log-odds within a resample
+    (measured: below 1e-3), and whose calibration is taken as known: its interval is of the queries alone.
+
+    Args:
+        method: as in ``estimate``.
+        calibration: N scores with labels.
+        query_scores: M x K (or M), or F x M x K.
+        rng: source of the resamples.
+        level: in (0, 1).
+        resamples: R.
+        resample_calibration: False keeps the calibration as it is (sampling error alone).
+        resample_queries: False keeps the queries as they are (classifier's error alone).
+
+    Returns:
+        estimate, low, high (K) and draws (R x K). The interval is widened to the estimate where it lies outside.
+
+    Raises:
+        UserError: what ``estimate`` refuses, or a level outside (0, 1).
+    """
+    check_level(level)
+    queries = checked(method, calibration, query_scores)
+    point = estimate(method, calibration, query_scores)
+    kept = np.ones((1, queries.shape[1])) / queries.shape[1]
+    parts = []
+    per_chunk = max(1, CHUNK // max(queries.shape[1], len(calibration.labels)))
+    for start in range(0, resamples, per_chunk):
+        count = min(per_chunk, resamples - start)
+        weights = _drawn(queries.shape[1], count, rng) if resample_queries else np.repeat(kept, count, 0)
+        parts.append(_resolve(method, calibration, queries, weights, rng if resample_calibration else None))
+    draws = np.concatenate(parts)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Estimate(point, np.minimum(low, point), np.maximum(high, point), draws)
+
+
+def check_level(level: float) -> None:
+    """Refuse a confidence level that is none."""
+    if not 0 < level < 1:
+        raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
+
+
+def _drawn(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Shares of ``count`` resamples of ``size`` records, float64, count x size, rows sum to 1."""
+    picks = rng.integers(0, size, (count, size), dtype=np.uint32)
+    weights = np.empty((count, size))
+    for row, pick in zip(weights, picks, strict=True):
+        row[:] = np.bincount(pick, minlength=size)
+    return weights / size
+
+
+def _resolve(
+    method: Method, calibration: Calibration, queries: np.ndarray, weights: np.ndarray, rng: np.random.Generator | None
+) -> np.ndarray:
+    """The estimates of resampled queries (weights, R x M) and, with an rng, resampled calibration. R x K."""
+    if method == "emq":
+        return _resolve_emq(queries, weights, calibration.prior)
+    form = FORMS[method]
+    query = weights @ form.features(queries).mean(0)
+    features = form.features(calibration.scores)
+    if rng is None or method in ("cc", "pcc"):
+        classes = np.repeat(calibration.class_means(features)[None], len(weights), 0)
+    else:
+        classes = _class_means(calibration, features, len(weights), rng)
+    return form.solve(query, classes)
+
+
+def _class_means(calibration: Calibration, features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Class means of calibration records resampled within fold and class, R x K x D."""
+    folds = calibration.folds
+    means = np.zeros((count, calibration.classes, features.shape[1]))
+    groups = calibration.groups
+    for fold in range(folds):
+        for label in range(calibration.classes):
+            cell = features[(groups == fold) & (calibration.labels == label)]
+            means[:, label] += _drawn(len(cell), count, rng) @ cell / folds
+    return means
+
+
+def _resolve_emq(queries: np.ndarray, weights: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    folds, _, k = queries.shape
+    if k > 2:
+        return emq(np.tile(weights, folds) / folds, queries.reshape(-1, k), prior)
+    clipped = np.clip(queries[..., 1], 1e-6, 1 - 1e-6)
+    place = np.rint((np.log(clipped / (1 - clipped)) - LOGITS[0]) / (LOGITS[1] - LOGITS[0])).astype(np.int64)
+    shares = np.zeros((queries.shape[1], len(LOGITS)))
+    for one in place:
+        shares[np.arange(len(one)), one] += 1 / folds
+    positive = 1 / (1 + np.exp(-LOGITS))
+    return emq(weights @ shares, np.stack([1 - positive, positive], -1), prior)
+
+
+class ErrorParts(NamedTuple):
+    """Half widths at a level, in units of prevalence (class 1 of two classes, the widest class of more).
+
+    Attributes:
+        sampling: of the finite number of queries; shrinks with their square root.
+        classifier: of the finite calibration set that corrects the classifier's errors.
+        drift: |p_generator - p_training|, no query removes it; None where no surrogate tells.
+    """
+
+    sampling: float
+    classifier: float
+    drift: float | None
+
+
+def error_parts(
+    method: Method,
+    calibration: Calibration,
+    query_scores: np.ndarray,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 1000,
+    drifts: np.ndarray | None = None,
+) -> ErrorParts:
+    """The error of an estimate in its three parts, which add up to a bound of the whole (triangle inequality).
+
+    Sampling and classifier: half the bootstrap interval with only the queries, or only the calibration records,
+    resampled. For a method that does not correct (``cc``, ``pcc``) the classifier's part is its bias instead:
+    |sum_k p_k a_k - p| at the corrected estimate (``acc``, ``pacc``). Drift: the ``level`` quantile of the sizes
+    given.
+
+    Args:
+        method: as in ``estimate``.
+        calibration: scores with labels.
+        query_scores: as in ``estimate``.
+        rng: source of the resamples.
+        level: in (0, 1).
+        resamples: R.
+        drifts: p_generator - p_training of surrogate generators with known training sets, S >= 1, or None.
+    """
+
+    def half(calibrations: bool) -> float:
+        found = bootstrap(
+            method,
+            calibration,
+            query_scores,
+            rng,
+            level,
+            resamples,
+            resample_calibration=calibrations,
+            resample_queries=not calibrations,
+        )
+        return float((found.high - found.low).max() / 2)
+
+    if method in ("cc", "pcc"):
+        fixed: Method = "acc" if method == "cc" else "pacc"
+        bias = estimate(method, calibration, query_scores) - estimate(fixed, calibration, query_scores)
+        classifier = float(np.abs(bias).max())
+    else:
+        classifier = half(True)
+    drift = None if drifts is None else float(np.quantile(np.abs(drifts), level))
+    return ErrorParts(half(False), classifier, drift)
