@@ -1,0 +1,70 @@
+"""A samples folder of rows: ``samples.csv`` and ``samples.json``."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffshare.errors import UserError
+from diffshare.release.table import TableColumn, TableSchema
+from diffshare.storage import atomic_folder, write_json
+
+CSV, INFO = "samples.csv", "samples.json"
+
+
+def write_table_samples(
+    folder: str | Path, schema: TableSchema, x: np.ndarray, info: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Write a samples folder of rows as a whole.
+
+    ``samples.csv`` is UTF-8 with a header of the source's column names, the target's among them. A categorical cell is
+    the text of its category, a missing cell the source's mark, a whole number has no decimal point.
+
+    Args:
+        folder: where to.
+        schema: what the columns are.
+        x: rows as the model makes them, float32, N x columns.
+        info: JSON for ``samples.json``; ``count`` is added.
+        overwrite: replace a folder that holds something.
+
+    Raises:
+        UserError: rows that do not fit the schema, or a folder that cannot be written.
+    """
+    if x.ndim != 2 or x.shape[1] != len(schema.columns) or not len(x):
+        raise UserError(f"samples: x must be N x {len(schema.columns)} with N >= 1, not {x.shape}")
+    texts = [table_cells(x[:, i], column, schema.mark) for i, column in enumerate(schema.columns)]
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(schema.names)
+            writer.writerows(zip(*texts, strict=True))
+        write_json(temporary / INFO, {"count": len(x)} | dict(info))
+
+
+def table_cells(values: np.ndarray, column: TableColumn, mark: str) -> list[str]:
+    """The texts of a column's cells.
+
+    Args:
+        values: float32, N.
+        column: what they are.
+        mark: text of a missing cell.
+
+    Raises:
+        UserError: a number that is no category, or a value that is missing where none can be.
+    """
+    missing = np.isnan(values)
+    if column.kind == "categorical":
+        codes = np.where(missing, -1, values)
+        if np.any((codes < 0) | (codes >= len(column.categories)) | (codes != np.floor(codes))):
+            raise UserError(
+                f"samples: column '{column.name}' holds a number that is none of its {len(column.categories)} "
+                "categories"
+            )
+        return [column.categories[code] for code in codes.astype(np.int64)]
+    if not np.isfinite(values[~missing]).all() or (missing.any() and not column.missing):
+        raise UserError(f"samples: column '{column.name}' holds a value that is not finite")
+    if column.integer:
+        return [mark if gone else str(int(value)) for value, gone in zip(values.tolist(), missing, strict=True)]
+    return [mark if gone else str(value) for value, gone in zip(values, missing, strict=True)]

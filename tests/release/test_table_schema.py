@@ -1,0 +1,125 @@
+"""The schema of a table: fitted to records, written, and refused where it does not hold."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffshare.data.table import Column
+from diffshare.errors import UserError
+from diffshare.release.folder import open_release, write_release
+from diffshare.release.table import SCHEMA, fit_schema, load_schema, parse_schema
+from diffshare.storage import write_json
+
+COLUMNS = (
+    Column("age", "numeric", integer=True),
+    Column("dose", "numeric"),
+    Column("ward", "categorical", ("a", "b", "c", "?")),
+    Column("ill", "categorical", ("no", "yes")),
+)
+
+
+def rows(n: int = 600) -> np.ndarray:
+    """Ward c never occurs; each tenth dose is missing."""
+    rng = np.random.default_rng(0)
+    dose = np.where(np.arange(n) % 10, rng.normal(size=n), np.nan)
+    parts = [rng.integers(0, 90, n), dose, rng.choice([0, 1, 3], n), rng.integers(0, 2, n)]
+    return np.stack(parts, 1).astype(np.float32)
+
+
+def test_a_schema_holds_what_the_records_have_and_no_other_category() -> None:
+    x = rows()
+    schema = fit_schema(x, COLUMNS, "ill", "?")
+    assert schema.names == ("age", "dose", "ward", "ill")
+    age, dose, ward, ill = schema.columns
+    assert (age.integer, age.missing, dose.integer, dose.missing) == (True, False, False, True)
+    assert ward.categories == ("a", "b", "?")
+    assert schema.target_column == ill
+    assert (age.quantiles[0], age.quantiles[-1]) == (x[:, 0].min(), x[:, 0].max())
+    assert (len(age.quantiles), len(dose.quantiles)) == (20, 18)  # one for 30 known values
+    assert parse_schema(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (0, 7, "column 'age' is constant, it is '7' in all 600 training records: leave it out or choose another mix"),
+        (1, np.nan, "column 'dose' has no known value in the 600 training records: leave it out"),
+        (2, 1, "column 'ward' is constant, it is 'b' in all 600"),
+        (3, 0, "column 'ill' is constant, it is 'no' in all 600"),
+    ],
+)
+def test_a_constant_or_unknown_column_is_refused_by_name(position: int, value: float, message: str) -> None:
+    x = rows()
+    x[:, position] = value
+    with pytest.raises(UserError, match=message):
+        fit_schema(x, COLUMNS, "ill", "?")
+
+
+@pytest.mark.parametrize("target", ["age", "height"])
+def test_the_target_must_be_a_categorical_column(target: str) -> None:
+    with pytest.raises(UserError, match=f"data.target '{target}' is no categorical column"):
+        fit_schema(rows(), COLUMNS, target, "?")
+
+
+BREAKS = [
+    (("columns",), [], "'columns' must be a list of 1 to 10000 columns"),
+    (("columns", 0), 3, "column 0 must be a JSON object"),
+    (("columns", 0, "name"), "a\x1b", "'name' must be 1 to 100 printable characters"),
+    (("columns", 0, "name"), "ill", "two columns have the same name"),
+    (("columns", 0, "kind"), "text", '\'kind\' must be "numeric" or "categorical"'),
+    (("columns", 0, "integer"), 1, "'integer' must be true or false"),
+    (("columns", 1, "missing"), None, "'missing' must be true or false"),
+    (("columns", 0, "quantiles"), [1.0], "'quantiles' must be 2 to 1000 numbers"),
+    (("columns", 0, "quantiles"), [0.0, 1e39], "'quantiles' must be 2 to 1000 numbers that float32 can hold"),
+    (("columns", 0, "quantiles"), [2.0, 1.0], "'quantiles' must be rising numbers"),
+    (("columns", 0, "quantiles"), [2.0, 2.0], "not all the same"),
+    (("columns", 0, "quantiles"), ["0", "1"], "'quantiles' must be 2 to 1000 numbers"),
+    (("columns", 2, "categories"), ["a"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 2, "categories"), ["a", "a"], "'categories' must be a list without repetitions"),
+    (("columns", 2, "categories"), ["a", "b\n"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 2, "categories"), [str(i) for i in range(8190)], "more than 8192"),
+    (("target",), "age", "'target' must be the name of a categorical column"),
+    (("mark",), None, "'mark' must be a text"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "message"), BREAKS)
+def test_a_received_schema_is_checked(place: tuple[str | int, ...], value: object, message: str) -> None:
+    broken = copy.deepcopy(fit_schema(rows(), COLUMNS, "ill", "?").to_json())
+    inner = broken
+    for key in place[:-1]:
+        inner = inner[key]  # type: ignore[index]
+    inner[place[-1]] = value  # type: ignore[index]
+    with pytest.raises(UserError) as caught:
+        parse_schema(broken)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schema_must_be_that_of_the_card(tmp_path: Path) -> None:
+    schema = fit_schema(rows(), COLUMNS, "ill", "?")
+
+    def save(folder: Path) -> None:
+        write_json(folder / SCHEMA, schema.to_json())
+
+    card = {
+        "family": "tabular",
+        "modality": "table",
+        "columns": list(schema.names),
+        "labels": ["no", "yes"],
+        "steps": 5,
+    }
+    write_release(tmp_path / "good", card, save)
+    assert load_schema(open_release(tmp_path / "good")) == schema
+    write_release(tmp_path / "columns", card | {"columns": ["age"]}, save)
+    with pytest.raises(UserError, match="names other columns than the card"):
+        load_schema(open_release(tmp_path / "columns"))
+    write_release(tmp_path / "labels", card | {"labels": ["yes", "no"]}, save)
+    with pytest.raises(UserError, match="the categories of 'ill' are not the labels of the card"):
+        load_schema(open_release(tmp_path / "labels"))
+    write_release(tmp_path / "none", card, lambda folder: None)
+    with pytest.raises(UserError, match="has no table/schema.json"):
+        load_schema(open_release(tmp_path / "none"))
