@@ -13,6 +13,8 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.generator import plan_labels
 from diffshare.release.samples import write_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
 from diffshare.storage import check_new_folder
 
@@ -54,7 +56,9 @@ def sample(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     parser.add_argument("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
     parser.add_argument("--scheduler", type=str | None, default=None, help="A scheduler class of diffusers.")
-    parser.add_argument("--batch-size", type=int, default=64, help="Samples a pass.")
+    parser.add_argument(
+        "--batch-size", type=int | None, default=None, help="Samples a pass; 64 images or 4096 rows where left out."
+    )
     parser.add_argument("--device", default="cpu", help="Where to compute: cpu, cuda, cuda:1, ...")
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     config = parser.parse_args(arguments)
@@ -84,7 +88,10 @@ def sample(arguments: list[str]) -> int:
         "network_calls": generator.ledger.network_calls,
         "seconds": round(seconds, 3),
     }
-    write_samples(config.out, x, labels, info, overwrite=config.overwrite)
+    if isinstance(generator, TableGenerator):
+        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+    else:
+        write_samples(config.out, x, labels, info, overwrite=config.overwrite)
     print(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
     return 0
 

@@ -15,6 +15,7 @@ from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
+from diffshare.release.table import fit_schema
 
 
 class Facts(NamedTuple):
@@ -22,15 +23,17 @@ class Facts(NamedTuple):
 
     Attributes:
         labels: names of the classes.
-        shape: C, H, W of an image.
+        shape: C, H, W of an image; the number of columns of a row.
         label_counts: records of each class in the mix.
         cells: S x Y counts of the mix, ``{"s0y0": n, ...}``; None where no sensitive attribute was named.
+        table: the schema of a table, fitted to the mix, as JSON values; None for images.
     """
 
     labels: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     label_counts: tuple[int, ...]
     cells: Mapping[str, int] | None
+    table: Mapping[str, Any] | None = None
 
 
 class GenerativeModule(LightningModule):
@@ -93,7 +96,7 @@ class GenerativeModule(LightningModule):
             seed: chooses the noise.
 
         Returns:
-            uint8, n x H x W x C.
+            uint8, n x H x W x C; of a table float32, n x columns.
         """
         raise NotImplementedError
 
@@ -112,15 +115,19 @@ class GenerativeModule(LightningModule):
         """Learn from the data module what is trained on."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, MixDataModule):
-            if data.source.modality != self.modality:
-                raise UserError(
-                    f"{type(self).__name__} makes an {self.modality}, data.source holds a {data.source.modality}: "
-                    "choose a source or a model of the other kind"
-                )
+            self.check_modality(data)
             facts = describe(data)
             self.check(facts)
             self.facts = facts
             check_fields(self.card_fields(declare_labels=True, declare_counts=True))  # not only after the training
+
+    def check_modality(self, data: MixDataModule) -> None:
+        """Refuse images for a model of tables, and the other way round."""
+        if data.source.modality != self.modality:
+            raise UserError(
+                f"{type(self).__name__} makes {self.modality}s, data.source holds {data.source.modality}s: choose a "
+                "source or a model of the other kind"
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; the loss is logged as ``train/loss``."""
@@ -129,7 +136,7 @@ class GenerativeModule(LightningModule):
         return loss
 
     def predict_step(self, batch: Request, batch_idx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples of a request: their numbers, classes and images (uint8, n x H x W x C)."""
+        """Samples of a request: their numbers, classes and images or rows (see ``draw``)."""
         indices, labels = batch.number.cpu().numpy(), batch.label.cpu().numpy()
         if not self.conditional:
             labels = np.full_like(labels, UNCONDITIONAL)
@@ -166,7 +173,7 @@ class GenerativeModule(LightningModule):
             facts = Facts(**known["facts"])
             for what, was, now in (
                 ("classes", facts.labels, self.facts and self.facts.labels),
-                ("image shape (channels, height, width)", facts.shape, self.facts and self.facts.shape),
+                (f"{self.modality} shape", facts.shape, self.facts and self.facts.shape),
             ):
                 if now is not None and tuple(was) != tuple(now):
                     raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")
@@ -180,7 +187,8 @@ class GenerativeModule(LightningModule):
         return {
             "family": self.family,
             "modality": self.modality,
-            "image_size": self.facts.shape[1],
+            "image_size": self.facts.shape[1] if self.modality == "image" else None,
+            "columns": [column["name"] for column in self.facts.table["columns"]] if self.facts.table else None,
             "labels": list(self.facts.labels) if self.conditional else [],
             "steps": self.sampling_steps,
             "label_frequencies": frequencies,
@@ -200,8 +208,15 @@ def _rounded(counts: tuple[int, ...]) -> list[float]:
 def describe(data: MixDataModule) -> Facts:
     """The facts of a data module's mix."""
     mix = data.chosen_mix()
-    _, height, width, channels = data.sets["train"].x.shape
+    train = data.sets["train"]
     labels = mix.pool.y.classes
     counts = np.bincount(mix.choice.target, minlength=len(labels))
     cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())} if data.sensitive else None
-    return Facts(labels, (channels, height, width), tuple(counts.tolist()), cells)
+    label_counts = tuple(counts.tolist())
+    if data.source.modality == "table":
+        source: Any = data.source
+        mark = getattr(source, "missing", "?")
+        schema = fit_schema(train.x[train.rows], source.columns, data.target, mark)
+        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json())
+    _, height, width, channels = train.x.shape
+    return Facts(labels, (channels, height, width), label_counts, cells)

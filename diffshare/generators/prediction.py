@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.release.samples import write_samples
+from diffshare.release.tables import write_table_samples
 from diffshare.storage import atomic_file, sha256_file
 
 
@@ -64,6 +65,9 @@ class SamplesWriter(BasePredictionWriter):
             "queries": len(order),
             "seconds": round(time.perf_counter() - self._started, 3),
         }
-        write_samples(self.folder, x[order], label[order], info)
+        if (schema := getattr(pl_module, "schema", None)) is not None:
+            write_table_samples(self.folder, schema, x[order], info)
+        else:
+            write_samples(self.folder, x[order], label[order], info)
         for part in parts:
             part.unlink()

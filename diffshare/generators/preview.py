@@ -44,7 +44,8 @@ class SampleGrid(Callback):
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         self._drawn = trainer.global_step
         logger = trainer.logger
-        fits = isinstance(module, GenerativeModule) and isinstance(logger, TensorBoardLogger)
+        fits = isinstance(module, GenerativeModule) and module.modality == "image"
+        fits = fits and isinstance(logger, TensorBoardLogger)
         if not fits or not trainer.is_global_zero or trainer.global_step == 0:
             return
         assert isinstance(module, GenerativeModule)

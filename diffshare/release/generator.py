@@ -70,7 +70,7 @@ class Generator(Protocol):
             guidance: diffusers' ``guidance_scale``; 1 is plain conditional sampling.
 
         Returns:
-            uint8, n x H x W x C.
+            uint8, n x H x W x C; of a table float32, n x columns (see ``TableGenerator``).
         """
         ...
 

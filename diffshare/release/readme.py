@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import diffusers
+
 from diffshare.release.card import Card
 
 
@@ -37,7 +39,7 @@ def readme(card: Card, folder: Path) -> str:
             "python -m diffshare.cli sample --model . --count 64 --out ../samples",
             "```",
             "",
-            "Each part also loads with diffusers alone:",
+            "Parts that load with diffusers alone:",
             "",
             "```python",
             *_loading(folder),
@@ -55,5 +57,8 @@ def _loading(folder: Path) -> list[str]:
     lines = []
     for config in sorted(folder.glob("*/*config.json")):
         name = json.loads(config.read_text(encoding="utf-8")).get("_class_name")
-        lines.append(f'{config.parent.name} = diffusers.{name}.from_pretrained(".", subfolder="{config.parent.name}")')
+        if hasattr(diffusers, str(name)):
+            lines.append(
+                f'{config.parent.name} = diffusers.{name}.from_pretrained(".", subfolder="{config.parent.name}")'
+            )
     return ["import diffusers", "", *lines]

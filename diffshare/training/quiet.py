@@ -12,6 +12,7 @@ NOISE = (
     "The number of training batches",  # short epochs are normal: steps count, not epochs
     "You're resuming from a checkpoint that ended before",  # the loader goes on where the checkpoint ended
     "You're using the WeightAveraging callback, but loading",  # validate, test and predict want the average alone
+    "You're using the WeightAveraging callback with a model that overrides",  # no layer is sharded here
     "It is recommended to use `self.log.*sync_dist=True",  # what is logged is summed over processes already
     "Total length of `list` across ranks is zero",  # without validation records there is nothing to validate on
     ".*isinstance.treespec, LeafSpec",  # Lightning's own use of torch
