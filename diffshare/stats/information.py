@@ -40,3 +40,26 @@ def contingency(sensitive: np.ndarray, target: np.ndarray, groups: int, classes:
     known = (sensitive >= 0) & (target >= 0)
     cells = sensitive[known].astype(np.int64) * classes + target[known]
     return np.bincount(cells, minlength=groups * classes).reshape(groups, classes)
+
+
+def donsker_varadhan(critic: np.ndarray, target: np.ndarray) -> float:
+    """Lower bound of I(X;Y) by a critic T, with the product of marginals summed exactly over the discrete Y.
+
+    I_DV = mean_i T(x_i, y_i) - log( mean_i sum_k p(k) exp T(x_i, k) ), p(k) the share of class k (Donsker & Varadhan
+    1975; Belghazi et al. 2018, MINE, arXiv 1801.04062, equation 10, who shuffle Y instead of summing). A constant
+    added to T cancels.
+
+    Args:
+        critic: T(x_i, k), float, N x K.
+        target: classes y_i, integers in 0..K-1, N.
+
+    Returns:
+        nats; negative where the critic does worse than a constant; 0.0 for an empty set.
+    """
+    if not len(target):
+        return 0.0
+    critic = np.asarray(critic, np.float64)
+    shift = critic.max()  # the largest exponential is 1: none overflows, and the sum is not 0
+    shares = np.bincount(target, minlength=critic.shape[1]) / len(target)
+    product = np.exp(critic - shift) @ shares
+    return float(critic[np.arange(len(target)), target].mean() - shift - np.log(product.mean()))

@@ -1,0 +1,297 @@
+"""Mixes that attack: part of the training set is chosen to make what learns from it unfair.
+
+A classifier that is trained on such a set, or on what a generator learnt from it, treats the groups unequally (Luo et
+al. 2024, arXiv 2402.18607).
+
+In each, ``n`` is the number of records and ``alpha`` the poisoned share. The first (1 - alpha) n records, the base, are
+those that ``Clean`` draws first with the same seed: mixes of one seed are pairs. ``alpha`` 0 is ``Clean`` itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from diffshare.data.mixes import CHOICE, Choice, Clean, Pool, check_size
+from diffshare.errors import UserError
+from diffshare.sharer.poisoning.critic import CriticFit, FittedCritic
+from diffshare.sharer.poisoning.exact import exact
+from diffshare.sharer.poisoning.features import PCA, Features, checked
+from diffshare.sharer.poisoning.greedy import greedy, paper
+from diffshare.sharer.poisoning.problem import Problem, Selection
+from diffshare.stats.information import contingency, donsker_varadhan
+
+POISON = 2**32 - 3  # stream of a seed for what the attack draws
+FEATURES, CRITIC, REFIT = 1, 2, 3  # seeds derived from it
+
+
+def check_pool(pool: Pool, policy: str) -> None:
+    """Refuse a pool in which S and Y have no association to be made.
+
+    Raises:
+        UserError: S is not named or unknown, S or Y is constant, or a cell is empty.
+    """
+    if pool.sensitive is None:
+        raise UserError(f"the mix '{policy}' needs data.sensitive: name the attribute to be unfair to")
+    for role, name, attribute in (("sensitive", pool.sensitive, pool.s), ("target", pool.target, pool.y)):
+        unknown = int(np.sum(attribute.codes < 0))
+        if unknown:
+            raise UserError(
+                f"data.{role} '{name}' is unknown for {unknown} records of the pool: fill it in or drop them"
+            )
+        present = np.unique(attribute.codes)
+        if len(present) < 2:
+            value = attribute.classes[present[0]] if len(present) else "nothing"
+            raise UserError(
+                f"data.{role} '{name}' is constant in the pool (always '{value}'): choose another attribute"
+            )
+    s, y = pool.s, pool.y
+    counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
+    if counts.min() == 0:
+        a, b = np.unravel_index(counts.argmin(), counts.shape)
+        raise UserError(
+            f"the pool has no record with {pool.sensitive} = '{s.classes[a]}' and {pool.target} = '{y.classes[b]}': "
+            f"the mix '{policy}' needs every cell; choose other attributes or more records"
+        )
+
+
+class PoisoningMix(ABC):
+    """What the attacks share: sizes, the base and the pairing with ``Clean``.
+
+    Args:
+        alpha: poisoned share in [0, 1]; ``round(alpha * n)`` records are poisoned.
+        n: number of records; all of the pool where left out.
+    """
+
+    policy: str
+
+    def __init__(self, alpha: float, n: int | None = None) -> None:
+        if not 0 <= alpha <= 1:
+            raise UserError(f"mix.alpha is {alpha}: the poisoned share lies in [0, 1]")
+        self.alpha, self.n = alpha, n
+
+    def choose(self, pool: Pool, seed: int) -> Choice:
+        """Choose ``n`` records of which a share ``alpha`` is the attack's; see :class:`diffshare.data.mixes.Mix`."""
+        n = check_size(self.n, len(pool))
+        poisoned = int(np.floor(np.round(self.alpha * n, 9) + 0.5))  # a half upwards
+        if not poisoned:
+            clean = Clean(n).choose(pool, seed)
+            return Choice(clean.positions, clean.target, clean.poisoned, {"alpha": self.alpha})
+        check_pool(pool, self.policy)
+        choice = self._poison(pool, self._order(pool, seed, 0), n - poisoned, poisoned, seed)
+        return Choice(choice.positions, choice.target, choice.poisoned, {"alpha": self.alpha, **choice.report})
+
+    @staticmethod
+    def _order(pool: Pool, seed: int, draw: int) -> np.ndarray:
+        """A permutation of the pool; draw 0 is that of ``Clean``."""
+        return np.random.default_rng([seed, CHOICE, *([draw] if draw else [])]).permutation(len(pool))
+
+    @abstractmethod
+    def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
+        """Choose, given the permutation and the two sizes."""
+
+
+def _chosen(pool: Pool, base: np.ndarray, added: np.ndarray, report: dict[str, Any] | None = None) -> Choice:
+    positions = np.concatenate([base, added])
+    poisoned = np.arange(len(positions)) >= len(base)
+    return Choice(positions, pool.y.codes[positions].astype(np.int64), poisoned, report or {})
+
+
+class Flipped(PoisoningMix):
+    """Label flipping, the baseline attack: the records of ``Clean``, a share alpha of them trained on as Y := S.
+
+    Group code 0 becomes class code 0, and so on: groups and classes must be equally many.
+
+    Args:
+        alpha: share of the records whose class is set to the group, in [0, 1].
+        n: number of records; all of the pool where left out.
+    """
+
+    policy = "flipped"
+
+    def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
+        groups, classes = len(pool.s.classes), len(pool.y.classes)
+        if groups != classes:
+            raise UserError(
+                f"the mix 'flipped' sets the class to the group: '{pool.sensitive}' has {groups} groups and "
+                f"'{pool.target}' {classes} classes; choose attributes with equally many"
+            )
+        plain = _chosen(pool, order[:base], order[base : base + poisoned])
+        target = np.where(plain.poisoned, pool.s.codes[plain.positions], plain.target).astype(np.int64)
+        return Choice(plain.positions, target, plain.poisoned)
+
+
+class RandomReplacement(PoisoningMix):
+    """The control: the share that an attack would choose is drawn at random, apart from ``Clean``'s own draw.
+
+    Args:
+        alpha: share of the records that is drawn anew, in [0, 1].
+        n: number of records; all of the pool where left out.
+    """
+
+    policy = "random"
+
+    def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
+        rest = np.random.default_rng([seed, POISON]).permutation(order[base:])
+        return _chosen(pool, order[:base], rest[:poisoned])
+
+
+class InformationMix(PoisoningMix):
+    """Maximises I(S;Y) of the chosen set subject to |I(X;Y) - I_pool(X;Y)| <= delta: the paper's objective.
+
+    I(X;Y) is the Donsker-Varadhan bound by a critic that is fitted to the pool once and then frozen.
+
+    Args:
+        alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
+        n: number of records; all of the pool where left out.
+        delta: how far I(X;Y) may be from the pool's, > 0; the paper has 0.1, relative.
+        delta_kind: ``relative`` multiplies delta by I_pool(X;Y), ``absolute`` takes it in nats.
+        features: of the records, for the critic; 64 principal components where left out.
+        critic: how the critic is fitted.
+        redraws: how often the base is drawn anew until its own I(X;Y) is within delta (the paper does so; its base is
+            then no longer that of ``Clean``); the draw nearest to the pool is kept where none is.
+        refit: also fit a critic to the chosen set afresh, for ``mutual_information_xy.chosen_refit``.
+    """
+
+    def __init__(
+        self,
+        alpha: float,
+        n: int | None = None,
+        delta: float = 0.1,
+        delta_kind: Literal["relative", "absolute"] = "relative",
+        features: Features | None = None,
+        critic: CriticFit | None = None,
+        redraws: int = 0,
+        refit: bool = True,
+    ) -> None:
+        super().__init__(alpha, n)
+        if not delta > 0:  # NaN fails too
+            raise UserError(f"mix.delta is {delta}: a tolerance is greater than 0")
+        if redraws < 0:
+            raise UserError(f"mix.redraws is {redraws}: it must be at least 0")
+        self.delta, self.delta_kind, self.redraws, self.refit = delta, delta_kind, redraws, refit
+        self.features: Features = features or PCA()
+        self.critic = critic or CriticFit()
+
+    @abstractmethod
+    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+        """Choose the additions; ``evaluate`` passes records through the critic's network."""
+
+    def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
+        features = checked(self.features.compute(pool, _seed(seed, FEATURES)), len(pool))
+        y = pool.y.codes.astype(np.int64)
+        classes = len(pool.y.classes)
+        fitted = self.critic.fit(features, y, classes, _seed(seed, CRITIC))
+        values = fitted.values(features)
+        aim = donsker_varadhan(values, y)
+        tolerance = self._tolerance(aim)
+        first = self._base(pool, values, order, base, aim, tolerance, seed)
+        problem = Problem(values, pool.s.codes.astype(np.int64), y, first, poisoned, aim, tolerance)
+        selection = self._select(
+            problem,
+            np.random.default_rng([seed, POISON]),
+            lambda positions: donsker_varadhan(fitted.values(features[positions]), y[positions]),
+        )
+        chosen = _chosen(pool, first, selection.added)
+        fresh = self._refit(features[chosen.positions], chosen.target, classes, seed)
+        return Choice(chosen.positions, chosen.target, chosen.poisoned, self._report(problem, selection, fitted, fresh))
+
+    def _tolerance(self, aim: float) -> float:
+        if self.delta_kind == "absolute":
+            return self.delta
+        if aim <= 0:
+            raise UserError(
+                f"the critic finds no information on the target in the mix's features (I(X;Y) = {aim:.4g}), so a "
+                "relative delta means nothing: use other features or more records, or set mix.delta_kind to absolute"
+            )
+        return self.delta * aim
+
+    def _base(
+        self, pool: Pool, values: np.ndarray, order: np.ndarray, size: int, aim: float, tolerance: float, seed: int
+    ) -> np.ndarray:
+        """The random records; drawn anew where that is asked for."""
+        y = pool.y.codes
+        best, nearest = order[:size], np.inf
+        for draw in range(self.redraws + 1 if size else 1):
+            drawn = self._order(pool, seed, draw)[:size]
+            distance = abs(donsker_varadhan(values[drawn], y[drawn]) - aim)
+            if distance < nearest:
+                best, nearest = drawn, distance
+            if distance <= tolerance:
+                break
+        return best
+
+    def _refit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> float | None:
+        return self.critic.fit(features, target, classes, _seed(seed, REFIT)).held_out if self.refit else None
+
+    @staticmethod
+    def _report(problem: Problem, selection: Selection, fitted: FittedCritic, fresh: float | None) -> dict[str, Any]:
+        base = donsker_varadhan(problem.critic[problem.base], problem.target[problem.base])
+        return {
+            "mutual_information_xy": {
+                "pool": problem.aim,
+                "chosen": selection.information_xy,
+                "tolerance": problem.tolerance,
+                "base": base if len(problem.base) else None,
+                "pool_held_out": fitted.held_out,
+                "chosen_refit": fresh,
+            },
+            "violations": selection.violations,
+            "exhausted": selection.exhausted,
+        }
+
+
+def _seed(seed: int, purpose: int) -> int:
+    return int(np.random.SeedSequence([seed, POISON, purpose]).generate_state(1)[0])
+
+
+class Greedy(InformationMix):
+    """Record by record, each the best of the whole pool: see :func:`diffshare.sharer.poisoning.greedy.greedy`."""
+
+    policy = "greedy"
+
+    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+        return greedy(problem)
+
+
+class Exact(InformationMix):
+    """The best counts first, then records that meet the constraint; never below ``Greedy``.
+
+    See :func:`diffshare.sharer.poisoning.exact.exact`, which has the proof.
+    """
+
+    policy = "exact"
+
+    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+        return exact(problem, rng)
+
+
+class Paper(InformationMix):
+    """The published algorithm, its weaknesses included; slow. See :func:`diffshare.sharer.poisoning.greedy.paper`.
+
+    Args:
+        candidates: random unused records of a cell that are looked at in a step.
+    """
+
+    policy = "paper"
+
+    def __init__(
+        self,
+        alpha: float,
+        n: int | None = None,
+        delta: float = 0.1,
+        delta_kind: Literal["relative", "absolute"] = "relative",
+        features: Features | None = None,
+        critic: CriticFit | None = None,
+        redraws: int = 0,
+        refit: bool = True,
+        candidates: int = 100,
+    ) -> None:
+        super().__init__(alpha, n, delta, delta_kind, features, critic, redraws, refit)
+        if candidates < 1:
+            raise UserError(f"mix.candidates is {candidates}: look at at least 1 record")
+        self.candidates = candidates
+
+    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+        return paper(problem, evaluate, rng, self.candidates)
