@@ -1,7 +1,10 @@
 """What the documents say is true: the README's commands run, links lead somewhere, versions agree."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -30,10 +33,12 @@ class Run(NamedTuple):
     Attributes:
         extra: arguments appended to make it small; ``{data}`` becomes the folder of the real data.
         data: it needs the real data, or the output of a command that does.
+        alone: it runs as a process of its own: Lightning starts further ones by the command line of the first.
     """
 
     extra: str = ""
     data: bool = False
+    alone: bool = False
 
 
 # Each command of the README as written there (continued lines joined by one space) -> how it is run here. They run in
@@ -69,6 +74,9 @@ RUNS: dict[str, Run] = {
     f"{FIT}ddpm_faces.yaml --model.denoiser.layers_per_block 2 --model.scheduler.prediction_type epsilon "
     "--run-dir lightning_logs/wider": Run(FACES),
     "python -m diffshare.cli fit --run-dir lightning_logs/faces --resume": Run(),
+    f"{FIT}ddpm_faces.yaml --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 "
+    "--data.batch_size 16 --run-dir lightning_logs/two": Run(f"{FACES} --data.batch_size 4", alone=True),
+    "python -m diffshare.cli test --run-dir lightning_logs/two": Run(alone=True),
 }
 
 
@@ -116,6 +124,13 @@ def test_every_readme_command_is_known():
     assert [command for command in RUNS if command not in commands(README)] == [], "in RUNS, but not in the README"
 
 
+def run_alone(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run ``diffshare ARGS`` in a process of its own, on one thread each where it starts others."""
+    command = [sys.executable, "-m", "diffshare.cli", *args]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+
+
 def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:
     """Run the commands that need the real data, or those that do not, in ``folder``; returns how many."""
     for shared in ("configs", "docs"):
@@ -123,8 +138,13 @@ def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path 
     chosen = [c for c in commands(readme) if c in runs and runs[c].data == (data is not None)]
     for command in chosen:
         extra = shlex.split(runs[command].extra.replace("{data}", str(data)))
-        outcome = run_cli(*(arguments(command) or []), *extra)
-        assert outcome.code == 0, f"{command}\nended with {outcome.code}\n{outcome.err}"
+        args = [*(arguments(command) or []), *extra]
+        if runs[command].alone:
+            process = run_alone(*args)
+            code, err = process.returncode, process.stderr
+        else:
+            code, _, err = run_cli(*args)
+        assert code == 0, f"{command}\nended with {code}\n{err}"
     return len(chosen)
 
 
@@ -203,6 +223,7 @@ def test_commands_run_with_their_extra_arguments(tmp_path):
 
     class Outcome(NamedTuple):
         code: int
+        out: str = ""
         err: str = "the reason"
 
     def run_cli(*args):
