@@ -1,0 +1,153 @@
+"""Intervals of a proportion: of counts alone, and of counts corrected for a classifier's errors (two classes)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaincinv, ndtri
+
+from diffshare.errors import UserError
+
+
+class Interval(NamedTuple):
+    """An estimate of a proportion and the ends of its interval, all in [0, 1]."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def _quantile(level: float) -> float:
+    """Two-sided normal quantile: 0.95 gives 1.96."""
+    if not 0 < level < 1:
+        raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
+    return float(ndtri((1 + level) / 2))
+
+
+def _check(positives: int, total: int) -> None:
+    if total < 1 or not 0 <= positives <= total:
+        raise UserError(f"{positives} of {total} is no proportion: expected 0 <= positives <= total and total >= 1")
+
+
+def hoeffding_half_width(total: int, level: float = 0.95) -> float:
+    """Half width sqrt(log(2 / (1 - level)) / (2 n)) of a mean of n numbers in [0, 1] (Hoeffding 1963, theorem 2).
+
+    The bound of Luo et al. 2024 (arXiv 2402.18607): it knows of the sampling of the generator alone.
+    """
+    _quantile(level)
+    _check(0, total)
+    return float(np.sqrt(np.log(2 / (1 - level)) / (2 * total)))
+
+
+def hoeffding(positives: int, total: int, level: float = 0.95) -> Interval:
+    """Count with Hoeffding's interval, cut to [0, 1]."""
+    _check(positives, total)
+    share, half = positives / total, hoeffding_half_width(total, level)
+    return Interval(share, max(0.0, share - half), min(1.0, share + half))
+
+
+def wilson(positives: int, total: int, level: float = 0.95) -> Interval:
+    """Score interval of a proportion (Wilson 1927): the p with |share - p| <= z sqrt(p (1 - p) / n)."""
+    _check(positives, total)
+    z = _quantile(level)
+    share, weight = positives / total, 1 + z**2 / total
+    middle = (share + z**2 / (2 * total)) / weight
+    half = z * float(np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))) / weight
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(share, 0.0 if positives == 0 else low, 1.0 if positives == total else high)
+
+
+def clopper_pearson(positives: int, total: int, level: float = 0.95) -> Interval:
+    """Exact interval of a proportion by quantiles of beta distributions (Clopper & Pearson 1934)."""
+    _check(positives, total)
+    _quantile(level)
+    tail = (1 - level) / 2
+    low = 0.0 if positives == 0 else float(betaincinv(positives, total - positives + 1, tail))
+    high = 1.0 if positives == total else float(betaincinv(positives + 1, total - positives, 1 - tail))
+    return Interval(positives / total, low, high)
+
+
+class ErrorRates(NamedTuple):
+    """A classifier's decisions on calibration records: hits of the positives, false alarms of the negatives."""
+
+    true_positives: int
+    positives: int
+    false_positives: int
+    negatives: int
+
+
+def lang_reiczigel(positives: int, total: int, rates: ErrorRates, level: float = 0.95) -> Interval:
+    """Adjusted count with an interval that includes the uncertainty of the error rates (Lang & Reiczigel 2014).
+
+    Preventive Veterinary Medicine 113: 13-22. Counts are moved towards one half first: the queries' share with
+    n' = n + z^2 and (x + z^2 / 2) / n', sensitivity and specificity with (x + 1) / (n + 2). With the adjusted
+    P, Se, Sp, J = Se + Sp - 1 and p = (P + Sp - 1) / J, the standard error is
+
+        s = sqrt( P(1-P)/n' + p^2 Se(1-Se)/(n_se+2) + (1-p)^2 Sp(1-Sp)/(n_sp+2) ) / |J|
+
+    and the interval p + dp -+ z s with dp = 2 z^2 ( p Se(1-Se)/(n_se+2) - (1-p) Sp(1-Sp)/(n_sp+2) ), cut to [0, 1].
+
+    Args:
+        positives: queries that the classifier calls positive.
+        total: queries.
+        rates: the classifier's decisions on the calibration records.
+        level: in (0, 1).
+
+    Returns:
+        the plain adjusted count (Rogan & Gladen 1978), cut to [0, 1], and the interval.
+
+    Raises:
+        UserError: impossible counts, or TPR - FPR below 0.02.
+    """
+    _check(positives, total)
+    _check(rates.true_positives, rates.positives)
+    _check(rates.false_positives, rates.negatives)
+    z = _quantile(level)
+    tpr, fpr = rates.true_positives / rates.positives, rates.false_positives / rates.negatives
+    plain = float(np.clip(_adjust(positives / total, tpr, fpr), 0, 1))
+    n, n_se, n_sp = total + z**2, rates.positives + 2, rates.negatives + 2
+    share = (positives + z**2 / 2) / n
+    se, sp = (rates.true_positives + 1) / n_se, (rates.negatives - rates.false_positives + 1) / n_sp
+    p = _adjust(share, se, 1 - sp)
+    of_se, of_sp = se * (1 - se) / n_se, sp * (1 - sp) / n_sp
+    error = float(np.sqrt(share * (1 - share) / n + p**2 * of_se + (1 - p) ** 2 * of_sp)) / abs(se + sp - 1)
+    middle = p + 2 * z**2 * (p * of_se - (1 - p) * of_sp)
+    low, high = (float(np.clip(middle + sign * z * error, 0, 1)) for sign in (-1, 1))
+    return Interval(plain, min(low, plain), max(high, plain))
+
+
+def _adjust(share: float, tpr: float, fpr: float) -> float:
+    """(CC - FPR) / (TPR - FPR)."""
+    if abs(tpr - fpr) < 0.02:
+        raise UserError(
+            f"the classifier is too near chance to correct its counts: TPR - FPR is {tpr - fpr:.3f}, at least 0.02 is "
+            "needed (a better classifier; the uncorrected count needs none)"
+        )
+    return (share - fpr) / (tpr - fpr)
+
+
+def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> Interval:
+    """Classifier error-aware measurement (Teo, Abdollahzadeh & Cheung, NeurIPS 2023, equations 7 and 8).
+
+    With the mean m and standard deviation s of the counted shares of b batches of samples: the estimate
+    (m - FPR) / (TPR - FPR), the interval the same map of m -+ z s / sqrt(b). The error rates are taken as known, so
+    that the interval is of the sampling alone.
+
+    Args:
+        shares: share of positives that the classifier counts in each batch, b >= 2.
+        tpr: P(called positive | positive).
+        fpr: P(called positive | negative).
+        level: in (0, 1).
+
+    Returns:
+        estimate and interval, cut to [0, 1].
+
+    Raises:
+        UserError: fewer than two batches, or TPR - FPR below 0.02.
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    if shares.ndim != 1 or len(shares) < 2:
+        raise UserError(f"CLEAM needs the shares of two batches of samples at least, got shape {shares.shape}")
+    half = _quantile(level) * float(shares.std(ddof=1)) / len(shares) ** 0.5
+    mean = float(shares.mean())
+    middle, *ends = (float(np.clip(_adjust(share, tpr, fpr), 0, 1)) for share in (mean, mean - half, mean + half))
+    return Interval(middle, min(ends), max(ends))

@@ -1,0 +1,92 @@
+"""The bootstrap against the delta method, its parts, and the coverage with cross-fitted models."""
+
+import numpy as np
+import pytest
+
+from diffshare.errors import UserError
+from diffshare.stats.bootstrap import bootstrap, error_parts
+from diffshare.stats.calibration import Calibration
+from diffshare.stats.prevalence import NAMES, estimate
+from tests.stats.scored import labels, scores
+
+
+def case(seed: int, n: int, m: int, p: float):
+    rng = np.random.default_rng(seed)
+    y = labels(rng, n, [0.5, 0.5])
+    return Calibration(scores(rng, y, 2), y), scores(rng, labels(rng, m, [1 - p, p]), 2)
+
+
+def delta(calibration: Calibration, queries: np.ndarray) -> tuple[float, float]:
+    """Standard errors of PACC from the queries and from the calibration records (delta method)."""
+    s, y = calibration.scores[:, 1], calibration.labels
+    gap, p = s[y == 1].mean() - s[y == 0].mean(), estimate("pacc", calibration, queries)[1]
+    of_queries = queries[:, 1].std() / len(queries) ** 0.5 / gap
+    known = np.sqrt(p**2 * s[y == 1].var() / (y == 1).sum() + (1 - p) ** 2 * s[y == 0].var() / (y == 0).sum()) / gap
+    return float(of_queries), float(known)
+
+
+def test_spread_is_that_of_the_delta_method():
+    calibration, queries = case(0, 400, 500, 0.4)
+    sampling, classifier = delta(calibration, queries)
+    whole = bootstrap("pacc", calibration, queries, np.random.default_rng(1), resamples=4000)
+    assert whole.draws[:, 1].std() == pytest.approx(np.hypot(sampling, classifier), rel=0.06)
+    parts = error_parts("pacc", calibration, queries, np.random.default_rng(2), resamples=4000)
+    assert parts.sampling == pytest.approx(1.96 * sampling, rel=0.06)
+    assert parts.classifier == pytest.approx(1.96 * classifier, rel=0.06)
+    assert parts.drift is None
+
+
+def test_classifiers_part_of_a_count_is_its_bias_and_drift_comes_from_surrogates():
+    calibration, queries = case(3, 400, 500, 0.1)
+    rng = np.random.default_rng(4)
+    parts = error_parts("cc", calibration, queries, rng, resamples=200, drifts=np.array([-0.1, 0.02]), level=0.5)
+    bias = estimate("cc", calibration, queries) - estimate("acc", calibration, queries)
+    assert parts.classifier == pytest.approx(abs(bias[1]))
+    assert parts.drift == pytest.approx(0.06)
+
+
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_resampling_nothing_returns_the_estimate_and_seeds_repeat(method, classes):
+    rng = np.random.default_rng(5)
+    y = labels(rng, 150, [1 / classes] * classes)
+    calibration, queries = Calibration(scores(rng, y, classes), y), scores(rng, y[:120], classes)
+    still = bootstrap(
+        method, calibration, queries, rng, resamples=3, resample_calibration=False, resample_queries=False
+    )
+    np.testing.assert_allclose(still.draws, np.tile(still.estimate, (3, 1)), atol=1e-3)
+    first, second = (bootstrap(method, calibration, queries, np.random.default_rng(6), resamples=20) for _ in range(2))
+    np.testing.assert_array_equal(first.draws, second.draws)
+    assert first.draws.shape == (20, classes)
+    assert (first.low <= first.estimate).all()
+    assert (first.estimate <= first.high).all()
+
+
+def crossfitted(rng: np.random.Generator, folds: int, p: float):
+    """Fold models that differ (their cuts scatter), records scored by their fold's, queries by all."""
+    cuts = rng.normal(1, 0.5, folds)
+    y, asked = rng.integers(0, 2, 300), (rng.random(500) < p).astype(int)
+    groups = np.arange(300) % folds
+    x, z = rng.normal(size=300) + 2 * y, rng.normal(size=500) + 2 * asked
+    held = 1 / (1 + np.exp(-2 * (x - cuts[groups])))
+    every = 1 / (1 + np.exp(-2 * (z - cuts[:, None])))
+    return held, y, groups, np.stack([1 - every, every], -1)
+
+
+def test_interval_covers_with_crossfitted_models_and_not_where_one_model_scored_the_queries():
+    rng = np.random.default_rng(7)
+    joint = single = 0
+    for _ in range(400):
+        held, y, groups, queries = crossfitted(rng, 5, 0.3)
+        found = bootstrap("pacc", Calibration(held, y, groups), queries, rng, resamples=200)
+        joint += found.low[1] <= 0.3 <= found.high[1]
+        found = bootstrap("pacc", Calibration(held, y), queries[0], rng, resamples=200)
+        single += found.low[1] <= 0.3 <= found.high[1]
+    assert 0.91 <= joint / 400 <= 0.985
+    assert single / 400 < 0.8
+
+
+def test_level_is_checked():
+    calibration, queries = case(8, 100, 50, 0.4)
+    with pytest.raises(UserError, match="level 95 is no confidence level"):
+        bootstrap("acc", calibration, queries, np.random.default_rng(0), level=95)
