@@ -55,6 +55,7 @@ class FairnessPoisoning(Study):
         n: records of a training set.
         samples: samples of each generator, as many of each class.
         overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
+        more: settings over ``overrides``, for the command line: ``--study.more '{"data.target": "Young"}'``.
         classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
         direct: also train the classifier on the mix itself: what the mix does without the generator.
@@ -75,6 +76,7 @@ class FairnessPoisoning(Study):
         n: int,
         samples: int,
         overrides: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
         classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
         direct: bool = True,
@@ -91,7 +93,7 @@ class FairnessPoisoning(Study):
             raise UserError("study.direct and study.through_generator are both false: nothing is left to measure")
         self.generator, self.classifier, self.policies = generator, classifier, policies
         self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
-        self.overrides = dict(flat(overrides or {}))
+        self.overrides = dict(flat(overrides or {})) | dict(flat(more or {}))
         self.classifier_overrides = dict(flat(classifier_overrides or {}))
         self.sampling_steps, self.direct, self.through_generator = sampling_steps, direct, through_generator
         self.count_groups, self.group_steps, self.level = count_groups and through_generator, group_steps, level

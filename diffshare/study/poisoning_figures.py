@@ -65,9 +65,11 @@ def _curve(
 def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     """How far the classes differ in their share of the last group: mix, samples, decisions, against guidance.
 
-    The height is P(s | y=1) - P(s | y=0) for two classes, the largest difference between classes for more.
+    The height is P(s | y=1) - P(s | y=0) for two classes, the largest difference between classes for more. Of each
+    policy the largest alpha is drawn.
     """
-    through = [e for e in summary if e["where"] == "generator"]
+    largest = max(e["alpha"] for e in summary)
+    through = [e for e in summary if e["where"] == "generator" and e["alpha"] in (0, largest)]
     kinds = list(dict.fromkeys((e["policy"], e["alpha"]) for e in through))
     figure = Figure((6.4, 3.8), layout="constrained")
     axis = figure.subplots()
