@@ -3,7 +3,8 @@
 Network, data, optimiser and precision are the same on both sides. The bare loop draws random batches from an array in
 memory, computes the DDPM loss and steps AdamW; ``fit`` also clips gradients where the config says so (so does the bare
 loop), averages weights, logs, checks each loss and seeds each batch. The sides take turns, and the medians of their
-rounds are compared.
+rounds are compared. The precision rule is also measured on the network of ``configs/ddpm_celeba.yaml`` at 64x64, whose
+larger products gain more of bf16.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from _bench import Row, report
 from diffusers import DDPMScheduler, UNet2DModel
 from lightning.pytorch import Callback, Trainer
@@ -36,24 +38,16 @@ from diffshare.training.watch import NonFiniteStop, Throughput
 LEFT_OUT = 5  # first steps of each round: allocations and caches
 
 
-SMALL = (16, 32, 64, 64)  # block_out_channels of configs/ddpm_faces.yaml
-WIDE = (32, 64, 96)
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+SMALL, LARGE = "ddpm_faces", "ddpm_celeba"  # configs whose networks are measured
+LARGE_BATCH = 8  # at 64x64
 
 
-def network(channels: tuple[int, ...]) -> UNet2DModel:
-    """The denoiser of ``configs/ddpm_faces.yaml``, or one of other widths."""
+def network(config: str, size: int) -> UNet2DModel:
+    """The denoiser of a config, for images of ``size`` pixels a side."""
     torch.manual_seed(0)
-    levels = len(channels)
-    return UNet2DModel(
-        sample_size=32,
-        layers_per_block=1,
-        block_out_channels=channels,
-        down_block_types=("DownBlock2D",) * levels,
-        up_block_types=("UpBlock2D",) * levels,
-        add_attention=False,
-        norm_num_groups=8,
-        num_class_embeds=3,
-    )
+    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]
+    return UNet2DModel(sample_size=size, **model["init_args"]["denoiser"]["init_args"])
 
 
 def scheduler() -> DDPMScheduler:
@@ -63,7 +57,7 @@ def scheduler() -> DDPMScheduler:
 
 def bare_loop(x: np.ndarray, y: np.ndarray, batch_size: int, steps: int, bf16: bool) -> float:
     """Seconds a step of a loop that a person would write first."""
-    denoiser, noise_levels = network(SMALL), scheduler()
+    denoiser, noise_levels = network(SMALL, 32), scheduler()
     optimizer = torch.optim.AdamW(denoiser.parameters(), 1e-3, foreach=True)
     rng = np.random.default_rng(0)
     for step in range(steps + LEFT_OUT):
@@ -94,9 +88,12 @@ class Watch(Callback):
         self.times.append(time.perf_counter())
 
 
-def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, channels: tuple[int, ...] = SMALL) -> float:
+def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, config: str = SMALL) -> float:
     """Seconds a step of ``fit`` with every callback that the command line adds."""
-    module = DDPM(network(channels), scheduler(), lambda p: torch.optim.AdamW(p, 1e-3, foreach=True), warmup_steps=10)
+    size = data.sets["train"].x.shape[1]
+    module = DDPM(
+        network(config, size), scheduler(), lambda p: torch.optim.AdamW(p, 1e-3, foreach=True), warmup_steps=10
+    )
     keeper, watch = KeepCheckpoint(), Watch()
     keeper.path = folder / "last.ckpt"
     own = [RunRecord(folder, 0, False), BatchSeeding(0), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]
@@ -130,27 +127,28 @@ def main() -> None:
     options = parser.parse_args()
     data = MixDataModule(RenderedFaces(count=4000), "Smiling", "Male", Clean(), batch_size=options.batch_size)
     data.setup()
+    large = MixDataModule(RenderedFaces(400, 64), "Smiling", "Male", Clean(), batch_size=LARGE_BATCH)
+    large.setup()
     train = data.sets["train"]
     x, y = np.ascontiguousarray(train.x[train.rows]), train.target
     rule = default_precision("cpu")
-    seconds: dict[str, list[float]] = {"bare": [], "fit": [], "fp32": [], "wide": [], "wide fp32": []}
+    seconds: dict[str, list[float]] = {"bare": [], "fit": [], "fp32": [], "large": [], "large fp32": []}
     with TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             seconds["bare"].append(bare_loop(x, y, options.batch_size, options.steps, rule == "bf16-mixed"))
             seconds["fit"].append(fit(data, Path(folder), options.steps, rule))
             seconds["fp32"].append(fit(data, Path(folder), options.steps, "32-true"))
-            seconds["wide"].append(fit(data, Path(folder), options.steps // 2, rule, WIDE))
-            seconds["wide fp32"].append(fit(data, Path(folder), options.steps // 2, "32-true", WIDE))
-    speed = {name: options.batch_size / statistics.median(each) for name, each in seconds.items()}
+            seconds["large"].append(fit(large, Path(folder), max(2, options.steps // 5), rule, LARGE))
+            seconds["large fp32"].append(fit(large, Path(folder), max(2, options.steps // 5), "32-true", LARGE))
+    batches = {"large": LARGE_BATCH, "large fp32": LARGE_BATCH}
+    speed = {name: batches.get(name, options.batch_size) / statistics.median(each) for name, each in seconds.items()}
     by_round = [b / f for b, f in zip(seconds["bare"], seconds["fit"], strict=True)]
     rows = [
         Row(f"bare loop, {rule}", speed["bare"], "images/s"),
         Row(f"fit, {rule}", speed["fit"], "images/s", "bare loop", speed["fit"] / speed["bare"]),
         Row("fit, 32-true", speed["fp32"], "images/s"),
-        Row(f"precision rule, channels {SMALL}", speed["fit"], "images/s", "32-true", speed["fit"] / speed["fp32"]),
-        Row(
-            f"precision rule, channels {WIDE}", speed["wide"], "images/s", "32-true", speed["wide"] / speed["wide fp32"]
-        ),
+        Row(f"{rule}, network of {SMALL}", speed["fit"], "images/s", "32-true", speed["fit"] / speed["fp32"]),
+        Row(f"{rule}, network of {LARGE}", speed["large"], "images/s", "32-true", speed["large"] / speed["large fp32"]),
         Row("fit against bare loop, least of the rounds", min(by_round), "ratio"),
     ]
     report(rows, options.json)
