@@ -6,6 +6,7 @@ import numpy as np
 
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
+from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import FORMS, Method, checked, emq, estimate
 
 CHUNK = 4_000_000  # resampled counts that are held at a time
@@ -52,9 +53,11 @@ def bootstrap(
         estimate, low, high (K) and draws (R x K). The interval is widened to the estimate where it lies outside.
 
     Raises:
-        UserError: what ``estimate`` refuses, or a level outside (0, 1).
+        UserError: what ``estimate`` refuses, a level outside (0, 1), or no resample.
     """
     check_level(level)
+    if resamples < 1:
+        raise UserError(f"resamples is {resamples}: expected at least 1, and 1000 or more for an interval to rely on")
     queries = checked(method, calibration, query_scores)
     point = estimate(method, calibration, query_scores)
     kept = np.ones((1, queries.shape[1])) / queries.shape[1]
@@ -67,12 +70,6 @@ def bootstrap(
     draws = np.concatenate(parts)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Estimate(point, np.minimum(low, point), np.maximum(high, point), draws)
-
-
-def check_level(level: float) -> None:
-    """Refuse a confidence level that is none."""
-    if not 0 < level < 1:
-        raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
 
 
 def _drawn(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -163,7 +160,12 @@ def error_parts(
         level: in (0, 1).
         resamples: R.
         drifts: p_generator - p_training of surrogate generators with known training sets, S >= 1, or None.
+
+    Raises:
+        UserError: what ``bootstrap`` refuses, or drifts that are none.
     """
+    if drifts is not None and not (np.size(drifts) and (np.abs(drifts) <= 1).all()):
+        raise UserError(f"drifts {np.asarray(drifts).tolist()} are no differences of proportions in [-1, 1]")
 
     def half(calibrations: bool) -> float:
         found = bootstrap(

@@ -43,6 +43,10 @@ def posteriors(scores: np.ndarray, what: str = "scores") -> np.ndarray:
     return scores / total[..., None]
 
 
+def _whole(codes: np.ndarray) -> bool:
+    return codes.dtype.kind in "biuf" and bool(np.isfinite(codes).all()) and bool((codes == np.rint(codes)).all())
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Held-out scores with labels.
@@ -73,9 +77,9 @@ class Calibration:
                 f"calibration scores {scores.shape}, labels {labels.shape} and folds {groups.shape} do not belong "
                 "together: expected N x K, N and N"
             )
-        if (labels != labels.astype(np.int64)).any() or labels.min() < 0 or labels.max() >= scores.shape[1]:
+        if not _whole(labels) or labels.min() < 0 or labels.max() >= scores.shape[1]:
             raise UserError(f"calibration labels must be the classes 0 to {scores.shape[1] - 1}")
-        if (groups != groups.astype(np.int64)).any() or groups.min() < 0:
+        if not _whole(groups) or groups.min() < 0:
             raise UserError("calibration folds must be integers from 0")
         for name, value in (("scores", scores), ("labels", labels), ("groups", groups)):
             object.__setattr__(self, name, value if name == "scores" else value.astype(np.int64))

@@ -1,11 +1,10 @@
 """The game "was the training set's proportion p0 or p1?": accuracy, AUROC and the records that a guess is worth."""
 
 import numpy as np
-from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from diffshare.errors import UserError
-from diffshare.stats.intervals import Interval
+from diffshare.stats.intervals import Interval, normal_quantile
 
 
 def n_leaked(accuracy: float, p0: float, p1: float) -> float:
@@ -55,9 +54,10 @@ def auroc(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Interva
         level: in (0, 1).
 
     Raises:
-        UserError: fewer than two numbers on a side, or numbers that are not finite.
+        UserError: fewer than two numbers on a side, numbers that are not finite, or a level outside (0, 1).
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    z = normal_quantile(level)
+    first, second = np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()
     m, n = len(first), len(second)
     if min(m, n) < 2 or not np.isfinite(first).all() or not np.isfinite(second).all():
         raise UserError(f"AUROC needs two finite numbers at least on each side, got {m} and {n}")
@@ -69,7 +69,7 @@ def auroc(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Interva
     if variance == 0 or area in (0.0, 1.0):
         slack = min(1.0, 3 / min(m, n))
         return Interval(area, max(0.0, area - slack), min(1.0, area + slack))
-    half = ndtri((1 + level) / 2) * np.sqrt(variance) / (area * (1 - area))
+    half = z * np.sqrt(variance) / (area * (1 - area))
     logit = np.log(area / (1 - area))
     low, high = (float(1 / (1 + np.exp(-(logit + sign * half)))) for sign in (-1, 1))
     return Interval(area, low, high)

@@ -7,6 +7,8 @@ from scipy.special import betaincinv, ndtri
 
 from diffshare.errors import UserError
 
+SEPARATION, ERRORS = 0.02, 3.0  # least TPR - FPR that a correction divides by, absolute and in standard errors
+
 
 class Interval(NamedTuple):
     """An estimate of a proportion and the ends of its interval, all in [0, 1]."""
@@ -16,10 +18,15 @@ class Interval(NamedTuple):
     high: float
 
 
-def _quantile(level: float) -> float:
-    """Two-sided normal quantile: 0.95 gives 1.96."""
+def check_level(level: float) -> None:
+    """Refuse a confidence level that is none."""
     if not 0 < level < 1:
         raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
+
+
+def normal_quantile(level: float) -> float:
+    """Two-sided normal quantile of a checked level: 0.95 gives 1.96."""
+    check_level(level)
     return float(ndtri((1 + level) / 2))
 
 
@@ -33,7 +40,7 @@ def hoeffding_half_width(total: int, level: float = 0.95) -> float:
 
     The bound of Luo et al. 2024 (arXiv 2402.18607): it knows of the sampling of the generator alone.
     """
-    _quantile(level)
+    check_level(level)
     _check(0, total)
     return float(np.sqrt(np.log(2 / (1 - level)) / (2 * total)))
 
@@ -48,7 +55,7 @@ def hoeffding(positives: int, total: int, level: float = 0.95) -> Interval:
 def wilson(positives: int, total: int, level: float = 0.95) -> Interval:
     """Score interval of a proportion (Wilson 1927): the p with |share - p| <= z sqrt(p (1 - p) / n)."""
     _check(positives, total)
-    z = _quantile(level)
+    z = normal_quantile(level)
     share, weight = positives / total, 1 + z**2 / total
     middle = (share + z**2 / (2 * total)) / weight
     half = z * float(np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))) / weight
@@ -59,7 +66,7 @@ def wilson(positives: int, total: int, level: float = 0.95) -> Interval:
 def clopper_pearson(positives: int, total: int, level: float = 0.95) -> Interval:
     """Exact interval of a proportion by quantiles of beta distributions (Clopper & Pearson 1934)."""
     _check(positives, total)
-    _quantile(level)
+    check_level(level)
     tail = (1 - level) / 2
     low = 0.0 if positives == 0 else float(betaincinv(positives, total - positives + 1, tail))
     high = 1.0 if positives == total else float(betaincinv(positives + 1, total - positives, 1 - tail))
@@ -96,13 +103,15 @@ def lang_reiczigel(positives: int, total: int, rates: ErrorRates, level: float =
         the plain adjusted count (Rogan & Gladen 1978), cut to [0, 1], and the interval.
 
     Raises:
-        UserError: impossible counts, or TPR - FPR below 0.02.
+        UserError: impossible counts, or a TPR - FPR below 0.02 or three of its standard errors.
     """
     _check(positives, total)
     _check(rates.true_positives, rates.positives)
     _check(rates.false_positives, rates.negatives)
-    z = _quantile(level)
+    z = normal_quantile(level)
     tpr, fpr = rates.true_positives / rates.positives, rates.false_positives / rates.negatives
+    of_rates = tpr * (1 - tpr) / rates.positives + fpr * (1 - fpr) / rates.negatives
+    _check_gap(tpr, fpr, error=of_rates**0.5)
     plain = float(np.clip(_adjust(positives / total, tpr, fpr), 0, 1))
     n, n_se, n_sp = total + z**2, rates.positives + 2, rates.negatives + 2
     share = (positives + z**2 / 2) / n
@@ -117,12 +126,17 @@ def lang_reiczigel(positives: int, total: int, rates: ErrorRates, level: float =
 
 def _adjust(share: float, tpr: float, fpr: float) -> float:
     """(CC - FPR) / (TPR - FPR)."""
-    if abs(tpr - fpr) < 0.02:
-        raise UserError(
-            f"the classifier is too near chance to correct its counts: TPR - FPR is {tpr - fpr:.3f}, at least 0.02 is "
-            "needed (a better classifier; the uncorrected count needs none)"
-        )
     return (share - fpr) / (tpr - fpr)
+
+
+def _check_gap(tpr: float, fpr: float, error: float = 0.0) -> None:
+    """Refuse a TPR - FPR that is too near 0, given its standard error: the correction divides by it."""
+    least = max(SEPARATION, ERRORS * error)
+    if abs(tpr - fpr) < least:
+        raise UserError(
+            f"the classifier is too near chance to correct its counts: TPR - FPR is {tpr - fpr:.3f}, at least "
+            f"{least:.3g} is needed (a better classifier or more auxiliary records; the uncorrected count needs none)"
+        )
 
 
 def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> Interval:
@@ -142,12 +156,16 @@ def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> In
         estimate and interval, cut to [0, 1].
 
     Raises:
-        UserError: fewer than two batches, or TPR - FPR below 0.02.
+        UserError: fewer than two batches, shares or rates outside [0, 1], or TPR - FPR below 0.02.
     """
     shares = np.asarray(shares, dtype=np.float64)
     if shares.ndim != 1 or len(shares) < 2:
         raise UserError(f"CLEAM needs the shares of two batches of samples at least, got shape {shares.shape}")
-    half = _quantile(level) * float(shares.std(ddof=1)) / len(shares) ** 0.5
+    for name, values in (("shares", shares), ("TPR", np.array([tpr])), ("FPR", np.array([fpr]))):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise UserError(f"CLEAM's {name} reach from {values.min():.3g} to {values.max():.3g}: expected [0, 1]")
+    _check_gap(tpr, fpr)
+    half = normal_quantile(level) * float(shares.std(ddof=1)) / len(shares) ** 0.5
     mean = float(shares.mean())
     middle, *ends = (float(np.clip(_adjust(share, tpr, fpr), 0, 1)) for share in (mean, mean - half, mean + half))
     return Interval(middle, min(ends), max(ends))

@@ -42,8 +42,10 @@ def mixture_fit(
         statistic, p-value in [1 / (R + 1), 1], prevalence K.
 
     Raises:
-        UserError: scores that do not fit the calibration, or a set of scores that are all equal.
+        UserError: scores that do not fit the calibration, a set of scores that are all equal, or no resample.
     """
+    if resamples < 1:
+        raise UserError(f"resamples is {resamples}: a p-value needs at least 1, and 99 or more to be below 0.01")
     queries = calibration.queries(query_scores)
     edges = _edges(calibration.scores)
     features = _cumulative(queries, edges).mean(0)

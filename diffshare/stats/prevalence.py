@@ -15,6 +15,7 @@ import numpy as np
 
 from diffshare.errors import UserError, one_of
 from diffshare.stats.calibration import Calibration
+from diffshare.stats.intervals import ERRORS, SEPARATION
 from diffshare.stats.simplex import least_hellinger, least_squares, most_likely
 
 Method = Literal["cc", "pcc", "acc", "pacc", "emq", "dmy", "ml"]
@@ -22,7 +23,6 @@ NAMES: tuple[str, ...] = get_args(Method)
 UNCORRECTED = ("cc", "pcc")
 
 BINS = 8  # of a histogram of scores: the default of DMy in the literature and in QuaPy
-SEPARATION, ERRORS = 0.02, 3.0  # least separation of the classes, absolute and in standard errors
 
 
 def decisions(scores: np.ndarray) -> np.ndarray:

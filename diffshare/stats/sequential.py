@@ -1,19 +1,13 @@
 """How many queries? A plan before the first one, and intervals that hold however often one looks at them."""
 
 import numpy as np
-from scipy.special import ndtri
 
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.intervals import Interval
+from diffshare.stats.intervals import SEPARATION, Interval, check_level, normal_quantile
 from diffshare.stats.prevalence import decisions, refuse_chance
 
 MOST = 10_000_000  # queries that a plan goes up to
-
-
-def _level(level: float) -> None:
-    if not 0 < level < 1:
-        raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
 
 
 def _width(width: float) -> None:
@@ -33,15 +27,22 @@ def queries_needed(width: float, level: float = 0.95, gap: float = 1.0, spread: 
     Raises:
         UserError: a width, level or gap that is none.
     """
-    _level(level)
+    z = normal_quantile(level)
     _width(width)
     _gap(gap)
-    return int(np.ceil((ndtri((1 + level) / 2) * spread / (abs(gap) * width)) ** 2))
+    _spread(spread)
+    return int(np.ceil((z * spread / (abs(gap) * width)) ** 2))
 
 
 def _gap(gap: float) -> None:
-    if abs(gap) < 0.02:
-        raise UserError(f"the classifier is too near chance: a gap of {gap:.3f} between the classes, 0.02 is needed")
+    if not SEPARATION <= abs(gap) <= 1:
+        what = "no difference of two rates" if abs(gap) > 1 else "too near chance"
+        raise UserError(f"the classifier is {what}: a gap of {gap:.3f} between the classes is not in {SEPARATION} to 1")
+
+
+def _spread(spread: float) -> None:
+    if not 0 < spread <= 0.5:
+        raise UserError(f"spread {spread} is no standard deviation of numbers in [0, 1]: expected above 0, up to 0.5")
 
 
 def mixture_half_width(count: np.ndarray | int, spread: float, level: float, target: int) -> np.ndarray:
@@ -67,9 +68,10 @@ def sequential_queries_needed(width: float, level: float = 0.95, gap: float = 1.
 
     Args, errors: as :func:`queries_needed`; ``spread`` is the sub-Gaussian one.
     """
-    _level(level)
+    check_level(level)
     _width(width)
     _gap(gap)
+    _spread(spread)
     low, high = 1, MOST
     if mixture_half_width(high, spread, level, high) > abs(gap) * width:
         raise UserError(f"a half width of {width} needs more than {MOST} queries with this classifier: ask for a wider")
@@ -99,11 +101,12 @@ def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
 
     Returns:
         float64, n x 2: running intersection of the intervals, within [0, 1]; row i uses the first i + 1 numbers.
+        Where the intersection is empty (numbers that drift) a row is its own interval again.
 
     Raises:
         UserError: numbers outside [0, 1] or NaN.
     """
-    _level(level)
+    check_level(level)
     x = np.asarray(scores, dtype=np.float64)
     if x.ndim != 1 or not len(x) or not ((x >= 0) & (x <= 1)).all():
         raise UserError("a confidence sequence needs numbers in [0, 1] without NaN, at least one")
@@ -117,9 +120,9 @@ def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
     total = np.cumsum(stake)
     centre = np.cumsum(stake * x) / total
     half = (bound + np.cumsum((x - before_mean) ** 2 * (-np.log1p(-stake) - stake))) / total
-    low = np.maximum.accumulate(np.maximum(centre - half, 0))
-    high = np.minimum.accumulate(np.minimum(centre + half, 1))
-    return np.stack([low, high], -1)
+    own = np.stack([np.maximum(centre - half, 0), np.minimum(centre + half, 1)], -1)
+    both = np.stack([np.maximum.accumulate(own[:, 0]), np.minimum.accumulate(own[:, 1])], -1)
+    return np.where(both[:, :1] > both[:, 1:], own, both)
 
 
 def adjusted_sequence(calibration: Calibration, query_scores: np.ndarray, level: float = 0.95) -> np.ndarray:

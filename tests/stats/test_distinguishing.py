@@ -53,6 +53,10 @@ def test_auroc_interval_covers():
     [
         (lambda: n_leaked(0.7, 0.5, 0.5), "two different proportions"),
         (lambda: n_leaked(0.7, 1.5, 0.5), r"p0 1.5 is outside \[0, 1\]"),
+        (lambda: n_leaked(0.7, 0.5, float("nan")), "p1 nan is outside"),
+        (lambda: n_leaked(70, 0.5, 0.6), "accuracy 70 is outside"),
+        (lambda: auroc(np.arange(3), np.arange(3), level=95), "level 95 is no confidence level"),
+        (lambda: auroc(np.array([0.1, np.nan]), np.ones(4)), "two finite numbers"),
         (lambda: auroc(np.ones(1), np.ones(4)), "two finite numbers at least on each side, got 1 and 4"),
     ],
 )

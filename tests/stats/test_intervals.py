@@ -66,9 +66,18 @@ def test_cleam_corrects_the_mean_of_the_batches():
         (lambda: wilson(5, 4), "5 of 4 is no proportion"),
         (lambda: clopper_pearson(0, 0), "0 of 0 is no proportion"),
         (lambda: hoeffding(1, 4, 1.0), "level 1.0 is no confidence level"),
-        (lambda: lang_reiczigel(5, 10, ErrorRates(5, 10, 5, 10)), "TPR - FPR is 0.000, at least 0.02"),
+        (lambda: lang_reiczigel(5, 10, ErrorRates(50_000, 100_000, 50_000, 100_000)), "is 0.000, at least 0.02 is"),
+        (lambda: lang_reiczigel(5, 10, ErrorRates(30, 50, 20, 50)), "TPR - FPR is 0.200, at least 0.294"),  # 2 errors
+        (lambda: lang_reiczigel(11, 10, ErrorRates(9, 10, 1, 10)), "11 of 10 is no proportion"),
+        (lambda: lang_reiczigel(5, 10, ErrorRates(9, 10, 11, 10)), "11 of 10 is no proportion"),
+        (lambda: lang_reiczigel(5, 10, ErrorRates(0, 0, 1, 10)), "0 of 0 is no proportion"),
+        (lambda: wilson(1, 4, float("nan")), "level nan is no confidence level"),
         (lambda: cleam(np.array([0.5]), 0.9, 0.1), "two batches of samples at least"),
         (lambda: cleam(np.array([0.5, 0.4]), 0.5, 0.5), "too near chance"),
+        (lambda: cleam(np.array([0.5, 1.2]), 0.9, 0.1), r"shares reach from 0.5 to 1.2: expected \[0, 1\]"),
+        (lambda: cleam(np.array([0.5, np.nan]), 0.9, 0.1), "shares reach from nan to nan"),
+        (lambda: cleam(np.array([0.5, 0.4]), 90, 0.1), "TPR reach from 90 to 90"),
+        (lambda: cleam(np.array([0.5, 0.4]), 0.9, float("nan")), "FPR reach from nan"),
     ],
 )
 def test_impossible_counts_are_refused(call, words):

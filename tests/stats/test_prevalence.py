@@ -201,6 +201,9 @@ def test_scores_that_are_none_are_refused(bad, words):
     [
         (np.zeros(20, int), None, "no record of class 1: every class is needed"),
         (np.arange(20) % 3, None, "must be the classes 0 to 1"),
+        (np.where(np.arange(20) % 2, 1.0, np.nan), None, "must be the classes 0 to 1"),
+        (np.where(np.arange(20) % 2, "yes", "no"), None, "must be the classes 0 to 1"),
+        (np.arange(20) % 2, np.full(20, 0.5), "integers from 0"),
         (np.arange(19) % 2, None, "do not belong together"),
         ((np.arange(20) < 3).astype(int), None, "fold 0 has 3 records of class 1, at least 5"),
         (np.arange(20) % 2, np.arange(20) // 8, "fold 2 has 2 records of class 0"),

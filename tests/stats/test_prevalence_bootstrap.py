@@ -6,7 +6,9 @@ import pytest
 from diffshare.errors import UserError
 from diffshare.stats.bootstrap import bootstrap, error_parts
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.prevalence import NAMES, estimate
+from diffshare.stats.mixture import mixture_fit
+from diffshare.stats.prevalence import NAMES, estimate, median_sweep
+from diffshare.stats.sequential import adjusted_sequence
 from tests.stats.scored import labels, scores
 
 
@@ -86,7 +88,48 @@ def test_interval_covers_with_crossfitted_models_and_not_where_one_model_scored_
     assert single / 400 < 0.8
 
 
-def test_level_is_checked():
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda *a: bootstrap("acc", *a, level=95), "level 95 is no confidence level"),
+        (lambda *a: bootstrap("acc", *a, resamples=0), "resamples is 0: expected at least 1"),
+        (lambda *a: bootstrap("median", *a), "unknown method 'median'"),
+        (lambda *a: error_parts("acc", *a, drifts=np.array([])), "are no differences of proportions"),
+        (lambda *a: error_parts("acc", *a, drifts=np.array([0.1, np.nan])), "are no differences of proportions"),
+        (lambda *a: error_parts("acc", *a, drifts=np.array([3.0])), "are no differences of proportions"),
+    ],
+)
+def test_bad_levels_counts_and_drifts_are_refused(call, words):
     calibration, queries = case(8, 100, 50, 0.4)
-    with pytest.raises(UserError, match="level 95 is no confidence level"):
-        bootstrap("acc", calibration, queries, np.random.default_rng(0), level=95)
+    with pytest.raises(UserError, match=words):
+        call(calibration, queries, np.random.default_rng(0))
+
+
+def test_scores_of_the_queries_are_checked_by_all_that_take_them():
+    calibration, _ = case(9, 100, 50, 0.4)
+    rng = np.random.default_rng(0)
+    for bad, words in ((np.nan, "query scores hold 1 NaN"), (1.5, "reach from 0.5 to 1.5"), (np.inf, "to inf")):
+        scores = np.array([0.5, bad])
+        for call in (
+            lambda s: estimate("cc", calibration, s),
+            lambda s: median_sweep(calibration, s),
+            lambda s: bootstrap("cc", calibration, s, rng),
+            lambda s: error_parts("cc", calibration, s, rng),
+            lambda s: mixture_fit(calibration, s, rng),
+            lambda s: adjusted_sequence(calibration, s),
+        ):
+            with pytest.raises(UserError, match=words):
+                call(scores)
+
+
+def test_classifier_at_chance_is_refused_by_all_that_correct():
+    rng = np.random.default_rng(10)
+    blind = Calibration(rng.uniform(0.2, 0.8, 400), np.arange(400) % 2)
+    for call in (
+        lambda s: median_sweep(blind, s),
+        lambda s: bootstrap("pacc", blind, s, rng),
+        lambda s: error_parts("cc", blind, s, rng),
+        lambda s: adjusted_sequence(blind, s),
+    ):
+        with pytest.raises(UserError, match="too near chance to correct its counts"):
+            call(np.full(10, 0.4))

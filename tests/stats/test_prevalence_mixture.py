@@ -48,3 +48,5 @@ def test_equal_scores_are_refused():
     calibration = Calibration(np.full(20, 0.5), np.arange(20) % 2)
     with pytest.raises(UserError, match="all calibration scores are equal"):
         mixture_fit(calibration, np.full(5, 0.5), np.random.default_rng(0))
+    with pytest.raises(UserError, match="resamples is 0: a p-value needs at least 1"):
+        mixture_fit(calibration, np.full(5, 0.5), np.random.default_rng(0), resamples=0)

@@ -56,6 +56,12 @@ def test_confidence_sequence_is_the_formula_written_out_and_only_narrows():
     assert (np.diff(confidence_sequence(x), axis=0) * [1, -1] >= 0).all()
 
 
+def test_numbers_that_drift_leave_no_empty_interval():
+    drifting = np.concatenate([np.zeros(2000), np.ones(6000)])
+    band = confidence_sequence(drifting)
+    assert (band[:, 0] <= band[:, 1]).all()
+
+
 def test_adjusted_sequence_reaches_the_truth_and_tells_when_to_stop():
     rng = np.random.default_rng(2)
     y = rng.permutation(np.arange(20000) % 2)
@@ -78,6 +84,11 @@ def test_adjusted_sequence_reaches_the_truth_and_tells_when_to_stop():
         (lambda: queries_needed(0.0), "width 0.0 is no half width"),
         (lambda: queries_needed(0.1, 2), "level 2 is no confidence level"),
         (lambda: queries_needed(0.1, gap=0.01), "too near chance: a gap of 0.010"),
+        (lambda: queries_needed(0.1, gap=1.5), "no difference of two rates: a gap of 1.500"),
+        (lambda: queries_needed(0.1, gap=float("nan")), "a gap of nan"),
+        (lambda: sequential_queries_needed(0.1, spread=0.0), "spread 0.0 is no standard deviation"),
+        (lambda: confidence_sequence(np.array([])), "at least one"),
+        (lambda: confidence_sequence(np.array([0.5]), 1.5), "level 1.5 is no confidence level"),
         (lambda: sequential_queries_needed(1e-5), "more than 10000000 queries"),
         (lambda: confidence_sequence(np.array([0.5, 1.2])), r"numbers in \[0, 1\]"),
         (lambda: confidence_sequence(np.array([np.nan])), "without NaN"),
