@@ -285,6 +285,8 @@ def test_a_share_of_a_property_that_nobody_has(celeba, refused_mix):
         (["--model.scheduler.prediction_type", "sample"], ["'sample'", "use epsilon or v_prediction"]),
         (["--model.optimizer.lr", "-1"], ["model.optimizer", "learning rate", "mend"]),
         (["--trainer.devices", "0"], ["devices", "mend"]),
+        (["--trainer.devices", "100000"], ["trainer.devices is 100000", "processor cores", "at most"]),
+        (["--trainer.accelerator", "abacus"], ["accelerator='abacus'", "Available names", "cpu"]),
         (["--data.sensitive", "Smiling"], ["are both 'Smiling'", "name two attributes"]),
         (["--checkpoint.every_n_batches", "0"], ["checkpoint.every_n_batches is 0", "at least 1"]),
     ],
@@ -293,6 +295,19 @@ def test_a_setting_that_makes_no_sense(refused_fit, options, parts):
     line = refused_fit(*FACES, *NETWORK, *options)
     for part in parts:
         assert part in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
+    line = refused_fit(*FACES, *NETWORK, "--trainer.accelerator", "cuda")
+    assert "not available" in line
+    assert "['cpu']" in line
+    assert "mend that setting" in line
+    for verb in ("validate", "test", "predict"):
+        assert "['cpu']" in refused(verb, "--run-dir", run, "--trainer.accelerator", "cuda")
+    line = refused("sample", "--model", run / "release", "--count", 2, "--device", "cuda:7", "--out", tmp_path / "out")
+    assert "--device cuda:7 cannot be used here: choose cpu" in line
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("verb", ["fit", "mix"])

@@ -20,7 +20,16 @@ from diffshare.storage import atomic_file, write_json
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_checkpoint
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
-from diffshare.training.run import LAST, RunRecord, check_new, check_resumable, finished, log_steps, run_folder
+from diffshare.training.run import (
+    LAST,
+    RunRecord,
+    check_devices,
+    check_new,
+    check_resumable,
+    finished,
+    log_steps,
+    run_folder,
+)
 from diffshare.training.seeding import BatchSeeding
 from diffshare.training.watch import NonFiniteStop, Throughput
 
@@ -205,9 +214,11 @@ class DiffshareCLI(LightningCLI):
         if config.logger in (None, True):
             config.logger = self._logger()
         try:
-            return Trainer(**config.as_dict())
+            trainer = Trainer(**config.as_dict())
         except (TypeError, ValueError, RuntimeError, ImportError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
+        check_devices(trainer)
+        return trainer
 
     def _logger(self) -> TensorBoardLogger | bool:
         if self.verb != "fit":

@@ -17,6 +17,7 @@ from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
 
 LAST = Path("checkpoints") / "last.ckpt"
+_A_CORE = 4  # processes for each processor core, more than which only wait for each other
 
 
 def run_folder(given: Path | None, config_name: str) -> Path:
@@ -44,6 +45,20 @@ def run_folder(given: Path | None, config_name: str) -> Path:
             inherited, number = f"lightning_logs/{config_name}-{tail}-{number}", number + 1
         os.environ["DIFFSHARE_RUN_DIR"] = inherited
     return Path(inherited)
+
+
+def check_devices(trainer: Trainer) -> None:
+    """Refuse a number of processes that would stop this machine, before the first of them is started.
+
+    Raises:
+        UserError: many more processes than processor cores are asked for.
+    """
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > _A_CORE * cores:
+        raise UserError(
+            f"trainer.devices is {trainer.num_devices}, this machine has {cores} processor cores: ask for at most "
+            f"{cores}"
+        )
 
 
 def check_new(folder: Path) -> None:
@@ -93,7 +108,7 @@ def sweep(folder: Path) -> None:
 class RunRecord(Callback):
     """Writes what a run is into its folder: ``run.json`` and the manifest of its mix; the S x Y table into the log.
 
-    A resumed run must compute as it did: the same number of processes in the same precision.
+    A resumed run must compute as it did: the same number of processes in the same precision, on the same source.
 
     Args:
         folder: of the run.
@@ -132,6 +147,15 @@ class RunRecord(Callback):
                 raise UserError(
                     f"{self.folder} was trained with {name} {before[name]}, now it would be {now}: resume it on a "
                     "machine like the one it was started on, or start a new run"
+                )
+        data = getattr(trainer, "datamodule", None)
+        manifest = self.folder / "mix" / "mix.json"
+        if isinstance(data, MixDataModule) and manifest.is_file():
+            was, now = str(read_json(manifest).get("source_sha256")), data.chosen_mix().source_sha256
+            if was != now:
+                raise UserError(
+                    f"the source has changed since {self.folder} was started (source_sha256 was '{was[:12]}...', is "
+                    f"now '{now[:12]}...'): put the records back as they were, or start a new run"
                 )
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from diffshare.training.run import LAST
@@ -145,6 +146,26 @@ def test_a_machine_that_computes_otherwise_is_named(
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(facts | {name: was}))
     assert f"trained with {name} {was}, now it would be {now}" in refusal(run("fit", "--run-dir", folder, "--resume"))
+
+
+def test_a_source_that_changed_is_named(run: Run, tiny: list[str], tmp_path: Path) -> None:
+    pictures, folder = tmp_path / "pictures", tmp_path / "run"
+    pictures.mkdir()
+    names = [f"{number}.png" for number in range(60)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures / name)
+    rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
+    (pictures / "metadata.csv").write_text("\n".join(["file_name,bright", *rows]))
+    source = ["--data.source", "diffshare.data.imagefolder.ImageFolder", "--data.source.root", pictures]
+    data = [*source, "--data.source.image_size", 8, "--data.target", "bright", "--data.sensitive", "null"]
+    assert run("fit", *tiny, *data, "--run-dir", folder, faults=["batch:9:kill"]).status == -9
+    before = content(folder)
+    with (pictures / names[7]).open("ab") as stream:
+        stream.write(b"more")
+    line = refusal(run("fit", "--run-dir", folder, "--resume"))
+    assert f"the source has changed since {folder} was started (source_sha256 was '" in line
+    assert "put the records back as they were, or start a new run" in line
+    assert {path: before[path] for path in before if "events" not in path.name}.items() <= content(folder).items()
 
 
 def test_what_a_killed_writer_left_is_swept_away(
