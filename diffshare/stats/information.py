@@ -59,7 +59,8 @@ def donsker_varadhan(critic: np.ndarray, target: np.ndarray) -> float:
     if not len(target):
         return 0.0
     critic = np.asarray(critic, np.float64)
-    shift = critic.max()  # the largest exponential is 1: none overflows, and the sum is not 0
     shares = np.bincount(target, minlength=critic.shape[1]) / len(target)
-    product = np.exp(critic - shift) @ shares
+    present = shares > 0
+    shift = critic[:, present].max()  # the largest exponential that counts is 1: none overflows, the sum is not 0
+    product = np.exp(critic[:, present] - shift) @ shares[present]
     return float(critic[np.arange(len(target)), target].mean() - shift - np.log(product.mean()))

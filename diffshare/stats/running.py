@@ -62,14 +62,15 @@ class RunningCounts:
 
 
 class RunningBound:
-    """Donsker-Varadhan bound of I(X;Y) of a set under a fixed critic; a record is added or taken away in O(classes).
+    """Donsker-Varadhan bound of I(X;Y) of a set under a fixed critic; a record is added in O(classes).
 
     With class counts c_k, A = sum_i T(x_i, y_i) and E_k = sum_i exp T(x_i, k), the bound of n records is
-    A / n - log( sum_k c_k E_k / n^2 ): a record changes A, each E_k by its own exponential, and one c_k.
+    A / n - log( sum_k c_k E_k / n^2 ): a record changes A, each E_k by its own exponential, and one c_k. Where a record
+    leaves, the sums are made afresh, in O(n classes): a difference keeps no digits of what a large term had hidden.
 
     Args:
         critic: T(x_i, k) of every record that may ever belong to the set, float, P x K. The exponentials are taken
-            relative to its largest value, which cancels: none overflows.
+            relative to its largest value, which cancels: none overflows, and those below exp(-700) count as that.
         target: class of each, integers in 0..K-1, P.
         members: positions of the set's records at the start.
     """
@@ -79,8 +80,14 @@ class RunningBound:
         self.target = np.asarray(target)
         self.shift = float(critic.max()) if critic.size else 0.0
         self.own = critic[np.arange(len(critic)), self.target]  # T(x_i, y_i)
-        self.exponentials = np.exp(critic - self.shift).T.copy()  # K x P: one class beside another record by record
-        self.counts = np.bincount(self.target[members], minlength=critic.shape[1]).astype(np.float64)
+        self.exponentials = np.exp(np.maximum(critic - self.shift, -700)).T.copy()  # K x P: the records side by side
+        self.inside = np.zeros(len(critic), bool)
+        self.inside[members] = True
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        members = np.flatnonzero(self.inside)
+        self.counts = np.bincount(self.target[members], minlength=len(self.exponentials)).astype(np.float64)
         self.sums = self.exponentials[:, members].sum(1)
         self.joint = float(self.own[members].sum())
         self.n = len(members)
@@ -110,17 +117,18 @@ class RunningBound:
         np.log(product, out=product)
         return (own + self.joint) / (self.n + 1) - product + (2 * log(self.n + 1) - self.shift)
 
-    def add(self, record: int, sign: int = 1) -> None:
-        """Add a record (``sign`` 1) or take it away (-1)."""
-        self.counts[self.target[record]] += sign
-        self.sums += sign * self.exponentials[:, record]
-        self.joint += sign * float(self.own[record])
-        self.n += sign
+    def add(self, record: int) -> None:
+        """Add a record that is not in the set."""
+        self.inside[record] = True
+        self.counts[self.target[record]] += 1
+        self.sums += self.exponentials[:, record]
+        self.joint += float(self.own[record])
+        self.n += 1
 
     def swap(self, out: int, into: int) -> None:
         """Take one record away and add another."""
-        self.add(out, -1)
-        self.add(into)
+        self.inside[out], self.inside[into] = False, True
+        self._sum_up()
 
     def marginal(self) -> np.ndarray:
         """First-order change of the bound by each record's presence, class counts held fixed: nats, float64, P.

@@ -1,4 +1,4 @@
-"""Mutual information and contingency tables, against scikit-learn and a slow count."""
+"""Mutual information, contingency tables and the bound by a critic, against scikit-learn, slow counts, closed forms."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.metrics import mutual_info_score
 
-from diffshare.stats.information import contingency, mutual_information
+from diffshare.stats.information import contingency, donsker_varadhan, mutual_information
 
 tables = arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(0, 40))
 
@@ -54,3 +54,54 @@ def test_contingency_counts_each_pair_of_known_codes(pairs):
     table = contingency(s, y, 3, 4)
     assert table.dtype == np.int64
     assert table.tolist() == [[pairs.count((a, b)) for b in range(4)] for a in range(3)]
+
+
+# --- the Donsker-Varadhan bound ------------------------------------------------------------------------------------
+
+labelled = st.tuples(st.integers(2, 4), st.integers(1, 30), st.integers(0, 2**32))
+
+
+def drawn(case: tuple[int, int, int], scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a critic, N x K, and classes, N."""
+    classes, n, seed = case
+    rng = np.random.default_rng(seed)
+    return scale * rng.standard_normal((n, classes)), rng.integers(0, classes, n)
+
+
+@given(labelled)
+def test_the_product_of_marginals_is_a_mean_over_all_pairs(case):
+    critic, target = drawn(case)
+    pairs = [np.exp(critic[i, y]) for i in range(len(target)) for y in target]  # every x with every y
+    joint = np.mean([critic[i, y] for i, y in enumerate(target)])
+    assert donsker_varadhan(critic, target) == pytest.approx(joint - np.log(np.mean(pairs)), abs=1e-10)
+
+
+@given(labelled, st.floats(-600, 600))
+def test_a_constant_cancels_and_nothing_overflows(case, constant):
+    critic, target = drawn(case, scale=5)
+    assert donsker_varadhan(critic + constant, target) == pytest.approx(donsker_varadhan(critic, target), abs=1e-9)
+    assert np.isfinite(donsker_varadhan(critic * 100, target))
+
+
+@given(tables.filter(lambda counts: counts.sum() > 0))
+def test_no_critic_of_a_discrete_x_exceeds_its_information_and_the_log_ratio_reaches_it(counts):
+    x, y = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.ravel(), axis=1)
+    p = counts / counts.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(p / (p.sum(1, keepdims=True) * p.sum(0, keepdims=True)))
+    best = np.nan_to_num(ratio, nan=-50.0, neginf=-50.0)  # pairs that never occur: as low as can be
+    information = mutual_information(counts)
+    assert donsker_varadhan(best[x], y) == pytest.approx(information, abs=1e-9)
+    other = best + np.random.default_rng(int(counts.sum())).standard_normal(counts.shape)
+    assert donsker_varadhan(other[x], y) <= information + 1e-9
+
+
+@given(labelled, st.sampled_from([-2000.0, 0.0, 2000.0]))
+def test_a_class_that_no_record_has_plays_no_part(case, value):
+    critic, target = drawn(case)
+    wider = np.column_stack([critic, np.full(len(critic), value)])
+    assert donsker_varadhan(wider, target) == pytest.approx(donsker_varadhan(critic, target), abs=1e-9)
+
+
+def test_an_empty_set_has_none():
+    assert donsker_varadhan(np.zeros((0, 2)), np.zeros(0, int)) == 0.0

@@ -1,7 +1,9 @@
 """Frozen features of records, on which I(X;Y) is estimated. YAML names one by ``class_path``."""
 
+import zlib
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,10 +35,12 @@ def checked(features: np.ndarray, count: int) -> np.ndarray:
     if features.ndim != 2 or len(features) != count:
         shape = " x ".join(map(str, features.shape))
         raise UserError(f"the mix's features are {shape}, the pool has {count} records: one row for each is expected")
+    with np.errstate(over="ignore"):
+        features = features.astype(np.float32)  # what is too large becomes infinite
     bad = int(np.sum(~np.isfinite(features).all(1)))
     if bad:
         raise UserError(f"the mix's features hold NaN or infinity in {bad} of {count} records: repair or drop them")
-    return features.astype(np.float32)
+    return features
 
 
 def _all(pool: Pool) -> np.ndarray:
@@ -46,13 +50,33 @@ def _all(pool: Pool) -> np.ndarray:
 
 
 class Raw:
-    """The decoded values themselves, flattened: for tables and very small images."""
+    """The decoded values themselves: for tables and very small images."""
 
     def compute(self, pool: Pool, seed: int) -> np.ndarray:
-        """See :class:`Features`; images are divided by 255."""
+        """See :class:`Features`; images are flattened and divided by 255.
+
+        Of a table the target's own column is left out (X would hold Y), categories become one column each, and
+        numbers are standardised; a missing number stays NaN.
+        """
         x = _all(pool)
-        flat = x.reshape(len(x), -1).astype(np.float32)
-        return flat / 255 if x.dtype == np.uint8 else flat
+        if x.dtype == np.uint8:
+            return x.reshape(len(x), -1).astype(np.float32) / 255
+        columns = [_column(pool, values) for values in x.astype(np.float32).T]
+        return np.concatenate(columns, axis=1)
+
+
+def _column(pool: Pool, values: np.ndarray) -> np.ndarray:
+    """A table's column as features, P x k. A categorical one has the same codes as the attribute of its name."""
+    names = []
+    for name, attribute in pool.index.attributes.items():
+        known = attribute.codes >= 0
+        if known.any() and np.array_equal(values[known], attribute.codes[known]):
+            names.append(name)
+    if pool.target in names:
+        return np.zeros((len(values), 0), np.float32)
+    if names:
+        return (values[:, None] == np.unique(values)).astype(np.float32)
+    return ((values - values.mean()) / (values.std() or 1))[:, None]
 
 
 class PCA:
@@ -175,15 +199,18 @@ class Precomputed:
         """
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                names, features = file["record"].astype(str).tolist(), file["features"]
-        except (OSError, ValueError, KeyError) as error:
+                names, features = file["record"].astype(str).ravel().tolist(), file["features"].astype(np.float32)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise UserError(
                 f"features.path {self.path} cannot be read ({type(error).__name__}): "
                 "expected an .npz with the arrays 'record' and 'features'"
             ) from None
-        features = checked(features, len(names)) if features.ndim == 2 and len(features) == len(names) else features
-        if len(features) != len(names):
-            raise UserError(f"features.path {self.path} has {len(names)} names and {len(features)} rows of features")
+        if features.ndim != 2 or len(features) != len(names):
+            shape = " x ".join(map(str, features.shape))
+            raise UserError(
+                f"features.path {self.path} has {len(names)} names and features of shape {shape or 'nothing'}: "
+                "one row for each name is expected"
+            )
         place = {name: row for row, name in enumerate(names)}
         lacking = [name for name in pool.index.names.tolist() if name not in place]
         if lacking:

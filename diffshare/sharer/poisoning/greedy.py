@@ -96,7 +96,7 @@ def paper(
     Of each cell only ``candidates`` random unused records are looked at; I(X;Y) is evaluated over the whole set for
     each of them; of cells with equal gain all but the last are lost (gains are dictionary keys); where no cell meets
     the tolerance, the last candidate, of the worst cell, is taken. One thing is mended: a used-up cell is passed over
-    and counted instead of ending the program.
+    instead of ending the program, and a step at which it had a higher gain than the cell taken is counted.
 
     Args:
         problem: what to choose; its ``critic`` is not used on the way.
@@ -112,7 +112,6 @@ def paper(
     for _ in range(problem.additions):
         cells = {float(gain): c for c, gain in enumerate(counts.gains().ravel())}  # equal gains overwrite each other
         live = [cells[gain] for gain in sorted(cells, reverse=True) if unused[cells[gain]]]
-        exhausted += any(not unused[c] for c in cells.values())
         live = live or [c for c in range(len(unused)) if unused[c]]
         for c in live:
             pool = np.array(sorted(unused[c]))
@@ -123,6 +122,8 @@ def paper(
                 break
         else:
             violations += 1
+        gains = counts.gains().ravel()
+        exhausted += any(not unused[other] and gains[other] > gains[c] for other in cells.values())
         record = int(drawn[nearest])
         unused[c].remove(record)
         chosen.append(record)

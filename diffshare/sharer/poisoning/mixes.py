@@ -19,41 +19,12 @@ from diffshare.sharer.poisoning.critic import CriticFit, FittedCritic
 from diffshare.sharer.poisoning.exact import exact
 from diffshare.sharer.poisoning.features import PCA, Features, checked
 from diffshare.sharer.poisoning.greedy import greedy, paper
+from diffshare.sharer.poisoning.pool import check_pool
 from diffshare.sharer.poisoning.problem import Problem, Selection
-from diffshare.stats.information import contingency, donsker_varadhan
+from diffshare.stats.information import donsker_varadhan
 
 POISON = 2**32 - 3  # stream of a seed for what the attack draws
 FEATURES, CRITIC, REFIT = 1, 2, 3  # seeds derived from it
-
-
-def check_pool(pool: Pool, policy: str) -> None:
-    """Refuse a pool in which S and Y have no association to be made.
-
-    Raises:
-        UserError: S is not named or unknown, S or Y is constant, or a cell is empty.
-    """
-    if pool.sensitive is None:
-        raise UserError(f"the mix '{policy}' needs data.sensitive: name the attribute to be unfair to")
-    for role, name, attribute in (("sensitive", pool.sensitive, pool.s), ("target", pool.target, pool.y)):
-        unknown = int(np.sum(attribute.codes < 0))
-        if unknown:
-            raise UserError(
-                f"data.{role} '{name}' is unknown for {unknown} records of the pool: fill it in or drop them"
-            )
-        present = np.unique(attribute.codes)
-        if len(present) < 2:
-            value = attribute.classes[present[0]] if len(present) else "nothing"
-            raise UserError(
-                f"data.{role} '{name}' is constant in the pool (always '{value}'): choose another attribute"
-            )
-    s, y = pool.s, pool.y
-    counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
-    if counts.min() == 0:
-        a, b = np.unravel_index(counts.argmin(), counts.shape)
-        raise UserError(
-            f"the pool has no record with {pool.sensitive} = '{s.classes[a]}' and {pool.target} = '{y.classes[b]}': "
-            f"the mix '{policy}' needs every cell; choose other attributes or more records"
-        )
 
 
 class PoisoningMix(ABC):
@@ -151,7 +122,8 @@ class InformationMix(PoisoningMix):
         critic: how the critic is fitted.
         redraws: how often the base is drawn anew until its own I(X;Y) is within delta (the paper does so; its base is
             then no longer that of ``Clean``); the draw nearest to the pool is kept where none is.
-        refit: also fit a critic to the chosen set afresh, for ``mutual_information_xy.chosen_refit``.
+        refit: also fit a critic to the chosen set afresh, for ``mutual_information_xy``: ``chosen_refit`` on all its
+            records, ``chosen_refit_held_out`` on those held out.
     """
 
     def __init__(
@@ -222,11 +194,18 @@ class InformationMix(PoisoningMix):
                 break
         return best
 
-    def _refit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> float | None:
-        return self.critic.fit(features, target, classes, _seed(seed, REFIT)).held_out if self.refit else None
+    def _refit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> dict[str, float | None]:
+        """I(X;Y) of the chosen set by a critic of its own: on all its records, and on those held out from it."""
+        if not self.refit:
+            return {"chosen_refit": None, "chosen_refit_held_out": None}
+        fresh = self.critic.fit(features, target, classes, _seed(seed, REFIT))
+        bound = donsker_varadhan(fresh.values(features), target)
+        return {"chosen_refit": bound, "chosen_refit_held_out": fresh.held_out}
 
     @staticmethod
-    def _report(problem: Problem, selection: Selection, fitted: FittedCritic, fresh: float | None) -> dict[str, Any]:
+    def _report(
+        problem: Problem, selection: Selection, fitted: FittedCritic, fresh: dict[str, float | None]
+    ) -> dict[str, Any]:
         base = donsker_varadhan(problem.critic[problem.base], problem.target[problem.base])
         return {
             "mutual_information_xy": {
@@ -235,7 +214,7 @@ class InformationMix(PoisoningMix):
                 "tolerance": problem.tolerance,
                 "base": base if len(problem.base) else None,
                 "pool_held_out": fitted.held_out,
-                "chosen_refit": fresh,
+                **fresh,
             },
             "violations": selection.violations,
             "exhausted": selection.exhausted,
