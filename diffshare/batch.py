@@ -14,11 +14,13 @@ class Batch(NamedTuple):
         target: class that a downstream classifier predicts and a conditional generator is asked for,
             int64 in 0..K-1, N.
         sensitive: group of each record, int64 in 0..G-1, N; -1 where it is not known.
+        weight: of each record in a classifier's loss, float32, N; None where all count the same.
     """
 
     x: Tensor
     target: Tensor
     sensitive: Tensor
+    weight: Tensor | None = None
 
 
 class Request(NamedTuple):

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
 
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.data.module import RecordsDataModule, scaled
@@ -16,7 +15,7 @@ from diffshare.training.seeding import BatchSeeding
 
 
 def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed: int = 0) -> AttributeClassifier:
-    """Train ``network`` on the training set of ``data`` with AdamW and one cycle of the learning rate.
+    """Train ``network`` on the training set of ``data`` with AdamW, its rate warmed up and then a half cosine.
 
     Args:
         network: images to logits; its start is the caller's.
@@ -28,9 +27,7 @@ def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed
         the classifier in evaluation mode, on the CPU.
     """
     module = AttributeClassifier(
-        network,
-        optimizer=partial(torch.optim.AdamW, foreach=True),
-        lr_scheduler=partial(OneCycleLR, max_lr=3e-3, total_steps=steps),
+        network, partial(torch.optim.AdamW, lr=3e-3, foreach=True), lr_schedule="cosine", warmup_steps=steps // 4
     )
     with quiet():
         trainer = Trainer(

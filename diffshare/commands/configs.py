@@ -1,7 +1,9 @@
 """Looks at config files before a parser does, so that a file that is none is named."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,20 +17,45 @@ def check_configs(arguments: Sequence[str]) -> None:
         UserError: names the file and, where there is one, the line.
     """
     for name in _named(arguments):
-        path = Path(name)
-        if not path.is_file():
-            raise UserError(f"there is no config file {name}: give the path of a YAML file")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.MarkedYAMLError as error:
-            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise UserError(f"{name}{line} is not valid YAML ({error.problem}): mend that place") from error
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{name} is not a text file: a config is YAML in UTF-8") from error
-        except OSError as error:
-            raise UserError(f"cannot read {name}: {error.strerror}; make it readable") from error
+        content = _content(name)
         if not isinstance(content, dict | None):
             raise UserError(f"{name} holds no settings: a config is YAML of the form 'key: value'")
+
+
+def with_files(arguments: Sequence[str], option: str) -> list[str]:
+    """The arguments, where ``option FILE`` names a YAML file of a class with the file's content in its place.
+
+    Raises:
+        UserError: there is no such file, or it names no class.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        name, value = argument.split("=", 1) if argument.startswith(f"{option}=") else (option, argument)
+        follows = bool(found) and found[-1] == option
+        if (follows or argument.startswith(f"{option}=")) and value.endswith((".yaml", ".yml")):
+            content = _content(value)
+            if not isinstance(content, dict) or "class_path" not in content:
+                raise UserError(f"{value} names no class: a source file is YAML with class_path and init_args")
+            word = json.dumps(content)
+            found.append(word if follows else f"{name}={word}")
+        else:
+            found.append(argument)
+    return found
+
+
+def _content(name: str) -> Any:
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"there is no config file {name}: give the path of a YAML file")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{name}{line} is not valid YAML ({error.problem}): mend that place") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{name} is not a text file: a config is YAML in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror}; make it readable") from error
 
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:

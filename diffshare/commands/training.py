@@ -12,6 +12,9 @@ from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, Progres
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from diffshare.audit.fairness import Fairness
+from diffshare.classifiers.attribute import AttributeClassifier
+from diffshare.commands.configs import with_files
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
@@ -120,7 +123,7 @@ class DiffshareCLI(LightningCLI):
             arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
         elif folder and not named and (self.verb != "fit" or "--resume" in arguments):
             raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
-        return [self.verb, *arguments]
+        return [self.verb, *with_files(arguments, "--data.test_source")]
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint never changes what the command line says."""
@@ -190,6 +193,8 @@ class DiffshareCLI(LightningCLI):
         if isinstance(self.model, GenerativeModule):
             self.model.config = self.resolved["model"]
             self.model.sampling_seed = self.seed
+        elif self.verb == "predict":
+            raise UserError(f"{type(self.model).__name__} makes no samples: predict is for generators; use test")
 
     @property
     def seed(self) -> int:
@@ -221,6 +226,8 @@ class DiffshareCLI(LightningCLI):
         return trainer
 
     def _logger(self) -> TensorBoardLogger | bool:
+        if self.verb == "test" and isinstance(self.model, AttributeClassifier):
+            return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="")
         if self.verb != "fit":
             return False
         purge = 0  # entries of this step and later ones, of a run that was killed, will be written again
@@ -236,14 +243,17 @@ class DiffshareCLI(LightningCLI):
         """
         if self.verb == "predict":
             return [SamplesWriter(self.run_dir / "samples")]
+        mine = self._get(self.config_init, "trainer").callbacks or []
+        classifies = isinstance(self.model, AttributeClassifier)
+        fairness = [Fairness()] if classifies and not any(isinstance(c, Fairness) for c in mine) else []
         if self.verb != "fit":
-            return []
+            return [*fairness]
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
         keeper.path = self.run_dir / LAST
         record = RunRecord(self.run_dir, self.seed, self.resumed)
         logged = self._get(self.config_init, "trainer").logger is not False
         rate = [LearningRateMonitor("step")] if logged else []
-        return [record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), *rate]
+        return [*fairness, record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), *rate]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -274,7 +284,10 @@ class DiffshareCLI(LightningCLI):
         elif not result:
             raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
-            write_json(self.run_dir / ("results.json" if self.verb == "test" else "validation.json"), result[0])
+            measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
+            path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
+            write_json(path, measured or result[0])
+            print(f"results: {path}")
 
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
@@ -287,6 +300,8 @@ class DiffshareCLI(LightningCLI):
 
     def _finish_fit(self) -> None:
         print(f"run:     {self.run_dir}")
+        if isinstance(self.model, AttributeClassifier):
+            print(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())

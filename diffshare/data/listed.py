@@ -156,3 +156,31 @@ def _shown(value: object) -> str:
     """A value of the manifest in a message: one line, not long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:56]}...'"
+
+
+def listed_names(manifest: Path, source_sha256: str) -> set[str]:
+    """Names of the records that a manifest lists, to see whether others are among them.
+
+    Args:
+        manifest: the folder.
+        source_sha256: of the source that the others come from.
+
+    Raises:
+        UserError: the folder is no manifest, or one of another source, whose names say nothing.
+    """
+    summary = read_json(manifest / "mix.json", limit=_SUMMARY_BYTES)
+    if not isinstance(summary, dict) or summary.get("source_sha256") != source_sha256:
+        raise UserError(
+            f"the manifest {manifest} is of another source, or the source has changed since: name the manifest and "
+            "the source of one training"
+        )
+    try:
+        with (manifest / "records.csv").open(newline="", encoding="utf-8") as stream:
+            reader = csv.reader(stream, strict=True)
+            if next(reader, None) == HEADER:
+                return {cells[0] for cells in reader if cells}
+    except OSError as error:
+        raise UserError(f"cannot read {manifest / 'records.csv'}: {error.strerror}; make it readable") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{manifest / 'records.csv'} is no table in UTF-8: write it anew with the verb mix") from error
+    raise UserError(f"the first line of {manifest / 'records.csv'} is not {','.join(HEADER)}: write it anew")

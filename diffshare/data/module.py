@@ -17,7 +17,9 @@ from diffshare.data.cache import Records, open_records
 from diffshare.data.manifest import ChosenMix
 from diffshare.data.mixes import Clean, Mix, Pool, balanced
 from diffshare.data.order import SequentialShard, ShuffledShard
-from diffshare.data.source import PARTS, Attribute, Index, Part, Source, split
+from diffshare.data.roles import Roles
+from diffshare.data.source import PARTS, Index, Source, split
+from diffshare.data.table import Column
 from diffshare.errors import UserError
 
 
@@ -30,12 +32,14 @@ class RecordSet(Dataset[Batch]):
         rows: which rows of ``x`` belong to the set, int64, n.
         target: class of each, int64, n.
         sensitive: group of each, int64, n; -1 where unknown.
+        weight: of each in the training loss, float32, n, with mean 1; None where all count the same.
     """
 
     x: np.ndarray
     rows: np.ndarray
     target: np.ndarray
     sensitive: np.ndarray
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,10 +48,12 @@ class RecordSet(Dataset[Batch]):
         """The batch of these positions (the loader calls this once a batch)."""
         chosen = np.asarray(positions)
         x = torch.from_numpy(self.x[self.rows[chosen]])  # fancy indexing copies: the mapped file is never written
-        return Batch(x, torch.from_numpy(self.target[chosen]), torch.from_numpy(self.sensitive[chosen]))
+        weight = None if self.weight is None else torch.from_numpy(self.weight[chosen])
+        return Batch(x, torch.from_numpy(self.target[chosen]), torch.from_numpy(self.sensitive[chosen]), weight)
 
     def __getitem__(self, position: int) -> Batch:
-        return Batch(*(part[0] for part in self.__getitems__([position])))
+        x, target, sensitive, weight = self.__getitems__([position])
+        return Batch(x[0], target[0], sensitive[0], None if weight is None else weight[0])
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def scaled(x: Tensor) -> Tensor:
 
 
 class RecordsDataModule(LightningDataModule):
-    """Loaders over sets of records; a subclass fills ``sets`` in ``setup``.
+    """Loaders over sets of records; a subclass fills ``sets`` in ``setup`` and may say what the labels are called.
 
     Args:
         batch_size: records a training step of one process.
@@ -104,6 +110,21 @@ class RecordsDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.seed = num_workers, seed
         self.sets: dict[str, RecordSet] = {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the target: their codes where nothing else is known."""
+        return tuple(map(str, range(1 + max(int(records.target.max(initial=-1)) for records in self.sets.values()))))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups: their codes where nothing else is known; none where no group is known."""
+        return tuple(map(str, range(1 + max(int(records.sensitive.max(initial=-1)) for records in self.sets.values()))))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table; none of images."""
+        return ()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled whole batches, resumable in mid-epoch, disjoint over processes."""
@@ -208,11 +229,10 @@ class MixDataModule(RecordsDataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         if not 0 <= validation_share < 1:
             raise UserError(f"data.validation_share is {validation_share}: it lies in [0, 1)")
-        if sensitive == target:
-            raise UserError(f"data.sensitive and data.target are both '{target}': name two attributes")
         if pool == "balanced" and sensitive is None:
             raise UserError("data.pool balanced needs data.sensitive: name the attribute to balance with the target")
         self.source, self.target, self.sensitive = source, target, sensitive
+        self.roles = Roles(target, sensitive)
         self.mix: Mix = mix or Clean()
         self.pool, self.test_balance = pool, test_balance
         self.part, self.validation_share = part, validation_share
@@ -239,7 +259,7 @@ class MixDataModule(RecordsDataModule):
         records = self.records()
         parts = split(records.index, self.source.shares, self.seed)
         whole = np.flatnonzero(parts == PARTS.index(self.part))
-        self._check_known(records.index, whole, self.part)
+        self.roles.check_known(records.index, whole, self.part)
         mine, kept = self._hold_out(whole, records.index)
         auxiliary = self._pool(records, np.flatnonzero(parts == PARTS.index("auxiliary")))
         self.chosen, rows = self._choose(records, mine, None if self.part == "auxiliary" else auxiliary)
@@ -247,8 +267,9 @@ class MixDataModule(RecordsDataModule):
         sensitive = pool.s.codes[choice.positions].astype(np.int64)
         self.sets["train"] = RecordSet(records.x, rows[choice.positions], choice.target, sensitive)
         if len(kept):
-            self.sets["val"] = self._labelled(records, kept)
-        self.sets["test"] = self._labelled(records, self._test_rows(records, parts))
+            self.sets["val"] = RecordSet(records.x, kept, *self.roles.codes(records.index, kept))
+        test = self.roles.rows_of(records.index, parts, "test", balance=self.test_balance, seed=self.seed)
+        self.sets["test"] = RecordSet(records.x, test, *self.roles.codes(records.index, test))
 
     def predict_dataloader(self) -> DataLoader[Request]:
         """Requests for samples, each to one process."""
@@ -265,6 +286,16 @@ class MixDataModule(RecordsDataModule):
     def classes(self) -> tuple[str, ...]:
         """Names of the K classes of the target."""
         return self.chosen_mix().pool.y.classes
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups; none where no sensitive attribute is named."""
+        return self.roles.groups(self.records().index)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table; none of images."""
+        return getattr(self.source, "columns", ())
 
     def _hold_out(self, rows: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
         """The records for the pool and those kept for validation."""
@@ -303,35 +334,3 @@ class MixDataModule(RecordsDataModule):
         shares = None if records.index.parts is not None else self.source.shares
         sha256 = records.source_sha256
         return ChosenMix(self.mix.policy, pool, choice, self.seed, seconds, sha256, self.part, shares), rows
-
-    def _check_known(self, index: Index, rows: np.ndarray, part: Part) -> None:
-        if not len(rows):
-            raise UserError(f"the {part} part of the source holds no records: change the source's shares or its files")
-        for role, name in (("target", self.target), ("sensitive", self.sensitive)):
-            if name is None:
-                continue
-            attribute = index.attribute(name)
-            if len(attribute.classes) < 2:
-                raise UserError(
-                    f"data.{role} '{name}' has one class only ({attribute.classes}): choose another attribute"
-                )
-            unknown = int(np.sum(attribute.codes[rows] < 0))
-            if unknown:
-                raise UserError(
-                    f"data.{role} '{name}' is unknown for {unknown} {part} records: fill it in or drop them"
-                )
-
-    def _test_rows(self, records: Records, parts: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(parts == PARTS.index("test"))
-        if self.test_balance and len(rows):
-            self._check_known(records.index, rows, "test")
-            names = [name for name in (self.sensitive, self.target) if name is not None]
-            rows = rows[balanced(records.index.take(rows), names, self.seed)]
-        return rows
-
-    def _labelled(self, records: Records, rows: np.ndarray) -> RecordSet:
-        target = records.index.attribute(self.target)
-        none = Attribute(np.full(len(records.index), -1, np.int16), ())
-        sensitive = none if self.sensitive is None else records.index.attribute(self.sensitive)
-        codes = (a.codes[rows].astype(np.int64) for a in (target, sensitive))
-        return RecordSet(records.x, rows, *codes)

@@ -5,25 +5,35 @@ from typing import Literal
 
 import numpy as np
 
-from diffshare.data.cache import open_records
+from diffshare.data.cache import Records, open_records
+from diffshare.data.listed import listed_names
 from diffshare.data.module import RecordsDataModule, RecordSet
-from diffshare.data.source import PARTS, Source, split
+from diffshare.data.roles import Roles
+from diffshare.data.source import Attribute, Index, Source, split
+from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.release.samples import read_samples
+from diffshare.release.tables import CSV
 
 
 class SyntheticDataModule(RecordsDataModule):
     """Training reads a samples folder, test real records that the generator was not trained on.
 
+    The samples' weights, where ``repair`` gave them some, count in the training loss.
+
     Args:
-        samples: samples folder with a class for each sample.
+        samples: samples folder with a class for each sample: images, or rows whose columns are those of the source.
         test_source: source of the real records.
         target: attribute of ``test_source`` that the samples' classes stand for.
         sensitive: attribute of ``test_source`` that is the group S.
         test_part: part of ``test_source`` to test on.
+        test_balance: cut the test set down to equal S x Y cells.
+        validation_share: share of the samples that is kept out of training, to watch it.
+        training_manifest: manifest of the generator's training records, where it is known: a test record among them
+            is refused.
         cache_dir: where decoded records are kept; ``$DIFFSHARE_CACHE`` or the user's cache folder where left out.
         batch_size: samples a training step of one process.
-        eval_batch_size: records a step of test; ``batch_size`` where left out.
+        eval_batch_size: records a step of validation and test; ``batch_size`` where left out.
         num_workers: loader processes.
         seed: fixes the parts of ``test_source`` and the order of samples. Where the source has no official parts, it
             must be the ``data.seed`` of the generator's training, or the parts are others.
@@ -36,6 +46,9 @@ class SyntheticDataModule(RecordsDataModule):
         target: str,
         sensitive: str | None = None,
         test_part: Literal["auxiliary", "test"] = "test",
+        test_balance: bool = False,
+        validation_share: float = 0.05,
+        training_manifest: Path | None = None,
         cache_dir: Path | None = None,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
@@ -43,32 +56,122 @@ class SyntheticDataModule(RecordsDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        if not 0 <= validation_share < 1:
+            raise UserError(f"data.validation_share is {validation_share}: it lies in [0, 1)")
         self.samples, self.test_source, self.test_part = samples, test_source, test_part
-        self.target, self.sensitive, self.cache_dir = target, sensitive, cache_dir
+        self.target, self.sensitive, self.roles = target, sensitive, Roles(target, sensitive)
+        self.test_balance, self.validation_share = test_balance, validation_share
+        self.training_manifest, self.cache_dir = training_manifest, cache_dir
+        self._index: Index | None = None
+
+    def prepare_data(self) -> None:
+        """Decode the test source into the cache where that was not done yet."""
+        open_records(self.test_source, self.cache_dir)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the samples and the test records.
 
         Raises:
-            UserError: the samples have no classes, or are of another size than the test records.
+            UserError: samples without a class, of another size, column or class than the test records, or of one
+                class only; test records that the generator was trained on.
         """
         if self.sets:
             return
-        samples = read_samples(self.samples)
-        if (samples.y < 0).any():
-            raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
         records = open_records(self.test_source, self.cache_dir)
+        self._index = records.index
+        x, y, weight = self._read(records)
+        self._check_classes(y, self.classes)
+        kept, held = self._hold_out(len(x))
+        weights = None if weight is None else weight / max(float(weight[kept].mean()), 1e-30)
+        for name, rows in (("train", kept), ("val", held)):
+            if len(rows):
+                part = None if weights is None else weights[rows].astype(np.float32)
+                self.sets[name] = RecordSet(x, rows, y[rows], np.full(len(rows), -1), part)
+        self.sets["test"] = self._test(records)
+
+    @property
+    def index(self) -> Index:
+        """The test source's index."""
+        return self._index if self._index is not None else self.test_source.index()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes of the target."""
+        return self.index.attribute(self.target).classes
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups; none where no sensitive attribute is named."""
+        return self.roles.groups(self.index)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table; none of images."""
+        return getattr(self.test_source, "columns", ())
+
+    def _read(self, records: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Samples as the source codes its records, their classes, and their weights where they have some."""
+        if (self.samples / "diffshare.json").is_file():
+            raise UserError(
+                f"{self.samples} is a release: draw samples from it first (verb sample), or let "
+                "diffshare.receiver.drawn.DrawnDataModule do it"
+            )
+        if self.columns:
+            return self._read_rows(records.index.attribute(self.target))
+        samples = read_samples(self.samples)
         if samples.x.shape[1:] != records.x.shape[1:]:
             raise UserError(
                 f"the samples in {self.samples} are {samples.x.shape[1:]}, the test records {records.x.shape[1:]}: "
                 "give the test source the same image_size"
             )
-        n = len(samples.x)
-        self.sets["train"] = RecordSet(samples.x, np.arange(n), samples.y, np.full(n, -1))
+        return samples.x, samples.y, samples.weight
+
+    def _read_rows(self, target: Attribute) -> tuple[np.ndarray, np.ndarray, None]:
+        if not (self.samples / CSV).is_file():
+            raise UserError(f"{self.samples} holds no {CSV}: give the samples folder of a model of this table")
+        missing = getattr(self.test_source, "missing", "?")
+        kinds = {
+            column.name: [name for name in column.categories if name != missing] if column.categories else "numeric"
+            for column in self.columns
+        }
+        table = CSVTable(str(self.samples / CSV), kinds, missing=missing, shares=(1.0, 0.0, 0.0))  # type: ignore[arg-type]
+        y = table.index().attribute(self.target).codes.astype(np.int64)
+        x = table.read(np.arange(len(y)))
+        for i, column in enumerate(self.columns):
+            if column.categories and x[:, i].max() >= len(column.categories):
+                raise UserError(f"{self.samples / CSV}: column '{column.name}' has missing cells, the source has none")
+        return x, y, None
+
+    def _check_classes(self, y: np.ndarray, classes: tuple[str, ...]) -> None:
+        if (y < 0).any():
+            raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
+        if y.max() >= len(classes):
+            raise UserError(
+                f"{self.samples} has samples of class {y.max()}, data.target '{self.target}' has the "
+                f"{len(classes)} classes {', '.join(classes)[:80]}: name the attribute that the samples' classes stand for"
+            )
+        if y.min() == y.max():
+            raise UserError(
+                f"all samples in {self.samples} are of class {y[0]}: a classifier needs two, draw them with "
+                "--labels balanced"
+            )
+
+    def _hold_out(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the samples for training and of those for validation, each in order."""
+        order = np.random.default_rng([self.seed, n]).permutation(n)
+        held = int(n * self.validation_share)
+        return np.sort(order[held:]), np.sort(order[:held])
+
+    def _test(self, records: Records) -> RecordSet:
         parts = split(records.index, self.test_source.shares, self.seed)
-        rows = np.flatnonzero(parts == PARTS.index(self.test_part))
-        target = records.index.attribute(self.target).codes[rows].astype(np.int64)
-        sensitive = np.full(len(rows), -1)
-        if self.sensitive is not None:
-            sensitive = records.index.attribute(self.sensitive).codes[rows].astype(np.int64)
-        self.sets["test"] = RecordSet(records.x, rows, target, sensitive)
+        rows = self.roles.rows_of(records.index, parts, self.test_part, balance=self.test_balance, seed=self.seed)
+        self.roles.check_known(records.index, rows, self.test_part)
+        if self.training_manifest is not None:
+            trained = listed_names(self.training_manifest, records.source_sha256)
+            if both := [name for name in records.index.names[rows].tolist() if name in trained]:
+                raise UserError(
+                    f"{len(both)} of {len(rows)} test records are among the training records of "
+                    f"{self.training_manifest}, the first {both[0]}: test on another part or with the data.seed of "
+                    "the training"
+                )
+        return RecordSet(records.x, rows, *self.roles.codes(records.index, rows))

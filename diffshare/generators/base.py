@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from diffusers.optimization import get_scheduler
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -16,6 +15,7 @@ from diffshare.errors import UserError
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
 from diffshare.release.table import fit_schema
+from diffshare.training.rates import optimizer_and_rate
 
 
 class Facts(NamedTuple):
@@ -144,17 +144,7 @@ class GenerativeModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser, its rate warmed up and then constant or a half cosine."""
-        try:
-            optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
-        except ValueError as error:
-            raise UserError(f"model.optimizer cannot be set up: {error}; mend its init_args") from error
-        total = self.trainer.estimated_stepping_batches
-        if self.lr_schedule == "cosine" and not np.isfinite(total):
-            raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
-        name = "cosine" if self.lr_schedule == "cosine" else "constant_with_warmup"
-        steps = int(total) if np.isfinite(total) else None
-        rate = get_scheduler(name, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        return optimizer_and_rate(self, self.optimizer, self.lr_schedule, self.warmup_steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a release needs beside the weights: plain values only."""

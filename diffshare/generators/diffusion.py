@@ -89,7 +89,7 @@ def noise_streams(seed: int, indices: np.ndarray) -> list[torch.Generator]:
 def sample_diffusion(
     denoiser: nn.Module,
     scheduler: SchedulerMixin,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     labels: Tensor | None,
     streams: list[torch.Generator],
     *,

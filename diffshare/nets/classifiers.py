@@ -1,7 +1,9 @@
-"""Small image classifiers."""
+"""Small classifiers of images and of rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,3 +59,100 @@ class SmallResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images in [-1, 1], N x C x H x W => logits, N x classes."""
         return self.head(self.features(x))
+
+
+class LeNet(nn.Module):
+    """The paper's receiver (Luo et al. 2024): two 5x5 convolutions of 6 and 16 channels, then 100, 20, classes.
+
+    The features are pooled to 5 x 5, which is what images of 32 pixels have by themselves; that makes the network fit
+    other sizes.
+
+    Args:
+        classes: number of classes.
+        in_channels: channels of the images, of 16 pixels or more.
+        dropout: probability before the last layer.
+    """
+
+    def __init__(self, classes: int = 2, in_channels: int = 3, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(5), nn.Flatten(),
+            nn.Linear(400, 100), nn.ReLU(), nn.Linear(100, 20), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(20, classes))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1], N x C x H x W => penultimate activations, N x 20."""
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1], N x C x H x W => logits, N x classes."""
+        return self.head(self.features(x))
+
+
+class TableMLP(nn.Module):
+    """A perceptron over the rows of a table: standardised numbers, one-hot categories.
+
+    ``fit_rows`` has to be called before anything else; what it learns is part of the state dict.
+
+    Args:
+        classes: number of classes.
+        width: units of the two hidden layers.
+        dropout: probability after each hidden layer.
+    """
+
+    def __init__(self, classes: int = 2, width: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.classes, self.width, self.dropout = classes, width, dropout
+        self.layers = nn.Sequential()
+        self.columns: list[int] = []  # those seen
+        self.sizes: list[int] = []
+        self.mean: Tensor
+        self.std: Tensor
+
+    def fit_rows(self, rows: np.ndarray, sizes: Sequence[int], hidden: Sequence[int]) -> None:
+        """Learn mean and spread of the numbers, and make the layers.
+
+        Args:
+            rows: training rows, float32, N x columns; NaN where a number is missing.
+            sizes: number of categories of each column, 0 of a number.
+            hidden: positions of columns that are not to be seen.
+        """
+        columns = [i for i in range(len(sizes)) if i not in set(hidden)]
+        if columns == self.columns and self.sizes == [sizes[i] for i in columns]:
+            return  # the layers are there, perhaps with weights
+        self.columns, self.sizes = columns, [sizes[i] for i in columns]
+        numbers = rows[:, [i for i in columns if not sizes[i]]].astype(np.float64)
+        known = ~np.isnan(numbers)
+        count = np.maximum(known.sum(0), 1)
+        mean = np.where(known, numbers, 0).sum(0) / count
+        spread = np.sqrt(np.where(known, (numbers - mean) ** 2, 0).sum(0) / count)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32))
+        features = sum(size or 2 for size in self.sizes)  # a number and whether it is missing
+        units = [features, self.width, self.width]
+        hidden_layers = [
+            layer
+            for a, b in zip(units[:-1], units[1:], strict=True)
+            for layer in (nn.Linear(a, b), nn.SiLU(), nn.Dropout(self.dropout))
+        ]
+        self.layers = nn.Sequential(*hidden_layers, nn.Linear(self.width, self.classes))
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """Rows, float32, N x columns => features, N x F; an outlier counts as 5 standard deviations."""
+        parts, number = [], 0
+        for column, size in zip(self.columns, self.sizes, strict=True):
+            cell = rows[:, column]
+            if size:
+                parts.append(nn.functional.one_hot(cell.long().clamp(0, size - 1), size).float())
+                continue
+            value = ((cell - self.mean[number]) / self.std[number]).clamp(-5, 5)
+            parts.append(torch.stack([value.nan_to_num(0.0), cell.isnan().float()], 1))
+            number += 1
+        return torch.cat(parts, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows, float32, N x columns => logits, N x classes."""
+        return self.layers(self.encode(x))

@@ -1,0 +1,43 @@
+"""Figures of audits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito, for every eye
+SHOWN = {"selection_rate": "selection rate", "tpr": "true positive rate", "fpr": "false positive rate"}
+
+
+def draw_groups(results: Mapping[str, Any], names: Sequence[str] = ()) -> Figure:
+    """Bars of each group's rates with their intervals; a rate that is undefined has no bar.
+
+    Args:
+        results: of :func:`diffshare.audit.fairness.fairness_report`.
+        names: of the groups, by their codes.
+    """
+    figure = Figure((6.4, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    groups = list(results["by_group"])
+    shown = {**SHOWN, "accuracy": "accuracy"}
+    width = 0.8 / len(groups)
+    for i, group in enumerate(groups):
+        rates = results["by_group"][group]
+        intervals = results["intervals"]["by_group"][group]
+        heights = np.array([np.nan if rates[n] is None else rates[n] for n in shown])
+        bounds = np.array([intervals[n] or (h, h) for n, h in zip(shown, heights, strict=True)])
+        errors = np.abs(bounds.T - heights)
+        place = np.arange(len(shown)) + (i - (len(groups) - 1) / 2) * width
+        name = names[int(group)] if int(group) < len(names) else f"group {group}"
+        label = f"{name} (n = {rates['n']})"
+        axis.bar(place, heights, width * 0.92, yerr=errors, capsize=2, label=label, color=COLOURS[i % len(COLOURS)])
+    axis.set_xticks(np.arange(len(shown)), shown.values())
+    axis.set_ylim(0, 1)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    gap = results["demographic_parity_difference"]
+    axis.set_title("demographic parity difference " + ("undefined" if gap is None else f"{gap:.3f}"), fontsize="medium")
+    return figure

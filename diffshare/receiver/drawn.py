@@ -1,0 +1,99 @@
+"""The receiver's data straight from a release: draws the samples that a classifier then trains on."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from diffshare.data.cache import default_cache_dir
+from diffshare.data.source import Source
+from diffshare.data.synthetic import SyntheticDataModule
+from diffshare.generators.families import open_generator
+from diffshare.receiver.sampling import draw_samples
+from diffshare.release.generator import plan_labels
+from diffshare.release.samples import write_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import write_table_samples
+
+
+class DrawnDataModule(SyntheticDataModule):
+    """Draws samples of a release once, keeps them in the cache, and is a :class:`SyntheticDataModule` of them.
+
+    Args:
+        model: release folder.
+        test_source: source of the real records.
+        target: attribute of ``test_source`` that the model's classes stand for.
+        sensitive: attribute of ``test_source`` that is the group S.
+        count: samples to draw.
+        labels: ``balanced``: equal counts of each class; ``natural``: as the card declares.
+        guidance: ``guidance_scale``; 1 is plain conditional sampling.
+        steps: network calls a sample; the card's default where left out.
+        sample_seed: chooses the noise.
+        test_part: part of ``test_source`` to test on.
+        test_balance: cut the test set down to equal S x Y cells.
+        validation_share: share of the samples that is kept out of training, to watch it.
+        training_manifest: manifest of the generator's training records, where it is known.
+        cache_dir: where samples and decoded records are kept; ``$DIFFSHARE_CACHE`` or the user's cache folder.
+        batch_size: samples a training step of one process.
+        eval_batch_size: records a step of validation and test; ``batch_size`` where left out.
+        num_workers: loader processes.
+        seed: fixes the parts of ``test_source`` and the order of samples.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        test_source: Source,
+        target: str,
+        sensitive: str | None = None,
+        count: int = 10000,
+        labels: Literal["balanced", "natural"] = "balanced",
+        guidance: float = 1.0,
+        steps: int | None = None,
+        sample_seed: int = 0,
+        test_part: Literal["auxiliary", "test"] = "test",
+        test_balance: bool = False,
+        validation_share: float = 0.05,
+        training_manifest: Path | None = None,
+        cache_dir: Path | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.count, self.labels, self.guidance = model, count, labels, guidance
+        self.steps, self.sample_seed = steps, sample_seed
+        super().__init__(
+            Path(), test_source, target, sensitive, test_part, test_balance, validation_share, training_manifest,
+            cache_dir, batch_size, eval_batch_size, num_workers, seed,
+        )  # fmt: skip
+
+    def prepare_data(self) -> None:
+        """Draw the samples where that was not done yet, in one process."""
+        super().prepare_data()
+        generator, identity = open_generator(self.model)
+        plan = (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
+        folder = self._folder(plan)
+        if folder.is_dir():
+            return
+        y = plan_labels(self.labels, self.count, generator.card)
+        x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
+        info: dict[str, Any] = {"labels": self.labels, "seed": self.sample_seed, "guidance": self.guidance}
+        info |= {"steps": self.steps or generator.card.steps, "queries": generator.ledger.queries}
+        info |= {"model": {"name": self.model.resolve().name, "sha256": identity}}
+        if isinstance(generator, TableGenerator):
+            write_table_samples(folder, generator.schema, x, info)
+        else:
+            write_samples(folder, x, y, info)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the samples that were drawn, and the test records."""
+        if not self.sets:
+            _, identity = open_generator(self.model)
+            self.samples = self._folder(
+                (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
+            )
+        super().setup(stage)
+
+    def _folder(self, plan: tuple[object, ...]) -> Path:
+        name = hashlib.sha256(repr(plan).encode()).hexdigest()[:32]
+        return Path(self.cache_dir or default_cache_dir()) / "samples" / name

@@ -1,0 +1,39 @@
+"""How the learning rate changes over a training."""
+
+from typing import Any, Literal
+
+import numpy as np
+from diffusers.optimization import get_scheduler
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+
+from diffshare.errors import UserError
+
+Rate = Literal["constant", "cosine"]
+
+
+def optimizer_and_rate(
+    module: LightningModule, optimizer: OptimizerCallable, lr_schedule: Rate, warmup_steps: int
+) -> Any:
+    """What ``configure_optimizers`` returns: the rate rises linearly from 0, then is constant or a half cosine to zero.
+
+    Args:
+        module: whose trained parameters are optimised; it is attached to its trainer.
+        optimizer: makes the optimiser of them.
+        lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.
+        warmup_steps: steps in which the rate rises.
+
+    Raises:
+        UserError: arguments that the optimiser does not take, or a cosine without an end.
+    """
+    try:
+        made = optimizer(p for p in module.parameters() if p.requires_grad)
+    except ValueError as error:
+        raise UserError(f"model.optimizer cannot be set up: {error}; mend its init_args") from error
+    total = module.trainer.estimated_stepping_batches
+    if lr_schedule == "cosine" and not np.isfinite(total):
+        raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
+    name = "cosine" if lr_schedule == "cosine" else "constant_with_warmup"
+    steps = int(total) if np.isfinite(total) else None
+    rate = get_scheduler(name, made, num_warmup_steps=warmup_steps, num_training_steps=steps)
+    return {"optimizer": made, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
