@@ -7,8 +7,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from diffshare.classifiers.degrade import degrade
+from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.property import check_enough, cross_fit, fit_platt, stratified_folds
-from diffshare.classifiers.recipes import LinearRecipe, NetworkRecipe, Recipe, Scorer, TreesRecipe
+from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, Scorer, TreesRecipe
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet
@@ -45,7 +46,7 @@ class TestWhoScoresWhom:
             assert len(known) == pytest.approx(300 * 9 / 10, abs=2)  # one in ten is kept for the scaling
 
     def test_queries_are_scored_by_each_fold_as_its_own_held_out_records_are(self) -> None:
-        made = cross_fit(self.x, self.labels, NAMES, LinearRecipe(), folds=4)
+        made = cross_fit(self.x, self.labels, NAMES, KernelRecipe(), folds=4)
         scores = made.scores(self.x)
         assert scores.shape == (4, 400, 2)
         groups = made.calibration.groups
@@ -110,7 +111,7 @@ class TestRefusals:
 
     def test_one_fold(self) -> None:
         with pytest.raises(UserError, match="use at least 2"):
-            cross_fit(np.zeros((40, 1)), np.arange(40) % 2, NAMES, LinearRecipe(), folds=1)
+            cross_fit(np.zeros((40, 1)), np.arange(40) % 2, NAMES, KernelRecipe(), folds=1)
 
     def test_scores_that_are_no_numbers(self) -> None:
         class Broken(Memory):
@@ -171,3 +172,29 @@ class TestDegrade:
     def test_a_seed_repeats(self) -> None:
         one, two = (degrade(self.x, np.random.default_rng(3)) for _ in range(2))
         np.testing.assert_array_equal(one, two)
+
+
+class TestGradients:
+    faces = RenderedFaces(count=30, image_size=16).read(np.arange(30))
+
+    def test_light_and_negative_change_little(self) -> None:
+        x = 64 + self.faces // 2
+        for other in (x + 40, 255 - x):
+            np.testing.assert_allclose(gradient_histograms(other), gradient_histograms(x), atol=1e-4)
+
+    def test_a_record_is_described_alone(self) -> None:
+        many = np.tile(self.faces, (20, 1, 1, 1))
+        np.testing.assert_array_equal(gradient_histograms(many)[-30:], gradient_histograms(self.faces))
+
+    def test_stripes_vote_for_their_orientation(self) -> None:
+        x = np.zeros((2, 16, 16, 1), np.uint8)
+        x[0, ::4], x[1, :, ::4] = 200, 200
+        flat, upright = gradient_histograms(x).reshape(2, -1, 8).sum(1)
+        assert flat.argmax() == 4  # the gradient of horizontal stripes points down: 90 degrees
+        assert upright.argmax() == 0
+
+    def test_a_kernel_machine_learns_hats(self) -> None:
+        faces = RenderedFaces(count=900, image_size=16)
+        x, hat = faces.read(np.arange(900)), faces.index().attributes["Hat"].codes.astype(np.int64)
+        scorer = KernelRecipe().train(x[:600], hat[:600], 2, 0, ())
+        assert (scorer(x[600:]).argmax(1) == hat[600:]).mean() > 0.9
