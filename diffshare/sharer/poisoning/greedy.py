@@ -11,7 +11,7 @@ import numpy as np
 from diffshare.sharer.poisoning.problem import Problem, Selection, outcome
 from diffshare.stats.running import RunningBound, RunningCounts
 
-SAME_GAIN = 1e-12  # nats; gains that are equal in theory differ by rounding
+SAME = 1e-12  # nats; gains and distances that are equal in theory differ by rounding
 
 
 def _ranked(gains: np.ndarray) -> Iterator[list[int]]:
@@ -20,7 +20,7 @@ def _ranked(gains: np.ndarray) -> Iterator[list[int]]:
     order = np.argsort(-flat, kind="stable").tolist()
     tier = [order[0]]
     for cell in order[1:]:
-        if flat[tier[0]] - flat[cell] > SAME_GAIN:
+        if flat[tier[0]] - flat[cell] > SAME:
             yield sorted(tier)
             tier = []
         tier.append(cell)
@@ -42,7 +42,7 @@ class _Cell:
         distance -= aim
         np.abs(distance, out=distance)
         distance += self.used
-        place = int(distance.argmin())
+        place = int((distance <= distance.min() + SAME).argmax())
         return float(distance[place]), place
 
     def take(self, place: int) -> int:
@@ -54,8 +54,8 @@ class _Cell:
 def greedy(problem: Problem) -> Selection:
     """Add records one by one, each the best of the whole pool, by exact updates of both informations.
 
-    Cells of equal gain are searched together. Of equally near records the one of the lowest cell, then of the lowest
-    position is taken. A used-up cell passes to the next best and is counted. A step at which no record of any cell
+    Cells of equal gain are searched together. Of equally near records the one of higher gain, then of the lowest cell,
+    then of the lowest position is taken. A used-up cell passes to the next best and is counted. A step at which no record of any cell
     keeps |I(X;Y) - aim| within the tolerance takes the record that exceeds it least, over all cells, and is counted
     as a violation. A step costs O(records of the searched cells).
     """
@@ -70,7 +70,7 @@ def greedy(problem: Problem) -> Selection:
             passed |= len(live) < len(tier)
             for c in live:
                 distance, place = cells[c].nearest(bound, problem.aim)
-                if distance < best[0]:
+                if distance < best[0] - SAME:
                     best = (distance, c, place)
             if best[0] <= problem.tolerance:
                 break
