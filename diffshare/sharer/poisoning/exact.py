@@ -11,6 +11,7 @@ counts can be met, no selection at all has a higher I(S;Y), as those are the max
 
 import numpy as np
 
+from diffshare.errors import UserError
 from diffshare.sharer.poisoning.allocation import allocations
 from diffshare.sharer.poisoning.greedy import greedy
 from diffshare.sharer.poisoning.problem import Problem, Selection, outcome
@@ -19,28 +20,53 @@ from diffshare.stats.running import RunningBound
 ATTEMPTS = 16  # counts tried, spread evenly over those that are better than greedy's
 
 
-def exact(problem: Problem, rng: np.random.Generator) -> Selection:
+def exact(problem: Problem, rng: np.random.Generator, favour: int | None = None) -> Selection:
     """The best counts whose records can meet the constraint; never below greedy.
+
+    I(S;Y) does not say which group gains: of balanced pools the two directions are equally good, and chance in the
+    base decides. ``favour`` decides instead.
 
     Args:
         problem: what to choose.
         rng: draws the records of each cell, before they are exchanged.
+        favour: group that shall have class 1 more often than the other, of two groups and two classes; only counts of
+            that direction are tried, so that greedy, which may go the other way, is no lower bound any more.
     """
     baseline = greedy(problem)
     available = np.array([len(c) for c in problem.candidates]).reshape(problem.groups, problem.classes)
-    tables, information = allocations(problem.counts(problem.base), available, problem.additions)
-    better = int(np.searchsorted(-information, -(baseline.information_sy - 1e-12), side="right"))
+    base = problem.counts(problem.base)
+    tables, information = allocations(base, available, problem.additions)
+    fits = True
+    if favour is not None:
+        wanted = _favours(base + tables, favour)
+        tables, information = tables[wanted], information[wanted]
+        fits = bool(_favours(problem.counts(np.concatenate([problem.base, baseline.added]))[None], favour)[0])
+        if not len(tables):
+            raise UserError(
+                f"no choice of {problem.additions} records gives group {favour} the class 1 more often: lower "
+                "mix.alpha or mix.n, favour the other group, or offer a larger pool"
+            )
+    better = len(tables)
+    if fits:
+        better = int(np.searchsorted(-information, -(baseline.information_sy - 1e-12), side="right"))
     orders = [rng.permutation(c) for c in problem.candidates]  # one draw for all attempts: counts that differ by one
-    nearest = baseline
+    nearest = baseline if fits else None
     for attempt in np.unique(np.linspace(0, max(0, better - 1), ATTEMPTS).astype(int))[: better or 0]:
         table = tables[attempt]
         drawn = np.concatenate([order[:k] for order, k in zip(orders, table.ravel().tolist(), strict=True)])
         found = outcome(problem, rng.permutation(exchange(problem, drawn)), None, _short(table, available))
         if not found.violations:
             return found
-        if problem.distance(found.information_xy) < problem.distance(nearest.information_xy):
+        if nearest is None or problem.distance(found.information_xy) < problem.distance(nearest.information_xy):
             nearest = found
-    return nearest if problem.distance(baseline.information_xy) > problem.tolerance else baseline
+    assert nearest is not None
+    return baseline if fits and problem.distance(baseline.information_xy) <= problem.tolerance else nearest
+
+
+def _favours(tables: np.ndarray, group: int) -> np.ndarray:
+    """Whether each 2 x 2 table gives ``group`` the class 1 more often than the other group, boolean, M."""
+    odds = tables[:, group, 1] * tables[:, 1 - group, 0] - tables[:, group, 0] * tables[:, 1 - group, 1]
+    return odds > 0
 
 
 def _short(table: np.ndarray, available: np.ndarray) -> int:

@@ -238,12 +238,38 @@ class Exact(InformationMix):
     """The best counts first, then records that meet the constraint; never below ``Greedy``.
 
     See :func:`diffshare.sharer.poisoning.exact.exact`, which has the proof.
+
+    Args:
+        favour: code of the group that shall have class 1 more often, of two groups and two classes. The paper leaves it
+            open: where None, the direction is that in which the random base happens to lean.
     """
 
     policy = "exact"
 
+    def __init__(
+        self,
+        alpha: float,
+        n: int | None = None,
+        delta: float = 0.1,
+        delta_kind: Literal["relative", "absolute"] = "relative",
+        features: Features | None = None,
+        critic: CriticFit | None = None,
+        redraws: int = 0,
+        refit: bool = True,
+        favour: int | None = None,
+    ) -> None:
+        super().__init__(alpha, n, delta, delta_kind, features, critic, redraws, refit)
+        if favour not in (None, 0, 1):
+            raise UserError(f"mix.favour is {favour}: name group 0 or 1, or leave it out")
+        self.favour = favour
+
     def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
-        return exact(problem, rng)
+        if self.favour is not None and (problem.groups, problem.classes) != (2, 2):
+            raise UserError(
+                f"mix.favour is for two groups and two classes, here are {problem.groups} and {problem.classes}: leave "
+                "it out"
+            )
+        return exact(problem, rng, self.favour)
 
 
 class Paper(InformationMix):
