@@ -1,19 +1,23 @@
-"""Sampling from a denoiser with any scheduler of diffusers, each sample from its own noise."""
+"""Sampling from a denoiser with any scheduler of diffusers or sampler of ours, each sample from its own noise."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, SchedulerMixin
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from diffshare.errors import UserError, one_of
 from diffshare.generators.losses import denoise
+from diffshare.generators.process import Network
+from diffshare.generators.samplers import Normal
 from diffshare.training.seeding import seed_of
+
+Sampler = Callable[[Network, Normal, int], Tensor]  # (guided network, noise, most network calls a sample) -> x
 
 # Of diffusers' schedulers, those that take the noise levels of a DDPM and need one network call a step.
 SAMPLERS = (
@@ -26,6 +30,7 @@ SAMPLERS = (
     "EulerDiscreteScheduler",
     "UniPCMultistepScheduler",
 )
+PREDICTIONS = ("epsilon", "v_prediction")
 LEAST_LOG_SNR = -5.1  # half log SNR of the first step: beyond it a cosine schedule is noise alone
 
 
@@ -80,15 +85,85 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     return getattr(diffusers, name).from_config(trained.config)
 
 
+def ddpm_sampler(trained: SchedulerMixin, name: str | None = None) -> SchedulerMixin:
+    """:func:`sampling_scheduler` for what a DDPM can be trained with.
+
+    Raises:
+        UserError: another scheduler, or one that predicts something else than noise or velocity.
+    """
+    expect(trained, DDPMScheduler, DDIMScheduler)
+    if trained.config.prediction_type not in PREDICTIONS:
+        raise UserError(f"it predicts '{trained.config.prediction_type}': use epsilon or v_prediction")
+    return sampling_scheduler(trained, name)
+
+
+def expect(scheduler: SchedulerMixin, *kinds: type[SchedulerMixin]) -> None:
+    """Refuse a scheduler of another kind."""
+    if not isinstance(scheduler, kinds):
+        raise UserError(
+            f"it is a {type(scheduler).__name__}: this family is trained with a "
+            f"{' or '.join(kind.__name__ for kind in kinds)}"
+        )
+
+
+def chosen(name: str | None, samplers: Mapping[str, Any]) -> Any:
+    """The sampler of that name; the first where None.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name is None:
+        return next(iter(samplers.values()))
+    if name not in samplers:
+        raise one_of("scheduler", name, samplers)
+    return samplers[name]
+
+
 def noise_streams(seed: int, indices: np.ndarray) -> list[torch.Generator]:
     """A random stream for each sample, a function of (seed, index) alone; on the CPU, so the same for every device."""
     return [torch.Generator().manual_seed(seed_of(seed, int(i))) for i in indices]
 
 
+def guided(
+    denoiser: nn.Module,
+    labels: Tensor | None,
+    guidance: float = 1.0,
+    null_label: int | None = None,
+    on_call: Callable[[int], None] = lambda samples: None,
+) -> Network:
+    """The denoiser as a function of input and time alone; arguments as in :func:`sample_diffusion`."""
+    both = None
+    if guidance != 1 and labels is not None and null_label is not None and torch.ne(labels, null_label).any():
+        both = torch.cat([labels, torch.full_like(labels, null_label)])
+
+    def network(inputs: Tensor, time: Tensor) -> Tensor:
+        on_call(len(inputs) * (1 if both is None else 2))
+        if both is None:
+            return denoise(denoiser, inputs, time, labels)
+        conditional, free = denoise(denoiser, torch.cat([inputs, inputs]), time, both).chunk(2)
+        return free + guidance * (conditional - free)
+
+    return network
+
+
+def _run_scheduler(
+    network: Network, scheduler: Any, normal: Normal, streams: list[torch.Generator], steps: int
+) -> Tensor:
+    start = normal()
+    scheduler.set_timesteps(steps, device=start.device)
+    x = start * getattr(scheduler, "init_noise_sigma", 1.0)
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
+    for t in scheduler.timesteps:
+        inputs = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        x = scheduler.step(network(inputs, t), t, x, **extra).prev_sample
+    return x
+
+
 @torch.inference_mode()
 def sample_diffusion(
     denoiser: nn.Module,
-    scheduler: SchedulerMixin,
+    scheduler: SchedulerMixin | Sampler,
     shape: tuple[int, ...],
     labels: Tensor | None,
     streams: list[torch.Generator],
@@ -105,11 +180,12 @@ def sample_diffusion(
 
     Args:
         denoiser: diffusers' U-Net interface.
-        scheduler: of :func:`sampling_scheduler`.
+        scheduler: of :func:`sampling_scheduler`, or a sampler of a family.
         shape: C, H, W.
         labels: int64, N, ``null_label`` for an unconditional sample; None for an unconditional denoiser.
         streams: N random streams: start noise and every later draw of sample i come from stream i.
-        steps: network calls a sample (twice that with guidance).
+        steps: network calls a sample (twice that with guidance); a sampler with several calls a step makes at most
+            so many.
         guidance: scale w.
         null_label: the label that stands for "no class".
         on_call: told the number of samples of each pass through the network.
@@ -118,22 +194,15 @@ def sample_diffusion(
         float32 in [-1, 1], N x C x H x W.
     """
     device = next(denoiser.parameters()).device
-    scheduler.set_timesteps(steps, device=device)
-    x = randn_tensor((len(streams), *shape), generator=streams, device=device) * scheduler.init_noise_sigma
-    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
-    both = None
-    if guidance != 1 and labels is not None and null_label is not None and torch.ne(labels, null_label).any():
-        both = torch.cat([labels, torch.full_like(labels, null_label)])
-    for t in scheduler.timesteps:
-        inputs = scheduler.scale_model_input(x, t)
-        on_call(len(x) * (1 if both is None else 2))
-        if both is not None:
-            conditional, free = denoise(denoiser, torch.cat([inputs, inputs]), t, both).chunk(2)
-            prediction = free + guidance * (conditional - free)
-        else:
-            prediction = denoise(denoiser, inputs, t, labels)
-        x = scheduler.step(prediction, t, x, **extra).prev_sample
+
+    def normal() -> Tensor:
+        return randn_tensor((len(streams), *shape), generator=streams, device=device)
+
+    network = guided(denoiser, labels, guidance, null_label, on_call)
+    if isinstance(scheduler, SchedulerMixin):
+        x = _run_scheduler(network, scheduler, normal, streams, steps)
+    else:
+        x = scheduler(network, normal, steps)
     if not torch.isfinite(x).all():
         raise UserError(
             f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"

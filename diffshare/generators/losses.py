@@ -5,6 +5,8 @@ from diffusers import SchedulerMixin
 from diffusers.training_utils import compute_snr
 from torch import Tensor, nn
 
+from diffshare.generators.process import Process
+
 
 def denoise(denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
     """The denoiser's prediction in fp32, whatever precision it computed in. N x C x H x W."""
@@ -46,3 +48,50 @@ def diffusion_loss(
         return loss
     snr = compute_snr(scheduler, timesteps)
     return loss * torch.clamp(snr, max=min_snr_gamma) / (snr + 1 if velocity else snr)
+
+
+def noise_loss(
+    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+) -> Tensor:
+    """Denoising score matching weighted by sigma^2: ||sigma s + eps||^2, with the score s = -F / sigma.
+
+    Song et al. 2021, eq. 7 (VE, VP, sub-VP); Song & Ermon 2019, eq. 6 (NCSN).
+
+    Args:
+        denoiser: diffusers' U-Net interface ``(x, t, class_labels)``; F is its output.
+        process: gives the noise levels and scales the network's input.
+        x: clean images in [-1, 1], float32, N x C x H x W.
+        labels: class to condition on, int64, N; None for an unconditional denoiser.
+        noise: standard normal, shape of ``x``.
+        times: of ``process.times``, N.
+
+    Returns:
+        float32, N.
+    """
+    noisy = process.add_noise(x, noise, times)
+    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    return (output - noise).square().flatten(1).mean(1)
+
+
+def flow_loss(
+    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+) -> Tensor:
+    """Velocity of the straight path from record to noise: ||F - (eps - x)||^2 (Liu et al. 2023, eq. 1).
+
+    Arguments and result as in :func:`noise_loss`.
+    """
+    noisy = process.add_noise(x, noise, times)
+    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    return (output - (noise - x)).square().flatten(1).mean(1)
+
+
+def edm_loss(
+    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+) -> Tensor:
+    """||D - x||^2 / c_out^2: as large at each level in an untrained network (Karras et al. 2022, eq. 8).
+
+    Arguments and result as in :func:`noise_loss`; D is the record that the network's output stands for.
+    """
+    noisy = process.add_noise(x, noise, times)
+    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    return (output - process.target(x, noisy, times)).square().flatten(1).mean(1)

@@ -1,22 +1,23 @@
 """A released diffusion model as the receiver has it: a black box that makes samples."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, SchedulerMixin, UNet2DModel
+from diffusers import SchedulerMixin, UNet2DModel
 
 from diffshare.errors import UserError
-from diffshare.generators.diffusion import noise_streams, sample_diffusion, sampling_scheduler, to_bytes
-from diffshare.release.card import Card
+from diffshare.generators.diffusion import Sampler, ddpm_sampler, noise_streams, sample_diffusion, to_bytes
+from diffshare.release.card import MAX_STEPS, Card
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL, Ledger
 from diffshare.release.schedulers import load_scheduler
 from diffshare.release.weights import load_part
 
-PREDICTIONS = ("epsilon", "v_prediction")
+SamplerOf = Callable[[SchedulerMixin, str | None], SchedulerMixin | Sampler]
 
 
 @dataclass
@@ -26,23 +27,33 @@ class DiffusionBox:
     Attributes:
         card: what the sharer says of it.
         denoiser: the network.
-        scheduler: the scheduler that samples.
+        scheduler: the scheduler, or a family's own sampler, that samples.
         ledger: what was asked of it so far.
     """
 
     card: Card
     denoiser: Any
-    scheduler: SchedulerMixin
+    scheduler: Any
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
-    def open(cls, release: Release, *, device: str = "cpu", scheduler: str | None = None) -> "DiffusionBox":
+    def open(
+        cls,
+        release: Release,
+        *,
+        device: str = "cpu",
+        scheduler: str | None = None,
+        sampler: SamplerOf = ddpm_sampler,
+        own_schedulers: Mapping[str, type[SchedulerMixin]] | None = None,
+    ) -> "DiffusionBox":
         """Load the parts of a checked release.
 
         Args:
             release: of :func:`diffshare.release.folder.open_release`.
             device: where to compute.
-            scheduler: name of a scheduler of diffusers; DPM-Solver++ where None.
+            scheduler: name of a scheduler of diffusers or of one of the family's samplers; its default where None.
+            sampler: the family's, of the trained scheduler and that name.
+            own_schedulers: the family's schedulers that diffusers does not have, by class name.
 
         Raises:
             UserError: the parts do not fit each other or the card.
@@ -60,22 +71,22 @@ class DiffusionBox:
                 f"{release.folder}: a network from {config.in_channels} to {config.out_channels} channels "
                 "makes no images; 1 or 3 are expected"
             )
-        trained = load_scheduler(release)
-        if not isinstance(trained, DDPMScheduler | DDIMScheduler) or trained.config.prediction_type not in PREDICTIONS:
-            raise UserError(f"{release.folder}: its scheduler is not one that a DDPM is trained with")
+        trained = load_scheduler(release, own=own_schedulers or {})
         try:
-            sampler = sampling_scheduler(trained, scheduler)
-            sampler.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
-        except (ValueError, NotImplementedError, TypeError, IndexError) as error:
+            default = sampler(trained, None)
+            if isinstance(default, SchedulerMixin):
+                default.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
+        except (UserError, ValueError, NotImplementedError, TypeError, IndexError) as error:
             raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
-        return cls(card, denoiser.to(device), sampler)
+        return cls(card, denoiser.to(device), default if scheduler is None else sampler(trained, scheduler))
 
     def sample(
         self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0
     ) -> np.ndarray:
         """Make one sample for each label; see :class:`diffshare.release.generator.Generator`."""
         steps = self.card.steps if steps is None else steps
-        most = self.scheduler.config.num_train_timesteps
+        fixed = isinstance(self.scheduler, SchedulerMixin)  # to levels that were trained; other samplers go between
+        most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
         if not 1 <= steps <= most:
             raise UserError(f"steps is {steps}: this model takes 1 to {most}")
         calls: list[int] = []

@@ -12,6 +12,7 @@ FORMAT = 1
 CARD = "diffshare.json"
 MAX_LABELS = 10_000  # also the most columns of a table
 MAX_FILES = 64
+MAX_STEPS = 10_000
 _FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _CELL = re.compile(r"s(0|[1-9][0-9]?)y(0|[1-9][0-9]{0,3})")
 
@@ -81,7 +82,7 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         family=fields.text("family"),
         modality=modality,
         labels=labels,
-        steps=fields.integer("steps", 1, 10_000),
+        steps=fields.integer("steps", 1, MAX_STEPS),
         image_size=fields.integer("image_size", 1, 4096) if modality == "image" else None,
         columns=fields.names("columns", MAX_LABELS, least=1) if modality == "table" else None,
         label_frequencies=_frequencies(fields, len(labels)),

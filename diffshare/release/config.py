@@ -31,9 +31,9 @@ def check_arguments(kind: type, arguments: Mapping[str, Any], where: str) -> Non
     """Refuse arguments that ``kind`` does not declare, and values that are too large to build anything from.
 
     Integers lie in 0..8192 or the key's own bound, floats within a million, lists hold at most 16 values and lists of
-    at most 16 values, text is printable and at most 100 characters long; nothing is an object. Two keys of schedulers
-    differ: ``trained_betas`` holds up to 10,000 numbers in (0, 1] and ``lambda_min_clipped`` may be -Infinity;
-    ``beta_start`` and ``beta_end`` lie in (0, 1).
+    at most 16 values, text is printable and at most 100 characters long; nothing is an object. Keys of schedulers
+    differ: ``trained_betas`` holds up to 10,000 numbers in (0, 1], those that ``kind.long_lists`` names as many of any
+    size, and ``lambda_min_clipped`` may be -Infinity; ``beta_start`` and ``beta_end`` lie in (0, 1).
 
     Raises:
         UserError: names the file, the key and what was expected.
@@ -45,10 +45,10 @@ def check_arguments(kind: type, arguments: Mapping[str, Any], where: str) -> Non
                 f"{where}: refused the key {shown(key)}: {kind.__name__} does not know it, and nothing but its own"
                 " settings may stand there; ask for a release that the installed diffusers reads"
             )
-        _check_value(key, value, where)
+        _check_value(key, value, where, key in getattr(kind, "long_lists", ()))
 
 
-def _check_value(key: str, value: Any, where: str) -> None:
+def _check_value(key: str, value: Any, where: str, long: bool) -> None:
     def refuse(expected: str) -> NoReturn:
         raise UserError(f"{where}: '{key}' must be {expected}, not {shown(value)}")
 
@@ -56,6 +56,9 @@ def _check_value(key: str, value: Any, where: str) -> None:
         most = BOUNDS["num_train_timesteps"]
         if not isinstance(value, list) or len(value) > most or not all(is_number(v) and 0 < v <= 1 for v in value):
             refuse("at most 10000 numbers above 0 and at most 1")
+    elif long and isinstance(value, list):
+        if len(value) > BOUNDS["num_train_timesteps"] or not all(is_number(v) and abs(v) <= MAX_FLOAT for v in value):
+            refuse(f"at most {BOUNDS['num_train_timesteps']} numbers within {MAX_FLOAT:.0e}")
     elif key in ("beta_start", "beta_end"):
         if type(value) is not float or not 0 < value < 1:
             refuse("a number between 0 and 1")

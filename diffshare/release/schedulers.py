@@ -1,5 +1,7 @@
 """The scheduler of a release."""
 
+from collections.abc import Mapping
+
 import diffusers.schedulers
 import torch
 from diffusers import SchedulerMixin
@@ -10,11 +12,18 @@ from diffshare.release.folder import Release
 from diffshare.release.received import shown
 
 
-def load_scheduler(release: Release, name: str = "scheduler") -> SchedulerMixin:
+def load_scheduler(
+    release: Release, name: str = "scheduler", own: Mapping[str, type[SchedulerMixin]] | None = None
+) -> SchedulerMixin:
     """Build the scheduler that ``<name>/scheduler_config.json`` of a release describes.
 
-    The class is one of those that diffusers exports, looked up by exact name; no other code is imported. All numbers
-    are bounded first (see ``check_arguments``).
+    The class is one of ``own`` or of those that diffusers exports, looked up by exact name; no other code is imported.
+    All numbers are bounded first (see ``check_arguments``).
+
+    Args:
+        release: an opened release.
+        name: the part's folder.
+        own: the family's schedulers that diffusers does not have, by class name.
 
     Raises:
         UserError: no such file, another class, an unknown or unbounded setting, or settings that do not fit together.
@@ -22,7 +31,7 @@ def load_scheduler(release: Release, name: str = "scheduler") -> SchedulerMixin:
     file = f"{name}/scheduler_config.json"
     where = str(release.folder / file)
     class_name, arguments = read_config(release, file)
-    kind = _exported(class_name)
+    kind = (own or {}).get(class_name) or _exported(class_name)
     if kind is None:
         raise UserError(f"{where}: {shown(class_name)} is no scheduler of the installed diffusers")
     check_arguments(kind, arguments, where)
@@ -31,6 +40,8 @@ def load_scheduler(release: Release, name: str = "scheduler") -> SchedulerMixin:
         raise UserError(f"{where}: 'trained_betas' must hold one number for each of the {shown(steps)} timesteps")
     try:
         scheduler = kind(**arguments)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     except Exception as error:  # a constructor may raise anything when its settings do not fit together
         raise UserError(f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}") from error
     for key in ("betas", "alphas_cumprod"):

@@ -1,0 +1,104 @@
+"""What a Gaussian noise process x_t = alpha(t) x + sigma(t) eps is: its levels, times and preconditioning.
+
+Divided by alpha(t) each process adds noise of the ratio s = sigma(t) / alpha(t) to the record and does nothing else;
+samplers work on y = x_t / alpha(t) and on falling ratios (Karras et al. 2022, section 2), whatever the process.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffshare.errors import UserError
+
+Network = Callable[[Tensor, Tensor], Tensor]  # (scaled input, c_noise) -> raw output
+Denoiser = Callable[[Tensor, float], Tensor]  # (y, ratio) -> E[x | y]
+
+
+class Preconditioning(NamedTuple):
+    """D(x_t; t) = c_skip x_t + c_out F(c_in x_t; c_noise), F the network (Karras et al. 2022, eq. 7)."""
+
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
+    c_noise: Tensor
+
+
+class Process:
+    """Base of the processes.
+
+    Args:
+        largest: ratio s that sampling starts from.
+        least: ratio s that it ends at.
+
+    Raises:
+        UserError: the two are not positive and falling.
+    """
+
+    def __init__(self, largest: float, least: float) -> None:
+        if not 0 < least < largest < 1e6:
+            raise UserError(
+                f"noise levels that are not decreasing: from {largest:g} to {least:g}; the largest comes first, "
+                "below a million, and the last is above 0"
+            )
+        self.largest, self.least = float(largest), float(least)
+
+    # --- a process's own part ------------------------------------------------------------------------------------
+
+    def levels(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma at times, of the shape of ``time``."""
+        raise NotImplementedError
+
+    def time_at(self, ratio: Tensor) -> Tensor:
+        """The time at which sigma / alpha is ``ratio``."""
+        raise NotImplementedError
+
+    def times(self, uniform: Tensor) -> Tensor:
+        """Times of the training, from uniform numbers in [0, 1), rising."""
+        raise NotImplementedError
+
+    def precondition(self, time: Tensor) -> Preconditioning:
+        """Scales of the network's input and output at times, each of the shape of ``time``."""
+        raise NotImplementedError
+
+    def ratios(self, steps: int) -> list[float]:
+        """``steps`` falling ratios from ``largest`` to ``least`` in the spacing that the process's source uses."""
+        raise NotImplementedError
+
+    # --- shared --------------------------------------------------------------------------------------------------
+
+    def add_noise(self, x: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """x_t of records at times. x, noise: N x ...; time: N."""
+        alpha, sigma = (_like(level, x) for level in self.levels(time))
+        return alpha * x + sigma * noise
+
+    def output(self, network: Network, noisy: Tensor, time: Tensor) -> Tensor:
+        """F(c_in x_t; c_noise): the network's raw output. noisy: N x ...; time: N or scalar."""
+        scales = self.precondition(time)
+        return network(_like(scales.c_in, noisy) * noisy, scales.c_noise.to(noisy.dtype))
+
+    def clean(self, noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
+        """The record D(x_t; t) that a raw output stands for."""
+        scales = self.precondition(time)
+        return _like(scales.c_skip, noisy) * noisy + _like(scales.c_out, noisy) * output
+
+    def target(self, x: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
+        """The raw output that stands for the record ``x``: inverse of ``clean``."""
+        scales = self.precondition(time)
+        return (x - _like(scales.c_skip, noisy) * noisy) / _like(scales.c_out, noisy)
+
+    def denoiser(self, network: Network) -> Denoiser:
+        """E[x | y] at y = x_t / alpha and a ratio, as the samplers ask for it."""
+
+        def denoise(y: Tensor, ratio: float) -> Tensor:
+            time = self.time_at(torch.tensor(ratio, dtype=torch.float64))
+            noisy = _like(self.levels(time)[0], y) * y
+            return self.clean(noisy, self.output(network, noisy, time), time)
+
+        return denoise
+
+
+def _like(value: Tensor, x: Tensor) -> Tensor:
+    """A number a record, or one for all, that multiplies N x ...; in the type of ``x``."""
+    return value.to(x).reshape(-1, *[1] * (x.ndim - 1))
