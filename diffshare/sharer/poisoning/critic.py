@@ -162,6 +162,12 @@ class CriticFit:
             raise UserError(f"critic.held_out is {held_out}: a share lies between 0 and 1")
         if batch_size < 2 or max_epochs < 1 or (patience is not None and patience < 1):
             raise UserError("critic: batch_size is at least 2, max_epochs and patience at least 1")
+        if not learning_rate > 0:
+            raise UserError(f"critic.learning_rate is {learning_rate}: it is greater than 0")
+        if not weight_decay >= 0:
+            raise UserError(f"critic.weight_decay is {weight_decay}: it is at least 0")
+        if any(width < 1 for width in hidden):
+            raise UserError(f"critic.hidden is {list(hidden)}: a layer has at least 1 unit")
         if moving_average is not None and not 0 < moving_average <= 1:
             raise UserError(f"critic.moving_average is {moving_average}: it lies in (0, 1]")
         self.hidden, self.batch_size, self.learning_rate = tuple(hidden), batch_size, learning_rate

@@ -55,9 +55,9 @@ def greedy(problem: Problem) -> Selection:
     """Add records one by one, each the best of the whole pool, by exact updates of both informations.
 
     Cells of equal gain are searched together. Of equally near records the one of higher gain, then of the lowest cell,
-    then of the lowest position is taken. A used-up cell passes to the next best and is counted. A step at which no record of any cell
-    keeps |I(X;Y) - aim| within the tolerance takes the record that exceeds it least, over all cells, and is counted
-    as a violation. A step costs O(records of the searched cells).
+    then of the lowest position is taken. A used-up cell passes to the next best and is counted. A step at which no
+    record of any cell keeps |I(X;Y) - aim| within the tolerance takes the record that exceeds it least, over all cells,
+    and is counted as a violation. A step costs O(records of the searched cells).
     """
     bound = RunningBound(problem.critic, problem.target, problem.base)
     counts = RunningCounts(problem.counts(problem.base))
