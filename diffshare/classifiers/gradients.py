@@ -29,9 +29,9 @@ def _histograms(x: np.ndarray) -> np.ndarray:
     down[:, 1:-1] = image[:, 2:] - image[:, :-2]
     right[:, :, 1:-1] = image[:, :, 2:] - image[:, :, :-2]
     steepest = (down**2 + right**2).argmax(3)[..., None]
-    down, right = (np.take_along_axis(a, steepest, 3)[..., 0].astype(np.float32) / 255 for a in (down, right))
-    length = np.hypot(down, right)
-    place = np.arctan2(down, right) % np.pi / np.pi * ORIENTATIONS
+    y, x = (np.take_along_axis(a, steepest, 3)[..., 0].astype(np.float32) / 255 for a in (down, right))
+    length = np.hypot(x, y)
+    place = np.arctan2(y, x) % np.pi / np.pi * ORIENTATIONS
     below = np.floor(place).astype(np.int64)
     share = (place - below).astype(np.float32)
     votes = np.zeros((n, height, width, ORIENTATIONS), np.float32)

@@ -180,7 +180,9 @@ class TestGradients:
     def test_light_and_negative_change_little(self) -> None:
         x = 64 + self.faces // 2
         for other in (x + 40, 255 - x):
-            np.testing.assert_allclose(gradient_histograms(other), gradient_histograms(x), atol=1e-4)
+            np.testing.assert_allclose(
+                gradient_histograms(other), gradient_histograms(x), atol=1e-3
+            )  # the root makes 1e-7 3e-4
 
     def test_a_record_is_described_alone(self) -> None:
         many = np.tile(self.faces, (20, 1, 1, 1))
