@@ -198,7 +198,7 @@ class Precomputed:
             UserError: the file is missing or malformed, or lacks records of the pool.
         """
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 names, features = file["record"].astype(str).ravel().tolist(), file["features"].astype(np.float32)
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             raise UserError(
@@ -206,12 +206,14 @@ class Precomputed:
                 "expected an .npz with the arrays 'record' and 'features'"
             ) from None
         if features.ndim != 2 or len(features) != len(names):
-            shape = " x ".join(map(str, features.shape))
             raise UserError(
-                f"features.path {self.path} has {len(names)} names and features of shape {shape or 'nothing'}: "
+                f"features.path {self.path} has {len(names)} names and features of shape {features.shape}: "
                 "one row for each name is expected"
             )
         place = {name: row for row, name in enumerate(names)}
+        if len(place) < len(names):
+            twice = next(name for row, name in enumerate(names) if place[name] != row)
+            raise UserError(f"features.path {self.path} names '{twice}' twice: give each record one row")
         lacking = [name for name in pool.index.names.tolist() if name not in place]
         if lacking:
             raise UserError(
