@@ -540,6 +540,8 @@ def test_a_release_that_is_not_one(refused, run, tmp_path, kind):
         (["--labels", 2], ["unknown labels '2'", "0..1"]),
         (["--scheduler", "Nope"], ["unknown scheduler 'Nope'", "choose one of"]),
         (["--device", "nope"], ["--device nope", "choose cpu"]),
+        (["--device", "meta"], ["--device meta", "choose cpu"]),
+        (["--count", 10**15], ["Unable to allocate", "ask for less"]),
         (["--guidence", 2], ["--guidence", "--help"]),
     ],
 )

@@ -30,6 +30,8 @@ def explain(error: BaseException) -> str | None:
             "another process of this job is gone: it was killed or ended with a message of its own; when that is "
             "mended, go on with fit --run-dir FOLDER --resume"
         )
+    if isinstance(error, MemoryError):
+        return f"{_one_line(str(error)) or 'not enough memory'}; ask for less at once (records, samples, a batch)"
     if isinstance(error, OSError) and error.errno in (
         errno.EACCES,
         errno.EPERM,

@@ -102,7 +102,7 @@ def _check_sample(config: Namespace) -> None:
     if config.seed < 0:
         raise UserError(f"--seed is {config.seed}: it must be at least 0")
     try:
-        torch.zeros(1, device=config.device)
+        torch.zeros(1, device=config.device).item()  # a device without memory ("meta") is made, not read
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"

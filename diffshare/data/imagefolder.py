@@ -144,6 +144,7 @@ class ImageFolder:
         """Bytes and modification time (ns) of each file from one pass over each folder; 0 where it is missing."""
         inside = os.path.realpath(self.root)
         sizes, stamps = np.full(len(position), -1, np.int64), np.zeros(len(position), np.int64)
+        files: dict[tuple[int, int], int] = {}  # under two names one record could stand in two parts
         for folder in dict.fromkeys(name.rpartition("/")[0] for name in position):
             path = os.path.join(self.root, folder)
             self._refuse_outside(path, inside)
@@ -156,6 +157,9 @@ class ImageFolder:
                     self._refuse_outside(entry.path, inside)
                 if status := _regular(entry):
                     sizes[row], stamps[row] = status.st_size, status.st_mtime_ns
+                    twin = files.setdefault((status.st_dev, status.st_ino), row)
+                    if twin != row:
+                        self._refuse_twin(min(twin, row), max(twin, row), position, lines)
         missing = np.flatnonzero(sizes < 0)
         if len(missing) and self.on_bad_image != "skip":
             name = list(position)[missing[0]]
@@ -165,6 +169,13 @@ class ImageFolder:
                 "put it there or set on_bad_image: skip"
             )
         return np.maximum(sizes, 0), stamps
+
+    def _refuse_twin(self, first: int, row: int, position: dict[str, int], lines: list[int]) -> None:
+        names = list(position)
+        raise UserError(
+            f"{self.metadata}:{lines[row]}: {names[row]!r:.200} is the same file as {names[first]!r:.200} (line "
+            f"{lines[first]}), a link: the parts would overlap; keep one"
+        )
 
     def _refuse_outside(self, path: str, inside: str) -> None:
         if os.path.commonpath([inside, os.path.realpath(path)]) != inside:

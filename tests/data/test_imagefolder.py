@@ -144,6 +144,14 @@ def test_links_may_not_lead_out(folder, tmp_path):
     assert len(listed(tmp_path / "alias", GOOD).index()) == 3
 
 
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_one_file_under_two_names_would_stand_in_two_parts(folder, link):
+    getattr(folder / "twin.png", link)(folder / "sub/b.png")
+    message = r"metadata\.csv:4: 'sub/b\.png' is the same file as 'twin\.png' \(line 2\), a link: the parts would over"
+    with pytest.raises(UserError, match=message):
+        listed(folder, "file_name,split\ntwin.png,train\na.png,train\nsub/b.png,test\n").index()
+
+
 def test_missing_and_bad_images_can_be_skipped(folder):
     (folder / "sub/b.png").write_bytes(b"no image")
     source = listed(folder, GOOD + "gone.png,1,m\n", on_bad_image="skip")
