@@ -10,6 +10,7 @@ from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import FORMS, Method, checked, emq, estimate
 
 CHUNK = 4_000_000  # resampled counts that are held at a time
+BLOCK = 50_000  # resampled counts that are made in one go: they stay in the processor's cache
 LOGITS = np.linspace(-14, 14, 281)  # centres of the bins in which EMQ's resamples are counted (two classes)
 
 
@@ -72,13 +73,17 @@ def bootstrap(
     return Estimate(point, np.minimum(low, point), np.maximum(high, point), draws)
 
 
-def _drawn(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def _drawn(size: int, count: int, rng: np.random.Generator, picks: int | None = None) -> np.ndarray:
     """Shares of ``count`` resamples of ``size`` records, float64, count x size, rows sum to 1."""
-    picks = rng.integers(0, size, (count, size), dtype=np.uint32)
+    picks = picks or size
+    picked = rng.integers(0, size, (count, picks), dtype=np.uint32)
     weights = np.empty((count, size))
-    for row, pick in zip(weights, picks, strict=True):
-        row[:] = np.bincount(pick, minlength=size)
-    return weights / size
+    block = max(1, BLOCK // size)
+    for start in range(0, count, block):
+        rows = picked[start : start + block]
+        cells = rows + size * np.arange(len(rows), dtype=np.uint32)[:, None]
+        weights[start : start + block] = np.bincount(cells.ravel(), minlength=size * len(rows)).reshape(-1, size)
+    return weights / picks
 
 
 def _resolve(
@@ -98,14 +103,18 @@ def _resolve(
 
 
 def _class_means(calibration: Calibration, features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Class means of calibration records resampled within fold and class, R x K x D."""
+    """Class means of calibration records resampled within fold and class, R x K x D.
+
+    Of n records n - 1 are drawn, which makes the variance of their mean s^2 / n (Rao & Wu 1988): n draws would give
+    (n - 1) / n of it, and a fold may hold five records of a class.
+    """
     folds = calibration.folds
     means = np.zeros((count, calibration.classes, features.shape[1]))
     groups = calibration.groups
     for fold in range(folds):
         for label in range(calibration.classes):
             cell = features[(groups == fold) & (calibration.labels == label)]
-            means[:, label] += _drawn(len(cell), count, rng) @ cell / folds
+            means[:, label] += _drawn(len(cell), count, rng, len(cell) - 1) @ cell / folds
     return means
 
 

@@ -133,3 +133,20 @@ def test_classifier_at_chance_is_refused_by_all_that_correct():
     ):
         with pytest.raises(UserError, match="too near chance to correct its counts"):
             call(np.full(10, 0.4))
+
+
+def test_means_of_few_records_have_the_unbiased_variance():
+    """Five records of a class in each fold: drawing five of five would give four fifths of the variance."""
+    rng = np.random.default_rng(11)
+    y, groups = np.arange(20) % 2, np.arange(20) // 10
+    s = np.clip(0.3 + 0.4 * y + 0.1 * rng.normal(size=20), 0, 1)
+    found = bootstrap(
+        "pacc", Calibration(s, y, groups), np.full((2, 50, 2), 0.5), rng, resamples=20_000, resample_queries=False
+    )
+    class_0 = [s[(y == 0) & (groups == fold)] for fold in (0, 1)]
+    class_1 = [s[(y == 1) & (groups == fold)] for fold in (0, 1)]
+    low, high = np.mean(class_0), np.mean(class_1)
+    p = (0.5 - low) / (high - low)
+    of_0, of_1 = (sum(cell.var(ddof=1) / 5 for cell in cells) / 4 for cells in (class_0, class_1))
+    error = np.sqrt((1 - p) ** 2 * of_0 + p**2 * of_1) / (high - low)
+    assert found.draws[:, 1].std() == pytest.approx(error, rel=0.06)
