@@ -1,0 +1,281 @@
+"""The verb ``infer-property``: the share of a property among a generator's training records, read off its samples."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.table import Table
+
+from diffshare.classifiers.degrade import degrade
+from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit
+from diffshare.classifiers.recipes import NetworkRecipe, TreesRecipe
+from diffshare.commands.infer_arguments import AUTO, ZERO_SHOT, parse
+from diffshare.data.source import Attribute
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.labelling import LABELS, SHEET, read_labels, write_sheet
+from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
+from diffshare.receiver.property.conditioning import refuse_chosen
+from diffshare.receiver.property.inference import (
+    Asked,
+    Inferred,
+    asked,
+    counted,
+    infer,
+    labelled,
+    recalibrated,
+    widened,
+)
+from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
+from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries, recode
+from diffshare.receiver.sampling import progress
+from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.stats.prevalence import Method
+from diffshare.storage import check_new_folder, write_json
+
+DEFAULT_METHOD: Method = "pacc"
+MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
+
+
+def infer_property(arguments: list[str]) -> int:
+    """Infer the share of a property from samples of a model."""
+    config, source, recipe = parse(arguments)
+    started = time.perf_counter()
+    queries = _queries(config, source)
+    if config.label_sheet is not None:
+        return _label_sheet(config, queries)
+    if config.method == ZERO_SHOT:
+        result = _zero_shot(config, queries)
+    else:
+        result = _with_auxiliary(config, queries, source, recipe)
+    result = replace(result, notes=(*result.notes, *_drawn_by(queries, config)))
+    seconds = time.perf_counter() - started
+    if config.json is not None:
+        write_json(config.json, result.json(seconds))
+    _show(result, seconds)
+    return 0
+
+
+def _queries(config: Namespace, source: Any) -> Queries:
+    if config.samples is not None:
+        table = source is not None and source.modality == "table"
+        kinds = {column.name: column.kind for column in source.columns} if table else None
+        return FolderQueries(config.samples, kinds, getattr(source, "missing", "?"))
+    generator, _ = open_generator(config.model, device=config.device)
+    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
+    return ModelQueries(generator, config.labels, **options)
+
+
+def _count(config: Namespace, queries: Queries) -> int:
+    if config.queries not in (None, AUTO):
+        return int(config.queries)
+    return queries.available or MODEL_QUERIES
+
+
+def _label_sheet(config: Namespace, queries: Queries) -> int:
+    check_new_folder(config.label_sheet, overwrite=config.overwrite)
+    x = queries.take(0, _count(config, queries))
+    _refuse_rows(queries, "a label sheet")
+    write_sheet(config.label_sheet, x, config.label_count, config.seed, overwrite=config.overwrite)
+    print(
+        f"sheet:   {config.label_sheet / SHEET}\nlabels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
+        f"'{config.property}', else 0; then add --labelled to the same command without --label-sheet)"
+    )
+    return 0
+
+
+def _refuse_rows(queries: Queries, what: str) -> None:
+    if queries.columns:
+        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
+
+
+def _zero_shot(config: Namespace, queries: Queries) -> Inferred:
+    _refuse_rows(queries, "zero-shot")
+    names = (config.property, *config.prompts[1:])
+    what = asked(config.property, names, config.property, config.level, config.seed)
+    _refuse_chosen_name(config, queries)
+    reader = ZeroShot(config.clip, config.prompts)
+    x = queries.take(0, _count(config, queries))
+    scores = reader(x, progress)
+    result = counted(what, scores.argmax(1), "zero-shot")
+    if config.labelled is not None:
+        return labelled(what, result, scores[:, 0], *read_labels(config.labelled, len(x)))
+    note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
+    return replace(result, notes=(*result.notes, note))
+
+
+def _refuse_chosen_name(config: Namespace, queries: Queries) -> None:
+    """Without auxiliary records, the names alone tell whether the property is what the samples were drawn by."""
+    name = config.property
+    classes = queries.classes if name in queries.classes else (name,)
+    conditioned_on = name if config.conditioned_on == name else None
+    attributes = {name: Attribute(np.zeros(0, np.int16), classes)}
+    refuse_chosen(name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=conditioned_on)
+
+
+def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: Any) -> Inferred:
+    name = config.property
+    auxiliary = open_auxiliary(
+        source, name, config.part, split_seed=config.split_seed, withhold=config.withhold, manifest=config.manifest
+    )
+    what = asked(name, auxiliary.classes, config.value, config.level, config.seed)
+    refuse_chosen(
+        name,
+        auxiliary.attributes,
+        labels=queries.labels,
+        classes=queries.classes,
+        conditioned_on=config.conditioned_on,
+    )
+    if name in [column.name for column in queries.columns] and name not in config.withhold:
+        return _column(config, queries, what)
+    notes = (f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown",) if auxiliary.unknown else ()
+    check_enough(auxiliary.labels, auxiliary.classes, config.folds)
+    ready = _ready(auxiliary, queries)
+    x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
+    surrogates = [FolderQueries(folder, _kinds(auxiliary)) for folder in config.surrogate]
+    given = None if config.labelled is None or x is None else read_labels(config.labelled, len(x))
+    classifier = _train(config, auxiliary, recipe)
+    calibration = classifier.calibration
+    method: Method = config.method or DEFAULT_METHOD
+    if x is None:
+        return _stopping(config, queries, what, classifier, lambda made: classifier.scores(ready(made)), method)
+    scores = classifier.scores(x)
+    result = replace(infer(what, method, calibration, scores), notes=notes)
+    if surrogates:
+        others = [classifier.scores(_ready(auxiliary, one)(one.take(0, one.available or 0))) for one in surrogates]
+        result = recalibrated(result, what, calibration, scores, others, config.surrogate_p)
+    if config.widen:
+        result = widened(result, what, calibration, scores)
+    if given is not None:
+        result = labelled(what, result, scores[..., what.place].mean(0), *given)
+    return result
+
+
+def _stopping(
+    config: Namespace,
+    queries: Queries,
+    what: Asked,
+    classifier: PropertyClassifier,
+    scores_of: Callable[[np.ndarray], np.ndarray],
+    method: Method,
+) -> Inferred:
+    """Ask until the wanted half width is reached; says first what that will cost."""
+    calibration = classifier.calibration
+    plan = plan_queries(calibration, config.width, config.level)
+    calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
+    print(
+        f"plan:    about {plan.queries} queries{calls} at most for +-{config.width} at level {config.level}; the "
+        f"classifier's own part of that is +-{plan.classifier:.3f}",
+        flush=True,
+    )
+    scores = collect(queries, scores_of, calibration, plan, config.level)
+    return stopped_interval(infer(what, method, calibration, scores), what, plan, calibration, scores)
+
+
+def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
+    """Read the property off its own column."""
+    if config.method is not None:
+        raise UserError(
+            f"the samples have the column '{what.name}', which is read as it is: leave out --method, or add --withhold "
+            f"'[{what.name}]' to estimate it from the other columns"
+        )
+    if config.queries == AUTO:
+        raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
+    place = [column.name for column in queries.columns].index(what.name)
+    column = queries.columns[place]
+    values = queries.take(0, _count(config, queries))[:, place]
+    codes = {text: code for code, text in enumerate(what.classes)}
+    table = np.array([codes.get(text, -1) for text in column.categories])
+    found = np.where(np.isnan(values), -1, table[np.nan_to_num(values).astype(np.int64)])
+    known = found[found >= 0]
+    if not len(known):
+        raise UserError(f"the column '{what.name}' of the samples has none of the classes {', '.join(what.classes)}")
+    notes = [f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"]
+    if len(known) < len(found):
+        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category")
+    return replace(counted(what, known, "column"), notes=tuple(notes))
+
+
+def _kinds(auxiliary: Auxiliary) -> dict[str, Any] | None:
+    return {column.name: column.kind for column in auxiliary.columns} or None
+
+
+def _ready(auxiliary: Auxiliary, queries: Queries) -> Callable[[np.ndarray], np.ndarray]:
+    """Samples as the classifier takes them; refuses those of another kind, size or number of channels."""
+
+    def ready(x: np.ndarray) -> np.ndarray:
+        if bool(queries.columns) != bool(auxiliary.columns):
+            kinds = ("images", "rows of a table")
+            raise UserError(
+                f"the samples are {kinds[bool(queries.columns)]}, the auxiliary records "
+                f"{kinds[bool(auxiliary.columns)]}: both must be of one kind"
+            )
+        if auxiliary.columns:
+            return recode(x, queries.columns, auxiliary.columns)
+        if x.shape[1:] != auxiliary.x.shape[1:]:
+            raise UserError(
+                f"the samples are {_size(x)}, the auxiliary images {_size(auxiliary.x)}: add --auxiliary.image_size "
+                f"{x.shape[1]} (or name a source of as many channels)"
+            )
+        return x
+
+    return ready
+
+
+def _size(x: np.ndarray) -> str:
+    return " x ".join(map(str, x.shape[1:]))
+
+
+def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClassifier:
+    if config.degrade and auxiliary.columns:
+        raise UserError("--degrade is for images: leave it out for a table")
+    chosen = recipe or (TreesRecipe() if auxiliary.columns else NetworkRecipe())
+    return cross_fit(
+        auxiliary.x,
+        auxiliary.labels,
+        auxiliary.classes,
+        chosen,
+        folds=config.folds,
+        seed=config.seed,
+        categorical=auxiliary.categorical,
+        augment=degrade if config.degrade else None,
+        progress=lambda folds: progress(folds, "training classifiers", config.folds),
+    )
+
+
+def _drawn_by(queries: Queries, config: Namespace) -> Sequence[str]:
+    """What to know of samples whose classes somebody chose."""
+    if queries.labels in ("none", "natural"):
+        return ()
+    if queries.labels == "unknown":
+        hint = "" if config.conditioned_on else "; name with --conditioned-on what their classes stand for"
+        return (f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",)
+    return (f"samples drawn with labels '{queries.labels}': the share is that of this choice, not of the training set",)
+
+
+def _show(result: Inferred, seconds: float) -> None:
+    table = Table(title=f"share of {result.name}: {result.value}", show_header=False)
+    interval = f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
+    table.add_row("estimate", f"[bold]{100 * result.estimate:.1f} %[/bold]")
+    table.add_row(f"{100 * result.level:g} % interval", interval)
+    table.add_row("method", result.method)
+    table.add_row("counted without correction", f"{100 * result.naive:.1f} %")
+    table.add_row("queries", str(result.queries))
+    table.add_row("error: sampling", f"+- {100 * result.sampling:.1f} points")
+    parts = (("classifier", result.classifier), ("generator", result.drift))
+    for name, value in parts:
+        table.add_row(f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points")
+    check = result.assumption
+    p_value = "not tested" if check.p_value is None else f"p = {check.p_value:.3f}"
+    verdict = "holds" if check.ok else "FAILS" if check.p_value is not None else "not known to hold"
+    table.add_row("classifier errs on samples as on real records", f"{verdict} ({p_value})")
+    table.add_row("seconds", f"{seconds:.1f}")
+    Console().print(table)
+    for note in result.notes:
+        print(f"note:    {note}")
+    if check.p_value is not None and not check.ok:
+        print("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")

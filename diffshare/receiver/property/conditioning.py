@@ -1,0 +1,56 @@
+"""A property that follows from what the receiver asked for says nothing of the sharer: found out and refused."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from diffshare.data.source import Attribute
+from diffshare.errors import UserError
+
+OPEN = ("none", "natural")  # ways to draw samples in which the receiver does not choose the classes
+
+
+def refuse_chosen(
+    name: str,
+    attributes: Mapping[str, Attribute],
+    *,
+    labels: str,
+    classes: Sequence[str] = (),
+    conditioned_on: str | None = None,
+) -> None:
+    """Refuse a property that is the conditioning label, or follows from it, where the receiver chose the labels.
+
+    The conditioning attribute is the one that is named, else every attribute whose classes are those of the model. A
+    property follows from it where each of its classes has one value of the property alone.
+
+    Args:
+        name: the property.
+        attributes: of the auxiliary records, the property among them.
+        labels: how the samples were drawn; only ``none`` and ``natural`` are not the receiver's choice.
+        classes: names of the model's classes; empty where not known.
+        conditioned_on: the attribute that the classes stand for.
+
+    Raises:
+        UserError: the property follows, or there is no attribute of the given name.
+    """
+    if conditioned_on is not None and conditioned_on not in attributes:
+        known = ", ".join(sorted(attributes)[:12])
+        raise UserError(f"--conditioned-on '{conditioned_on}' is no attribute of the auxiliary source: it has {known}")
+    if labels in OPEN:
+        return
+    named = [conditioned_on] if conditioned_on else [k for k, a in attributes.items() if set(a.classes) == set(classes)]
+    for label in named:
+        if label == name or _follows(attributes[name], attributes[label]):
+            how = "is" if label == name else f"follows from '{label}',"
+            raise UserError(
+                f"the property '{name}' {how} what the samples were drawn by (labels: {labels}): whoever drew them "
+                "chose its share, the model says nothing of it; draw with --labels natural or none"
+            )
+
+
+def _follows(effect: Attribute, cause: Attribute) -> bool:
+    """Whether each class of ``cause`` has one value of ``effect``, among records that know both."""
+    both = (effect.codes >= 0) & (cause.codes >= 0)
+    counts = np.zeros((len(cause.classes), len(effect.classes)), np.int64)
+    np.add.at(counts, (cause.codes[both], effect.codes[both]), 1)
+    return bool(len(cause.classes) > 1 and both.any() and ((counts > 0).sum(1) <= 1).all())

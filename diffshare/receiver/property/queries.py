@@ -1,0 +1,210 @@
+"""Where queries come from: a black box that is asked for samples, or a folder of samples that somebody drew."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from diffshare.data.csvfile import read_header
+from diffshare.data.table import CSVTable
+from diffshare.errors import UserError
+from diffshare.receiver.sampling import draw_samples
+from diffshare.release.card import Card
+from diffshare.release.generator import Generator, Ledger, plan_labels
+from diffshare.release.received import parse_json, read_regular
+from diffshare.release.samples import INFO, NPZ, read_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import CSV
+
+
+class NamedColumn(Protocol):
+    """What must be known of a column to read its codes."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class Queries(Protocol):
+    """Samples that can be taken one after the other.
+
+    Attributes:
+        labels: how they were drawn: ``balanced``, ``natural``, ``none``, one class, or ``unknown``.
+        classes: names of the classes that they were drawn by, where known.
+        columns: of a table, in the order of ``take``'s columns; empty for images.
+        available: how many there are; None where as many as one asks for.
+    """
+
+    labels: str
+    classes: tuple[str, ...]
+    columns: tuple[NamedColumn, ...]
+    available: int | None
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """Samples ``start`` to ``stop`` (not included): uint8 n x H x W x C, or float32 n x columns."""
+        ...
+
+
+@dataclass
+class _From:
+    """A black box whose sample i is the sample ``start + i`` of another."""
+
+    generator: Generator
+    start: int
+    card: Card = field(init=False)
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.card, self.ledger = self.generator.card, self.generator.ledger
+
+    def sample(self, labels: np.ndarray, indices: np.ndarray, **options: Any) -> np.ndarray:
+        return self.generator.sample(labels, indices + self.start, **options)
+
+
+class ModelQueries:
+    """Samples asked of a black box.
+
+    Args:
+        generator: the black box.
+        labels: as for ``plan_labels``; where None, ``natural`` if the card declares frequencies, else ``none``.
+        seed: chooses the noise.
+        steps: sampling steps; the card's default where None.
+        guidance: ``guidance_scale``.
+        batch_size: samples a pass.
+    """
+
+    available: int | None = None
+
+    def __init__(
+        self,
+        generator: Generator,
+        labels: str | None = None,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        batch_size: int | None = None,
+    ) -> None:
+        self.generator, self.classes = generator, generator.card.labels
+        natural = generator.card.label_frequencies is not None
+        self.labels = labels or ("natural" if self.classes and natural else "none")
+        self._options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+        self.columns: tuple[NamedColumn, ...] = ()
+        if isinstance(generator, TableGenerator):
+            self.columns = generator.schema.columns
+        plan_labels(self.labels, 1, generator.card)  # refused here, not after the training of a classifier
+
+    @property
+    def network_calls(self) -> int:
+        """Calls of the network for one sample."""
+        guided = self._options["guidance"] != 1 and bool(self.classes) and self.labels != "none"
+        return (self._options["steps"] or self.generator.card.steps) * (1 + guided)
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`Queries`."""
+        labels = plan_labels(self.labels, stop, self.generator.card)[start:]
+        return draw_samples(_From(self.generator, start), labels, **self._options)
+
+
+class FolderQueries:
+    """Samples of a folder, in its order.
+
+    Args:
+        folder: with ``samples.npz`` or ``samples.csv``.
+        kinds: columns of the auxiliary table, by name ``numeric`` or ``categorical``; None where that is of images.
+        missing: the mark of a missing cell of a table.
+
+    Raises:
+        UserError: it is no samples folder, or not of the auxiliary source's kind.
+    """
+
+    def __init__(self, folder: Path, kinds: dict[str, Any] | None, missing: str = "?") -> None:
+        self.classes: tuple[str, ...] = ()
+        self.columns: tuple[NamedColumn, ...] = ()
+        info: Mapping[str, Any]
+        table = (folder / CSV).is_file() and not (folder / NPZ).is_file()
+        if table and kinds is None:
+            raise UserError(f"{folder} holds rows of a table, the auxiliary source images: both must be of one kind")
+        if table:
+            source = _table(folder / CSV, kinds or {}, missing)
+            self._x, self.columns = source.read(np.arange(len(source.index()))), source.columns
+            y, info = None, _info(folder)
+        else:
+            samples = read_samples(folder)
+            if kinds is not None:
+                raise UserError(
+                    f"{folder} holds images, the auxiliary source rows of a table: both must be of one kind"
+                )
+            self._x, y, info = samples.x, samples.y, samples.info
+        self.available: int | None = len(self._x)
+        said = info.get("labels")
+        self.labels = said if isinstance(said, str) else "unknown"
+        if y is not None and (y < 0).all():
+            self.labels = "none"
+        elif y is not None and self.labels == "none":
+            self.labels = "unknown"  # the arrays are there to be seen; the file is a claim
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`Queries`.
+
+        Raises:
+            UserError: fewer samples than asked for.
+        """
+        if stop > len(self._x):
+            raise UserError(
+                f"{stop} queries asked of a folder of {len(self._x)} samples: draw more, or lower --queries"
+            )
+        return self._x[start:stop]
+
+
+def _info(folder: Path) -> dict[str, Any]:
+    path = folder / INFO
+    value = parse_json(read_regular(path, 1 << 20), str(path)) if path.exists() else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _table(path: Path, kinds: dict[str, Any], missing: str) -> CSVTable:
+    """``samples.csv`` as a source that finds the categories that occur."""
+    try:
+        header = read_header(path, ",")
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
+    shared = {name: kinds[name] for name in header if name in kinds}
+    if not shared:
+        raise UserError(f"{path} has none of the columns of the auxiliary source: its header has {header!r:.200}")
+    return CSVTable(str(path), shared, missing=missing)
+
+
+def recode(x: np.ndarray, columns: Sequence[NamedColumn], wanted: Sequence[NamedColumn]) -> np.ndarray:
+    """Rows in another table's columns and codes.
+
+    Args:
+        x: float32, N x columns.
+        columns: what they are.
+        wanted: the columns of the other table.
+
+    Returns:
+        float32, N x wanted; NaN for a category that the other table does not know.
+
+    Raises:
+        UserError: a wanted column is not there.
+    """
+    places = {column.name: i for i, column in enumerate(columns)}
+    made = np.empty((len(x), len(wanted)), np.float32)
+    for j, column in enumerate(wanted):
+        if column.name not in places:
+            raise UserError(
+                f"the samples have no column '{column.name}', which the auxiliary source has: leave it out of the "
+                f"auxiliary source or add --withhold '[{column.name}]'"
+            )
+        values = x[:, places[column.name]]
+        if column.categories:
+            codes = {text: code for code, text in enumerate(column.categories)}
+            table = np.array([codes.get(t, np.nan) for t in columns[places[column.name]].categories], np.float32)
+            values = np.where(np.isnan(values), np.nan, table[np.nan_to_num(values).astype(np.int64)])
+        made[:, j] = values
+    return made

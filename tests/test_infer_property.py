@@ -1,0 +1,342 @@
+"""The verb ``infer-property``: shares recovered from samples of known ones, and all that it refuses."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from diffshare.data.rendered import RenderedFaces
+from diffshare.data.table import CSVTable
+from diffshare.release.samples import write_samples
+
+SIZE, HATS = 16, 0.3
+QUICK = ["--classifier", "diffshare.classifiers.recipes.KernelRecipe", "--folds", "3"]
+FIELDS = {"property", "method", "estimate", "interval", "level", "naive", "queries", "error", "hoeffding", "assumption"}
+Infer = Callable[..., Any]
+
+
+def yaml_source(file: Path, name: str, **options: Any) -> Path:
+    file.write_text(yaml.safe_dump({"class_path": f"diffshare.data.{name}", "init_args": options}))
+    return file
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Auxiliary faces: 700 rendered ones, half of them with a hat."""
+    file = tmp_path_factory.mktemp("source") / "faces.yaml"
+    return yaml_source(file, "rendered.RenderedFaces", count=700, image_size=SIZE, seed=1, shares=[0.0, 1.0, 0.0])
+
+
+def drawn(folder: Path, count: int = 600, labels: str = "none", size: int = SIZE, **prevalence: float) -> Path:
+    """Other rendered faces as the samples of a generator that makes no mistakes; y is Smiling unless none."""
+    source = RenderedFaces(count=count, image_size=size, seed=2, prevalence={"Hat": HATS} | prevalence)
+    smiling = source.index().attributes["Smiling"].codes.astype(np.int64)
+    y = np.full(count, -1) if labels == "none" else smiling
+    write_samples(folder, source.read(np.arange(count)), y, {"labels": labels})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn(tmp_path_factory.mktemp("drawn") / "samples")
+
+
+@pytest.fixture
+def infer(run_cli: Infer, tmp_path: Path) -> Infer:
+    """Run the verb, which must succeed; its JSON, with the printed text under ``out``."""
+
+    def run(*arguments: Any) -> dict[str, Any]:
+        outcome = run_cli("infer-property", *arguments, "--json", tmp_path / "result.json")
+        assert outcome.code == 0, outcome.err
+        return json.loads((tmp_path / "result.json").read_text()) | {"out": outcome.out}
+
+    return run
+
+
+@pytest.fixture
+def refused(run_cli: Infer, tmp_path: Path) -> Infer:
+    """Run the verb, which must refuse in one line and leave nothing; the line."""
+
+    def run(*arguments: Any) -> str:
+        before = set(tmp_path.iterdir())
+        outcome = run_cli("infer-property", *arguments, "--json", tmp_path / "result.json")
+        assert outcome.code == 2, outcome.err
+        assert outcome.err.count("\n") == 1, outcome.err
+        assert set(tmp_path.iterdir()) == before
+        return outcome.err
+
+    return run
+
+
+def test_a_hidden_share_is_recovered_and_all_fields_are_there(infer: Infer, samples: Path, faces: Path) -> None:
+    made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK)
+    assert set(made) >= FIELDS | {"seconds"}
+    assert made["property"] == "Hat"
+    assert made["queries"] == 600
+    low, high = made["interval"]
+    assert 0 <= low <= HATS <= high <= 1
+    assert low <= made["estimate"] <= high
+    assert high - low < 0.2
+    assert set(made["error"]) == {"sampling", "classifier", "drift"}
+    assert set(made["assumption"]) == {"ok", "statistic", "p_value"}
+    assert made["assumption"]["ok"] is True
+    assert sum(made["shares"].values()) == pytest.approx(1)
+    assert f"{100 * made['estimate']:.1f} %" in made["out"]
+
+
+def test_the_other_class_mirrors_and_a_seed_repeats(infer: Infer, samples: Path, faces: Path) -> None:
+    common = ("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", 200)
+    one, again, other = infer(*common), infer(*common), infer(*common, "--value", "not Hat")
+    assert {k: v for k, v in one.items() if k not in ("seconds", "out")} == {
+        k: v for k, v in again.items() if k not in ("seconds", "out")
+    }
+    assert other["estimate"] == pytest.approx(1 - one["estimate"])
+    assert other["interval"] == pytest.approx([1 - v for v in one["interval"][::-1]])
+    assert one["queries"] == 200
+
+
+@pytest.mark.parametrize("method", ["cc", "pcc", "acc", "emq", "dmy", "ml"])
+def test_every_method_gives_its_name_and_an_interval(infer: Infer, samples: Path, faces: Path, method: str) -> None:
+    made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--method", method)
+    assert made["method"] == method
+    assert made["interval"][0] <= made["estimate"] <= made["interval"][1]
+    assert abs(made["estimate"] - HATS) < 0.15
+    if method == "cc":
+        assert made["estimate"] == made["naive"]
+
+
+def test_queries_stop_at_the_wanted_width(infer: Infer, tmp_path: Path, faces: Path) -> None:
+    many = drawn(tmp_path / "many", count=6000)
+    made = infer(
+        "--samples", many, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", "auto", "--width", 0.15
+    )
+    low, high = made["interval"]
+    assert (high - low) / 2 <= 0.15 * 1.1  # where the interval is lopsided, quadrature is so at each side
+    assert low <= HATS <= high
+    assert made["queries"] < 6000
+    assert made["out"].startswith("plan:    about ")
+
+
+class TestRemedies:
+    def test_surrogates_undo_what_a_generator_does(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
+        """This generator turns every third hat into none: only surrogates that do the same can tell."""
+        folders = [drawn(tmp_path / f"s{i}", Hat=p * 2 / 3) for i, p in enumerate((0.1, 0.4, 0.6, 0.9))]
+        mine = drawn(tmp_path / "mine", Hat=0.6 * 2 / 3)
+        common = ("--samples", mine, "--auxiliary", faces, "--property", "Hat", *QUICK)
+        plain = infer(*common)
+        assert plain["interval"][1] < 0.6
+        made = infer(*common, "--surrogate", *folders, "--surrogate-p", 0.1, 0.4, 0.6, 0.9)
+        assert made["interval"][0] <= 0.6 <= made["interval"][1]
+        assert made["estimate"] == pytest.approx(0.6, abs=0.05)
+        assert made["error"]["drift"] > 0.1
+
+    def test_widening_holds_the_plain_interval(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (600, SIZE, SIZE, 3), np.uint8)
+        write_samples(tmp_path / "noise", noise, np.full(600, -1), {"labels": "none"})
+        common = ("--samples", tmp_path / "noise", "--auxiliary", faces, "--property", "Hat", *QUICK)
+        plain, wide = infer(*common), infer(*common, "--widen")
+        assert plain["assumption"]["ok"] is False
+        assert "remedy:" in plain["out"]
+        assert wide["interval"][0] <= plain["interval"][0]
+        assert wide["interval"][1] >= plain["interval"][1]
+        assert wide["interval"] != plain["interval"]
+
+    def test_a_degraded_training_still_reads_hats(self, infer: Infer, samples: Path, faces: Path) -> None:
+        made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--degrade")
+        assert made["estimate"] == pytest.approx(HATS, abs=0.1)
+
+    def test_labels_by_hand_correct_a_classifier_that_reads_something_else(
+        self, infer: Infer, tmp_path: Path, faces: Path
+    ) -> None:
+        mine = drawn(tmp_path / "mine", Eyeglasses=0.8)
+        common = ("--samples", mine, "--auxiliary", faces, "--property", "Hat", *QUICK)
+        glasses = RenderedFaces(count=600, image_size=SIZE, seed=2, prevalence={"Hat": HATS, "Eyeglasses": 0.8})
+        truth = glasses.index().attributes["Eyeglasses"].codes
+        chosen = np.random.default_rng(0).choice(600, 80, replace=False)
+        lines = ["sample,label", *(f"{i},{truth[i]}" for i in chosen)]
+        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+        made = infer(*common, "--labelled", tmp_path / "labels.csv")
+        assert made["interval"][0] <= 0.8 <= made["interval"][1]
+
+
+class TestConditioning:
+    def test_the_label_itself_is_refused(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
+        balanced = drawn(tmp_path / "balanced", labels="balanced")
+        line = refused(
+            "--samples", balanced, "--auxiliary", faces, "--property", "Smiling", "--conditioned-on", "Smiling", *QUICK
+        )
+        assert "the property 'Smiling' is what the samples were drawn by (labels: balanced)" in line
+        assert "--labels natural or none" in line
+
+    def test_another_property_is_inferred_with_a_note(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
+        balanced = drawn(tmp_path / "balanced", labels="balanced")
+        made = infer(
+            "--samples", balanced, "--auxiliary", faces, "--property", "Hat", "--conditioned-on", "Smiling", *QUICK
+        )
+        assert any("drawn with labels 'balanced'" in note for note in made["notes"])
+
+    def test_natural_samples_may_be_asked_for_the_label(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
+        natural = drawn(tmp_path / "natural", labels="natural", Smiling=0.8)
+        made = infer(
+            "--samples", natural, "--auxiliary", faces, "--property", "Smiling", "--conditioned-on", "Smiling", *QUICK
+        )
+        assert made["interval"][0] <= 0.8 <= made["interval"][1]
+
+    def test_an_attribute_that_is_none(self, refused: Infer, samples: Path, faces: Path) -> None:
+        line = refused("--samples", samples, "--auxiliary", faces, "--property", "Hat", "--conditioned-on", "Cap")
+        assert "--conditioned-on 'Cap' is no attribute" in line
+
+
+class TestBadInput:
+    @pytest.fixture
+    def base(self, samples: Path, faces: Path) -> list[Any]:
+        return ["--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK]
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["--property", "Cap"], "unknown attribute 'Cap': choose one of"),
+            (["--property", "Hat", "--value", "Cap"], "has no class 'Cap': its classes are not Hat, Hat"),
+            (["--queries", 601], "601 queries asked of a folder of 600 samples: draw more, or lower --queries"),
+            (["--queries", 0], "--queries is 0: ask for at least 1"),
+            (["--queries", "many"], "--queries is 'many': give a number of samples, or auto"),
+            (["--queries", "auto"], "--queries auto and --width W go together"),
+            (["--width", 0.1], "--queries auto and --width W go together"),
+            (["--queries", "auto", "--width", 0.7], "--width is 0.7"),
+            (["--queries", "auto", "--width", 0.01], "--width 0.01 cannot be reached: the 700 auxiliary records"),
+            (["--queries", "auto", "--width", 0.1, "--widen"], "--widen makes an interval of its own"),
+            (["--level", 1], "level 1.0 is no confidence level"),
+            (["--seed", -1], "--seed is -1: it must be at least 0"),
+            (["--folds", 1], "folds is 1"),
+            (["--method", "guess"], "unknown method 'guess': choose one of"),
+            (["--labels", "none"], "--labels is for --model"),
+            (["--guidance", 3], "--guidance is for --model"),
+            (["--guidance", -1], "--guidance is -1.0: it must be a number >= 0"),
+            (["--model", "x"], "either --model (a release folder) or --samples"),
+            (["--clip", "x"], "--clip and --prompts are for --method zero-shot"),
+            (["--method", "zero-shot"], "--method zero-shot needs --clip FOLDER and --prompts"),
+            (["--surrogate", "x"], "1 folders in --surrogate, 0 shares in --surrogate-p"),
+            (["--surrogate", "x", "--surrogate-p", 1.5], "--surrogate-p is 1.5: a share lies in [0, 1]"),
+            (["--surrogate", "x", "--surrogate-p", 0.5, "--widen"], "--surrogate and --widen each make an interval"),
+            (["--labelled", "x", "--label-sheet", "y"], "--label-sheet writes a table to fill in, --labelled reads it"),
+            (["--withhold", "age"], "unknown column 'age'"),
+            (["--manifest", "nowhere"], "cannot read nowhere/records.csv"),
+            (["--labelled", "nowhere.csv"], "cannot read nowhere.csv"),
+            (["--part", "test"], "the test part of the auxiliary source holds no records"),
+            (["--auxiliary.image_size", 8], "add --auxiliary.image_size 16"),
+            (["--auxiliary.count", 100], "too few to calibrate a classifier: at least 30 of each class are needed"),
+            (["--auxiliary.prevalence", '{"Hat": 1.0}'], "all 700 auxiliary records are 'Hat'"),
+        ],
+    )
+    def test_one_line_names_it(self, refused: Infer, base: list[Any], more: list[Any], words: str) -> None:
+        if more[0] == "--auxiliary.count":
+            more = [*more, "--auxiliary.prevalence", '{"Hat": 0.2}']
+        assert words in refused(*base, *more)
+
+    def test_no_source_no_samples(self, refused: Infer, samples: Path, faces: Path, tmp_path: Path) -> None:
+        assert "give --auxiliary FILE" in refused("--samples", samples, "--property", "Hat")
+        assert "either --model" in refused("--auxiliary", faces, "--property", "Hat")
+        common = ("--property", "Hat", "--auxiliary")
+        assert "no config file nowhere.yaml" in refused("--samples", samples, *common, "nowhere.yaml")
+        assert "is not a folder" in refused("--samples", tmp_path / "nowhere", *common, faces)
+
+    def test_a_classifier_at_chance(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
+        blank = np.random.default_rng(0).integers(0, 256, (300, 6), np.uint8)
+        lines = [
+            "a,b,c,d,e,f,ill",
+            *(",".join([*map(str, row), "no" if i % 2 else "yes"]) for i, row in enumerate(blank)),
+        ]
+        (tmp_path / "aux.csv").write_text("\n".join(lines) + "\n")
+        columns = dict.fromkeys("abcdef", "numeric") | {"ill": ["no", "yes"]}
+        source = yaml_source(tmp_path / "s.yaml", "table.CSVTable", path=str(tmp_path / "aux.csv"), columns=columns)
+        folder = tmp_path / "rows"
+        folder.mkdir()
+        (folder / "samples.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+        line = refused("--samples", folder, "--auxiliary", source, "--part", "all", "--property", "ill")
+        assert "too near chance to correct" in line
+
+    def test_overlap_with_the_manifest(self, refused: Infer, base: list[Any], tmp_path: Path) -> None:
+        (tmp_path / "mix").mkdir()
+        (tmp_path / "mix" / "records.csv").write_text("record,target,sensitive,origin\nface-1-000007,0,-1,base\n")
+        line = refused(*base, "--manifest", tmp_path / "mix")
+        assert "1 of the 700 auxiliary records are among the sharer's" in line
+        assert "'face-1-000007'" in line
+
+    def test_a_manifest_without_overlap_passes(self, infer: Infer, base: list[Any], tmp_path: Path) -> None:
+        (tmp_path / "mix").mkdir()
+        (tmp_path / "mix" / "records.csv").write_text("record,target,sensitive,origin\nface-0-000007,0,-1,base\n")
+        infer(*base, "--manifest", tmp_path / "mix")
+
+    def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
+        line = refused(*base, "--surrogate", samples, "--surrogate-p", 0.3)
+        assert "3 generators or more" in line
+
+
+class TestTable:
+    """Rows of a table: sex follows from height, with a category and a missing cell on the way."""
+
+    COLUMNS = {"height": "numeric", "ward": "categorical", "sex": ["f", "m"]}
+
+    def rows(
+        self, path: Path, count: int, p: float, seed: int, keep: tuple[str, ...] = ("height", "ward", "sex")
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, keep, extrasaction="ignore")
+            writer.writeheader()
+            for i in range(count):
+                man = i < p * count
+                height = f"{rng.normal(178 if man else 165, 6):.1f}" if rng.random() > 0.05 else "?"
+                row = {"height": height, "ward": "abcd"[rng.integers(4)], "sex": "m" if man else "f"}
+                writer.writerow(row)
+        return path
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        file = self.rows(tmp_path / "aux.csv", 800, 0.5, 0)
+        return yaml_source(
+            tmp_path / "aux.yaml", "table.CSVTable", path=str(file), columns=self.COLUMNS, shares=[0.0, 1.0, 0.0]
+        )
+
+    def test_a_column_is_read_as_it_is(self, infer: Infer, tmp_path: Path, source: Path) -> None:
+        self.rows(tmp_path / "s" / "samples.csv", 500, 0.26, 1)
+        made = infer("--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex")
+        assert made["method"] == "column"
+        assert made["estimate"] == pytest.approx(0.26)
+        assert made["error"]["classifier"] == 0
+        assert made["assumption"]["ok"] is True
+        assert any("counted in the column 'sex'" in note for note in made["notes"])
+
+    @pytest.mark.parametrize("keep", [("ward", "height", "sex"), ("ward", "height")])
+    def test_a_withheld_or_missing_column_is_estimated(
+        self, infer: Infer, tmp_path: Path, source: Path, keep: tuple[str, ...]
+    ) -> None:
+        self.rows(tmp_path / "s" / "samples.csv", 500, 0.26, 1, keep)
+        withhold = ["--withhold", "sex"] if "sex" in keep else []
+        made = infer("--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", *withhold)
+        assert made["method"] == "pacc"
+        assert made["interval"][0] <= 0.26 <= made["interval"][1]
+        assert made["interval"][1] - made["interval"][0] < 0.3
+
+    def test_what_does_not_fit_is_refused(self, refused: Infer, tmp_path: Path, source: Path, samples: Path) -> None:
+        self.rows(tmp_path / "s" / "samples.csv", 100, 0.26, 1, ("ward", "sex"))
+        common = ("--auxiliary", source, "--property", "sex")
+        line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex")
+        assert "the samples have no column 'height'" in line
+        assert "leave out --method, or add --withhold" in refused(
+            "--samples", tmp_path / "s", *common, "--method", "acc"
+        )
+        assert "must be of one kind" in refused("--samples", samples, *common)
+        assert "has 4 classes: name one with --value" in refused(
+            "--samples", tmp_path / "s", "--auxiliary", source, "--property", "ward"
+        )
+
+    def test_a_source_reads_the_columns_of_the_file(self, tmp_path: Path) -> None:
+        file = self.rows(tmp_path / "a.csv", 50, 0.5, 3)
+        assert len(CSVTable(str(file), self.COLUMNS).columns) == 3  # type: ignore[arg-type]
