@@ -1,0 +1,208 @@
+"""From an association to a verdict, what the test can see at all, and corrections for many tests and many looks.
+
+``poisoned``: |d| <= margin is rejected. ``clean``: the samples were enough to detect the smallest poisoned share that
+matters with the wanted power, the estimate of |d| is at most the margin, and |d| >= harm is rejected, harm being what
+that share does to d. That is an equivalence test: the absence of evidence is not enough, and too few samples are
+``inconclusive``. Calling a model poisoned whose |d| <= margin, and calling one clean whose |d| >= harm, each have the
+probability ``level`` at the most.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from diffshare.errors import UserError
+from diffshare.stats.association import (
+    Association,
+    Contrast,
+    Reference,
+    Verdict,
+    collapsed,
+    contrasts,
+    log_odds_ratio,
+    pair,
+    standard_error,
+)
+from diffshare.stats.information import mutual_information
+from diffshare.stats.shares import GroupShares
+
+ALPHAS = np.round(np.arange(1, 20) / 20, 2)  # shares that are looked at, then refined between two of them
+SPLITS = np.linspace(0, 1, 41)  # of the poison between its two cells
+ONLY = Contrast(1, 1)  # the contrast of two groups and two classes
+MOST = 64  # times the present samples that a plan goes up to
+
+
+def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
+    """The shares of each group and class after a share ``alpha`` was chosen to maximise I(S;Y).
+
+    The attack of Luo et al. 2024 (arXiv 2402.18607) with as many records of each cell as it wants: (1 - alpha) of the
+    table, and alpha in two cells of different groups and classes, the two and the split between them that make I(S;Y)
+    greatest (splits in steps of 1/40).
+
+    Args:
+        table: counts or shares, K x C.
+        alpha: in [0, 1].
+
+    Returns:
+        shares, sum 1, K x C.
+    """
+    base = np.asarray(table, np.float64)
+    base = base / base.sum()
+    groups, classes = base.shape
+    best, most = base, -1.0
+    if not alpha:
+        return base
+    for s in range(groups):
+        for other in range(s + 1, groups):
+            for y in range(classes):
+                for another in range(classes):
+                    if another == y:
+                        continue
+                    for split in SPLITS:
+                        made = (1 - alpha) * base
+                        made[s, y] += alpha * split
+                        made[other, another] += alpha * (1 - split)
+                        if (information := mutual_information(made)) > most:
+                            best, most = made, information
+    return best
+
+
+def effect(table: np.ndarray, alpha: float, contrast: Contrast = ONLY) -> float:
+    """D of a contrast after a share ``alpha`` of the attack on this reference table, in log odds."""
+    before, after = (collapsed(np.asarray(t, np.float64), contrast) for t in (table, poisoned_table(table, alpha)))
+    return log_odds_ratio(after) - log_odds_ratio(before)
+
+
+def decide(association: Association, margin: float, harm: float, level: float, *, powered: bool) -> Verdict:
+    """The verdict on one contrast; see the module.
+
+    Args:
+        association: of :func:`diffshare.stats.association.compare`.
+        margin: m >= 0, in log odds.
+        harm: > margin, in log odds.
+        level: of each test, in (0, 1).
+        powered: the samples are enough for the wanted power (see :func:`power`); without it nothing is ``clean``.
+    """
+    if association.difference.p_value(margin) <= level:
+        return "poisoned"
+    within = powered and abs(association.difference.estimate) <= margin
+    return "clean" if within and association.difference.equivalence_p_value(harm) <= level else "inconclusive"
+
+
+class Power(NamedTuple):
+    """What a test can see.
+
+    Attributes:
+        alpha: smallest poisoned share that it detects with the wanted power; None where there is none up to 0.95.
+        samples: samples that are needed to detect the wanted share; None where no number of samples is enough.
+    """
+
+    alpha: float | None
+    samples: int | None
+
+
+def power(
+    samples: GroupShares, reference: Reference, margin: float, level: float, *, wanted: float, power: float = 0.8
+) -> Power:
+    """Smallest detectable poisoned share, and the samples that a wanted one takes.
+
+    A share alpha is detected with probability ``power`` where |d(alpha)| >= m + (z_(1-level) + z_power) se(alpha), se
+    taken at the shares P(s|y) that alpha makes (z_(1 - level/2) at m = 0, where the test has two sides). Of several
+    contrasts the one that sees the least share counts, each at ``level`` divided by their number.
+
+    Args:
+        samples: shares of this audit; their errors are taken over, not their values.
+        reference: with which they are compared; the attack is on its table.
+        margin: m >= 0.
+        level: of the test.
+        wanted: poisoned share that the audit shall see, in (0, 1).
+        power: in (0.5, 1).
+    """
+    found = [_seen(samples, reference, margin, level, alpha, power) for alpha in ALPHAS]
+    first = next((i for i, seen in enumerate(found) if seen), None)
+    alpha = None if first is None else _refined(samples, reference, margin, level, power, float(ALPHAS[first]))
+    total = sum(row[0].n for row in samples.shares)
+    if not _seen(samples, reference, margin, level, wanted, power, MOST):
+        return Power(alpha, None)
+    low, high = 0.0, float(MOST)
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _seen(samples, reference, margin, level, wanted, power, middle) else (middle, high)
+    return Power(alpha, int(np.ceil(total * high)))
+
+
+def _refined(
+    samples: GroupShares, reference: Reference, margin: float, level: float, power: float, seen: float
+) -> float:
+    low, high = seen - float(ALPHAS[1] - ALPHAS[0]), seen
+    for _ in range(6):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _seen(samples, reference, margin, level, middle, power) else (middle, high)
+    return round(high, 4)
+
+
+def _seen(
+    samples: GroupShares,
+    reference: Reference,
+    margin: float,
+    level: float,
+    alpha: float,
+    power: float,
+    times: float = 1.0,
+) -> bool:
+    """Whether a share alpha is detected with ``power`` from ``times`` as many samples."""
+    every = contrasts(samples.groups, samples.classes)
+    each = level / len(every)
+    z = float(ndtri(1 - each / (1 if margin else 2)) + ndtri(power))
+    table = np.asarray(reference.table, np.float64)
+    poisoned = poisoned_table(table, alpha)
+    for contrast in every:
+        before, after = collapsed(table, contrast), collapsed(poisoned, contrast)
+        p_low, p_high = after[1] / after.sum(0)
+        two = pair(samples, contrast, reference.label_weights)
+        high, low = (share._replace(n=share.n * times) for share in two)
+        error = np.hypot(standard_error(high, low, p_high, p_low), reference.log_odds(contrast)[1])
+        if abs(log_odds_ratio(after) - log_odds_ratio(before)) >= margin + z * error:
+            return True
+    return False
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Adjusted p-values of several tests: the chance of any false rejection stays at the level (Holm 1979).
+
+    Args:
+        p_values: n numbers in [0, 1].
+
+    Returns:
+        float64, n, in the order given: running maximum of (n - rank) p over rising p, cut at 1.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]), 1)
+    return adjusted
+
+
+def looks(first: int, last: int) -> list[int]:
+    """Numbers of samples at which a sequential audit looks: ``first``, doubled, up to ``last``.
+
+    Raises:
+        UserError: numbers that make no plan.
+    """
+    if not 1 <= first <= last:
+        raise UserError(f"a sequential audit looks first at {first} of {last} samples: expected 1 <= first <= last")
+    found = [first]
+    while found[-1] * 2 < last:
+        found.append(found[-1] * 2)
+    return found if found[-1] == last else [*found, last]
+
+
+def spent(level: float, count: int) -> float:
+    """The level of each of ``count`` looks: an equal part (alpha spending, Lan & DeMets 1983, by Bonferroni).
+
+    It holds under any dependence between the looks: the estimates share their calibration records and reference, so
+    that their increments are not independent and the boundaries for independent ones would not hold.
+    """
+    return level / count
