@@ -1,0 +1,36 @@
+"""A classifier that was kept is the classifier that was trained."""
+
+import numpy as np
+import pytest
+
+from diffshare.classifiers.kept import read_kept, train_and_keep
+from diffshare.classifiers.property import cross_fit
+from diffshare.classifiers.recipes import NetworkRecipe
+from diffshare.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def records():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    x = np.clip(100 + 40 * labels[:, None, None, None] + rng.normal(0, 30, (60, 16, 16, 3)), 0, 255)
+    return x.astype(np.uint8), labels
+
+
+def test_scores_and_calibration_come_back(records, tmp_path):
+    x, labels = records
+    train_and_keep(tmp_path / "kept", x, labels, ("no", "yes"), steps=5, folds=2, seed=3)
+    kept = read_kept(tmp_path / "kept")
+    made = cross_fit(x, labels, ("no", "yes"), NetworkRecipe(steps=5), folds=2, seed=3)
+    np.testing.assert_allclose(kept.classifier.scores(x), made.scores(x), atol=1e-5)
+    np.testing.assert_allclose(kept.classifier.calibration.scores, made.calibration.scores, rtol=1e-14)
+    np.testing.assert_array_equal(kept.classifier.calibration.groups, made.calibration.groups)
+    assert kept.classifier.accuracy == made.accuracy
+    assert (kept.classes, len(kept.networks)) == (("no", "yes"), 2)
+
+
+def test_nothing_stays_of_a_training_that_cannot_be(records, tmp_path):
+    x, _ = records
+    with pytest.raises(UserError, match="a classifier needs records of every class"):
+        train_and_keep(tmp_path / "kept", x, np.ones(60, np.int64), ("no", "yes"), steps=1, folds=2)
+    assert not (tmp_path / "kept").exists()
