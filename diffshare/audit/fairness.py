@@ -74,9 +74,13 @@ class Fairness(Callback):
         classes, self._names = getattr(data, "classes", None), getattr(data, "groups", None) or ()
         if classes is None:
             raise UserError("fairness needs a data module that names its classes and groups: use one of diffshare.data")
+        if not 0 <= self.positive < len(classes):  # before an epoch is spent
+            raise UserError(f"positive is {self.positive}: name one of the classes 0 to {len(classes) - 1}")
         self._counts = torch.zeros(len(self._names) + 1, len(classes), len(classes), dtype=torch.int64)
 
-    def _count(self, predicted: Tensor, batch: Batch) -> None:
+    def _count(self, predicted: Any, batch: Batch) -> None:
+        if not isinstance(predicted, Tensor):
+            raise UserError("fairness is measured on decisions, this model makes none: leave the callback out")
         groups, classes = self._counts.shape[:2]
         s, y, decided = (v.cpu() for v in (batch.sensitive, batch.target, predicted))
         s = torch.where(s < 0, groups - 1, s)
@@ -96,13 +100,25 @@ class Fairness(Callback):
         options = {"positive": self.positive, "level": self.level}
         options |= {"resamples": self.resamples, "min_group": self.min_group}
         self.results = fairness_report(known if known.any() else unknown[None], known=bool(known.any()), **options)  # type: ignore[arg-type]
-        for name in Disparity._fields:
-            if self.results[name] is not None and not (stage == "test" and name == "accuracy"):
+        for name in Disparity._fields[1:]:  # the accuracy of all is in the classifier's own log
+            if self.results[name] is not None:
                 pl_module.log(f"{stage}/{name}", self.results[name], rank_zero_only=True)
-        logger = trainer.logger
-        if known.any() and trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
-            figure = draw_groups(self.results, self._names)
-            logger.experiment.add_figure(f"{stage}/fairness", figure, trainer.global_step)
+        self._log_groups(trainer, self.results, stage)
+
+    def _log_groups(self, trainer: Trainer, results: Mapping[str, Any], stage: str) -> None:
+        """Rates by group, which would fill the terminal's table, to the log alone."""
+        if not results["by_group"] or not trainer.is_global_zero or trainer.logger is None:
+            return
+        scalars = {
+            f"{stage}/{rate}/{self._names[int(group)]}": rates[rate]
+            for group, rates in results["by_group"].items()
+            for rate in RATES
+            if rates[rate] is not None
+        }
+        trainer.logger.log_metrics(scalars, trainer.global_step)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            figure = draw_groups(results, self._names)
+            trainer.logger.experiment.add_figure(f"{stage}/fairness", figure, trainer.global_step)
 
 
 def fairness_report(
