@@ -19,7 +19,7 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     """Gap (upper row) and accuracy (lower) against alpha; a column for the mix and for each guidance."""
     columns = list(dict.fromkeys((e["where"], e["guidance"]) for e in summary))
     columns.sort(key=lambda c: (c[0] != "mix", c[1] or 0))
-    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean"))
+    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean")) or ["clean"]
     figure = Figure((2.2 + 3.0 * len(columns), 5.6), layout="constrained")
     axes = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
     for axis, (where, guidance) in zip(axes.T, columns, strict=True):
@@ -68,8 +68,7 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     The height is P(s | y=1) - P(s | y=0) for two classes, the largest difference between classes for more. Of each
     policy the largest alpha is drawn.
     """
-    largest = max(e["alpha"] for e in summary)
-    through = [e for e in summary if e["where"] == "generator" and e["alpha"] in (0, largest)]
+    through = at_largest_alpha([e for e in summary if e["where"] == "generator"])
     kinds = list(dict.fromkeys((e["policy"], e["alpha"]) for e in through))
     figure = Figure((6.4, 3.8), layout="constrained")
     axis = figure.subplots()
@@ -97,6 +96,14 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside right upper")
     return _save(figure, path)
+
+
+def at_largest_alpha(entries: Sequence[Row]) -> list[Row]:
+    """Of each policy the entries at its largest alpha."""
+    largest: dict[str, float] = {}
+    for entry in entries:
+        largest[entry["policy"]] = max(entry["alpha"], largest.get(entry["policy"], 0.0))
+    return [entry for entry in entries if entry["alpha"] == largest[entry["policy"]]]
 
 
 def _spread(table: Sequence[Sequence[float | None]] | None) -> float | None:

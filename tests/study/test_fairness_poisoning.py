@@ -8,7 +8,7 @@ import pytest
 from diffshare.errors import UserError
 from diffshare.study.configs import flat, merged
 from diffshare.study.fairness_poisoning import FairnessPoisoning
-from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
+from diffshare.study.poisoning_figures import at_largest_alpha, draw_amplifier, draw_curves
 from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
 from diffshare.study.step import identities
 
@@ -128,6 +128,31 @@ def test_figures_and_table_of_an_incomplete_grid(tmp_path):
     for path in (draw_curves(rows, summary, tmp_path / "a.png"), draw_amplifier(summary, tmp_path / "b.png")):
         assert path.read_bytes().startswith(b"\x89PNG")
     assert outcome_table(summary, 0.95).row_count == len(summary)
+
+
+UNKNOWN = {"shares_in_mix": None, "shares_in_samples": None, "shares_in_decisions": [[None, None], [0.5, 0.5]]}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row("clean", 0.0, 0, 0.05, 0.8)],  # the poisoned generators failed
+        [row("clean", 0.0, 0, 0.05, 0.8, None)],  # all generators failed
+        [row("flip", 0.5, 0, 0.3, 0.8)],  # the clean one failed
+        [row("clean", 0.0, 0, None, 0.8), row("flip", 0.5, 0, None, 0.8)],  # a group without records: no gap
+        [row("flip", 0.5, 0, 0.3, 0.8) | UNKNOWN],
+    ],
+)
+def test_what_is_left_of_a_grid_is_drawn(tmp_path, rows):
+    summary = summarise(rows, 0.95)
+    for path in (draw_curves(rows, summary, tmp_path / "a.png"), draw_amplifier(summary, tmp_path / "b.png")):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    assert outcome_table(summary, 0.95).row_count == len(summary)
+
+
+def test_the_amplifier_shows_each_policy_at_its_own_largest_alpha():
+    rows = [row(policy, alpha, 0, 0.1, 0.8) for policy, alpha in (("clean", 0.0), ("a", 0.3), ("a", 0.5), ("b", 0.3))]
+    assert [(e["policy"], e["alpha"]) for e in at_largest_alpha(rows)] == [("clean", 0.0), ("a", 0.5), ("b", 0.3)]
 
 
 # --- configs -------------------------------------------------------------------------------------------------------
