@@ -12,9 +12,17 @@ from diffshare.receiver.property.queries import Queries
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import normal_quantile
 from diffshare.stats.prevalence import decisions, refuse_chance
-from diffshare.stats.sequential import adjusted_sequence, enough_queries, sequential_queries_needed, stopped
+from diffshare.stats.sequential import (
+    MOST,
+    adjusted_sequence,
+    confidence_sequence,
+    enough_queries,
+    queries_needed,
+    stopped,
+)
 
 FIRST, STEP = 100, 0.1  # queries of the first look; share of the plan between two looks
+LONGER = 20  # a confidence sequence takes less than so many times the queries of a fixed number
 
 
 class Plan(NamedTuple):
@@ -24,7 +32,7 @@ class Plan(NamedTuple):
         width: the half width of the whole interval.
         room: half width that is left for the sampling, sqrt(width^2 - classifier^2): the two errors are independent.
         classifier: half width at the level that the finite calibration set leaves at the worst proportion.
-        queries: at which the sampling's half width is expected to be reached whatever the proportion is.
+        queries: at which the sampling's half width is expected to be reached where it takes longest.
     """
 
     width: float
@@ -60,7 +68,16 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
             f"width of up to {classifier:.3f}; give more of them or ask for a wider interval"
         )
     room = float(np.sqrt(width**2 - classifier**2))
-    return Plan(width, room, float(classifier), sequential_queries_needed(room, level, tpr - fpr))
+    return Plan(width, room, float(classifier), _worst(room * (tpr - fpr), level))
+
+
+def _worst(half: float, level: float) -> int:
+    """Queries at which the confidence sequence has the half width where decisions vary most: half of them are 1."""
+    least = queries_needed(half, level)
+    if LONGER * least > MOST:
+        raise UserError(f"--width needs more than {MOST} queries with this classifier: ask for a wider interval")
+    found = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
+    return found or LONGER * least
 
 
 def collect(
@@ -109,17 +126,16 @@ def stopped_interval(
     if what.place == 0:
         band = 1 - band[:, ::-1]
     found = stopped(band, result.estimate)
-    part = result.classifier or 0.0
-    low = found.estimate - ((found.estimate - found.low) ** 2 + part**2) ** 0.5
-    high = found.estimate + ((found.high - found.estimate) ** 2 + part**2) ** 0.5
+    middle, sampling = (found.low + found.high) / 2, (found.high - found.low) / 2
+    half = float(np.hypot(sampling, result.classifier or 0.0))
     note = f"stopped after {result.queries} queries, planned for at most some {plan.queries}; valid under peeking"
     other = 1 - found.estimate
     return replace(
         result,
         estimate=found.estimate,
-        low=max(0.0, low),
-        high=min(1.0, high),
-        sampling=(found.high - found.low) / 2,
+        low=max(0.0, middle - half),
+        high=min(1.0, middle + half),
+        sampling=sampling,
         shares={name: found.estimate if name == what.value else other for name in result.shares},
         notes=(*result.notes, note),
     )

@@ -1,0 +1,45 @@
+"""What the receiver chose himself is refused, directly or by its consequence; all else passes."""
+
+import numpy as np
+import pytest
+
+from diffshare.data.source import Attribute
+from diffshare.errors import UserError
+from diffshare.receiver.property.conditioning import refuse_chosen
+
+DIGIT = np.arange(100) % 10
+DIGITS = tuple(map(str, range(10)))
+ATTRIBUTES = {
+    "digit": Attribute(DIGIT.astype(np.int16), DIGITS),
+    "below5": Attribute((DIGIT < 5).astype(np.int16), ("not below5", "below5")),
+    "green": Attribute((np.arange(100) % 3 == 0).astype(np.int16), ("not green", "green")),
+}
+
+
+@pytest.mark.parametrize("labels", ["balanced", "3", "7", "unknown"])
+@pytest.mark.parametrize("how", [{"classes": DIGITS}, {"conditioned_on": "digit"}])
+def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) -> None:
+    with pytest.raises(UserError, match=r"'digit' is what the samples were drawn by"):
+        refuse_chosen("digit", ATTRIBUTES, labels=labels, **how)
+    with pytest.raises(UserError, match=r"'below5' follows from 'digit', what .*--labels natural or none"):
+        refuse_chosen("below5", ATTRIBUTES, labels=labels, **how)
+    refuse_chosen("green", ATTRIBUTES, labels=labels, **how)
+
+
+@pytest.mark.parametrize("labels", ["none", "natural"])
+def test_open_sampling_passes(labels: str) -> None:
+    for name in ATTRIBUTES:
+        refuse_chosen(name, ATTRIBUTES, labels=labels, classes=DIGITS)
+
+
+def test_a_class_does_not_follow_from_its_consequence() -> None:
+    refuse_chosen("digit", ATTRIBUTES, labels="balanced", conditioned_on="below5")
+
+
+def test_records_that_know_only_one_of_the_two_say_nothing() -> None:
+    unknown = ATTRIBUTES | {"below5": Attribute(np.full(100, -1, np.int16), ("a", "b"))}
+    refuse_chosen("below5", unknown, labels="balanced", conditioned_on="digit")
+
+
+def test_unknown_classes_pass() -> None:
+    refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=("x", "y"))
