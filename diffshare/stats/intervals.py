@@ -140,7 +140,7 @@ def _check_gap(tpr: float, fpr: float, error: float = 0.0) -> None:
 
 
 def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> Interval:
-    """Classifier error-aware measurement (Teo, Abdollahzadeh & Cheung, NeurIPS 2023, equations 7 and 8).
+    """Classifier error-aware measurement (CLEAM; Teo, Abdollahzadeh & Cheung, NeurIPS 2023).
 
     With the mean m and standard deviation s of the counted shares of b batches of samples: the estimate
     (m - FPR) / (TPR - FPR), the interval the same map of m -+ z s / sqrt(b). The error rates are taken as known, so
