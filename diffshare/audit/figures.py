@@ -34,7 +34,7 @@ def draw_groups(results: Mapping[str, Any], names: Sequence[str] = ()) -> Figure
         place = np.arange(len(shown)) + (i - (len(groups) - 1) / 2) * width
         name = names[int(group)] if int(group) < len(names) else f"group {group}"
         label = f"{name} (n = {rates['n']})"
-        look = {"color": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i // len(COLOURS) % len(HATCHES)]}
+        look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i // len(COLOURS) % len(HATCHES)]}
         axis.bar(place, heights, width * 0.92, yerr=errors, capsize=2, label=label, edgecolor="white", **look)
         for x in place[np.isnan(heights)]:
             axis.text(x, 0.01, "n/a", ha="center", va="bottom", fontsize="x-small", color=look["color"])
