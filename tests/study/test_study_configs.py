@@ -1,5 +1,6 @@
 """Every config of a study builds, and its steps have an order; the small changes that the docs speak of work."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,16 @@ def test_overrides_reach_the_steps(monkeypatch):
     test = commands["classifier-clean-s7-g3"]
     assert test[test.index("--data.test_source.root") + 1] == "elsewhere"
     assert test[test.index("--data.target") + 1] == "Young"
+
+
+def test_a_class_among_the_overrides_reaches_the_command_as_text(monkeypatch, run_cli, tmp_path):
+    monkeypatch.chdir(ROOT)
+    built = []
+    monkeypatch.setattr("diffshare.commands.study.run_study", lambda study, *_, **__: built.append(study) or [])
+    network = {"class_path": "diffshare.nets.classifiers.LeNet", "init_args": {"dropout": 0.1}}
+    given = json.dumps({"model": {"network": network}})
+    config = ROOT / "configs" / "study" / "fairness_poisoning.yaml"
+    outcome = run_cli("study", "--config", config, "--study.classifier_overrides", given, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    command = next(step for step in built[0].steps() if step.name == "direct-clean-s0").commands[0]
+    assert json.loads(str(command[command.index("--model.network") + 1])) == network
