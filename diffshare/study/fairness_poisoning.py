@@ -194,7 +194,7 @@ class FairnessPoisoning(Study):
         run = Place(name, "run")
         configs = [word for path in self.classifier for word in ("--config", str(path))]
         fit: Command = (
-            "fit", *configs, *words(self.classifier_overrides.items()), *data,
+            "fit", *configs, *data, *words(self.classifier_overrides.items()),  # last: a --data block undoes them
             "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
         )  # fmt: skip
         return Step(name, (fit, ("test", "--run-dir", run)), after=(f"mix-{cell.name}",))

@@ -16,6 +16,8 @@ from diffshare.study.local import Failure, Runner
 from diffshare.study.progress import StudyProgress
 from diffshare.study.step import Place
 
+WIDTH = 160  # columns of a table that goes to a file or a pipe, where rich would assume 80
+
 
 def run_study(
     study: Study, out: Path, runner: Runner, record: Mapping[str, Any], *, resume: bool = False, console: Console
@@ -73,8 +75,9 @@ def write_results(
     }
     write_json(folder.root / "results.json", results)
     _write_csv(folder.root / "results.csv", rows)
+    wide = console if console.is_terminal else Console(file=console.file, width=WIDTH)
     for table in study.tables(rows, summary) if rows else []:
-        console.print(table)
+        wide.print(table)
     figures = study.figures(rows, summary, folder.root / "figures") if rows else []
     console.print(f"results: {folder.root / 'results.json'}", soft_wrap=True, highlight=False)
     for path in figures:

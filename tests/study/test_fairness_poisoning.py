@@ -73,6 +73,17 @@ def test_the_classifier_sees_the_source_as_the_generator_does(study):
     assert words[words.index("--data.target") + 1] == "Smiling"
 
 
+def test_settings_of_the_classifier_win_over_those_of_the_data(arguments):
+    over = {"data": {"batch_size": 7}, "trainer.max_steps": 3}
+    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier_overrides": over}))
+    for step in (*kinds["direct"], *kinds["classifier"]):
+        words = list(map(str, step.commands[0]))
+        assert words[words.index("--data.batch_size") + 1] == "7"
+        assert words.index("--data.batch_size") > max(
+            i for i, word in enumerate(words) if word in ("--data", "--data.samples")
+        )
+
+
 def test_only_the_mixes(arguments):
     kinds = by_kind(FairnessPoisoning(**arguments | {"through_generator": False, "guidances": []}))
     assert set(kinds) == {"mix", "direct"}
