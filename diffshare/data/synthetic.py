@@ -80,12 +80,14 @@ class SyntheticDataModule(RecordsDataModule):
         records = open_records(self.test_source, self.cache_dir)
         self._index = records.index
         x, y, weight = self._read(records)
-        self._check_classes(y, self.classes)
         kept, held = self._hold_out(len(x))
-        weights = None if weight is None else weight / max(float(weight[kept].mean()), 1e-30)
+        self._check_classes(y, self.classes)
+        self._check_both(y[kept] if weight is None else y[kept][weight[kept] > 0])
+        if weight is not None:
+            weight = (weight / weight[kept].mean(dtype=np.float64)).astype(np.float32)
         for name, rows in (("train", kept), ("val", held)):
             if len(rows):
-                part = None if weights is None else weights[rows].astype(np.float32)
+                part = None if weight is None else weight[rows]
                 self.sets[name] = RecordSet(x, rows, y[rows], np.full(len(rows), -1), part)
         self.sets["test"] = self._test(records)
 
@@ -147,12 +149,17 @@ class SyntheticDataModule(RecordsDataModule):
             raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
         if y.max() >= len(classes):
             raise UserError(
-                f"{self.samples} has samples of class {y.max()}, data.target '{self.target}' has the "
-                f"{len(classes)} classes {', '.join(classes)[:80]}: name the attribute that the samples' classes stand for"
+                f"{self.samples} has samples of class {y.max()}, data.target '{self.target}' has the {len(classes)} "
+                f"classes {', '.join(classes)[:80]}: name the attribute that the samples' classes stand for"
             )
+
+    def _check_both(self, y: np.ndarray) -> None:
+        """Refuse training samples of one class; ``y`` are the classes of those that count."""
+        if not len(y):
+            raise UserError(f"{self.samples}: the weights of all training samples are 0, give some of them more")
         if y.min() == y.max():
             raise UserError(
-                f"all samples in {self.samples} are of class {y[0]}: a classifier needs two, draw them with "
+                f"all training samples in {self.samples} are of class {y[0]}: a classifier needs two, draw more with "
                 "--labels balanced"
             )
 
