@@ -1,0 +1,289 @@
+"""What an audit looks at: labelled records of the receiver's own, and a samples folder, in the same codes."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from diffshare.data.csvfile import read_header
+from diffshare.data.source import Attribute, Part, Source
+from diffshare.data.table import Column, CSVTable
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.property.auxiliary import open_auxiliary
+from diffshare.receiver.property.queries import ModelQueries, recode
+from diffshare.release.generator import plan_labels
+from diffshare.release.samples import INFO, NPZ, read_samples, write_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import CSV, write_table_samples
+from diffshare.stats.information import contingency
+from diffshare.storage import read_json, sha256_file
+
+
+@dataclass(frozen=True)
+class ReferenceRecords:
+    """N labelled records that the sharer has not trained on.
+
+    Attributes:
+        x: uint8, N x H x W x C; of a table float32, N x D, without the target's column.
+        y: the class, int64 in 0..C-1, N.
+        classes: names of the C classes.
+        attributes: all that is known of these records, by name.
+        columns: the D columns of a table; empty for images.
+        target: name of the attribute that is the class.
+        missing: the mark of a missing cell of a table.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple[str, ...]
+    attributes: dict[str, Attribute]
+    columns: tuple[Column, ...]
+    target: str
+    missing: str = "?"
+
+    def group(self, name: str) -> Attribute:
+        """An attribute as the group S.
+
+        Raises:
+            UserError: it is not known of every record, has one class, or leaves a cell of S x Y without records.
+        """
+        attribute = Attribute(self.attributes[name].codes, self.attributes[name].classes)
+        if unknown := int((attribute.codes < 0).sum()):
+            raise UserError(f"'{name}' is unknown for {unknown} records of the reference: fill it in or drop them")
+        table = self.table(attribute)
+        if table.min() == 0 or len(attribute.classes) < 2:
+            group, label = np.unravel_index(int(table.argmin()), table.shape)
+            raise UserError(
+                f"the reference has an empty cell: none of its {len(self.y)} records is '{attribute.classes[group]}' "
+                f"and '{self.classes[label]}'; give more records, or other attributes as --sensitive and --target"
+            )
+        return attribute
+
+    def table(self, group: Attribute) -> np.ndarray:
+        """Counts of each group and class, int64, K x C."""
+        return contingency(group.codes, self.y, len(group.classes), len(self.classes))
+
+    def features(self, without: tuple[str, ...] = ()) -> np.ndarray:
+        """Records without these columns of a table; images as they are."""
+        return np.delete(self.x, self.places(without), 1) if self.columns else self.x
+
+    def places(self, names: tuple[str, ...]) -> list[int]:
+        """Positions of those of these names that are columns."""
+        return [i for i, column in enumerate(self.columns) if column.name in names]
+
+    def categorical(self, without: tuple[str, ...] = ()) -> tuple[int, ...]:
+        """Positions of the columns of ``features`` that hold codes."""
+        kept = [column for column in self.columns if column.name not in without]
+        return tuple(i for i, column in enumerate(kept) if column.kind == "categorical")
+
+
+def open_reference(
+    source: Source,
+    target: str,
+    sensitive: tuple[str, ...],
+    part: Part | Literal["all"] = "auxiliary",
+    *,
+    split_seed: int = 0,
+    manifest: Path | None = None,
+    cache_dir: Path | None = None,
+) -> ReferenceRecords:
+    """The records of a part of a source whose class is known.
+
+    Args:
+        source: where they come from.
+        target: attribute that the samples' classes stand for.
+        sensitive: attributes that will be asked for; refused before anything is decoded.
+        part: which part of the source.
+        split_seed: of the parts where the source has no official ones.
+        manifest: folder of a mix manifest; none of its records may be among these.
+        cache_dir: of decoded records.
+
+    Raises:
+        UserError: no such attribute, a part without records, an overlap with the manifest.
+    """
+    index = source.index()
+    for name in (target, *sensitive):
+        index.attribute(name)
+    if target in sensitive:
+        raise UserError(f"--sensitive and --target are both '{target}': name two attributes")
+    found = open_auxiliary(source, target, part, split_seed=split_seed, manifest=manifest, cache_dir=cache_dir)
+    mark = getattr(source, "missing", "?")
+    return ReferenceRecords(found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark)
+
+
+@dataclass(frozen=True)
+class SampledRecords:
+    """M samples in the codes of a reference.
+
+    Attributes:
+        x: as ``ReferenceRecords.x``; NaN where a cell has a category that the reference does not know.
+        y: the class, int64, M.
+        groups: codes of each attribute that is a column of the samples, by name; -1 where not known.
+        sha256: of the file that they were read from.
+        info: what ``samples.json`` says of them: a claim.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    groups: dict[str, np.ndarray]
+    sha256: str
+    info: dict[str, Any]
+
+    def take(self, rows: np.ndarray) -> "SampledRecords":
+        """These samples alone, positions in any order."""
+        groups = {name: codes[rows] for name, codes in self.groups.items()}
+        return SampledRecords(self.x[rows], self.y[rows], groups, self.sha256, self.info)
+
+
+def samples_file(folder: Path) -> Path:
+    """The file of a samples folder that holds the samples.
+
+    Raises:
+        UserError: it holds none.
+    """
+    for name in (NPZ, CSV):
+        if (folder / name).is_file():
+            return folder / name
+    if (folder / "diffshare.json").is_file():
+        raise UserError(f"{folder} is a release: name it with --model, --samples is for a folder of samples")
+    raise UserError(f"{folder} holds neither {NPZ} nor {CSV}: give a folder that 'sample' wrote")
+
+
+def samples_sha256(folder: Path) -> str:
+    """Identity of a samples folder: SHA-256 of its ``samples.npz`` or ``samples.csv``."""
+    return sha256_file(samples_file(folder))
+
+
+def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
+    """Read a samples folder in the codes of a reference.
+
+    Raises:
+        UserError: samples of another kind, size or class, or without a class.
+    """
+    path = samples_file(folder)
+    if (path.name == CSV) != bool(reference.columns):
+        kinds = ("images", "rows of a table")
+        raise UserError(
+            f"{folder} holds {kinds[path.name == CSV]}, the reference {kinds[bool(reference.columns)]}: both must be "
+            "of one kind"
+        )
+    if path.name == CSV:
+        return _rows(path, reference)
+    samples = read_samples(folder)
+    if samples.x.shape[1:] != reference.x.shape[1:]:
+        raise UserError(
+            f"the samples in {folder} are {_size(samples.x)}, the records of the reference {_size(reference.x)}: add "
+            f"--reference.image_size {samples.x.shape[1]} (or name a source of as many channels)"
+        )
+    _check_classes(samples.y, reference, str(folder))
+    return SampledRecords(samples.x, samples.y, {}, sha256_file(path), dict(samples.info))
+
+
+def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
+    kinds: dict[str, Any] = {column.name: column.kind for column in reference.columns}
+    kinds[reference.target] = list(reference.classes)
+    x, table = read_rows(path, kinds, reference.missing)
+    index = table.index()
+    y = index.attribute(reference.target).codes.astype(np.int64)
+    _check_classes(y, reference, str(path))
+    groups = {}
+    for name, attribute in index.attributes.items():
+        if name != reference.target:
+            known = {text: code for code, text in enumerate(reference.attributes[name].classes)}
+            codes = np.array([*(known.get(text, -1) for text in attribute.classes), -1])
+            groups[name] = codes[attribute.codes]
+    info = read_json(path.parent / INFO) if (path.parent / INFO).is_file() else {}
+    made = recode(x, table.columns, reference.columns)
+    return SampledRecords(made, y, groups, sha256_file(path), info if isinstance(info, dict) else {})
+
+
+def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarray, CSVTable]:
+    """The columns of ``samples.csv`` of these kinds, and their source.
+
+    Raises:
+        UserError: it is no table, or lacks one of the columns.
+    """
+    try:
+        header = read_header(path, ",")
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
+    if absent := [name for name in kinds if name not in header]:
+        raise UserError(f"{path} has no column '{absent[0]}': its header has {', '.join(header)!r:.200}")
+    table = CSVTable(str(path), kinds, missing=missing)
+    return table.read(np.arange(len(table.index()))), table
+
+
+def _check_classes(y: np.ndarray, reference: ReferenceRecords, where: str) -> None:
+    if (y < 0).any():
+        raise UserError(
+            f"{where}: {int((y < 0).sum())} samples have no class: draw them with --labels balanced or natural"
+        )
+    if y.max() >= len(reference.classes):
+        raise UserError(
+            f"{where} has samples of class {y.max()}, '{reference.target}' has {len(reference.classes)} classes: name "
+            "the attribute that the samples' classes stand for with --target"
+        )
+    counts = np.bincount(y, minlength=len(reference.classes))
+    if counts.min() == 0:
+        missing = reference.classes[int(counts.argmin())]
+        raise UserError(f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural")
+
+
+def _size(x: np.ndarray) -> str:
+    return " x ".join(map(str, x.shape[1:]))
+
+
+class Drawing:
+    """Samples of a release, as many of each class, drawn as they are needed.
+
+    Args:
+        model: release folder.
+        seed: chooses the noise.
+        steps: sampling steps; the card's default where None.
+        guidance: ``guidance_scale``.
+        batch_size: samples a pass.
+        device: where to compute.
+
+    Raises:
+        UserError: no release, or a model without classes: its samples have no Y.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        batch_size: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.generator, identity = open_generator(model, device=device)
+        card = self.generator.card
+        if not card.labels:
+            raise UserError(
+                f"{model} has no classes: its samples have no class that a classifier could be trained on, so there is "
+                "nothing to audit"
+            )
+        self.declared = card.declared
+        self._queries = ModelQueries(
+            self.generator, "balanced", seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
+        )
+        self._info = {"labels": "balanced", "seed": seed, "steps": steps or card.steps, "guidance": guidance}
+        self._info["model"] = {"name": model.resolve().name, "sha256": identity}
+        self._x: list[np.ndarray] = []
+
+    def write(self, folder: Path, count: int) -> None:
+        """A samples folder of the first ``count`` samples; those that were drawn before are not asked for again."""
+        start = sum(map(len, self._x))
+        if count > start:
+            self._x.append(self._queries.take(start, count))
+        x, ledger = np.concatenate(self._x)[:count], self.generator.ledger
+        info = self._info | {"queries": ledger.queries, "seconds": round(ledger.seconds, 3)}
+        if isinstance(self.generator, TableGenerator):
+            write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
+        else:
+            write_samples(folder, x, plan_labels("balanced", count, self.generator.card), info, overwrite=True)

@@ -1,0 +1,146 @@
+"""Reads the group of samples: off their own column, or with a classifier that is calibrated class by class."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from diffshare.audit.material import ReferenceRecords, SampledRecords
+from diffshare.classifiers.degrade import degrade
+from diffshare.classifiers.property import PropertyClassifier, cross_fit
+from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.data.source import Attribute
+from diffshare.errors import UserError
+from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
+from diffshare.stats.information import contingency
+from diffshare.stats.mixture import mixture_fit
+from diffshare.stats.shares import GroupShares, counted_shares, unmixed_shares
+
+REJECTED = 0.05  # p-value from which on down the classifier is said to err on samples in other ways than on records
+
+
+class Fit(NamedTuple):
+    """Whether the samples' scores look like a mixture of the groups' calibration scores, over all classes."""
+
+    ok: bool
+    p_value: float
+
+
+@dataclass(frozen=True)
+class GroupReader:
+    """Reads one group attribute.
+
+    Attributes:
+        name: of the attribute.
+        attribute: codes of the reference's records, and the names of the groups.
+        reference: the records.
+        classifier: cross-fitted on them; None where the samples have the attribute as a column.
+    """
+
+    name: str
+    attribute: Attribute
+    reference: ReferenceRecords
+    classifier: PropertyClassifier | None = None
+
+    @property
+    def table(self) -> np.ndarray:
+        """Counts of each group and class among the reference's records, K x C."""
+        return self.reference.table(self.attribute)
+
+    def calibrations(self) -> list[Calibration]:
+        """Held-out scores of the reference's records, class by class, C."""
+        assert self.classifier is not None
+        found, y = self.classifier.calibration, self.reference.y
+        assert found.groups is not None
+        return [
+            Calibration(found.scores[y == k], found.labels[y == k], found.groups[y == k])
+            for k in range(len(self.reference.classes))
+        ]
+
+    def scores(self, samples: SampledRecords) -> np.ndarray:
+        """Posteriors of the samples' groups by every fold's model, F x M x K."""
+        assert self.classifier is not None
+        hidden = self.reference.places((self.name,))
+        x = np.delete(samples.x, hidden, 1) if self.reference.columns else samples.x
+        return self.classifier.scores(x)
+
+    def shares(self, samples: SampledRecords) -> GroupShares:
+        """P(s|y) of the samples.
+
+        Raises:
+            UserError: a classifier too weak for that, or no sample with a known group in some class.
+        """
+        classes = len(self.reference.classes)
+        if self.classifier is None:
+            return counted_shares(
+                contingency(samples.groups[self.name], samples.y, len(self.attribute.classes), classes)
+            )
+        scores = self.scores(samples)
+        try:
+            return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])
+        except UserError as error:
+            raise UserError(f"'{self.name}': {error} (held-out accuracy {self.classifier.accuracy:.3f})") from error
+
+    def fit(self, samples: SampledRecords, seed: int = 0) -> Fit | None:
+        """Whether the classifier seems to err on samples as on records; None where it is not needed."""
+        if self.classifier is None:
+            return None
+        scores, rng = self.scores(samples), np.random.default_rng([seed, 5])
+        p = [mixture_fit(c, scores[:, samples.y == k], rng, 200).p_value for k, c in enumerate(self.calibrations())]
+        smallest = min(1.0, len(p) * min(p))
+        return Fit(smallest >= REJECTED, smallest)
+
+
+def group_reader(
+    reference: ReferenceRecords,
+    name: str,
+    *,
+    column: bool,
+    recipe: Recipe | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    degraded: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> GroupReader:
+    """A reader of an attribute.
+
+    Args:
+        reference: the receiver's records.
+        name: of the attribute.
+        column: the samples have it as a column: nothing is trained.
+        recipe: how to train one model; a small network for images, boosted trees for tables where None.
+        folds: of the cross-fitting.
+        seed: of folds and training.
+        degraded: train on blurred and noisy copies of images too.
+        progress: wraps the loop over the folds.
+
+    Raises:
+        UserError: an empty cell of group and class, or too few records of one for the folds.
+    """
+    attribute = reference.group(name)
+    if column:
+        return GroupReader(name, attribute, reference)
+    table = reference.table(attribute)
+    needed = 2 * LEAST_PER_CELL * folds
+    if table.min() < needed:
+        group, label = np.unravel_index(int(table.argmin()), table.shape)
+        raise UserError(
+            f"the reference holds {table.min()} records that are '{attribute.classes[group]}' and "
+            f"'{reference.classes[label]}', too few to calibrate a classifier on: at least {needed} of each cell are "
+            f"needed for {folds} folds (more records, or --folds 2)"
+        )
+    if degraded and reference.columns:
+        raise UserError("--degrade is for images: leave it out for a table")
+    classifier = cross_fit(
+        reference.features((name,)),
+        attribute.codes.astype(np.int64),
+        attribute.classes,
+        recipe or (TreesRecipe() if reference.columns else NetworkRecipe()),
+        folds=folds,
+        seed=seed,
+        categorical=reference.categorical((name,)),
+        augment=degrade if degraded else None,
+        progress=progress,
+    )
+    return GroupReader(name, attribute, reference, classifier)

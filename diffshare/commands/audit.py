@@ -1,0 +1,305 @@
+"""The verb ``audit``: is a model poisoned, what would a classifier's gap be, and what does a release leak?"""
+
+import importlib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.table import Table
+
+from diffshare.audit.declared import declared_table, read_declared
+from diffshare.audit.gap import PredictedGap, predict_gap
+from diffshare.audit.material import (
+    Drawing,
+    ReferenceRecords,
+    SampledRecords,
+    open_reference,
+    open_samples,
+    samples_file,
+    samples_sha256,
+)
+from diffshare.audit.poisoning import (
+    Audit,
+    Declaration,
+    Judgement,
+    Terms,
+    advice,
+    declaration_test,
+    judge,
+    reference_of,
+    surrogate_margin,
+)
+from diffshare.audit.reading import GroupReader, group_reader
+from diffshare.audit.table import counted_table
+from diffshare.audit.unknown import clusters, corrected, overall
+from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.commands.audit_arguments import QUERIES, names, parse, terms
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+from diffshare.receiver.sampling import progress
+from diffshare.stats.association import Reference
+from diffshare.stats.detection import looks
+from diffshare.stats.shares import GroupShares, counted_shares
+from diffshare.storage import check_new_folder, write_json
+
+
+def audit(arguments: list[str]) -> int:
+    """Audit a model or its samples."""
+    config, source, classifier, downstream = parse(arguments)
+    started = time.perf_counter()
+    if config["as"] == "sharer":
+        return int(importlib.import_module("diffshare.audit.leak").audit_leak(config, source, classifier))
+    if config.out is not None:
+        check_new_folder(config.out, overwrite=config.overwrite)
+    drawing = _drawing(config)
+    with TemporaryDirectory() as temporary:
+        folder = config.samples or config.out or Path(temporary) / "samples"
+        if source is None:
+            if drawing is not None:
+                drawing.write(folder, _count(config, None))
+            found = [_declared_alone(config, folder)]
+        else:
+            found = _with_records(config, folder, drawing, source, classifier, downstream)
+    strongest = overall(found)
+    result = strongest.json(time.perf_counter() - started)
+    if len(found) > 1:
+        result["candidates"] = [_candidate(one) for one in found]
+    if config.json is not None:
+        write_json(config.json, result)
+    for one in found:
+        _show(one)
+    if len(found) > 1:
+        print(f"verdict: {strongest.judgement.verdict} (of {len(found)} candidates, p-values adjusted by Holm)")
+    print(f"advice:  {advice(strongest)}")
+    return 0
+
+
+def _count(config: Namespace, available: int | None) -> int:
+    if available is not None and config.queries is not None and config.queries > available:
+        raise UserError(
+            f"{config.queries} queries asked of a folder of {available} samples: draw more, or lower --queries"
+        )
+    return int(config.queries or available or QUERIES)
+
+
+def _drawing(config: Namespace) -> Drawing | None:
+    """The model that is asked for samples; None for a folder of samples."""
+    if config.model is None:
+        return None
+    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size", "device")}
+    return Drawing(config.model, **options)
+
+
+def _with_records(
+    config: Namespace,
+    folder: Path,
+    drawing: Drawing | None,
+    source: Source,
+    classifier: Recipe | None,
+    downstream: Recipe | None,
+) -> list[Audit]:
+    """The audits of all candidates against labelled records."""
+    reference = open_reference(
+        source,
+        config.target,
+        tuple(names(config)),
+        config.part,
+        split_seed=config.split_seed,
+        manifest=config.manifest,
+    )
+    for name in names(config):
+        reference.group(name)  # refused before samples are drawn
+    plan = [_count(config, None)]
+    if config.samples is not None:
+        plan = [_count(config, len(open_samples(folder, reference).y))]
+    plan = looks(config.sequential, plan[0]) if config.sequential else plan
+    wanted = names(config)
+    readers: dict[str, GroupReader] = {}
+    found: list[Audit] = []
+    for count in plan:
+        if drawing is not None:
+            drawing.write(folder, count)
+        samples = _first(open_samples(folder, reference), count)
+        known, made = reference, samples
+        if config.clusters:
+            known, made, name = clusters(reference, samples, config.clusters, config.seed)
+            wanted = list(dict.fromkeys([*names(config), name]))
+        for name in wanted:
+            column = name in made.groups
+            if name not in readers or column:
+                readers[name] = _reader(config, known, name, classifier, column=column)
+        asked = replace(terms(config, len(plan)), candidates=len(wanted))
+        declared = None if drawing is None else drawing.declared
+        found = [_one(config, readers[name], made, asked, declared) for name in wanted]
+        found = corrected(found) if len(found) > 1 else found
+        if overall(found).judgement.verdict != "inconclusive":
+            break
+    gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
+    return [replace(one, gap=gaps[one.names[0]]) for one in found]
+
+
+def _first(samples: SampledRecords, count: int) -> SampledRecords:
+    """The first samples of a folder."""
+    return samples if count == len(samples.y) else samples.take(np.arange(count))
+
+
+def _reader(
+    config: Namespace, reference: ReferenceRecords, name: str, recipe: Recipe | None, *, column: bool
+) -> GroupReader:
+    return group_reader(
+        reference,
+        name,
+        column=column,
+        recipe=recipe,
+        folds=config.folds,
+        seed=config.seed,
+        degraded=config.degrade,
+        progress=lambda folds: progress(folds, f"training classifiers of {name}", config.folds),
+    )
+
+
+def _one(
+    config: Namespace, reader: GroupReader, samples: SampledRecords, asked: Terms, declared: Mapping[str, int] | None
+) -> Audit:
+    """One candidate's audit at one look."""
+    reference = reference_of(reader, config.pool)
+    notes = []
+    if config.margin_from:
+        margin, note = _margin(config, reader, reference, samples)
+        asked = replace(asked, margin=margin)
+        notes.append(note)
+    shares = reader.shares(samples)
+    fit = reader.fit(samples, config.seed)
+    if fit is not None and not fit.ok:
+        notes.append(
+            f"the classifier of {reader.name} does not err on samples as on records (p = {fit.p_value:.3f}): the "
+            "shares may be off (try --degrade)"
+        )
+    return Audit(
+        judgement=judge(shares, reference, asked),
+        shares=shares,
+        reference=reference,
+        terms=asked,
+        names=(reader.name, config.target),
+        groups=reader.attribute.classes,
+        classes=reader.reference.classes,
+        queries=len(samples.y),
+        samples_sha256=samples.sha256,
+        accuracy=None if reader.classifier is None else reader.classifier.accuracy,
+        fit=fit,
+        declaration=_declaration(config, reader, shares, asked, declared),
+        notes=tuple(notes),
+    )
+
+
+def _margin(config: Namespace, reader: GroupReader, reference: Reference, samples: SampledRecords) -> tuple[float, str]:
+    """A margin from clean surrogates, and what to know of it."""
+    made = [open_samples(folder, reader.reference) for folder in config.margin_from]
+    margin = surrogate_margin([(reader, one) for one in made], reference)
+    said = {one.info.get("guidance") for one in made} - {samples.info.get("guidance")}
+    note = f"margin {margin:.3f} from {len(made)} clean surrogates"
+    if said:
+        note += ", some of them drawn at another guidance than the samples: draw them at the same"
+    return margin, note
+
+
+def _declaration(
+    config: Namespace, reader: GroupReader, shares: GroupShares, asked: Terms, declared: Mapping[str, int] | None
+) -> Declaration | None:
+    """The test of what was declared: in a file, or in the card of the model."""
+    groups, classes = reader.attribute.classes, reader.reference.classes
+    if config.declared is not None:
+        return declaration_test(shares, read_declared(config.declared, groups, classes), asked)
+    if declared is None or len(names(config)) != 1 or len(declared) != len(groups) * len(classes):
+        return None
+    return declaration_test(shares, declared_table(dict(declared), groups, classes, str(config.model)), asked)
+
+
+def _gap(
+    config: Namespace, one: Audit, samples: SampledRecords, reference: ReferenceRecords, recipe: Recipe | None
+) -> PredictedGap | None:
+    if not config.gap_repeats:
+        return None
+    return predict_gap(
+        samples,
+        reference,
+        one.names[0],
+        recipe or (TreesRecipe() if reference.columns else NetworkRecipe()),
+        pool=config.pool,
+        withhold=tuple(config.withhold),
+        repeats=config.gap_repeats,
+        level=1 - config.level,
+        seed=config.seed,
+    )
+
+
+def _declared_alone(config: Namespace, folder: Path) -> Audit:
+    """The audit of a table against a declared one: no record is needed, group and class are columns."""
+    if samples_file(folder).suffix != ".csv":
+        raise UserError(
+            "the group of an image must be read by a classifier, which needs labelled records: add --reference FILE "
+            "(--declared is then tested beside it)"
+        )
+    counts, groups, classes, total = counted_table(folder, config.sensitive, config.target, config.queries)
+    asked = terms(config)
+    reference = Reference(read_declared(config.declared, groups, classes), known=True)
+    shares = counted_shares(counts)
+    made: Judgement = judge(shares, reference, asked)
+    return Audit(
+        judgement=made,
+        shares=shares,
+        reference=reference,
+        terms=asked,
+        names=(config.sensitive, config.target),
+        groups=groups,
+        classes=classes,
+        queries=total,
+        samples_sha256=samples_sha256(folder),
+        declaration=declaration_test(shares, reference.table, asked),
+        notes=("no gap is predicted without records to measure it on",),
+    )
+
+
+def _candidate(one: Audit) -> dict[str, Any]:
+    whole = one.json(0)
+    kept = ("sensitive", "verdict", "p_value", "association", "cells", "minimum_detectable_alpha", "groups")
+    return {name: whole[name] for name in kept}
+
+
+def _show(one: Audit) -> None:
+    """The result as a table."""
+    made, level = one.judgement, one.terms.level
+    strongest, confidence = made.strongest, 1 - one.terms.each
+    colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
+    table = Table(title=f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples", show_header=False)
+    table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
+    low, high = strongest.samples.interval(confidence)
+    table.add_row("log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
+    table.add_row("log odds ratio, reference", f"{strongest.reference[0]:+.2f} +- {strongest.reference[1]:.2f}")
+    low, high = strongest.difference.interval(confidence)
+    table.add_row("difference", f"{strongest.difference.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
+    table.add_row("margin", f"{one.terms.margin:.2f}")
+    for name, cell in one.cells().items():
+        s, y = (int(v) for v in name[1:].split("y"))
+        low, high = cell["interval"]
+        text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
+        table.add_row(f"P({one.groups[s]} | {one.classes[y]})", text)
+    if one.gap is not None:
+        low, high = one.gap.interval
+        table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
+        table.add_row("of the classifier", one.gap.classifier)
+    least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
+    table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
+    if one.declaration is not None:
+        outside = ", ".join(one.declaration.cells) or "none"
+        holds = "holds" if one.declaration.holds else "[bold red]does not hold[/]"
+        table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
+    Console().print(table)
+    for note in one.notes:
+        print(f"note:    {note}")

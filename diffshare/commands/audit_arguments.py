@@ -1,0 +1,157 @@
+"""The arguments of ``audit``: the parser, and what does not go together."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser, Namespace
+
+from diffshare.audit.poisoning import MARGIN, POWER, WANTED, Terms
+from diffshare.classifiers.recipes import Recipe
+from diffshare.commands.configs import check_configs
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+
+QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
+
+
+def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None, Recipe | None]:
+    """Parse and check.
+
+    Returns:
+        the arguments, the source of the reference, the recipes of the group's and the downstream classifier; None where
+        not given.
+
+    Raises:
+        UserError: an argument that is none, or two that do not go together.
+    """
+    parser = _parser()
+    check_configs(
+        [a.replace("--reference", "--config", 1) if a.split("=")[0] == "--reference" else a for a in arguments]
+    )
+    config = parser.parse_args(arguments)
+    _check_numbers(config)
+    _check_together(config)
+    built = parser.instantiate(config)
+    return config, built.reference, built.classifier, built.downstream
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="diffshare audit",
+        description="Audit a generator by its samples: was it made to make a classifier unfair?",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    roles = Literal["receiver", "sharer"]
+    add("--as", type=roles, default="receiver", help="receiver: was it poisoned? sharer: what does it leak?")
+    add("--sensitive", type=str | None, default=None, help="Attribute that is the group S.")
+    add("--target", type=str | None, default=None, help="Attribute that the samples' classes stand for: Y.")
+    add("--candidates", type=str, nargs="+", default=[], help="Several attributes, where it is not known which.")
+    add("--clusters", type=int | None, default=None, help="Also so many clusters of the records' features.")
+    add("--margin", type=float | None, default=None, help=f"Log odds that count as clean; {MARGIN} by default.")
+    add("--margin-from", type=Path, nargs="+", default=[], help="Samples folders of clean models, for the margin.")
+    add("--level", type=float, default=0.05, help="Of the test: chance of calling a clean model poisoned.")
+    add("--alpha", type=float, default=WANTED, help="Poisoned share that must be seen before a model is called clean.")
+    add("--power", type=float, default=POWER, help="With which probability.")
+    add("--seed", type=int, default=0, help="Of training, samples and resampling.")
+    add("--json", type=Path | None, default=None, help="File for the result.")
+    _add_samples(parser)
+    _add_reference(parser)
+    return parser
+
+
+def _add_samples(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", type=Path | None, default=None, help="Release folder, asked for samples of each class.")
+    add("--samples", type=Path | None, default=None, help="Samples folder, in place of a model.")
+    add("--queries", type=int | None, default=None, help=f"Number of samples; {QUERIES} of a model, all of a folder.")
+    add("--sequential", type=int | None, default=None, help="Look first at so many, then at twice as many, ...")
+    add("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
+    add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
+    add("--batch-size", type=int | None, default=None, help="Samples a pass.")
+    add("--device", default="cpu", help="Where to sample: cpu, cuda, ...")
+    add("--out", type=Path | None, default=None, help="Keep the samples that were drawn in this folder, for repair.")
+    add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+
+
+def _add_reference(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--reference", type=Source, sub_configs=True, help="YAML file of the receiver's own labelled records.")
+    parts = Literal["auxiliary", "test", "all"]
+    add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
+    pools = Literal["natural", "balanced"]
+    add("--pool", type=pools, default="natural", help="balanced: the sharer says that its S x Y cells were equal.")
+    add("--declared", type=Path | None, default=None, help="S x Y table (JSON, YAML), or a release's diffshare.json.")
+    add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
+    add("--manifest", type=Path | None, default=None, help="The sharer's mix: checked to be disjoint (for auditors).")
+    add("--classifier", type=Recipe | None, default=None, help="How the group's classifier is trained: a recipe.")
+    add("--folds", type=int, default=5, help="Models of it, each for the records it has not seen.")
+    add("--degrade", action="store_true", help="Train it on blurred and noisy copies as well.")
+    add("--downstream", type=Recipe | None, default=None, help="The classifier whose gap is predicted: a recipe.")
+    add("--withhold", type=str, nargs="+", default=[], help="Columns of a table that this classifier is not to see.")
+    add("--gap-repeats", type=int, default=4, help="Further trainings of it, for the interval; 0 predicts no gap.")
+
+
+def _check_numbers(config: Namespace) -> None:
+    terms(config)
+    if not 0.5 < config.power < 1:
+        raise UserError(f"--power is {config.power}: it lies between 0.5 and 1")
+    for name, least in (("seed", 0), ("split_seed", 0), ("queries", 1), ("sequential", 1), ("steps", 1), ("folds", 2)):
+        value = config[name]
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    if config.clusters is not None and config.clusters < 2:
+        raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
+    if config.gap_repeats < 0 or config.gap_repeats == 1:
+        raise UserError(f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction")
+    if not np.isfinite(config.guidance) or config.guidance < 0:
+        raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+    if config.json is not None and config.json.is_dir():
+        raise UserError(f"cannot write {config.json}: it is a folder; choose another name")
+    try:
+        torch.zeros(1, device=config.device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
+        ) from error
+
+
+def terms(config: Namespace, looks: int = 1) -> Terms:
+    """What is asked of the test."""
+    margin = MARGIN if config.margin is None else config.margin
+    return Terms(margin, config.level, config.alpha, config.power, looks, max(1, len(names(config))))
+
+
+def names(config: Namespace) -> list[str]:
+    """Attributes that are audited as the group, each once."""
+    given = [config.sensitive] if config.sensitive is not None else []
+    return list(dict.fromkeys([*given, *config.candidates]))
+
+
+def _check_together(config: Namespace) -> None:
+    if (config.model is None) == (config.samples is None):
+        raise UserError("give either --model (a release folder) or --samples (a samples folder), one of them")
+    if config.samples is not None:
+        drawing = {"guidance": 1.0, "steps": None, "batch_size": None, "out": None}
+        if changed := [name for name, value in drawing.items() if config[name] != value]:
+            flag = changed[0].replace("_", "-")
+            raise UserError(f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out")
+    if config.reference is None and config.declared is None:
+        raise UserError("give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with")
+    if config["as"] == "sharer":
+        return
+    if config.target is None:
+        raise UserError("name with --target the attribute that the samples' classes stand for")
+    if not names(config) and config.clusters is None:
+        raise UserError("name the group with --sensitive, or several with --candidates, or ask for --clusters")
+    if config.margin is not None and config.margin_from:
+        raise UserError("--margin and --margin-from both set the margin: give one of them")
+    if config.reference is None:
+        needs = {"candidates": config.candidates, "clusters": config.clusters, "margin-from": config.margin_from}
+        if given := [name for name, value in needs.items() if value]:
+            raise UserError(f"--{given[0]} needs records: add --reference FILE")
+    if config.pool == "balanced" and config.declared is not None and config.reference is None:
+        raise UserError("--pool balanced and --declared both say what the samples are compared with: give one of them")
