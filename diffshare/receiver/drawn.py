@@ -4,11 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from diffshare.data.cache import default_cache_dir
+from diffshare.data.cache import Records, default_cache_dir, open_records
 from diffshare.data.source import Source
 from diffshare.data.synthetic import SyntheticDataModule
+from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
+from diffshare.release.card import Card
+from diffshare.release.folder import open_release
 from diffshare.release.generator import plan_labels
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
@@ -69,31 +72,46 @@ class DrawnDataModule(SyntheticDataModule):
 
     def prepare_data(self) -> None:
         """Draw the samples where that was not done yet, in one process."""
-        super().prepare_data()
-        generator, identity = open_generator(self.model)
-        plan = (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
-        folder = self._folder(plan)
+        records = open_records(self.test_source, self.cache_dir)
+        folder = self._folder()
         if folder.is_dir():
             return
+        self._test(records)  # what is wrong with the test records shows now, not after hours of drawing
+        generator, identity = open_generator(self.model)
+        self._check(generator.card, records)
         y = plan_labels(self.labels, self.count, generator.card)
         x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
         info: dict[str, Any] = {"labels": self.labels, "seed": self.sample_seed, "guidance": self.guidance}
         info |= {"steps": self.steps or generator.card.steps, "queries": generator.ledger.queries}
         info |= {"model": {"name": self.model.resolve().name, "sha256": identity}}
-        if isinstance(generator, TableGenerator):
-            write_table_samples(folder, generator.schema, x, info)
+        if isinstance(generator, TableGenerator):  # overwrite: another run may have drawn the same in the meantime
+            write_table_samples(folder, generator.schema, x, info, overwrite=True)
         else:
-            write_samples(folder, x, y, info)
+            write_samples(folder, x, y, info, overwrite=True)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the samples that were drawn, and the test records."""
         if not self.sets:
-            _, identity = open_generator(self.model)
-            self.samples = self._folder(
-                (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
-            )
+            self.samples = self._folder()
         super().setup(stage)
 
-    def _folder(self, plan: tuple[object, ...]) -> Path:
+    def _check(self, card: Card, records: Records) -> None:
+        """Refuse a model whose samples could not be used."""
+        if card.modality != self.test_source.modality:
+            kinds = {"image": "images", "table": "rows of a table"}
+            raise UserError(
+                f"{self.model} makes {kinds[card.modality]}, data.test_source holds "
+                f"{kinds[self.test_source.modality]}: test on what the model imitates"
+            )
+        if card.image_size is not None and card.image_size not in records.x.shape[1:2]:
+            raise UserError(
+                f"{self.model} makes images of {card.image_size} pixels, data.test_source has {records.x.shape[1]}: "
+                f"set --data.test_source.image_size {card.image_size}"
+            )
+
+    def _folder(self) -> Path:
+        """Where the samples of this plan are kept."""
+        identity = open_release(self.model).sha256
+        plan = (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
         name = hashlib.sha256(repr(plan).encode()).hexdigest()[:32]
         return Path(self.cache_dir or default_cache_dir()) / "samples" / name
