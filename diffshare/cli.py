@@ -16,8 +16,13 @@ VERBS = {
     "mix": "choose a training set and write its manifest",
     "study": "run a grid of whole experiments, with tables and figures",
     "infer-property": "read the share of a property off samples, with an interval",
+    "audit": "tell a poisoned model from a clean one; what a release leaks",
 }
-MODULES = {"study": "diffshare.commands.study", "infer-property": "diffshare.commands.infer_property"}
+MODULES = {
+    "study": "diffshare.commands.study",
+    "infer-property": "diffshare.commands.infer_property",
+    "audit": "diffshare.commands.audit",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
