@@ -1,0 +1,206 @@
+"""Shadow generators: trained by the receiver on auxiliary records at known proportions, sampled, and forgotten."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from safetensors.torch import load_file, save_file
+
+from diffshare.data.mixes import Choice, Pool, Proportion
+from diffshare.data.module import MixDataModule
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+from diffshare.generators.base import GenerativeModule
+from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.release.folder import write_release
+from diffshare.release.generator import plan_labels
+from diffshare.release.samples import write_samples
+from diffshare.storage import atomic_file
+from diffshare.training.averaging import WarmupEMA
+from diffshare.training.precision import default_precision
+from diffshare.training.quiet import quiet
+from diffshare.training.seeding import BatchSeeding, seed_of
+from diffshare.training.watch import NonFiniteStop
+
+BASE = "base.safetensors"
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
+_OF_FIT = ("seed_everything", "trainer", "checkpoint", "release", "ckpt_path")  # parts of a config that are not read
+
+
+@dataclass(frozen=True)
+class ShadowPlan:
+    """How shadows are made: a base is trained once, each shadow goes on from its weights with a mix of its own.
+
+    Attributes:
+        root: folder that holds the base and the shadows.
+        generator: configs of ``fit``, base first: the family that the sharer is thought to use.
+        overrides: settings over them, as words of the command line.
+        source: the receiver's records; stands in place of the one that the configs name.
+        property: attribute whose share differs.
+        n: records of a shadow's mix, from the auxiliary part.
+        base_steps: training steps of the base, at a share of one half; 0 starts each shadow afresh.
+        steps: training steps of a shadow.
+        samples: drawn of each.
+        labels: ``natural`` or ``none``.
+        sampling_steps: network calls a sample; the model's default where None.
+        guidance: ``guidance_scale``.
+        decay: of the averaged weights.
+        clip: largest norm of a step's gradient.
+        accelerator: Lightning's name of where to train.
+        seed: of parts, mixes, training and samples.
+    """
+
+    root: Path
+    generator: tuple[Path, ...]
+    overrides: tuple[str, ...]
+    source: Source
+    property: str
+    n: int
+    base_steps: int
+    steps: int
+    samples: int
+    labels: str = "natural"
+    sampling_steps: int | None = None
+    guidance: float = 1.0
+    decay: float = 0.98
+    clip: float = 1.0
+    accelerator: str = "cpu"
+    seed: int = 0
+
+    def shadow(self, number: int) -> Path:
+        """The samples folder of a shadow."""
+        return self.root / "samples" / f"{number:04d}"
+
+
+class ShadowMix(Proportion):
+    """A share of a property, its records drawn by a seed of its own: all shadows cut the source into the same parts.
+
+    Args:
+        p: the share.
+        n: number of records.
+        property: name of the attribute.
+        draw: seed of the draw.
+    """
+
+    def __init__(self, p: float, n: int, property: str, draw: int) -> None:
+        super().__init__(p, n, property)
+        self.draw = draw
+
+    def choose(self, pool: Pool, seed: int) -> Choice:
+        """Draw by this mix's own seed."""
+        return super().choose(pool, self.draw)
+
+
+def spread_proportions(count: int, low: float, high: float) -> list[float]:
+    """Shares between ``low`` and ``high``, rounded to 0.001, evenly spread in every prefix."""
+    return [round(low + (high - low) * ((i + 0.5) * GOLDEN % 1), 3) for i in range(count)]
+
+
+def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 1) -> None:
+    """Train and sample what is not there yet; shadow i is trained at ``proportions[i]``.
+
+    Each shadow is written as a whole when it is done, so that a stopped call goes on where it was.
+
+    Args:
+        plan: how.
+        proportions: share of each shadow.
+        workers: processes at once; 1 works in this one.
+
+    Raises:
+        UserError: the configs make no generator of a mix, or the auxiliary part has too few records.
+    """
+    if workers < 1:
+        raise UserError(f"data.workers is {workers}: it must be at least 1")
+    left = [(i, p) for i, p in enumerate(proportions) if not plan.shadow(i).is_dir()]
+    if not left:
+        return
+    if plan.base_steps and not (plan.root / BASE).is_file():
+        make_base(plan)
+    title = f"{len(left)} shadows"
+    if workers == 1:
+        for number, p in progress(left, title, len(left)):
+            make_shadow(plan, number, p)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    context = get_context("spawn")  # a process that has computed cannot be forked
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (threads,)) as pool:
+        tasks = [pool.submit(make_shadow, plan, number, p) for number, p in left]
+        try:
+            done: Iterable[Any] = progress(as_completed(tasks), title, len(left))
+            for task in done:
+                task.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def make_base(plan: ShadowPlan) -> None:
+    """Train the base and keep its weights."""
+    module, _ = _trained(plan, 0.5, plan.base_steps, plan.seed, None)
+    weights = {name: value.detach().clone().contiguous() for name, value in module.state_dict().items()}
+    with atomic_file(plan.root / BASE) as temporary:
+        save_file(weights, temporary)
+
+
+def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
+    """Train one shadow, release it for a moment, sample it as the black box that the sharer's model is."""
+    seed = seed_of(plan.seed, number + 1) % 2**31
+    module, achieved = _trained(plan, p, plan.steps, seed, plan.root / BASE if plan.base_steps else None)
+    with tempfile.TemporaryDirectory() as folder:
+        fields = module.card_fields(declare_labels=True, declare_counts=False)
+        box: Any = type(module).receive(write_release(Path(folder) / "release", fields, module.save_parts))
+    y = plan_labels(plan.labels, plan.samples, box.card)
+    x = draw_samples(box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance)
+    info = {"labels": plan.labels, "seed": seed, "guidance": plan.guidance, "p": achieved, "property": plan.property}
+    write_samples(plan.shadow(number), x, y, info)
+
+
+def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | None) -> tuple[GenerativeModule, float]:
+    """A generator of auxiliary records with a share p of the property; also the exact share."""
+    with isolate_rng(), quiet():
+        torch.manual_seed(seed)
+        module, data = _built(plan, p, seed)
+        if weights is not None:
+            module.load_state_dict(load_file(weights))
+        trainer = Trainer(
+            accelerator=plan.accelerator,
+            devices=1,
+            max_steps=steps,
+            precision=default_precision(plan.accelerator),
+            gradient_clip_val=plan.clip,
+            callbacks=[WarmupEMA(plan.decay), BatchSeeding(seed), NonFiniteStop()],
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, datamodule=data)
+    return module.cpu().eval(), float(data.chosen_mix().choice.report["share"])
+
+
+def _built(plan: ShadowPlan, p: float, seed: int) -> tuple[GenerativeModule, MixDataModule]:
+    """Model and data of the configs, the data being a mix of the auxiliary part; see ``fit``."""
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_subclass_arguments(GenerativeModule, "model", required=True)
+    parser.add_subclass_arguments(MixDataModule, "data", required=True)
+    for name in _OF_FIT:
+        parser.add_argument(f"--{name}", default=None)
+    files = [word for path in plan.generator for word in ("--config", str(path))]
+    mine = ["--data.part", "auxiliary", "--data.seed", str(plan.seed)]
+    config = parser.parse_args([*files, *plan.overrides, *mine])
+    built = parser.instantiate(Namespace(model=config.model, data=config.data))
+    data: MixDataModule = built.data
+    data.source, data.mix = plan.source, ShadowMix(p, plan.n, plan.property, seed)
+    return built.model, data
