@@ -1,28 +1,24 @@
 """The verb ``infer-property``: shares recovered from samples of known ones, and all that it refuses."""
 
-import csv
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from property_runs import inferred, refusal, yaml_source
 
 from diffshare.data.rendered import RenderedFaces
-from diffshare.data.table import CSVTable
+from diffshare.release.folder import write_release
 from diffshare.release.samples import write_samples
 
 SIZE, HATS = 16, 0.3
 QUICK = ["--classifier", "diffshare.classifiers.recipes.KernelRecipe", "--folds", "3"]
 FIELDS = {"property", "method", "estimate", "interval", "level", "naive", "queries", "error", "hoeffding", "assumption"}
 Infer = Callable[..., Any]
-
-
-def yaml_source(file: Path, name: str, **options: Any) -> Path:
-    file.write_text(yaml.safe_dump({"class_path": f"diffshare.data.{name}", "init_args": options}))
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +45,13 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def infer(run_cli: Infer, tmp_path: Path) -> Infer:
     """Run the verb, which must succeed; its JSON, with the printed text under ``out``."""
-
-    def run(*arguments: Any) -> dict[str, Any]:
-        outcome = run_cli("infer-property", *arguments, "--json", tmp_path / "result.json")
-        assert outcome.code == 0, outcome.err
-        return json.loads((tmp_path / "result.json").read_text()) | {"out": outcome.out}
-
-    return run
+    return partial(inferred, run_cli, tmp_path)
 
 
 @pytest.fixture
 def refused(run_cli: Infer, tmp_path: Path) -> Infer:
     """Run the verb, which must refuse in one line and leave nothing; the line."""
-
-    def run(*arguments: Any) -> str:
-        before = set(tmp_path.iterdir())
-        outcome = run_cli("infer-property", *arguments, "--json", tmp_path / "result.json")
-        assert outcome.code == 2, outcome.err
-        assert outcome.err.count("\n") == 1, outcome.err
-        assert set(tmp_path.iterdir()) == before
-        return outcome.err
-
-    return run
+    return partial(refusal, run_cli, tmp_path)
 
 
 def test_a_hidden_share_is_recovered_and_all_fields_are_there(infer: Infer, samples: Path, faces: Path) -> None:
@@ -277,66 +258,59 @@ class TestBadInput:
         assert "3 generators or more" in line
 
 
-class TestTable:
-    """Rows of a table: sex follows from height, with a category and a missing cell on the way."""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "release"
+    torch.manual_seed(0)
+    network = UNet2DModel(
+        sample_size=SIZE,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+        layers_per_block=1,
+        num_class_embeds=3,
+    )
 
-    COLUMNS = {"height": "numeric", "ward": "categorical", "sex": ["f", "m"]}
+    def save(to: Path) -> None:
+        network.save_pretrained(to / "unet")
+        DDPMScheduler().save_pretrained(to / "scheduler")
 
-    def rows(
-        self, path: Path, count: int, p: float, seed: int, keep: tuple[str, ...] = ("height", "ward", "sex")
-    ) -> Path:
-        rng = np.random.default_rng(seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, keep, extrasaction="ignore")
-            writer.writeheader()
-            for i in range(count):
-                man = i < p * count
-                height = f"{rng.normal(178 if man else 165, 6):.1f}" if rng.random() > 0.05 else "?"
-                row = {"height": height, "ward": "abcd"[rng.integers(4)], "sex": "m" if man else "f"}
-                writer.writerow(row)
-        return path
+    card = {"family": "ddpm", "modality": "image", "image_size": SIZE, "steps": 3}
+    write_release(folder, card | {"labels": ["not Smiling", "Smiling"], "label_frequencies": [0.4, 0.6]}, save)
+    return folder
 
-    @pytest.fixture
-    def source(self, tmp_path: Path) -> Path:
-        file = self.rows(tmp_path / "aux.csv", 800, 0.5, 0)
-        return yaml_source(
-            tmp_path / "aux.yaml", "table.CSVTable", path=str(file), columns=self.COLUMNS, shares=[0.0, 1.0, 0.0]
+
+class TestModel:
+    """A release with random weights: what comes out means nothing, how it was asked does."""
+
+    def test_it_is_asked_naturally(self, infer: Infer, model: Path, faces: Path) -> None:
+        common = ("--model", model, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", 40)
+        made = infer(*common)
+        assert made["queries"] == 40
+        assert made["notes"] == []
+        assert infer(*common, "--labels", "natural", "--batch-size", 7)["naive"] == pytest.approx(
+            made["naive"], abs=0.05
         )
 
-    def test_a_column_is_read_as_it_is(self, infer: Infer, tmp_path: Path, source: Path) -> None:
-        self.rows(tmp_path / "s" / "samples.csv", 500, 0.26, 1)
-        made = infer("--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex")
-        assert made["method"] == "column"
-        assert made["estimate"] == pytest.approx(0.26)
-        assert made["error"]["classifier"] == 0
-        assert made["assumption"]["ok"] is True
-        assert any("counted in the column 'sex'" in note for note in made["notes"])
+    def test_its_label_is_refused_where_the_receiver_chose_it(self, refused: Infer, model: Path, faces: Path) -> None:
+        common = ("--model", model, "--auxiliary", faces, "--property", "Smiling", *QUICK, "--labels")
+        for labels in ("balanced", "1", "Smiling"):
+            assert "'Smiling' is what the samples were drawn by" in refused(*common, labels)
+        assert "unknown labels 'Cap'" in refused(*common, "Cap")
 
-    @pytest.mark.parametrize("keep", [("ward", "height", "sex"), ("ward", "height")])
-    def test_a_withheld_or_missing_column_is_estimated(
-        self, infer: Infer, tmp_path: Path, source: Path, keep: tuple[str, ...]
+    @pytest.mark.parametrize("labels", ["natural", "none"])
+    def test_its_label_is_inferred_where_the_model_chose_it(
+        self, infer: Infer, model: Path, faces: Path, labels: str
     ) -> None:
-        self.rows(tmp_path / "s" / "samples.csv", 500, 0.26, 1, keep)
-        withhold = ["--withhold", "sex"] if "sex" in keep else []
-        made = infer("--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", *withhold)
-        assert made["method"] == "pacc"
-        assert made["interval"][0] <= 0.26 <= made["interval"][1]
-        assert made["interval"][1] - made["interval"][0] < 0.3
+        common = ("--model", model, "--auxiliary", faces, "--property", "Smiling", *QUICK, "--labels", labels)
+        assert infer(*common, "--queries", 20, "--method", "cc")["queries"] == 20
 
-    def test_what_does_not_fit_is_refused(self, refused: Infer, tmp_path: Path, source: Path, samples: Path) -> None:
-        self.rows(tmp_path / "s" / "samples.csv", 100, 0.26, 1, ("ward", "sex"))
-        common = ("--auxiliary", source, "--property", "sex")
-        line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex")
-        assert "the samples have no column 'height'" in line
-        assert "leave out --method, or add --withhold" in refused(
-            "--samples", tmp_path / "s", *common, "--method", "acc"
-        )
-        assert "must be of one kind" in refused("--samples", samples, *common)
-        assert "has 4 classes: name one with --value" in refused(
-            "--samples", tmp_path / "s", "--auxiliary", source, "--property", "ward"
-        )
+    def test_the_plan_says_what_it_costs(self, infer: Infer, model: Path, faces: Path) -> None:
+        common = ("--model", model, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", "auto")
+        made = infer(*common, "--width", 0.3, "--steps", 2)
+        assert "network calls at most for +-0.3 at level 0.95" in made["out"].splitlines()[0]
 
-    def test_a_source_reads_the_columns_of_the_file(self, tmp_path: Path) -> None:
-        file = self.rows(tmp_path / "a.csv", 50, 0.5, 3)
-        assert len(CSVTable(str(file), self.COLUMNS).columns) == 3  # type: ignore[arg-type]
+    def test_what_is_no_model_is_refused(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        refused("--model", tmp_path / "empty", "--auxiliary", faces, "--property", "Hat")
