@@ -14,8 +14,9 @@ from torch import nn
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.quick import fit_quickly
 from diffshare.data.module import RecordsDataModule, RecordSet, scaled
+from diffshare.data.table import Column
 from diffshare.errors import UserError
-from diffshare.nets.classifiers import SmallResNet
+from diffshare.nets.classifiers import SmallResNet, TableMLP
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # records to logits, N x K
 _MOST_CATEGORIES = 255  # that the trees split as categories; a column with more is split by its codes
@@ -52,27 +53,86 @@ class NetworkRecipe(Recipe):
     def __init__(
         self, network: Callable[[int, int], nn.Module] = SmallResNet, steps: int = 400, batch_size: int = 64
     ) -> None:
-        if steps < 1 or batch_size < 1:
-            raise UserError(f"steps {steps} and batch_size {batch_size} of a classifier must be at least 1")
+        _check_steps(steps, batch_size)
         self.network, self.steps, self.batch_size = network, steps, batch_size
 
     def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
         """Train a new network; see :class:`Recipe`."""
         if x.ndim != 4:
             raise UserError("NetworkRecipe is for images: choose diffshare.classifiers.recipes.TreesRecipe for a table")
-        data = RecordsDataModule(batch_size=min(self.batch_size, len(x)), seed=seed)
-        data.sets["train"] = RecordSet(x, np.arange(len(x)), labels, np.full(len(x), -1))
-        with isolate_rng():
-            torch.manual_seed(seed)
-            network = fit_quickly(self.network(classes, x.shape[-1]), data, steps=self.steps, seed=seed).network
+        data = _Rows((), self.batch_size, x, labels, seed)
+        network = _fit(lambda: self.network(classes, x.shape[-1]), data, self.steps)
         return lambda records: _logits(network, records)
+
+
+class TableNetworkRecipe(Recipe):
+    """A network for rows of a table, trained as a LightningModule with AdamW and one cycle of the learning rate.
+
+    Args:
+        network: number of classes to a new network that has ``fit_rows``, such as ``TableMLP``.
+        steps: optimizer steps.
+        batch_size: rows a step, fewer where there are fewer.
+    """
+
+    def __init__(self, network: Callable[[int], nn.Module] = TableMLP, steps: int = 600, batch_size: int = 128) -> None:
+        _check_steps(steps, batch_size)
+        self.network, self.steps, self.batch_size = network, steps, batch_size
+
+    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+        """Train a new network; see :class:`Recipe`. A category that is not known is one of its own."""
+        if x.ndim != 2:
+            raise UserError("TableNetworkRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe")
+        sizes = np.zeros(x.shape[1], np.int64)
+        for i in categorical:
+            sizes[i] = 2 + np.nanmax(x[:, i], initial=0)
+        unknown = np.where(sizes > 0, sizes - 1, np.nan).astype(np.float32)
+
+        def coded(rows: np.ndarray) -> np.ndarray:
+            within = np.where((sizes > 0) & ~(rows < sizes - 1), unknown, rows)
+            return within.astype(np.float32)
+
+        columns = [Column(str(i), "categorical", tuple(map(str, range(n)))) if n else Column(str(i), "numeric")
+                   for i, n in enumerate(sizes.tolist())]  # fmt: skip
+        network = _fit(
+            lambda: self.network(classes), _Rows(columns, self.batch_size, coded(x), labels, seed), self.steps
+        )
+        return lambda rows: _logits(network, coded(rows))
+
+
+class _Rows(RecordsDataModule):
+    """Training records alone, images or rows with their columns."""
+
+    def __init__(
+        self, columns: Sequence[Column], batch_size: int, x: np.ndarray, labels: np.ndarray, seed: int
+    ) -> None:
+        super().__init__(batch_size=min(batch_size, len(x)), seed=seed)
+        self._columns = tuple(columns)
+        self.sets["train"] = RecordSet(x, np.arange(len(x)), labels, np.full(len(x), -1))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table; none of images."""
+        return self._columns
+
+
+def _check_steps(steps: int, batch_size: int) -> None:
+    if steps < 1 or batch_size < 1:
+        raise UserError(f"steps {steps} and batch_size {batch_size} of a classifier must be at least 1")
+
+
+def _fit(network: Callable[[], nn.Module], data: _Rows, steps: int) -> nn.Module:
+    with isolate_rng():
+        torch.manual_seed(data.seed)
+        return fit_quickly(network(), data, steps=steps, seed=data.seed).network
 
 
 @torch.inference_mode()
 def _logits(network: nn.Module, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    starts = range(0, len(x), batch_size)
-    passes = (scaled(torch.from_numpy(np.ascontiguousarray(x[i : i + batch_size]))) for i in starts)
-    return np.concatenate([network(images).float().numpy() for images in passes])
+    made = []
+    for start in range(0, len(x), batch_size):
+        part = torch.from_numpy(np.ascontiguousarray(x[start : start + batch_size]))
+        made.append(network(scaled(part) if part.dtype == torch.uint8 else part).float().numpy())
+    return np.concatenate(made)
 
 
 class TreesRecipe(Recipe):

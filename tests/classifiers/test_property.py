@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.property import check_enough, cross_fit, fit_platt, stratified_folds
-from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, Scorer, TreesRecipe
+from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, TreesRecipe
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet
@@ -123,7 +123,11 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("recipe", "shape", "words"),
-        [(NetworkRecipe(), (4, 3), "for images: choose .*TreesRecipe"), (TreesRecipe(), (4, 8, 8, 3), "for tables")],
+        [
+            (NetworkRecipe(), (4, 3), "for images: choose .*TreesRecipe"),
+            (TreesRecipe(), (4, 8, 8, 3), "for tables"),
+            (TableNetworkRecipe(), (4, 8, 8, 3), "for tables"),
+        ],
     )
     def test_a_recipe_of_the_other_kind(self, recipe: Recipe, shape: tuple[int, ...], words: str) -> None:
         with pytest.raises(UserError, match=words):
@@ -141,14 +145,18 @@ def test_a_network_learns_hats_and_counts_them_among_fresh_faces() -> None:
     assert found.low[1] <= hat[500:].mean() <= found.high[1]
 
 
-def test_trees_take_categories_and_missing_cells() -> None:
+@pytest.mark.parametrize("recipe", [TreesRecipe(trees=3), TableNetworkRecipe(steps=150)], ids=["trees", "network"])
+def test_tables_have_categories_and_missing_cells(recipe: Recipe) -> None:
     rng = np.random.default_rng(0)
     code, number = rng.integers(0, 6, 1000), rng.normal(size=1000)
     number[::7] = np.nan
     labels = np.isin(code, [1, 4]).astype(np.int64)  # no threshold on the code tells
     x = np.stack([code, number], 1).astype(np.float32)
-    scorer = TreesRecipe(trees=3).train(x, labels, 2, 0, [0])
+    scorer = recipe.train(x, labels, 2, 0, [0])
     assert (scorer(x).argmax(1) == labels).all()
+    np.testing.assert_array_equal(scorer(x), recipe.train(x, labels, 2, 0, [0])(x))
+    unknown = np.array([[np.nan, 0], [17, 0]], np.float32)  # a category that no record had
+    assert np.isfinite(scorer(unknown)).all()
 
 
 class TestDegrade:
