@@ -185,14 +185,18 @@ class Check:
     Args:
         work: folder for the runs.
         name: of the setting, a key of ``SETTINGS``.
+        timed: measure how long a run takes, and compare two that nothing interrupts.
     """
 
-    def __init__(self, work: Path, name: str) -> None:
+    def __init__(self, work: Path, name: str, timed: bool) -> None:
         self.work, self.name = work, name
         self.arguments = ["--config", str(write_config(work)), *SETTINGS[name]]
         self.reference = work / name.replace(" ", "-") / "uninterrupted"
         if self._wait(self._start(self.reference, ()), None):
             raise RuntimeError(f"the uninterrupted run failed: {self._log(self.reference).read_text()}")
+        self.seconds = 0.0
+        if not timed:
+            return
         started = time.monotonic()
         again = self.one("again", ())  # the first one filled caches: this one tells how long a run takes
         self.seconds = time.monotonic() - started
@@ -253,7 +257,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         os.environ["DIFFSHARE_CACHE"] = f"{name}/cache"
-        checks = [Check(Path(name), setting) for setting in options.settings]
+        checks = [Check(Path(name), setting, timed=not options.points) for setting in options.settings]
         while len(rows) < len(checks) or (not options.points and sum(r["kills"] for r in rows) < options.kills):
             check = min(checks, key=lambda c: sum(max(1, row["kills"]) for row in rows if row["setting"] == c.name))
             kills = options.points or [rng.uniform(0, check.seconds) for _ in range(20)]
