@@ -17,11 +17,13 @@ VERBS = {
     "study": "run a grid of whole experiments, with tables and figures",
     "infer-property": "read the share of a property off samples, with an interval",
     "audit": "tell a poisoned model from a clean one; what a release leaks",
+    "repair": "make samples safe to train on, by weights or by choice",
 }
 MODULES = {
     "study": "diffshare.commands.study",
     "infer-property": "diffshare.commands.infer_property",
     "audit": "diffshare.commands.audit",
+    "repair": "diffshare.commands.repair",
 }
 
 

@@ -1,6 +1,7 @@
 """The verb ``audit``: is a model poisoned, what would a classifier's gap be, and what does a release leak?"""
 
 import importlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,7 +68,7 @@ def audit(arguments: list[str]) -> int:
         else:
             found = _with_records(config, folder, drawing, source, classifier, downstream)
     strongest = overall(found)
-    result = strongest.json(time.perf_counter() - started)
+    result = strongest.json(time.perf_counter() - started) | {"settings": _settings(config)}
     if len(found) > 1:
         result["candidates"] = [_candidate(one) for one in found]
     if config.json is not None:
@@ -78,6 +79,16 @@ def audit(arguments: list[str]) -> int:
         print(f"verdict: {strongest.judgement.verdict} (of {len(found)} candidates, p-values adjusted by Holm)")
     print(f"advice:  {advice(strongest)}")
     return 0
+
+
+def _settings(config: Namespace) -> dict[str, Any]:
+    """How the group was read, so that ``repair`` reads it in the same way."""
+    named = {}
+    for key in ("reference", "classifier"):
+        block = config[key].as_dict() if config[key] else {}
+        named[key] = {part: block[part] for part in ("class_path", "init_args") if part in block} or None
+    named = json.loads(json.dumps(named, default=str))  # a path becomes text
+    return named | {key: config[key] for key in ("part", "pool", "split_seed", "folds", "degrade", "seed")}
 
 
 def _count(config: Namespace, available: int | None) -> int:
