@@ -67,12 +67,14 @@ class Setting:
 
 
 def settings() -> Iterator[Setting]:
-    """Those of the tables."""
+    """Those of the tables first, then the other numbers of queries."""
+    for classifier in ACCURACY:
+        for condition, calibrated in (("holds", 1000), ("few", 200), ("shifted", 1000)):
+            yield Setting(classifier, condition, calibrated, 1000)
     for classifier in ACCURACY:
         for queries in QUERIES:
-            yield Setting(classifier, "holds", 1000, queries)
-        yield Setting(classifier, "few", 200, 1000)
-        yield Setting(classifier, "shifted", 1000, 1000)
+            if queries != 1000:
+                yield Setting(classifier, "holds", 1000, queries)
 
 
 def simulate(setting: Setting, p: float, rng: np.random.Generator) -> tuple[Calibration, np.ndarray]:
@@ -159,25 +161,23 @@ def row(setting: Setting, p: float | None, name: str, interval: str, off: np.nda
     }
 
 
-def measure(repetitions: int, resamples: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of estimators, and of the check of their assumption."""
-    rows, checks = [], []
-    for setting in tqdm(list(settings())):
-        parts: dict[tuple[str, str], list[np.ndarray]] = {}
-        refused = []
-        seeds = range(repetitions if setting.queries == 1000 else repetitions // 2)
-        for p in TRUTHS:
-            found, fits = repeat(setting, p, list(seeds), resamples)
-            refused += [value <= 0.05 for value in fits]
-            for (name, interval), ones in found.items():
-                parts.setdefault((name, interval), []).append(ones - p)
-                if setting.queries == 1000:
-                    rows.append(row(setting, p, name, interval, ones - p))
-        rows += [row(setting, None, *names, np.concatenate(offs)) for names, offs in parts.items()]
-        if refused:
-            share = clopper_pearson(sum(refused), len(refused))
-            checks.append(asdict(setting) | {"refused_at_0.05": [round(value, 4) for value in share]})
-    return rows, checks
+def measure(setting: Setting, repetitions: int, resamples: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the estimators, and of the check of their assumption."""
+    rows: list[dict[str, Any]] = []
+    parts: dict[tuple[str, str], list[np.ndarray]] = {}
+    refused: list[bool] = []
+    for p in TRUTHS:
+        found, fits = repeat(setting, p, list(range(repetitions)), resamples)
+        refused += [value <= 0.05 for value in fits]
+        for (name, interval), ones in found.items():
+            parts.setdefault((name, interval), []).append(ones - p)
+            if setting.queries == 1000:
+                rows.append(row(setting, p, name, interval, ones - p))
+    rows += [row(setting, None, *names, np.concatenate(offs)) for names, offs in parts.items()]
+    if not refused:
+        return rows, []
+    share = clopper_pearson(sum(refused), len(refused))
+    return rows, [asdict(setting) | {"refused_at_0.05": [round(value, 4) for value in share]}]
 
 
 def table(rows: list[dict[str, Any]], setting: Setting) -> str:
@@ -200,16 +200,20 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=400, help="of each bootstrap")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
-    rows, checks = measure(options.repetitions, options.resamples)
-    for setting in settings():
+    head: dict[str, Any] = {"command": shlex.join(["python", "scripts/measure_prevalence.py", *sys.argv[1:]])}
+    head |= {"code": code_revision(), "versions": versions(("numpy", "scipy"))}
+    head |= {"seeds": [0, options.repetitions - 1], "resamples": options.resamples}
+    rows: list[dict[str, Any]] = []
+    checks: list[dict[str, Any]] = []
+    for setting in tqdm(list(settings())):
+        repetitions = options.repetitions if setting.queries == 1000 else options.repetitions // 2
+        new, check = measure(setting, repetitions, options.resamples)
+        rows, checks = rows + new, checks + check
         if setting.queries == 1000:
-            print(f"\n{setting}\n{table(rows, setting)}")
+            print(f"\n{setting}\n{table(rows, setting)}", flush=True)
+        if options.json:  # a run that ends early leaves what it has
+            write_json(options.json, head | {"assumption": checks, "rows": rows})
     print(*checks, sep="\n")
-    if options.json:
-        head = {"command": shlex.join(["python", "scripts/measure_prevalence.py", *sys.argv[1:]])}
-        head |= {"code": code_revision(), "versions": versions(("numpy", "scipy"))}  # type: ignore[dict-item]
-        head |= {"seeds": [0, options.repetitions - 1], "resamples": options.resamples}  # type: ignore[dict-item]
-        write_json(options.json, head | {"assumption": checks, "rows": rows})
 
 
 if __name__ == "__main__":
