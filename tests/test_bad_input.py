@@ -460,6 +460,34 @@ def test_a_checkpoint_of_another_class(refused, run, checkpoint, tmp_path, class
     assert not (tmp_path / "out").exists()
 
 
+def test_a_checkpoint_of_another_version(refused, checkpoint, tmp_path):
+    path = checkpoint(diffshare_format=7)
+    for verb in (
+        ["release", "--ckpt", path, "--out"],
+        ["test", *FACES, *NETWORK, "--ckpt_path", path, "--run-dir"],
+    ):
+        line = refused(*verb, tmp_path / "out")
+        assert f"{path} was written by another version: its format is 7" in line
+        assert "use the version that run.json of its run names" in line
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("changes", ["class", "version", "another tool"])
+def test_a_run_whose_checkpoint_is_not_its_own(refused, run, checkpoint, tmp_path, changes):
+    other = {
+        "class": ({"diffshare": of_class(run, "torch.nn.Linear")}, "was trained as torch.nn.Linear, the config names"),
+        "version": ({"diffshare_format": 7}, "was written by another version: its format is 7"),
+        "another tool": ({"diffshare_format": None}, "was not written by fit"),
+    }
+    content, said = other[changes]
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    shutil.rmtree(folder / "release")
+    checkpoint(**content).replace(folder / "checkpoints" / "last.ckpt")
+    assert said in refused("fit", "--run-dir", folder, "--resume")
+    assert not (folder / "release").exists()
+
+
 def test_a_checkpoint_that_names_no_class(refused, checkpoint, tmp_path):
     line = refused("release", "--ckpt", checkpoint(diffshare=None), "--out", tmp_path / "out")
     assert "is not a checkpoint of a generator" in line

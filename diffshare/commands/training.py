@@ -20,7 +20,7 @@ from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.sharer.export import export
 from diffshare.storage import atomic_file, write_json
-from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_checkpoint
+from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
 from diffshare.training.run import (
@@ -232,7 +232,7 @@ class DiffshareCLI(LightningCLI):
             return False
         purge = 0  # entries of this step and later ones, of a run that was killed, will be written again
         if self.resumed:
-            purge = log_steps(read_checkpoint(self.run_dir / LAST))
+            purge = log_steps(read_resumable(self.run_dir / LAST))
         return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge)
 
     def _callbacks(self) -> list[Callback]:
@@ -291,7 +291,7 @@ class DiffshareCLI(LightningCLI):
 
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
-        step = finished(read_checkpoint(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
+        step = finished(read_resumable(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
         if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
             return False
         if self.trainer.is_global_zero:

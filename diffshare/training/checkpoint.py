@@ -13,6 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from diffshare.errors import UserError
 from diffshare.storage import atomic_file
 
+FORMAT = 1
+_FORMAT = "diffshare_format"  # its key in a checkpoint whose state is that between two batches
+
 
 class Interrupted(Exception):
     """Training stopped at a batch boundary on request; the checkpoint holds the state of that boundary."""
@@ -45,7 +48,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """A checkpoint's content: tensors and plain values.
 
     Raises:
-        UserError: no such file, not a checkpoint of Lightning, or one that holds pickled objects.
+        UserError: no such file, not a checkpoint of Lightning, one that holds pickled objects, or of another format.
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: give the path of a last.ckpt")
@@ -59,6 +62,26 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "global_step" not in checkpoint:
         raise UserError(
             f"{path} is not a training checkpoint: it has no weights and step count; give the last.ckpt of a run"
+        )
+    if checkpoint.get(_FORMAT, FORMAT) != FORMAT:
+        raise UserError(
+            f"{path} was written by another version: its format is {str(checkpoint[_FORMAT])[:20]}, this version of "
+            f"diffshare reads {FORMAT}; use the version that run.json of its run names"
+        )
+    return checkpoint
+
+
+def read_resumable(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that a training can go on from.
+
+    Raises:
+        UserError: as :func:`read_checkpoint`, or its state is not that between two batches.
+    """
+    checkpoint = read_checkpoint(path)
+    if _FORMAT not in checkpoint:
+        raise UserError(
+            f"{path} was not written by fit, or by a version before format {FORMAT}, and a training cannot go on from "
+            "it to the bit: start a new run"
         )
     return checkpoint
 
@@ -186,15 +209,12 @@ class KeepCheckpoint(Callback):
         """Note the loops' state as it is between two batches; Lightning's own is that of the hook that saves."""
         if self._saving:
             settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
-            checkpoint[BETWEEN_BATCHES] = True
+            checkpoint[_FORMAT] = FORMAT
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up the count of log steps."""
-        if checkpoint.get(BETWEEN_BATCHES):
+        if _FORMAT in checkpoint:
             self._log_steps = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
-
-
-BETWEEN_BATCHES = "diffshare_between_batches"
 
 
 def settle(fit_loop: dict[str, Any], batches: float) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from training_steps import Drift, fit
 
 from diffshare.errors import UserError
-from diffshare.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, read_checkpoint, settle
+from diffshare.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, read_checkpoint, read_resumable, settle
 from diffshare.training.quiet import quiet
 from diffshare.training.run import finished, log_steps, sweep
 
@@ -136,6 +136,20 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
     (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="cannot|is not a checkpoint"):
         read_checkpoint(tmp_path / "half.ckpt")
+
+
+@pytest.mark.parametrize("found", [2, 0, "x" * 99])
+def test_another_format_is_refused(tmp_path: Path, found: Any) -> None:
+    torch.save({"state_dict": {}, "global_step": 0, "diffshare_format": found}, tmp_path / "x.ckpt")
+    for read in (read_checkpoint, read_resumable):
+        with pytest.raises(UserError, match=rf"its format is {str(found)[:20]}, this version .* reads 1; use the"):
+            read(tmp_path / "x.ckpt")
+
+
+def test_a_training_goes_on_from_its_own_checkpoints_alone(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "global_step": 0}, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match=r"x\.ckpt was not written by fit, .*: start a new run"):
+        read_resumable(tmp_path / "x.ckpt")
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
