@@ -42,6 +42,8 @@ class DenoisingModule(GenerativeModule):
     """
 
     own_schedulers: ClassVar[Mapping[str, type[SchedulerMixin]]] = {}  # those that diffusers does not have
+    box: ClassVar[type[DiffusionBox]] = DiffusionBox  # what a receiver opens
+    records_are: ClassVar[str] = "images"  # what the denoiser sees
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class DenoisingModule(GenerativeModule):
         except UserError as error:
             raise UserError(f"model.scheduler: {error}") from error
         self.condition_dropout = condition_dropout
+        self.input_shape: tuple[int, ...] = ()  # of what the denoiser sees: C, H, W; set by ``check``
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen
@@ -87,6 +90,19 @@ class DenoisingModule(GenerativeModule):
         """
         raise NotImplementedError
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of an image on one of what the denoiser sees, along a side."""
+        return 1
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What the denoiser learns to make, from records as the data module gives them: the records themselves."""
+        return x
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """Images of what the denoiser made: N x C x H x W => uint8 N x H x W x C."""
+        return to_bytes(x)
+
     # --- shared ----------------------------------------------------------------------------------------------------
 
     @property
@@ -104,18 +120,19 @@ class DenoisingModule(GenerativeModule):
         """Refuse images or classes that the denoiser does not fit; note the image size in its configuration."""
         config: Any = self.denoiser.config
         channels, height, width = facts.shape
+        self.input_shape = facts.shape
         for name in ("in_channels", "out_channels"):
             if config[name] != channels:
                 raise UserError(
-                    f"model.denoiser has {name} {config[name]}, the images have {channels} channels: set it"
+                    f"model.denoiser has {name} {config[name]}, the {self.records_are} have {channels} channels: set it"
                 )
         if config.time_embedding_type == "fourier":  # that network divides its output by what it is told of the time
             raise UserError("model.denoiser has time_embedding_type fourier: use positional")
         stride = 2 ** (len(config.block_out_channels) - 1)
         if height % stride or width % stride:
             raise UserError(
-                f"images of {width}x{height} pixels do not divide by the denoiser's stride {stride}: set "
-                f"data.source.image_size to a multiple of {stride} or use fewer block_out_channels"
+                f"{self.records_are} of {width}x{height} pixels do not divide by the denoiser's stride {stride}: set "
+                f"data.source.image_size to a multiple of {stride * self.pixels} or use fewer block_out_channels"
             )
         if self.null_label not in (None, len(facts.labels)):
             raise UserError(
@@ -130,7 +147,8 @@ class DenoisingModule(GenerativeModule):
         times = self.times(torch.rand(n, device=device))
         hidden = torch.rand(n, device=device) < self.condition_dropout
         labels = self._labels(batch.target.masked_fill(hidden, UNCONDITIONAL))
-        return self.losses(batch.x, labels, torch.randn_like(batch.x), times).mean()
+        x = self.encode(batch.x)
+        return self.losses(x, labels, torch.randn_like(x), times).mean()
 
     def _labels(self, target: Tensor) -> Tensor | None:
         """Classes as the denoiser numbers them: -1 becomes its last embedding."""
@@ -168,7 +186,7 @@ class DenoisingModule(GenerativeModule):
         times = self.times(uniform)
         times = (times if times.dtype == torch.long else times.float()).to(batch.x.device)
         noise = torch.stack([torch.randn(batch.x.shape[1:], generator=s) for s in noise_streams(0, number)])
-        losses = self.losses(batch.x, self._labels(batch.target), noise.to(batch.x.device), times)
+        losses = self.losses(self.encode(batch.x), self._labels(batch.target), noise.to(batch.x.device), times)
         self.val_mean.update(losses)
         bands = (uniform * BANDS).long().to(losses.device)
         for band, metric in enumerate(self.val_bands):
@@ -187,18 +205,17 @@ class DenoisingModule(GenerativeModule):
 
     def draw(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
         """Samples from the weights as they are now; see the base class."""
-        assert self.facts is not None
         x = sample_diffusion(
             self.denoiser,
             self.sampler(self.scheduler),
-            self.facts.shape,
+            self.input_shape,
             self._labels(torch.from_numpy(labels).to(self.device)),
             noise_streams(seed, indices),
             steps=self.sampling_steps,
             guidance=self.guidance,
             null_label=self.null_label,
         )
-        return to_bytes(x)
+        return self.decode(x)
 
     def save_parts(self, folder: Path) -> None:
         """Write ``unet`` and ``scheduler`` in the layout of diffusers."""
@@ -208,4 +225,4 @@ class DenoisingModule(GenerativeModule):
     @classmethod
     def receive(cls, release: Release, **options: Any) -> DiffusionBox:
         """Open a release as a black box."""
-        return DiffusionBox.open(release, sampler=cls.sampler, own_schedulers=cls.own_schedulers, **options)
+        return cls.box.open(release, sampler=cls.sampler, own_schedulers=cls.own_schedulers, **options)

@@ -191,7 +191,7 @@ def sample_diffusion(
         on_call: told the number of samples of each pass through the network.
 
     Returns:
-        float32 in [-1, 1], N x C x H x W.
+        float32, N x C x H x W.
     """
     device = next(denoiser.parameters()).device
 
@@ -207,9 +207,9 @@ def sample_diffusion(
         raise UserError(
             f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
         )
-    return x.clamp(-1, 1)
+    return x
 
 
 def to_bytes(x: Tensor) -> np.ndarray:
-    """Float N x C x H x W in [-1, 1] => uint8 N x H x W x C, rounded to the nearest grey level."""
-    return ((x + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    """Float N x C x H x W, cut to [-1, 1] => uint8 N x H x W x C, rounded to the nearest grey level."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -95,3 +95,28 @@ def edm_loss(
     noisy = process.add_noise(x, noise, times)
     output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
     return (output - process.target(x, noisy, times)).square().flatten(1).mean(1)
+
+
+def autoencoder_loss(x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_weight: float) -> Tensor:
+    """Absolute error a pixel, and the posterior's KL divergence to N(0, 1) divided by the record's pixels.
+
+    |x - made| + w (mean^2 + var - 1 - log var) / 2 (Kingma & Welling 2014, appendix B; Rombach et al. 2022,
+    appendix G).
+
+    Args:
+        x: images in [-1, 1], float32, N x C x H x W.
+        made: their reconstructions.
+        mean: of the posterior, N x c x h x w.
+        logvar: logarithm of its variances.
+        kl_weight: w.
+
+    Returns:
+        float32, N.
+    """
+    divergence = (mean.square() + logvar.exp() - 1 - logvar).flatten(1).sum(1) / 2
+    return (x - made).abs().flatten(1).mean(1) + kl_weight * divergence / x[0].numel()
+
+
+def hinge_loss(real: Tensor, made: Tensor) -> Tensor:
+    """Loss of a discriminator from its scores: mean max(0, 1 - D(x)) + max(0, 1 + D(x')) (Lim & Ye 2017), a scalar."""
+    return torch.relu(1 - real).mean() + torch.relu(1 + made).mean()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,7 +45,9 @@ class DiffusionBox:
         scheduler: str | None = None,
         sampler: SamplerOf = ddpm_sampler,
         own_schedulers: Mapping[str, type[SchedulerMixin]] | None = None,
-    ) -> "DiffusionBox":
+        channels: tuple[int, ...] = (1, 3),
+        factor: int = 1,
+    ) -> Self:
         """Load the parts of a checked release.
 
         Args:
@@ -54,6 +56,8 @@ class DiffusionBox:
             scheduler: name of a scheduler of diffusers or of one of the family's samplers; its default where None.
             sampler: the family's, of the trained scheduler and that name.
             own_schedulers: the family's schedulers that diffusers does not have, by class name.
+            channels: how many the denoiser may have.
+            factor: pixels of an image on one of the denoiser's, along a side.
 
         Raises:
             UserError: the parts do not fit each other or the card.
@@ -61,15 +65,16 @@ class DiffusionBox:
         denoiser = load_part(release, "unet", {"UNet2DModel": UNet2DModel})
         config, card = denoiser.config, release.card
         embeddings = len(card.labels) + 1 if card.labels else None
-        if config.num_class_embeds != embeddings or config.sample_size != card.image_size:
+        size = config.sample_size * factor if isinstance(config.sample_size, int) else None
+        if config.num_class_embeds != embeddings or size != card.image_size:
             raise UserError(
                 f"{release.folder}: the network (num_class_embeds {config.num_class_embeds}, sample_size "
                 f"{config.sample_size}) does not fit the card ({len(card.labels)} labels, image_size {card.image_size})"
             )
-        if config.in_channels != config.out_channels or config.in_channels not in (1, 3):
+        if config.in_channels != config.out_channels or config.in_channels not in channels:
             raise UserError(
                 f"{release.folder}: a network from {config.in_channels} to {config.out_channels} channels "
-                "makes no images; 1 or 3 are expected"
+                f"does not fit: {' or '.join(map(str, channels))} are expected"
             )
         trained = load_scheduler(release, own=own_schedulers or {})
         try:
@@ -105,6 +110,10 @@ class DiffusionBox:
             null_label=null,
             on_call=calls.append,
         )
-        made = to_bytes(x)
+        made = self.decode(x)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
         return made
+
+    def decode(self, x: torch.Tensor) -> np.ndarray:
+        """Images of what the denoiser made: N x C x H x W => uint8 N x H x W x C."""
+        return to_bytes(x)
