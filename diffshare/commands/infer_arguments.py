@@ -96,7 +96,7 @@ def _add_queries(parser: ArgumentParser) -> None:
 def _add_classifier(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--auxiliary", type=Source, sub_configs=True, help="YAML file of the auxiliary source.")
-    parts = Literal["sharer", "auxiliary", "test", "all"]
+    parts = Literal["auxiliary", "test", "all"]
     add("--part", type=parts, default="auxiliary", help="Part of the auxiliary source to use.")
     add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
     add("--manifest", type=Path | None, default=None, help="The sharer's mix: checked to be disjoint (for auditors).")
