@@ -149,6 +149,11 @@ def has_unet(content: dict[str, Any]) -> bool:
     return content["model"]["init_args"].get("denoiser", {}).get("class_path") == "diffusers.UNet2DModel"
 
 
+def trains_shadows(config: Path) -> bool:
+    """Whether the config trains generators before its own first step: tests/receiver/meta does that on small ones."""
+    return "generator" in yaml.safe_load(config.read_text())["data"]["init_args"]
+
+
 def fits(overlay: Path, config: Path) -> bool:
     """Whether the overlay changes only what the config has."""
     changed, content = (yaml.safe_load(file.read_text()) or {} for file in (overlay, config))
@@ -208,7 +213,7 @@ def test_a_source_file_makes_a_source(config):
     assert type(source).__name__ == yaml.safe_load(config.read_text())["class_path"].rpartition(".")[2]
 
 
-@pytest.mark.parametrize("config", BASES, ids=name)
+@pytest.mark.parametrize("config", [c for c in BASES if not trains_shadows(c)], ids=name)
 def test_a_shrunk_step_ends_with_what_its_kind_leaves(run_cli, places, tmp_path, config):
     outcome = run_cli("fit", "--config", config, *shrunk(config, places), "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
