@@ -67,6 +67,7 @@ def _parser_message(text: str) -> str:
     if not reasons:
         return _one_line(text)
     reason = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0])
+    reason = re.sub(r"Expected a path but (.+) either not accessible or invalid", NO_NAME, reason)
     given = re.search(r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text)  # a whole block of the config is no news
     if given and given[1] not in reason:
         reason += f", got {given[1]}"
@@ -81,4 +82,5 @@ REMEDIES = (
     (r"required: .*\bdata\b", "; name a --config FILE that has them"),
     (r"required: ", "; add them (--help explains each)"),
 )
+NO_NAME = r"\1 is neither a class that can be imported nor a file; mend the name"
 SCAFFOLDING = ("Parser key", "Problem with given class_path", "Does not validate", "Subtypes", "Errors:", "Given value")

@@ -168,6 +168,8 @@ def listed_names(manifest: Path, source_sha256: str) -> set[str]:
     Raises:
         UserError: the folder is no manifest, or one of another source, whose names say nothing.
     """
+    if not (manifest / "mix.json").is_file():
+        raise UserError(f"{manifest} is no manifest, it has no mix.json: give a folder that the verb mix wrote")
     summary = read_json(manifest / "mix.json", limit=_SUMMARY_BYTES)
     if not isinstance(summary, dict) or summary.get("source_sha256") != source_sha256:
         raise UserError(

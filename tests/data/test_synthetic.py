@@ -174,7 +174,7 @@ def test_a_manifest_of_another_source_says_nothing_and_is_refused(module, manife
 
 
 def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
-    with pytest.raises(UserError, match=r"cannot read .*mix\.json: No such file"):
+    with pytest.raises(UserError, match=r"is no manifest, it has no mix\.json: give a folder"):
         module([0, 1], training_manifest=tmp_path / "nowhere").setup()
 
 
