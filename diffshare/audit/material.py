@@ -1,7 +1,7 @@
 """What an audit looks at: labelled records of the receiver's own, and a samples folder, in the same codes."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,10 @@ from diffshare.data.csvfile import read_header
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
-from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import open_auxiliary
-from diffshare.receiver.property.queries import ModelQueries, recode
-from diffshare.release.generator import plan_labels
-from diffshare.release.samples import INFO, NPZ, read_samples, write_samples
-from diffshare.release.table import TableGenerator
-from diffshare.release.tables import CSV, write_table_samples
+from diffshare.receiver.property.queries import recode
+from diffshare.release.samples import INFO, NPZ, read_samples
+from diffshare.release.tables import CSV
 from diffshare.stats.information import contingency
 from diffshare.storage import read_json, sha256_file
 
@@ -34,6 +31,7 @@ class ReferenceRecords:
         columns: the D columns of a table; empty for images.
         target: name of the attribute that is the class.
         missing: the mark of a missing cell of a table.
+        sensitive: attributes that are audited; samples of a table may lack their columns.
     """
 
     x: np.ndarray
@@ -43,6 +41,7 @@ class ReferenceRecords:
     columns: tuple[Column, ...]
     target: str
     missing: str = "?"
+    sensitive: tuple[str, ...] = ()
 
     def group(self, name: str) -> Attribute:
         """An attribute as the group S.
@@ -111,7 +110,9 @@ def open_reference(
         raise UserError(f"--sensitive and --target are both '{target}': name two attributes")
     found = open_auxiliary(source, target, part, split_seed=split_seed, manifest=manifest, cache_dir=cache_dir)
     mark = getattr(source, "missing", "?")
-    return ReferenceRecords(found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark)
+    return ReferenceRecords(
+        found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark, sensitive
+    )
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class SampledRecords:
         groups: codes of each attribute that is a column of the samples, by name; -1 where not known.
         sha256: of the file that they were read from.
         info: what ``samples.json`` says of them: a claim.
+        absent: columns of the reference that they lack; NaN in ``x``.
     """
 
     x: np.ndarray
@@ -131,11 +133,12 @@ class SampledRecords:
     groups: dict[str, np.ndarray]
     sha256: str
     info: dict[str, Any]
+    absent: tuple[str, ...] = ()
 
     def take(self, rows: np.ndarray) -> "SampledRecords":
         """These samples alone, positions in any order."""
         groups = {name: codes[rows] for name, codes in self.groups.items()}
-        return SampledRecords(self.x[rows], self.y[rows], groups, self.sha256, self.info)
+        return replace(self, x=self.x[rows], y=self.y[rows], groups=groups)
 
 
 def samples_file(folder: Path) -> Path:
@@ -185,7 +188,8 @@ def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
 def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
     kinds: dict[str, Any] = {column.name: column.kind for column in reference.columns}
     kinds[reference.target] = list(reference.classes)
-    x, table = read_rows(path, kinds, reference.missing)
+    absent = tuple(name for name in reference.sensitive if name in kinds and name not in header(path))
+    x, table = read_rows(path, {k: v for k, v in kinds.items() if k not in absent}, reference.missing)
     index = table.index()
     y = index.attribute(reference.target).codes.astype(np.int64)
     _check_classes(y, reference, str(path))
@@ -196,8 +200,22 @@ def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
             codes = np.array([*(known.get(text, -1) for text in attribute.classes), -1])
             groups[name] = codes[attribute.codes]
     info = read_json(path.parent / INFO) if (path.parent / INFO).is_file() else {}
-    made = recode(x, table.columns, reference.columns)
-    return SampledRecords(made, y, groups, sha256_file(path), info if isinstance(info, dict) else {})
+    places = [i for i, column in enumerate(reference.columns) if column.name not in absent]
+    made = np.full((len(x), len(reference.columns)), np.nan, np.float32)
+    made[:, places] = recode(x, table.columns, [reference.columns[i] for i in places])
+    return SampledRecords(made, y, groups, sha256_file(path), info if isinstance(info, dict) else {}, absent)
+
+
+def header(path: Path) -> list[str]:
+    """The column names of ``samples.csv``.
+
+    Raises:
+        UserError: it is no CSV file.
+    """
+    try:
+        return read_header(path, ",")
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
 
 
 def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarray, CSVTable]:
@@ -206,12 +224,9 @@ def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarr
     Raises:
         UserError: it is no table, or lacks one of the columns.
     """
-    try:
-        header = read_header(path, ",")
-    except csv.Error as error:
-        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
-    if absent := [name for name in kinds if name not in header]:
-        raise UserError(f"{path} has no column '{absent[0]}': its header has {', '.join(header)!r:.200}")
+    names = header(path)
+    if absent := [name for name in kinds if name not in names]:
+        raise UserError(f"{path} has no column '{absent[0]}': its header has {', '.join(names)!r:.200}")
     table = CSVTable(str(path), kinds, missing=missing)
     return table.read(np.arange(len(table.index()))), table
 
@@ -234,56 +249,3 @@ def _check_classes(y: np.ndarray, reference: ReferenceRecords, where: str) -> No
 
 def _size(x: np.ndarray) -> str:
     return " x ".join(map(str, x.shape[1:]))
-
-
-class Drawing:
-    """Samples of a release, as many of each class, drawn as they are needed.
-
-    Args:
-        model: release folder.
-        seed: chooses the noise.
-        steps: sampling steps; the card's default where None.
-        guidance: ``guidance_scale``.
-        batch_size: samples a pass.
-        device: where to compute.
-
-    Raises:
-        UserError: no release, or a model without classes: its samples have no Y.
-    """
-
-    def __init__(
-        self,
-        model: Path,
-        *,
-        seed: int = 0,
-        steps: int | None = None,
-        guidance: float = 1.0,
-        batch_size: int | None = None,
-        device: str = "cpu",
-    ) -> None:
-        self.generator, identity = open_generator(model, device=device)
-        card = self.generator.card
-        if not card.labels:
-            raise UserError(
-                f"{model} has no classes: its samples have no class that a classifier could be trained on, so there is "
-                "nothing to audit"
-            )
-        self.declared = card.declared
-        self._queries = ModelQueries(
-            self.generator, "balanced", seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
-        )
-        self._info = {"labels": "balanced", "seed": seed, "steps": steps or card.steps, "guidance": guidance}
-        self._info["model"] = {"name": model.resolve().name, "sha256": identity}
-        self._x: list[np.ndarray] = []
-
-    def write(self, folder: Path, count: int) -> None:
-        """A samples folder of the first ``count`` samples; those that were drawn before are not asked for again."""
-        start = sum(map(len, self._x))
-        if count > start:
-            self._x.append(self._queries.take(start, count))
-        x, ledger = np.concatenate(self._x)[:count], self.generator.ledger
-        info = self._info | {"queries": ledger.queries, "seconds": round(ledger.seconds, 3)}
-        if isinstance(self.generator, TableGenerator):
-            write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
-        else:
-            write_samples(folder, x, plan_labels("balanced", count, self.generator.card), info, overwrite=True)

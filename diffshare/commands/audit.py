@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from diffshare.audit.declared import declared_table, read_declared
+from diffshare.audit.drawing import Drawing
 from diffshare.audit.gap import PredictedGap, predict_gap
 from diffshare.audit.material import (
-    Drawing,
     ReferenceRecords,
     SampledRecords,
     open_reference,

@@ -7,7 +7,7 @@ that share does to d. That is an equivalence test: the absence of evidence is no
 probability ``level`` at the most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -120,45 +120,51 @@ def power(
         wanted: poisoned share that the audit shall see, in (0, 1).
         power: in (0.5, 1).
     """
-    found = [_seen(samples, reference, margin, level, alpha, power) for alpha in ALPHAS]
-    first = next((i for i, seen in enumerate(found) if seen), None)
-    alpha = None if first is None else _refined(samples, reference, margin, level, power, float(ALPHAS[first]))
-    total = sum(row[0].n for row in samples.shares)
-    if not _seen(samples, reference, margin, level, wanted, power, MOST):
+    every = contrasts(samples.groups, samples.classes)
+    each = level / len(every)
+    z = float(ndtri(1 - each / (1 if margin else 2)) + ndtri(power))
+
+    def seen(poisoned: np.ndarray, times: float = 1.0) -> bool:
+        return _seen(samples, reference, poisoned, margin, z, times)
+
+    alpha = _least(lambda share: seen(poisoned_table(reference.table, share)))
+    asked = poisoned_table(reference.table, wanted)
+    if not seen(asked, MOST):
         return Power(alpha, None)
     low, high = 0.0, float(MOST)
     for _ in range(24):
         middle = (low + high) / 2
-        low, high = (low, middle) if _seen(samples, reference, margin, level, wanted, power, middle) else (middle, high)
-    return Power(alpha, int(np.ceil(total * high)))
+        low, high = (low, middle) if seen(asked, middle) else (middle, high)
+    return Power(alpha, int(np.ceil(sum(row[0].n for row in samples.shares) * high)))
 
 
-def _refined(
-    samples: GroupShares, reference: Reference, margin: float, level: float, power: float, seen: float
-) -> float:
-    low, high = seen - float(ALPHAS[1] - ALPHAS[0]), seen
+def _least(seen: Callable[[float], bool]) -> float | None:
+    """The smallest of the looked-at shares that is seen, refined to 1/1000."""
+    high = next((float(alpha) for alpha in ALPHAS if seen(float(alpha))), None)
+    if high is None:
+        return None
+    low = high - float(ALPHAS[0])
     for _ in range(6):
         middle = (low + high) / 2
-        low, high = (low, middle) if _seen(samples, reference, margin, level, middle, power) else (middle, high)
+        low, high = (low, middle) if seen(middle) else (middle, high)
     return round(high, 4)
 
 
 def _seen(
-    samples: GroupShares,
-    reference: Reference,
-    margin: float,
-    level: float,
-    alpha: float,
-    power: float,
-    times: float = 1.0,
+    samples: GroupShares, reference: Reference, poisoned: np.ndarray, margin: float, z: float, times: float
 ) -> bool:
-    """Whether a share alpha is detected with ``power`` from ``times`` as many samples."""
-    every = contrasts(samples.groups, samples.classes)
-    each = level / len(every)
-    z = float(ndtri(1 - each / (1 if margin else 2)) + ndtri(power))
+    """Whether a poisoned table moves some contrast by ``z`` standard errors more than the margin.
+
+    Args:
+        samples: shares; their errors are taken over.
+        reference: the table before.
+        poisoned: the table after.
+        margin: m.
+        z: standard errors.
+        times: how many times the present samples.
+    """
     table = np.asarray(reference.table, np.float64)
-    poisoned = poisoned_table(table, alpha)
-    for contrast in every:
+    for contrast in contrasts(samples.groups, samples.classes):
         before, after = collapsed(table, contrast), collapsed(poisoned, contrast)
         p_low, p_high = after[1] / after.sum(0)
         two = pair(samples, contrast, reference.label_weights)
