@@ -13,15 +13,18 @@ from diffshare.storage import atomic_file
 from diffshare.study.base import Row
 from diffshare.study.property_results import usual_queries
 
-LOOK = ("family", "labels", "guidance", "training")
+LOOK = ("family", "labels", "guidance", "training", "auxiliary")
 KIND = ("method", "calibration")
 
 
 def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
-    """Estimate with its interval against the true share: a panel a method, the first run of the first view."""
+    """Estimate with its interval against the true share: a panel a method, the first run of the first view.
+
+    Widened intervals are the pale bars behind those of the method.
+    """
     count = usual_queries(rows)
     rows = [r for r in _first_view(rows) if r["queries"] == count and r["run"] == 0]
-    kinds = list(dict.fromkeys(tuple(r[k] for k in KIND) for r in rows))
+    kinds = [kind for kind in dict.fromkeys(tuple(r[k] for k in KIND) for r in rows) if kind[1] != "widened"]
     columns = min(len(kinds), 4)
     lines = -(-len(kinds) // columns)
     figure = Figure((2.5 * columns + 0.6, 2.6 * lines + 0.5), layout="constrained")
@@ -29,11 +32,14 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
     seeds = list(dict.fromkeys(r["seed"] for r in rows))
     for axis, kind in zip(axes.flat, kinds, strict=False):
         axis.plot([0, 1], [0, 1], color="#999999", lw=1)
-        for r in (r for r in rows if tuple(r[k] for k in KIND) == kind):
+        for r in (r for r in rows if r["method"] == kind[0] and r["calibration"] in (kind[1], "widened")):
+            if r["calibration"] == "widened" and kind[1] != "real":
+                continue
             place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)  # so that bars stand side by side
             bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
             colour = COLOURS[0] if r["covered"] else COLOURS[1]
-            axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, lw=1, capsize=2)
+            wide = {"lw": 4, "alpha": 0.2} if r["calibration"] == "widened" else {"lw": 1, "capsize": 2}
+            axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **wide)
         axis.set_title(_label(*kind), fontsize="medium")
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
@@ -76,10 +82,13 @@ def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xticks(counts, [str(count) for count in counts], minor=False)
+    low, high = axis.get_ylim()
+    ticks = [t for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low <= t <= high]
+    axis.set_yticks(ticks, [f"{t:g}" for t in ticks], minor=False)
     axis.minorticks_off()
     axis.set_xlabel("queries")
     axis.set_ylabel("mean absolute error")
-    axis.set_title(f"{entries[0]['property']}, {entries[0]['generators']} generators", fontsize="medium")
+    axis.set_title(f"{entries[0]['property']}, over {entries[0]['generators']} generator(s)", fontsize="medium")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside right upper")

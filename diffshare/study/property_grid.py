@@ -28,6 +28,7 @@ class View:
     labels: str
     guidance: float
     training: str
+    auxiliary: int
 
     @property
     def sampling(self) -> str:
@@ -37,7 +38,7 @@ class View:
     @property
     def name(self) -> str:
         """For the steps of the estimates."""
-        return f"{self.sampling}-{self.training}"
+        return f"{self.sampling}-{self.training}{self.auxiliary}"
 
 
 def samples_of(cell: Cell, view: View) -> Place:
@@ -45,9 +46,11 @@ def samples_of(cell: Cell, view: View) -> Place:
     return Place(f"sample-{cell.name}-{view.sampling}", "samples")
 
 
-def classifier_of(cell: Cell, training: str) -> Place:
+def classifier_of(cell: Cell, view: View) -> Place:
     """The receiver's classifier, which all generators of a seed share."""
-    return Place(f"classifier-{cell.attribute}-{cell.family}-{training}-s{cell.seed}", "classifier")
+    return Place(
+        f"classifier-{cell.attribute}-{cell.family}-{view.training}{view.auxiliary}-s{cell.seed}", "classifier"
+    )
 
 
 def estimates_of(kind: str, cell: Cell, view: View) -> Place:

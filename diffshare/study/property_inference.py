@@ -46,10 +46,10 @@ class PropertyInference(Study):
         labels: ``natural`` samples classes as the card declares, ``none`` asks for no class.
         guidances: values of ``guidance_scale`` for ``natural``; ``none`` has no guidance.
         trainings: of the classifier: ``plain``, or ``degraded``, with blurred and noisy copies of its records.
+        auxiliary: numbers of records that the classifier is trained and calibrated on.
         surrogates: shares p of generators that the receiver trains on auxiliary records, three or more, as the remedy;
             none where empty.
         runs: most disjoint runs of each number of queries that are read off one generator's samples.
-        auxiliary: records that the classifier is trained and calibrated on.
         overrides: settings of ``fit`` over those of the configs: ``{trainer: {max_steps: 1000}}``.
         more: settings over ``overrides``, for the command line.
         sampling_steps: network calls a sample; the release's default where None.
@@ -71,9 +71,9 @@ class PropertyInference(Study):
         labels: list[Labels],
         guidances: list[float],
         trainings: list[Training],
+        auxiliary: list[int],
         surrogates: list[float],
         runs: int = 4,
-        auxiliary: int = 2000,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
@@ -94,7 +94,17 @@ class PropertyInference(Study):
 
     def _check(self) -> None:
         axes: dict[str, Sequence[Any]] = {"generators": list(self.generators)}
-        names = ("properties", "proportions", "methods", "queries", "seeds", "labels", "guidances", "trainings")
+        names = (
+            "properties",
+            "proportions",
+            "methods",
+            "queries",
+            "seeds",
+            "labels",
+            "guidances",
+            "trainings",
+            "auxiliary",
+        )
         for name, axis in (axes | {name: getattr(self, name) for name in names}).items():
             check_axis(f"study.{name}", axis)
         if self.surrogates:
@@ -110,7 +120,8 @@ class PropertyInference(Study):
             ("queries", self.queries, 2),
             ("seeds", self.seeds, 0),
             ("guidances", self.guidances, 0),
-            *((name, [getattr(self, name)], 1) for name in ("n", "runs", "auxiliary", "classifier_steps", "resamples")),
+            ("auxiliary", self.auxiliary, 1),
+            *((name, [getattr(self, name)], 1) for name in ("n", "runs", "classifier_steps", "resamples")),
             ("folds", [self.folds], 2),
         ]
         for name, values, least in numbers:
@@ -133,14 +144,16 @@ class PropertyInference(Study):
         """How each generator is looked at."""
         for labels in self.labels:
             for guidance in self.guidances if labels == "natural" else [1.0]:
-                yield from (View(labels, guidance, training) for training in self.trainings)
+                kinds = itertools.product(self.trainings, self.auxiliary)
+                yield from (View(labels, guidance, *kind) for kind in kinds)
 
     def steps(self) -> list[Step]:
         """See :class:`Study`: of each seed, property and family the sharer's generators first, then the remedy."""
         found: list[Step] = []
         for _, group in itertools.groupby(self.cells(), lambda c: (c.seed, c.attribute, c.family)):
             mine = list(group)
-            found += [self._classifier(mine[0], training) for training in self.trainings]
+            classifiers = [self._classifier(mine[0], view) for view in self.views()]
+            found += {step.name: step for step in classifiers}.values()
             for cell in mine:
                 found += [*self._generator(cell), *(self._infer(cell, view) for view in self.views())]
             for surrogate in self._surrogates_of(mine[0]):
@@ -195,23 +208,23 @@ class PropertyInference(Study):
         )  # fmt: skip
         return Step(folder.step, (command,))
 
-    def _classifier(self, cell: Cell, training: str) -> Step:
+    def _classifier(self, cell: Cell, view: View) -> Step:
         """The receiver's classifier of a property, on auxiliary records of the source of this seed."""
-        place = classifier_of(cell, training)
+        place = classifier_of(cell, view)
         over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.source.")]
         block = {"source": self.data[cell.family]["source"], "target": cell.attribute, "part": "auxiliary"}
         block |= {"seed": cell.seed, "validation_share": 0.0}
-        block["mix"] = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": self.auxiliary}}
+        block["mix"] = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": view.auxiliary}}
         module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": block}
         command: Command = (
             "--data", as_word(module), *words(over), "--steps", str(self.classifier_steps), "--folds", str(self.folds),
-            "--degraded", as_word(training == "degraded"), "--seed", str(cell.seed), "--out", place,
+            "--degraded", as_word(view.training == "degraded"), "--seed", str(cell.seed), "--out", place,
         )  # fmt: skip
         return Step(place.step, (command,), run=f"{STEPS}:train")
 
     def _estimate_words(self, cell: Cell, view: View, out: Place) -> tuple[Word, ...]:
         return (
-            "--classifier", classifier_of(cell, view.training), "--samples", samples_of(cell, view),
+            "--classifier", classifier_of(cell, view), "--samples", samples_of(cell, view),
             "--methods", as_word(self.methods), "--queries", as_word(self.queries), "--runs", str(self.runs),
             "--level", str(self.level), "--seed", str(cell.seed), "--out", out,
         )  # fmt: skip
@@ -242,7 +255,8 @@ class PropertyInference(Study):
             for view in self.views():
                 shared: Row = {"property": cell.attribute, "family": cell.family, "p": cell.p, "seed": cell.seed}
                 shared |= {"labels": view.labels, "guidance": view.guidance, "training": view.training}
-                classifier = classifier_of(cell, view.training)
+                shared["auxiliary"] = view.auxiliary
+                classifier = classifier_of(cell, view)
                 card = find(Place(classifier.step, f"{classifier.path}/classifier.json"))
                 estimates = find(estimates_of("infer", cell, view))
                 if card is None or estimates is None:

@@ -12,7 +12,7 @@ from diffshare.stats.summary import t_interval
 from diffshare.storage import read_json
 from diffshare.study.base import Row
 
-VIEW = ("property", "family", "labels", "guidance", "training", "queries")
+VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
 SHARED = (*VIEW, "method", "calibration")  # rows that agree in these differ in proportion, seed and run alone
 USUAL = 1000  # queries at which the figures of the literature are given
 
@@ -128,8 +128,9 @@ def outcome_table(summary: Sequence[Row], name: str, level: float) -> Table:
         ratio = "" if e["error_to_counting"] is None else f"{e['error_to_counting']:.2f}"
         held = "{:.2f} [{:.2f}, {:.2f}]".format(e["coverage"], *e["coverage_interval"])
         error = f"{e['mean_absolute_error']['mean']:.3f}"
+        reader = f"{e['training']} {e['auxiliary']}: {e['accuracy']:.2f}"
         table.add_row(
-            e["family"], sampling, f"{e['training']} {e['accuracy']:.2f}", e["method"], e["calibration"],
+            e["family"], sampling, reader, e["method"], e["calibration"],
             str(e["generators"]), error, ratio, f"{e['half_width']:.3f}", held,
         )  # fmt: skip
     return table

@@ -11,6 +11,7 @@ from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.kept import read_kept, train_and_keep
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.receiver.property.inference import LINEAR
 from diffshare.release.samples import read_samples
 from diffshare.stats.bootstrap import bootstrap
 from diffshare.stats.calibration import Calibration
@@ -20,7 +21,6 @@ from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prevalence import FORMS, Method, estimate
 from diffshare.storage import write_json
 
-REMEDIED = ("acc", "pacc")  # methods whose features a line over known proportions can be drawn through
 FIT_RESAMPLES = 200
 
 
@@ -83,7 +83,7 @@ def remedy(arguments: list[str]) -> int:
     }
     rows, refused = [], {}
     for run in _runs(scores, config.queries, config.runs):
-        for method in (m for m in config.methods if m in REMEDIED):
+        for method in (m for m in config.methods if m in LINEAR):
             means, variances = zip(*(_mean(method, one) for one in others), strict=True)
             try:
                 found = inverse_prediction(config.known, means, variances, *_mean(method, run.scores), config.level)

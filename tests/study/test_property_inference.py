@@ -28,6 +28,7 @@ def arguments():
         "labels": ["natural", "none"],
         "guidances": [1.0, 3.0],
         "trainings": ["plain", "degraded"],
+        "auxiliary": [300, 2000],
         "surrogates": [0.0, 0.5, 1.0],
         "overrides": {"data": {"source": {"image_size": 16}}, "trainer.max_steps": 2},
     }
@@ -51,12 +52,12 @@ def test_a_generator_is_trained_once_for_all_views_of_it(arguments):
     groups = 2 * 2 * 2  # seeds x properties x families
     generators = groups * (2 + 3)
     assert {kind: len(found) for kind, found in steps.items()} == {
-        "classifier": groups * 2,
+        "classifier": groups * 4,
         "mix": generators,
         "fit": generators,
         "sample": generators * 3,  # natural at two guidances, none at one
-        "infer": groups * 2 * 3 * 2,
-        "remedy": groups * 2 * 3 * 2,
+        "infer": groups * 2 * 3 * 4,
+        "remedy": groups * 2 * 3 * 4,
     }
     assert identities(PropertyInference(**arguments).steps())
     assert {option(step, "--count") for step in steps["sample"]} == {"200"}
@@ -72,7 +73,7 @@ def test_the_sharer_and_the_receiver_read_other_parts(arguments):
     for step in steps["classifier"]:
         block = json.loads(option(step, "--data"))["init_args"]
         assert block["part"] == "auxiliary"
-        assert f"s{block['seed']}" == step.name.rsplit("-", 1)[1]
+        assert f"{block['mix']['init_args']['n']}-s{block['seed']}" in step.name
         assert option(step, "--data.source.image_size") == "16"
 
 
@@ -101,7 +102,7 @@ def estimates(folder: Path, p: float, seed: int, shift: float) -> list[dict]:
     drifts = {"cc": [shift, -0.2, 0.0], "pacc": [0.0, 0.01, -0.03]}
     write_json(folder / "r.json", {"rows": line, "drifts": drifts})
     shared = {"property": "Male", "family": "ddpm", "p": p, "seed": seed}
-    shared |= {"labels": "natural", "guidance": 1.0, "training": "plain"}
+    shared |= {"labels": "natural", "guidance": 1.0, "training": "plain", "auxiliary": 300}
     files = (shared, folder / "c.json", folder / "e.json")
     return of_inference(*files) + of_remedy(*files, folder / "r.json", 0.95)
 
@@ -150,7 +151,7 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
     def find(place: Place) -> Path | None:
         if place.step.startswith("classifier"):
             return tmp_path / "c.json"
-        wanted = place.step == "infer-Male-ddpm-p0.1-s0-natural-g1-plain"
+        wanted = place.step == "infer-Male-ddpm-p0.1-s0-natural-g1-plain300"
         return tmp_path / "e.json" if wanted else None
 
     found = study.rows(find)
@@ -178,6 +179,7 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
         ({"seeds": [-1]}, "study.seeds has -1"),
         ({"n": 0}, "study.n has 0"),
         ({"folds": 1}, "study.folds has 1"),
+        ({"auxiliary": [0]}, "study.auxiliary has 0"),
         ({"guidances": [-1.0]}, "study.guidances has -1.0"),
         ({"level": 1.0}, "study.level is 1.0"),
     ],
