@@ -10,7 +10,7 @@ its intervals of the coverage say nothing of what these few have in common.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +42,7 @@ from diffshare.storage import read_json, write_json  # noqa: E402
 PROPORTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 METHODS: tuple[Method, ...] = ("cc", "pcc", "acc", "pacc", "emq", "dmy", "ml")
 AUXILIARY = {"faces": 1665, "mnist": 2000}  # the size of the faces' own auxiliary part; the default share of digits
+SAVED = 10  # repetitions after which the file is written anew
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,29 @@ def draws(setting: Setting, labels: np.ndarray, rng: np.random.Generator) -> lis
     return found
 
 
-def measure(setting: Setting, splits: int, workers: int, seed: int) -> list[dict[str, Any]]:
-    """All rows of all repetitions."""
+def measure(setting: Setting, splits: int, workers: int, seed: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows of one repetition after the other."""
     records(setting.data, setting.root)  # decoded once, before the processes start
-    seeds = range(seed, seed + splits)
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        made = pool.map(one_split, [setting] * splits, seeds)
-        title = f"{setting.data}, {setting.classifier}"
-        return [row for rows in track(made, title, splits, console=Console(stderr=True)) for row in rows]
+        made = pool.map(one_split, [setting] * splits, range(seed, seed + splits))
+        yield from track(made, f"{setting.data}, {setting.classifier}", splits, console=Console(stderr=True))
+
+
+def result_of(setting: Setting, rows: Sequence[dict[str, Any]], trainings: int, seconds: float) -> dict[str, Any]:
+    """What the file says of a setting."""
+    return {
+        "data": setting.data,
+        "classifier": setting.classifier,
+        "auxiliary": AUXILIARY[setting.data],
+        "queries": setting.queries,
+        "trainings": trainings,
+        "draws_of_each": setting.draws,
+        "level": setting.level,
+        "accuracy": float(np.mean([r["accuracy"] for r in rows])),
+        "assumption_rejected": float(np.mean([r["assumption"] < 0.05 for r in rows])),
+        "methods": summarise(rows, setting.level),
+        "seconds": round(seconds, 1),
+    }
 
 
 def summarise(rows: Sequence[dict[str, Any]], level: float) -> list[dict[str, Any]]:
@@ -146,9 +162,11 @@ def summarise(rows: Sequence[dict[str, Any]], level: float) -> list[dict[str, An
     return summary
 
 
-def show(title: str, summary: Sequence[dict[str, Any]]) -> None:
+def show(result: dict[str, Any]) -> None:
+    title = f"{result['data']}, {result['classifier']}: accuracy {result['accuracy']:.3f}, assumption rejected "
+    title += f"{result['assumption_rejected']:.3f}"
     table = Table("method", "p", "mean abs. error", "bias", "half width", "coverage", "95 % of it", title=title)
-    for row in summary:
+    for row in result["methods"]:
         low, high = row["coverage_interval"]
         table.add_row(row["method"], "all" if row["p"] is None else f"{row['p']:.1f}",
                       f"{row['mean_absolute_error']:.4f}", f"{row['bias']:+.4f}", f"{row['half_width']:.4f}",
@@ -182,25 +200,18 @@ def main() -> None:
     if bad := [n for n in (options.repetitions, options.network_splits) if n < 0]:
         parser.error(f"{bad[0]} repetitions: 0 or more")
     kinds = {"kernel": (options.repetitions, 1), "network": (options.network_splits, options.network_draws)}
-    results: list[dict[str, Any]] = []
     for data in options.data:
         for classifier, (splits, draws) in kinds.items():
-            if not splits:
-                continue
             setting = Setting(data, classifier, options.root, options.queries, draws, options.resamples)
             started = time.perf_counter()
-            rows = measure(setting, splits, options.workers, options.seed)
-            summary = summarise(rows, setting.level)
-            accuracy = float(np.mean([r["accuracy"] for r in rows]))
-            rejected = float(np.mean([r["assumption"] < 0.05 for r in rows]))
-            show(f"{data}, {classifier}: accuracy {accuracy:.3f}, assumption rejected {rejected:.3f}", summary)
-            results.append({
-                "data": data, "classifier": classifier, "auxiliary": AUXILIARY[data], "queries": options.queries,
-                "trainings": splits, "draws_of_each": draws, "accuracy": accuracy, "assumption_rejected": rejected,
-                "level": setting.level, "methods": summary, "seconds": round(time.perf_counter() - started, 1),
-            })  # fmt: skip
-            if options.json:
-                write(options.json, results[-1], options.seed)
+            rows: list[dict[str, Any]] = []
+            for done, more in enumerate(measure(setting, splits, options.workers, options.seed) if splits else (), 1):
+                rows += more
+                if options.json and (done % SAVED == 0 or done == splits):  # hours of work are not lost
+                    result = result_of(setting, rows, done, time.perf_counter() - started)
+                    write(options.json, result, options.seed)
+            if rows:
+                show(result_of(setting, rows, splits, time.perf_counter() - started))
 
 
 if __name__ == "__main__":

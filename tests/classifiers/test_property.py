@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from sklearn.svm import SVC
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.gradients import gradient_histograms
@@ -208,3 +209,16 @@ class TestGradients:
         x, hat = faces.read(np.arange(900)), faces.index().attributes["Hat"].codes.astype(np.int64)
         scorer = KernelRecipe().train(x[:600], hat[:600], 2, 0, ())
         assert (scorer(x[600:]).argmax(1) == hat[600:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_kernel_machine_decides_as_the_library_does(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % classes
+    x = rng.normal(size=(300, 6)) + 2 * np.eye(classes, 6)[labels]
+    x = (x - x.mean(0)).astype(np.float32)
+    found = KernelRecipe().train(x, labels, classes, 0, ())(x)
+    assert found.shape == (300, classes)
+    expected = SVC().fit(x, labels).decision_function(x)  # six components of six: a rotation, which the kernel ignores
+    np.testing.assert_allclose(found if classes > 2 else found[:, 1], expected, atol=1e-3)
+    assert classes > 2 or not found[:, 0].any()
