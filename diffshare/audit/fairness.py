@@ -40,6 +40,7 @@ class Fairness(Callback):
         self.results: dict[str, Any] | None = None
         self._counts = torch.zeros(0, 0, 0, dtype=torch.int64)  # the last group is "not known"
         self._names: tuple[str, ...] = ()
+        self._classes: tuple[str, ...] = ()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting."""
@@ -76,6 +77,7 @@ class Fairness(Callback):
             raise UserError("fairness needs a data module that names its classes and groups: use one of diffshare.data")
         if not 0 <= self.positive < len(classes):  # before an epoch is spent
             raise UserError(f"positive is {self.positive}: name one of the classes 0 to {len(classes) - 1}")
+        self._classes = classes
         self._counts = torch.zeros(len(self._names) + 1, len(classes), len(classes), dtype=torch.int64)
 
     def _count(self, predicted: Any, batch: Batch) -> None:
@@ -100,6 +102,7 @@ class Fairness(Callback):
         options = {"positive": self.positive, "level": self.level}
         options |= {"resamples": self.resamples, "min_group": self.min_group}
         self.results = fairness_report(known if known.any() else unknown[None], known=bool(known.any()), **options)  # type: ignore[arg-type]
+        self.results |= {"classes": list(self._classes), "groups": list(self._names)}  # what the codes stand for
         for name in Disparity._fields[1:]:  # the accuracy of all is in the classifier's own log
             if self.results[name] is not None:
                 pl_module.log(f"{stage}/{name}", self.results[name], rank_zero_only=True)

@@ -189,6 +189,7 @@ def test_scalars_and_a_figure_are_in_the_log(tmp_path):
     data = Named(draw(80, 2, 2))
     logged = trainer(tmp_path, callbacks=[fairness], logger=logger).test(Deciding(), datamodule=data, verbose=False)
     found = fairness.results
+    assert (found["classes"], found["groups"]) == (["0", "1"], ["women", "men"])
     differences = {f"test/{name}" for name in Disparity._fields[1:]}
     assert logged[0].keys() == differences
     log = EventAccumulator(str(tmp_path / "run")).Reload()
