@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.audit.poisoning import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
-from diffshare.commands.configs import check_configs
+from diffshare.commands.configs import with_files
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 
@@ -27,10 +27,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None
         UserError: an argument that is none, or two that do not go together.
     """
     parser = _parser()
-    check_configs(
-        [a.replace("--reference", "--config", 1) if a.split("=")[0] == "--reference" else a for a in arguments]
-    )
-    config = parser.parse_args(arguments)
+    config = parser.parse_args(with_files(arguments, "--reference"))
     _check_numbers(config)
     _check_together(config)
     built = parser.instantiate(config)

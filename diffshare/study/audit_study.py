@@ -1,0 +1,171 @@
+"""Audits of generators: how often is a clean one flagged, how often does a poisoned one pass, is the gap predicted?
+
+On top of the fairness poisoning study: the same training sets, generators, samples and classifiers, and an audit of
+every samples folder against auxiliary records. The gap that the audit predicts stands beside the one that the
+receiver's classifier really has on test records.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from diffshare.errors import UserError
+from diffshare.stats.intervals import clopper_pearson
+from diffshare.storage import read_json
+from diffshare.study.audit_figures import draw_audit
+from diffshare.study.base import Find, Row
+from diffshare.study.configs import as_word, flat, words
+from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
+from diffshare.study.step import Command, Place, Step
+
+MEASURED = "demographic_parity_difference"
+
+
+class AuditStudy(FairnessPoisoning):
+    """For each training set and guidance: an audit of the samples, and the classifier that it speaks of.
+
+    Args:
+        clean_seeds: seeds of clean training sets; ``seeds`` are those of the poisoned ones.
+        audit: options of the verb ``audit``: ``{downstream: NetworkRecipe, "downstream.steps": 600}``.
+        kwargs: as for :class:`diffshare.study.fairness_poisoning.FairnessPoisoning`; ``samples`` are the queries, and
+            ``count_groups`` does nothing: the audit reads the groups.
+    """
+
+    def __init__(self, clean_seeds: list[int], audit: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not clean_seeds or len(set(clean_seeds)) < len(clean_seeds):
+            raise UserError(f"study.clean_seeds is {clean_seeds}: give at least one seed, each once")
+        if not self.through_generator:
+            raise UserError("study.through_generator is false: an audit is of a generator's samples")
+        self.clean_seeds, self.audit = clean_seeds, dict(flat(audit or {}))
+        self.count_groups = False  # the audit reads them
+
+    def cells(self) -> Iterator[Cell]:
+        """The training sets: poisoned and clean ones of a seed side by side."""
+        for seed in dict.fromkeys([*self.clean_seeds, *self.seeds]):
+            if seed in self.clean_seeds:
+                yield Cell("clean", 0.0, seed)
+            for policy in self.policies if seed in self.seeds else []:
+                yield from (Cell(policy, alpha, seed) for alpha in self.alphas)
+
+    def steps(self) -> list[Step]:
+        """See :class:`diffshare.study.base.Study`."""
+        return [*super().steps(), *(self._audit(cell, g) for cell in self.cells() for g in self.guidances)]
+
+    def _audit(self, cell: Cell, guidance: float) -> Step:
+        """The audit of one samples folder, against the auxiliary part of the generator's own source."""
+        end = f"{cell.name}-g{guidance:g}"
+        name = f"audit-{end}"
+        data = {key.removeprefix("data."): value for key, value in self.overrides.items() if key.startswith("data.")}
+        roles = {key: data.get(key, self.data.get(key)) for key in ("target", "sensitive", "pool")}
+        options = {f"reference.{k.removeprefix('source.')}": v for k, v in data.items() if k.startswith("source.")}
+        options |= {"sensitive": roles["sensitive"], "target": roles["target"], "pool": roles["pool"] or "natural"}
+        options |= {"split-seed": cell.seed, "seed": cell.seed} | self.audit
+        command: Command = (
+            "audit", "--samples", Place(f"sample-{end}", "samples"), "--reference", as_word(self.data["source"]),
+            *words(options.items()), "--json", Place(name, "audit.json"),
+        )  # fmt: skip
+        return Step(name, (command,))
+
+    def rows(self, find: Find) -> list[Row]:
+        """See :class:`diffshare.study.base.Study`: one row a samples folder, audit and classifier side by side."""
+        measured = {self._key(row): row for row in super().rows(find) if row["where"] == "generator"}
+        found = []
+        for cell in self.cells():
+            for guidance in self.guidances:
+                path = find(Place(f"audit-{cell.name}-g{guidance:g}", "audit.json"))
+                if path is None:
+                    continue
+                row = {"policy": cell.policy, "alpha": cell.alpha, "guidance": guidance, "seed": cell.seed}
+                real = measured.get(self._key(row), {})
+                row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
+                row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}
+                found.append(row | audit_row(read_json(path)))
+        return found
+
+    @staticmethod
+    def _key(row: Row) -> tuple[Any, ...]:
+        return row["policy"], row["alpha"], row["guidance"], row["seed"]
+
+    def summary(self, rows: Sequence[Row]) -> list[Row]:
+        """See :class:`diffshare.study.base.Study`: one entry a guidance."""
+        guidances = dict.fromkeys(row["guidance"] for row in rows)
+        return [summarised([r for r in rows if r["guidance"] == g], g, self.level) for g in guidances]
+
+    def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
+        """See :class:`diffshare.study.base.Study`."""
+        return [verdict_table(summary)]
+
+    def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
+        """See :class:`diffshare.study.base.Study`."""
+        return [draw_audit(rows, folder / "audit.png")]
+
+
+def audit_row(made: dict[str, Any]) -> Row:
+    """What a row keeps of an audit's file."""
+    association, gap = made["association"], made["predicted_gap"]
+    row = {name: made[name] for name in ("verdict", "p_value", "margin", "minimum_detectable_alpha", "queries")}
+    row |= {"difference": association["difference"], "difference_interval": association["difference_interval"]}
+    row |= {"association": association["estimate"], "reference": association["reference"]}
+    fit = made["assumption"]
+    row |= {"classifier_accuracy": made["classifier_accuracy"], "assumption_ok": None if fit is None else fit["ok"]}
+    return row | {"predicted_gap": gap["estimate"], "predicted_interval": gap["interval"]}
+
+
+def summarised(rows: Sequence[Row], guidance: float, level: float) -> Row:
+    """Verdicts by alpha, and predicted against measured gaps.
+
+    Args:
+        rows: of one guidance.
+        guidance: which.
+        level: of the intervals of rates.
+    """
+    clean = [row for row in rows if row["alpha"] == 0]
+    by_alpha = []
+    for alpha in sorted({row["alpha"] for row in rows}):
+        mine = [row for row in rows if row["alpha"] == alpha]
+        verdicts = {v: sum(row["verdict"] == v for row in mine) for v in ("poisoned", "clean", "inconclusive")}
+        flagged = clopper_pearson(verdicts["poisoned"], len(mine), level)
+        entry: Row = {"alpha": alpha, "generators": len(mine), "verdicts": verdicts, "flagged": flagged.estimate}
+        entry |= {"flagged_interval": [flagged.low, flagged.high], "auroc": None}
+        if alpha and clean:
+            sizes = [abs(row["difference"]) for row in (*clean, *mine)]
+            entry["auroc"] = float(roc_auc_score([False] * len(clean) + [True] * len(mine), sizes))
+        entry["difference_mean"] = float(np.mean([row["difference"] for row in mine]))
+        by_alpha.append(entry)
+    return {"guidance": guidance, "by_alpha": by_alpha, "gap": gap_errors(rows, level)}
+
+
+def gap_errors(rows: Sequence[Row], level: float) -> Row | None:
+    """Mean absolute error of the predicted gap and how often its interval holds the measured one; None without any."""
+    both = [r for r in rows if r["predicted_gap"] is not None and r["measured_gap"] is not None]
+    if not both:
+        return None
+    errors = [abs(row["predicted_gap"] - row["measured_gap"]) for row in both]
+    held = sum(r["predicted_interval"][0] <= r["measured_gap"] <= r["predicted_interval"][1] for r in both)
+    covered = clopper_pearson(held, len(both), level)
+    return {
+        "generators": len(both),
+        "mean_absolute_error": float(np.mean(errors)),
+        "largest_error": float(np.max(errors)),
+        "coverage": covered.estimate,
+        "coverage_interval": [covered.low, covered.high],
+    }
+
+
+def verdict_table(summary: Sequence[Row]) -> Table:
+    """Verdicts by guidance and alpha."""
+    names = ("guidance", "alpha", "generators", "poisoned", "clean", "inconclusive", "AUROC", "mean d", "gap error")
+    table = Table(*names, title="audits of generators' samples")
+    for entry in summary:
+        error = "" if entry["gap"] is None else f"{entry['gap']['mean_absolute_error']:.3f}"
+        for one in entry["by_alpha"]:
+            counts = [str(one["verdicts"][name]) for name in ("poisoned", "clean", "inconclusive")]
+            auroc = "" if one["auroc"] is None else f"{one['auroc']:.3f}"
+            first = (f"{entry['guidance']:g}", f"{one['alpha']:g}", str(one["generators"]))
+            table.add_row(*first, *counts, auroc, f"{one['difference_mean']:+.2f}", error)
+    return table

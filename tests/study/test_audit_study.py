@@ -1,0 +1,113 @@
+"""The audit study: what its grid runs, that its audits are commands, what its rows say together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from diffshare.commands.audit_arguments import parse
+from diffshare.errors import UserError
+from diffshare.storage import write_json
+from diffshare.study.audit_figures import draw_audit
+from diffshare.study.audit_study import AuditStudy, gap_errors, summarised, verdict_table
+from diffshare.study.step import Place, identities
+
+
+@pytest.fixture
+def study(arguments):
+    options = {"downstream": "KernelRecipe", "downstream.components": 20, "gap-repeats": 2}
+    return AuditStudy(clean_seeds=[0, 1, 2], audit=options, **arguments | {"seeds": [1], "direct": False})
+
+
+def audit_file(difference: float, verdict: str, gap: float) -> dict:
+    return {
+        "verdict": verdict, "p_value": 0.5, "margin": 0.4, "minimum_detectable_alpha": 0.2, "queries": 100,
+        "association": {"estimate": difference, "reference": 0.0, "difference": difference,
+                        "difference_interval": [difference - 0.1, difference + 0.1]},
+        "classifier_accuracy": 0.9, "assumption": {"ok": True, "p_value": 0.4},
+        "predicted_gap": {"estimate": gap, "interval": [gap - 0.05, gap + 0.05]},
+    }  # fmt: skip
+
+
+def row(alpha: float, seed: int, difference: float, verdict: str, gap: float, measured: float) -> dict:
+    made = {"policy": "p", "alpha": alpha, "guidance": 1.0, "seed": seed, "difference": difference, "margin": 0.4}
+    made |= {"predicted_gap": gap, "predicted_interval": [gap - 0.05, gap + 0.05]}
+    return made | {"verdict": verdict, "measured_gap": measured}
+
+
+def test_clean_seeds_and_poisoned_seeds_are_apart(study):
+    names = {step.name for step in study.steps() if step.name.startswith("fit-")}
+    assert names == {"fit-clean-s0", "fit-clean-s1", "fit-clean-s2", *(n for n in names if n.startswith("fit-flip"))}
+    assert all(name.endswith("-s1") for name in names if "flip" in name)
+    assert identities(study.steps())
+
+
+def test_every_samples_folder_is_audited_by_a_command_that_parses(study, tmp_path):
+    audits = [step for step in study.steps() if step.name.startswith("audit-")]
+    assert len(audits) == len([step for step in study.steps() if step.name.startswith("sample-")])
+    step = next(step for step in audits if step.name == "audit-clean-s2-g3")
+    assert step.needs == ("sample-clean-s2-g3",)
+    verb, *arguments = [str(tmp_path / w.path) if isinstance(w, Place) else w for w in step.commands[0]]
+    config, source, classifier, downstream = parse(arguments)
+    assert verb == "audit"
+    assert (config.sensitive, config.target, config.split_seed) == ("Male", "Smiling", 2)
+    assert source.index().names.size > 0
+    assert classifier is None
+    assert downstream.components == 20
+
+
+def test_a_row_has_the_audit_and_the_measured_gap_side_by_side(study, tmp_path):
+    def find(place):
+        path = tmp_path / place.step / place.path
+        return path if path.exists() else None
+
+    for end, gap in (("clean-s0-g1", 0.1), ("clean-s1-g1", 0.2)):
+        write_json(tmp_path / f"audit-{end}" / "audit.json", audit_file(0.1, "clean", gap))
+    counts = [[[40, 10], [10, 40]], [[30, 20], [20, 30]]]
+    result = {"counts": counts, "demographic_parity_difference": 0.15, "accuracy": 0.7, "n": 200}
+    write_json(tmp_path / "classifier-clean-s0-g1" / "run" / "results.json", result)
+    rows = study.rows(find)
+    assert [r["seed"] for r in rows] == [0, 1]
+    assert rows[0]["measured_gap"] == 0.15
+    assert rows[0]["predicted_gap"] == 0.1
+    assert rows[1]["measured_gap"] is None
+    json.dumps(rows)
+
+
+def test_the_summary_counts_alarms_misses_and_errors_of_the_gap(tmp_path):
+    rows = [row(0, s, 0.1 * s, "clean", 0.1, 0.12) for s in range(3)]
+    rows += [row(0.5, 0, -1.9, "poisoned", 0.4, 0.5), row(0.5, 1, 0.15, "inconclusive", 0.3, 0.31)]
+    made = summarised(rows, 1.0, 0.95)
+    clean, poisoned = made["by_alpha"]
+    assert clean["verdicts"] == {"poisoned": 0, "clean": 3, "inconclusive": 0}
+    assert poisoned["flagged"] == 0.5
+    assert poisoned["auroc"] == pytest.approx(5 / 6)  # 0.15 is above two of the three clean ones
+    assert made["gap"]["mean_absolute_error"] == pytest.approx((3 * 0.02 + 0.1 + 0.01) / 5)
+    assert made["gap"]["coverage"] == 0.8
+    assert gap_errors([r | {"measured_gap": None} for r in rows], 0.95) is None
+    assert verdict_table([made]).row_count == 2
+    assert draw_audit(rows, tmp_path / "audit.png").stat().st_size > 1000
+
+
+def test_a_study_without_clean_generators_or_samples_is_refused(arguments):
+    for given, expected in (([], "at least one seed"), ([1, 1], "each once")):
+        with pytest.raises(UserError, match=expected):
+            AuditStudy(clean_seeds=given, **arguments)
+    with pytest.raises(UserError, match="samples"):
+        AuditStudy(clean_seeds=[0], **arguments | {"through_generator": False, "direct": True})
+
+
+def test_the_configs_name_what_there_is(monkeypatch):
+    import yaml
+
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    for name in ("audit", "audit_adult"):
+        block = yaml.safe_load((root / "configs" / "study" / f"{name}.yaml").read_text())["study"]
+        options = block["init_args"]
+        for key in ("generator", "classifier"):
+            options[key] = [Path(p) for p in options[key]]
+        options["policies"] = {k: Path(v) for k, v in options["policies"].items()}
+        made = AuditStudy(**options)
+        assert (len(made.clean_seeds), len(made.seeds)) == (16, 8)
+        assert identities(made.steps())
