@@ -84,6 +84,9 @@ class TrainedShadowDataModule(ShadowDataModule):
         least = {"n": n, "steps": steps, "samples": samples, "count": count[0], "auxiliary": auxiliary}
         if below := [name for name, value in least.items() if value < 1]:
             raise UserError(f"data.{below[0]} is {least[below[0]]}: it must be at least 1")
+        if not generator or (missing := [path for path in generator if not path.is_file()]):
+            name = missing[0] if generator else "(data.generator is empty)"
+            raise UserError(f"there is no config file {name}: name the configs of a generator's fit in data.generator")
         if min(base_steps, *count) < 0:
             raise UserError(f"data.base_steps {base_steps} and data.count {list(count)} must not be negative")
         self.source, self.count, self.low, self.high, self.workers = source, count, low, high, workers

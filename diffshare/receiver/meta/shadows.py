@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -116,7 +117,8 @@ def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 
         workers: processes at once; 1 works in this one.
 
     Raises:
-        UserError: the configs make no generator of a mix, or the auxiliary part has too few records.
+        UserError: the configs make no generator of a mix, the auxiliary part has too few records, or a process was
+            ended from outside.
     """
     if workers < 1:
         raise UserError(f"data.workers is {workers}: it must be at least 1")
@@ -138,6 +140,11 @@ def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 
             done: Iterable[Any] = progress(as_completed(tasks), title, len(left))
             for task in done:
                 task.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that trained shadows was ended from outside, for want of memory perhaps: lower data.workers "
+                f"from {workers} and run it again (the shadows that are done stay)"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

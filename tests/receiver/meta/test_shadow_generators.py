@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from diffshare.data.source import PARTS, split
 from diffshare.errors import UserError
 from diffshare.receiver.meta import shadows
 from diffshare.receiver.meta.data import TrainedShadowDataModule
-from diffshare.receiver.meta.shadows import ShadowMix, spread_proportions
+from diffshare.receiver.meta.shadows import ShadowMix, make_shadows, spread_proportions
 from diffshare.release.samples import read_samples
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -114,6 +117,8 @@ def test_proportions_are_spread_in_every_prefix():
         ({"samples": 0}, "data.samples is 0"),
         ({"count": (0, 1, 1)}, "data.count is 0"),
         ({"base_steps": -1}, "must not be negative"),
+        ({"generator": []}, "data.generator is empty"),
+        ({"generator": [Path("missing.yaml")]}, "there is no config file missing.yaml"),
     ],
 )
 def test_plans_that_cannot_be(tmp_path, changes, words):
@@ -124,3 +129,33 @@ def test_plans_that_cannot_be(tmp_path, changes, words):
 def test_no_process_at_all(tmp_path):
     with pytest.raises(UserError, match="data.workers is 0"):
         module(tmp_path / "x", workers=0).prepare_data()
+
+
+@pytest.mark.slow
+def test_two_processes_make_what_one_makes(made, tmp_path):
+    plan = replace(made.plan, root=tmp_path)
+    make_shadows(plan, made.proportions[:2], workers=2)
+    for number in range(2):
+        one, two = (read_samples(p.shadow(number)) for p in (made.plan, plan))
+        assert one.info["p"] == two.info["p"]
+        assert np.abs(one.x.astype(int) - two.x).max() <= 1  # another number of threads sums in another order
+
+
+def test_a_process_that_was_ended_from_outside(tmp_path, monkeypatch):
+    class Pool:
+        def __init__(self, *words) -> None: ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *words) -> None: ...
+
+        def submit(self, *words):
+            task: Future[None] = Future()
+            task.set_exception(BrokenProcessPool("killed"))
+            return task
+
+    monkeypatch.setattr(shadows, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(shadows, "make_base", lambda plan: None)
+    with pytest.raises(UserError, match="ended from outside, .* lower data.workers from 2"):
+        module(tmp_path / "x", workers=2).prepare_data()
