@@ -22,7 +22,7 @@ class Repair:
         cut: share of the weights that were out of bounds.
         before: P(s|y) of the samples, [y][s].
         wanted: P(s|y) that the weights aim at, [y][s].
-        after: P(s|y) of the weighted samples, estimated by the same reader, [y][s].
+        after: P(s|y) of the weighted samples by the reader's posteriors, for the shares ``before``, [y][s].
     """
 
     weights: np.ndarray
@@ -77,6 +77,7 @@ def reweigh(reader: GroupReader, samples: SampledRecords, wanted: np.ndarray, mo
     shares = reader.shares(samples)
     posteriors, means = _posteriors(reader, samples)
     before = _clipped(shares)
+    prior = (reader.table / reader.table.sum(0)).T
     weights, cut = np.ones(len(samples.y)), 0.0
     after = np.zeros_like(before)
     for label in range(shares.classes):
@@ -84,8 +85,7 @@ def reweigh(reader: GroupReader, samples: SampledRecords, wanted: np.ndarray, mo
         raw = posteriors[mine] @ coefficients(means[label], before[label], wanted[label])
         weights[mine], out = bounded(raw, most)
         cut += out * mine.mean()
-        read = (weights[mine, None] * posteriors[mine]).mean(0)
-        after[label] = np.linalg.solve(means[label].T, read)
+        after[label] = (weights[mine, None] * _adjusted(posteriors[mine], prior[label], before[label])).mean(0)
     return Repair(weights, float(cut), before, wanted, after)
 
 
@@ -113,6 +113,12 @@ def _posteriors(reader: GroupReader, samples: SampledRecords) -> tuple[np.ndarra
         return known, [np.eye(groups)] * len(reader.reference.classes)
     scores = reader.scores(samples).mean(0)
     return scores, [calibration.class_means(calibration.scores) for calibration in reader.calibrations()]
+
+
+def _adjusted(posteriors: np.ndarray, prior: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Posteriors, N x K, for other shares of the groups than those of the calibration records (Saerens et al. 2002)."""
+    found = posteriors * (shares / prior)
+    return found / found.sum(1, keepdims=True)
 
 
 def _clipped(shares: GroupShares) -> np.ndarray:

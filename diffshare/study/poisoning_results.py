@@ -16,6 +16,7 @@ SHARES = ("shares_in_mix", "shares_in_samples", "shares_in_decisions")
 # name in the summary: field of a row, and whether the difference is clean minus poisoned
 DIFFERENCES = {
     "excess_gap": (GAP, False),
+    "excess_gap_signed": (f"{GAP}_signed", False),  # group 1 minus group 0: a lean of the clean set does not hide it
     "accuracy_loss": ("accuracy", True),
     "excess_equalized_odds": ("equalized_odds_difference", False),
 }

@@ -1,0 +1,151 @@
+"""The verb ``repair``: rows and faces whose groups are known to the test, if not to the receiver."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from audited import TABLE, table_source, write_rows
+
+from diffshare.commands import repair as verb
+from diffshare.data.rendered import RenderedFaces
+from diffshare.release.samples import read_samples, write_samples
+from diffshare.stats.detection import poisoned_table
+from diffshare.stats.information import contingency
+
+POISONED = poisoned_table(TABLE, 0.5)
+WITH = ("--sensitive", "sex", "--target", "income", "--gap-repeats", "0")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, run_cli: Callable[..., Any]) -> Path:
+    """A reference, poisoned samples with and without the group's column, and their audits."""
+    made = tmp_path_factory.mktemp("repair")
+    table_source(made)
+    write_rows(made / "known" / "samples.csv", 3000, 2, POISONED)
+    write_rows(made / "hidden" / "samples.csv", 3000, 2, POISONED, without=("sex",))  # the same rows
+    for name in ("known", "hidden"):
+        arguments = ("--samples", made / name, "--reference", made / "reference.yaml", *WITH)
+        outcome = run_cli("audit", *arguments, "--json", made / f"{name}.json")
+        assert outcome.code == 0, outcome.err
+        assert json.loads((made / f"{name}.json").read_text())["verdict"] == "poisoned"
+    return made
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def shares(table: list[dict[str, str]]) -> np.ndarray:
+    """P(m | income), low then high."""
+    return np.array([np.mean([r["sex"] == "m" for r in table if r["income"] == y]) for y in ("low", "high")])
+
+
+WANTED = TABLE[1] / TABLE.sum(0)
+
+
+def test_a_choice_of_rows_has_the_shares_of_the_reference(folder: Path, run_cli: Any, tmp_path: Path):
+    outcome = run_cli(
+        "repair", "--samples", folder / "known", "--audit", folder / "known.json", "--out", tmp_path / "r"
+    )
+    assert outcome.code == 0, outcome.err
+    before, kept = rows(folder / "known" / "samples.csv"), rows(tmp_path / "r" / "samples.csv")
+    assert abs(shares(before) - WANTED).min() > 0.08
+    assert shares(kept) == pytest.approx(WANTED, abs=0.05)
+    remaining = list(before)
+    for row in kept:
+        remaining.remove(row)  # each is one of the samples, and none stands there twice
+    report = json.loads((tmp_path / "r" / "repair.json").read_text())
+    assert report["count"] == len(kept) == len(before) - len(remaining)
+    assert report["queries"] == 0
+    assert report["cells"]["s1y0"]["wanted"] == pytest.approx(WANTED[0], abs=0.01)
+    assert "P(m | high)" in outcome.out
+
+
+def test_a_group_that_has_to_be_read_is_repaired_as_well(folder: Path, run_cli: Any, tmp_path: Path):
+    outcome = run_cli(
+        "repair", "--samples", folder / "hidden", "--audit", folder / "hidden.json", "--out", tmp_path / "r"
+    )
+    assert outcome.code == 0, outcome.err
+    sex = {tuple(v for k, v in r.items() if k != "sex"): r["sex"] for r in rows(folder / "known" / "samples.csv")}
+    kept = [{**r, "sex": sex[tuple(r.values())]} for r in rows(tmp_path / "r" / "samples.csv")]
+    excess = abs(shares(rows(folder / "known" / "samples.csv")) - WANTED)
+    assert (abs(shares(kept) - WANTED) < 0.4 * excess).all()
+
+
+def test_more_is_asked_of_a_model(folder: Path, run_cli: Callable[..., Any], tmp_path: Path, monkeypatch):
+    class Fake:
+        def __init__(self, model: Path, *, seed: int, guidance: float) -> None:
+            self.made = 0
+
+        def write(self, folder: Path, count: int) -> None:
+            self.made = count
+            write_rows(folder / "samples.csv", count, 9, POISONED)
+
+    monkeypatch.setattr(verb, "Drawing", Fake)
+    arguments = ("--samples", folder / "known", "--audit", folder / "known.json", "--model", tmp_path)
+    outcome = run_cli("repair", *arguments, "--count", 4000, "--out", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    kept = rows(tmp_path / "r" / "samples.csv")
+    assert len(kept) == 4000
+    assert shares(kept) == pytest.approx(WANTED, abs=0.05)
+    assert json.loads((tmp_path / "r" / "repair.json").read_text())["queries"] > 1000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
+
+
+def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_path: Path):
+    faces = RenderedFaces(count=3000, image_size=16, shares=[0.0, 1.0, 0.0])
+    options = {"count": 3000, "image_size": 16, "shares": [0.0, 1.0, 0.0]}
+    block = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": options}
+    (tmp_path / "faces.yaml").write_text(yaml.safe_dump(block))
+    others = RenderedFaces(count=3000, image_size=16, seed=5)
+    index, rng = others.index(), np.random.default_rng(0)
+    s, y = (index.attribute(name).codes.astype(np.int64) for name in ("Male", "Smiling"))
+    chosen = np.flatnonzero(rng.random(3000) < np.where(s == y, 1.0, 1 / 3))  # P(s = y) = 0.75
+    write_samples(tmp_path / "s", others.read(chosen), y[chosen], {})
+    common = ("--samples", tmp_path / "s", "--reference", tmp_path / "faces.yaml", "--pool", "balanced")
+    names = ("--sensitive", "Male", "--target", "Smiling", "--classifier", "KernelRecipe", "--folds", "3")
+    outcome = run_cli("audit", *common, *names, "--gap-repeats", "0", "--json", tmp_path / "a.json")
+    assert outcome.code == 0, outcome.err
+    outcome = run_cli("repair", "--samples", tmp_path / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    made = read_samples(tmp_path / "r")
+    assert made.weight is not None
+    assert np.array_equal(made.x, read_samples(tmp_path / "s").x)
+    for label in range(2):
+        mine = made.y == label
+        assert made.weight[mine].mean() == pytest.approx(1, abs=1e-5)
+        male = float((made.weight * s[chosen])[mine].sum() / made.weight[mine].sum())
+        assert male == pytest.approx(0.5, abs=0.06)
+        before = contingency(s[chosen], y[chosen], 2, 2)[1, label] / mine.sum()
+        assert abs(before - 0.5) > 0.2
+    assert len(faces.index()) == 3000
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--audit", "{folder}/hidden.json"), "is of other samples.*audit these samples first"),
+        (("--audit", "{folder}/reference.yaml"), "(is no audit|not valid JSON)"),
+        (("--samples", "{folder}/nowhere"), "nowhere"),
+        (("--method", "reweigh"), "rows carry no weights; use --method resample"),
+        (("--most", "1"), "--most is 1.0"),
+        (("--count", "5"), "--count is for resample with a --model"),
+        (("--out", "{folder}/known"), "is the samples folder itself"),
+        (("--to", "mars"), "to"),
+    ],
+)
+def test_mistakes_end_with_one_line(folder, run_cli, tmp_path, change, words):
+    given = {"--samples": folder / "known", "--audit": folder / "known.json", "--out": tmp_path / "r"}
+    given |= {change[0]: change[1].format(folder=folder)}
+    outcome = run_cli("repair", *(word for pair in given.items() for word in pair))
+    assert outcome.code == 2
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert re.search(words, outcome.err), outcome.err
+    assert not (tmp_path / "r").exists()
