@@ -136,12 +136,13 @@ class ErrorParts(NamedTuple):
 
     Attributes:
         sampling: of the finite number of queries; shrinks with their square root.
-        classifier: of the finite calibration set that corrects the classifier's errors.
+        classifier: of the finite calibration set that corrects the classifier's errors; None where a classifier at
+            chance was counted with.
         drift: |p_generator - p_training|, no query removes it; None where no surrogate tells.
     """
 
     sampling: float
-    classifier: float
+    classifier: float | None
     drift: float | None
 
 
@@ -191,8 +192,11 @@ def error_parts(
 
     if method in ("cc", "pcc"):
         fixed: Method = "acc" if method == "cc" else "pacc"
-        bias = estimate(method, calibration, query_scores) - estimate(fixed, calibration, query_scores)
-        classifier = float(np.abs(bias).max())
+        try:
+            bias = estimate(method, calibration, query_scores) - estimate(fixed, calibration, query_scores)
+            classifier = float(np.abs(bias).max())
+        except UserError:  # at chance: the count stands, how far off it is nobody can say
+            classifier = None
     else:
         classifier = half(True)
     drift = None if drifts is None else float(np.quantile(np.abs(drifts), level))

@@ -150,3 +150,11 @@ def test_means_of_few_records_have_the_unbiased_variance():
     of_0, of_1 = (sum(cell.var(ddof=1) / 5 for cell in cells) / 4 for cells in (class_0, class_1))
     error = np.sqrt((1 - p) ** 2 * of_0 + p**2 * of_1) / (high - low)
     assert found.draws[:, 1].std() == pytest.approx(error, rel=0.06)
+
+
+def test_a_count_by_a_classifier_at_chance_has_an_unknown_bias() -> None:
+    rng = np.random.default_rng(0)
+    calibration = Calibration(rng.random(400), rng.integers(0, 2, 400))
+    parts = error_parts("cc", calibration, rng.random(300), rng)
+    assert parts.classifier is None
+    assert parts.sampling > 0
