@@ -128,7 +128,7 @@ def test_classifier_at_chance_is_refused_by_all_that_correct():
     for call in (
         lambda s: median_sweep(blind, s),
         lambda s: bootstrap("pacc", blind, s, rng),
-        lambda s: error_parts("cc", blind, s, rng),
+        lambda s: error_parts("acc", blind, s, rng),
         lambda s: adjusted_sequence(blind, s),
     ):
         with pytest.raises(UserError, match="too near chance to correct its counts"):
