@@ -157,13 +157,15 @@ def test_an_outlier_does_not_take_over(fitted):
     assert fitted.encode(row)[0, 0] == 5
 
 
-@pytest.mark.parametrize("column", [[np.nan] * 20, [7.0] * 20])
-def test_a_column_that_says_nothing_gives_finite_logits(column):
+@pytest.mark.parametrize(("value", "mean"), [(np.nan, 0.0), (7.0, 7.0)])
+def test_a_column_without_spread_keeps_its_unit(value, mean):
     x = draw_rows(20)[0]
-    x[:, 4] = column
+    x[:, 4] = value
     network = TableMLP(width=8)
     network.fit_rows(x, SIZES, [3])
     assert network(torch.from_numpy(x)).isfinite().all()
+    x[0, 4] = mean + 1
+    assert network.encode(torch.from_numpy(x))[0, 7] == 1
 
 
 @pytest.mark.parametrize("hidden", [[3], [3, 0], [3, 1, 2]])
