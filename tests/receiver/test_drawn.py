@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.synthetic import SyntheticDataModule
@@ -123,10 +124,40 @@ def test_what_cannot_work_is_refused_before_anything_is_drawn(module, draws, tmp
     assert not (tmp_path / "cache" / "samples").exists()
 
 
-def test_a_model_of_images_is_refused_for_a_table(module, draws, tmp_path):
-    rows = [f"{'fm'[i % 2]},{('no', 'yes')[i // 2 % 2]}" for i in range(60)]
-    (tmp_path / "t.csv").write_text("\n".join(["sex,ill", *rows]) + "\n")
-    source = CSVTable(str(tmp_path / "t.csv"), {"sex": ["f", "m"], "ill": ["no", "yes"]})
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+COLUMNS: dict[str, Any] = {"dose": "numeric", "sex": ["f", "m"], "ill": ["no", "yes"]}
+
+
+@pytest.fixture
+def table(tmp_path) -> CSVTable:
+    rows = [f"{i},{'fm'[i % 2]},{('no', 'yes')[i // 2 % 2]}" for i in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    return CSVTable(str(tmp_path / "t.csv"), COLUMNS)
+
+
+def test_rows_are_drawn_from_a_model_of_the_table(module, draws, table, run_cli, tmp_path):
+    network = {"class_path": "diffshare.nets.tabular.TableDenoiser", "init_args": {"width": 16, "layers": 1}}
+    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(table.path), "columns": COLUMNS}}
+    data = {"source": source, "target": "ill", "sensitive": "sex", "batch_size": 32}
+    content = {
+        "model": {"class_path": "diffshare.generators.tabular.TabularDDPM", "init_args": {"denoiser": network}},
+        "data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data},
+        "trainer": {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    outcome = run_cli("fit", "--config", tmp_path / "c.yaml", "--run-dir", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    options = {"model": tmp_path / "run" / "release", "source": table, "target": "ill", "sensitive": "sex"}
+    data = ready(module(**options, validation_share=0))
+    train = data.sets["train"]
+    assert (train.x.shape, train.x.dtype) == ((12, 3), np.float32)
+    np.testing.assert_array_equal(train.x[:, 2], train.target)
+    assert ready(module(**options)).samples == data.samples
+    assert draws == [12]
+
+
+def test_a_model_of_images_is_refused_for_a_table(module, draws, table):
     with pytest.raises(UserError, match="makes images, data.test_source holds rows of a table: test on what"):
-        ready(module(source=source, target="ill", sensitive="sex"))
+        ready(module(source=table, target="ill", sensitive="sex"))
     assert draws == []
