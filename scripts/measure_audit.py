@@ -40,7 +40,7 @@ from diffshare.data.table import Adult  # noqa: E402
 from diffshare.provenance import code_revision, versions  # noqa: E402
 from diffshare.stats.association import Reference, compare  # noqa: E402
 from diffshare.stats.calibration import Calibration  # noqa: E402
-from diffshare.stats.detection import decide, effect, poisoned_table, power  # noqa: E402
+from diffshare.stats.detection import Tolerance, decide, poisoned_table, power  # noqa: E402
 from diffshare.stats.information import contingency  # noqa: E402
 from diffshare.stats.intervals import clopper_pearson  # noqa: E402
 from diffshare.stats.shares import GroupShares, counted_shares, unmixed_shares  # noqa: E402
@@ -116,6 +116,8 @@ def folder(made: Split, pool: str, alpha: float, n: int, rng: np.random.Generato
     """Rows of the pool: random ones, and the share alpha of the attack; none twice."""
     truth = np.ones((2, 2)) / 4 if pool == "balanced" else made.table / made.table.sum()
     poison = poisoned_table(truth, alpha) - (1 - alpha) * truth
+    if pool == "balanced" and made.table[poison > 0].min(initial=np.inf) < made.table[::-1][poison > 0].min(initial=0):
+        poison = poison[::-1]  # of two attacks that are equally good, the one with more records to draw from
     wanted = np.floor(poison * n + 0.5).astype(int)
     rest = n - int(wanted.sum())
     cells = made.s * 2 + made.y
@@ -137,12 +139,12 @@ def one_split(setting: Setting, seed: int) -> list[dict[str, Any]]:
     rows = []
     for pool in POOLS:
         reference = Reference(np.ones((2, 2)), known=True) if pool == "balanced" else Reference(made.table)
-        harm = abs(effect(reference.table, WANTED))
+        harm = Tolerance(MARGIN).harm(reference.table, WANTED)
         able = None  # what can be seen depends on the numbers of records, which the folders of a split share
         for number in range(setting.folders):
             for alpha in ALPHAS:
                 shares = made.shares(folder(made, pool, alpha, setting.queries, rng))
-                able = able or power(shares, reference, MARGIN, setting.level, wanted=WANTED, power=POWER)
+                able = able or power(shares, reference, Tolerance(MARGIN), setting.level, wanted=WANTED, power=POWER)
                 powered = able.alpha is not None and able.alpha <= WANTED
                 (found,) = compare(shares, reference)
                 rows.append({

@@ -199,11 +199,16 @@ def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
             known = {text: code for code, text in enumerate(reference.attributes[name].classes)}
             codes = np.array([*(known.get(text, -1) for text in attribute.classes), -1])
             groups[name] = codes[attribute.codes]
-    info = read_json(path.parent / INFO) if (path.parent / INFO).is_file() else {}
     places = [i for i, column in enumerate(reference.columns) if column.name not in absent]
     made = np.full((len(x), len(reference.columns)), np.nan, np.float32)
     made[:, places] = recode(x, table.columns, [reference.columns[i] for i in places])
-    return SampledRecords(made, y, groups, sha256_file(path), info if isinstance(info, dict) else {}, absent)
+    return SampledRecords(made, y, groups, sha256_file(path), read_info(path.parent), absent)
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """What ``samples.json`` says, where there is one: a claim of whoever made the folder."""
+    info = read_json(folder / INFO) if (folder / INFO).is_file() else {}
+    return info if isinstance(info, dict) else {}
 
 
 def header(path: Path) -> list[str]:

@@ -14,8 +14,8 @@ from diffshare.audit.gap import PredictedGap
 from diffshare.audit.material import SampledRecords
 from diffshare.audit.reading import Fit, GroupReader
 from diffshare.errors import UserError
-from diffshare.stats.association import Association, Reference, Verdict, collapsed, compare
-from diffshare.stats.detection import Power, decide, effect, holm, power, spent
+from diffshare.stats.association import Association, Reference, Verdict, compare
+from diffshare.stats.detection import Power, Tolerance, decide, holm, power, spent
 from diffshare.stats.shares import GroupShares
 
 # The log odds that a poisoned share of 0.1 moves a balanced pool by, 2 log(1.1 / 0.9): what a generator drifts by is no
@@ -29,12 +29,14 @@ class Terms:
     """What an audit asks, and how surely.
 
     Attributes:
-        margin: m >= 0: |d| up to it counts as clean, in log odds.
+        margin: m >= 0: |d| up to it counts as clean, in log odds, at guidance 1.
         level: of the test, in (0, 1); intervals have the confidence 1 - level.
         wanted: poisoned share that the audit shall detect, in (0, 1); below that power nothing is ``clean``.
         power: with which probability.
         looks: how often a sequential audit looks; each look has level / looks.
         candidates: attributes that are audited as the group; plans and intervals are of level / candidates.
+        guidance: at which the samples were drawn; widens the margin (see ``Tolerance``).
+        fixed: the margin is for this guidance, it is not widened.
     """
 
     margin: float = MARGIN
@@ -43,6 +45,8 @@ class Terms:
     power: float = POWER
     looks: int = 1
     candidates: int = 1
+    guidance: float = 1.0
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
@@ -50,6 +54,11 @@ class Terms:
         for name, value in (("level", self.level), ("alpha", self.wanted)):
             if not 0 < value < 1:
                 raise UserError(f"--{name} is {value}: it lies between 0 and 1")
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Margin and guidance."""
+        return Tolerance(self.margin, self.guidance, self.fixed)
 
     @property
     def each(self) -> float:
@@ -65,6 +74,7 @@ class Judgement:
         verdict: of all contrasts.
         p_value: adjusted for their number and that of the looks.
         strongest: the contrast with the least p-value.
+        margin: that the strongest contrast was tested with, guidance included.
         power: what the audit can see.
         associations: of every contrast.
     """
@@ -72,6 +82,7 @@ class Judgement:
     verdict: Verdict
     p_value: float
     strongest: Association
+    margin: float
     power: Power
     associations: list[Association]
 
@@ -83,21 +94,25 @@ def judge(shares: GroupShares, reference: Reference, terms: Terms) -> Judgement:
         UserError: a reference with an empty cell or of another size, or a margin that the wanted share does not exceed.
     """
     found = compare(shares, reference)
-    table = np.asarray(reference.table, np.float64)
-    harms = [abs(effect(collapsed(table, a.contrast), terms.wanted)) for a in found]
-    if min(harms) <= terms.margin:
-        raise UserError(
-            f"--margin {terms.margin:g} is no less than what a poisoned share of {terms.wanted:g} does to this "
-            f"reference ({min(harms):.3f} log odds): lower the margin, or raise --alpha"
-        )
-    able = power(shares, reference, terms.margin, terms.each, wanted=terms.wanted, power=terms.power)
-    p = holm([a.difference.p_value(terms.margin) for a in found])
+    tolerance = terms.tolerance
+    margins = [tolerance.at(a.reference[0]) for a in found]
+    harms = [tolerance.harm(reference.table, terms.wanted, a.contrast) for a in found]
+    for margin, harm in zip(margins, harms, strict=True):
+        if harm <= margin:
+            raise UserError(
+                f"--margin {terms.margin:g} (at guidance {terms.guidance:g}: {margin:.3f}) is no less than what a "
+                f"poisoned share of {terms.wanted:g} does to this reference ({harm:.3f} log odds): lower it, "
+                "or raise --alpha"
+            )
+    able = power(shares, reference, tolerance, terms.each, wanted=terms.wanted, power=terms.power)
+    powered = able.alpha is not None and able.alpha <= terms.wanted
+    p = holm([a.difference.p_value(m) for a, m in zip(found, margins, strict=True)])
     least = int(p.argmin())
     p_value = float(min(p[least] * terms.looks, 1.0))
-    powered = able.alpha is not None and able.alpha <= terms.wanted
-    verdicts = [decide(a, terms.margin, h, terms.each, powered=powered) for a, h in zip(found, harms, strict=True)]
-    verdict: Verdict = "clean" if set(verdicts) == {"clean"} else "inconclusive"
-    return Judgement("poisoned" if p_value <= terms.level else verdict, p_value, found[least], able, found)
+    verdicts = {decide(a, m, h, terms.each, powered=powered) for a, m, h in zip(found, margins, harms, strict=True)}
+    verdict: Verdict = "clean" if verdicts == {"clean"} else "inconclusive"
+    verdict = "poisoned" if p_value <= terms.level else verdict
+    return Judgement(verdict, p_value, found[least], margins[least], able, found)
 
 
 @dataclass(frozen=True)
@@ -182,7 +197,8 @@ class Audit:
             "association": self._association(made.strongest),
             "cells": self.cells(),
             "predicted_gap": {"estimate": None, "interval": None} if self.gap is None else self.gap.json(),
-            "margin": terms.margin,
+            "margin": made.margin,
+            "guidance": terms.guidance,
             "minimum_detectable_alpha": made.power.alpha,
             "queries": self.queries,
             "samples_sha256": self.samples_sha256,

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
-from rich.console import Console
-from rich.table import Table
 
 from diffshare.audit.declared import declared_table, read_declared
 from diffshare.audit.drawing import Drawing
@@ -22,6 +20,7 @@ from diffshare.audit.material import (
     SampledRecords,
     open_reference,
     open_samples,
+    read_info,
     samples_file,
     samples_sha256,
 )
@@ -41,6 +40,7 @@ from diffshare.audit.table import counted_table
 from diffshare.audit.unknown import clusters, corrected, overall
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
 from diffshare.commands.audit_arguments import QUERIES, names, parse, terms
+from diffshare.commands.audit_shown import show
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import progress
@@ -74,7 +74,7 @@ def audit(arguments: list[str]) -> int:
     if config.json is not None:
         write_json(config.json, result)
     for one in found:
-        _show(one)
+        show(one)
     if len(found) > 1:
         print(f"verdict: {strongest.judgement.verdict} (of {len(found)} candidates, p-values adjusted by Holm)")
     print(f"advice:  {advice(strongest)}")
@@ -145,7 +145,8 @@ def _with_records(
             column = name in made.groups
             if name not in readers or column:
                 readers[name] = _reader(config, known, name, classifier, column=column)
-        asked = replace(terms(config, len(plan)), candidates=len(wanted))
+        asked = replace(terms(config, len(plan)), candidates=len(wanted), guidance=_guidance(samples.info))
+        asked = replace(asked, fixed=config.margin is not None)
         declared = None if drawing is None else drawing.declared
         found = [_one(config, readers[name], made, asked, declared) for name in wanted]
         found = corrected(found) if len(found) > 1 else found
@@ -153,6 +154,12 @@ def _with_records(
             break
     gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
     return [replace(one, gap=gaps[one.names[0]]) for one in found]
+
+
+def _guidance(info: Mapping[str, Any]) -> float:
+    """The guidance that samples say they were drawn at; 1 where they say none."""
+    said = info.get("guidance")
+    return float(said) if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < 1000 else 1.0
 
 
 def _first(samples: SampledRecords, count: int) -> SampledRecords:
@@ -183,7 +190,7 @@ def _one(
     notes = []
     if config.margin_from:
         margin, note = _margin(config, reader, reference, samples)
-        asked = replace(asked, margin=margin)
+        asked = replace(asked, margin=margin, fixed=True)
         notes.append(note)
     shares = reader.shares(samples)
     fit = reader.fit(samples, config.seed)
@@ -258,7 +265,7 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
             "(--declared is then tested beside it)"
         )
     counts, groups, classes, total = counted_table(folder, config.sensitive, config.target, config.queries)
-    asked = terms(config)
+    asked = replace(terms(config), guidance=_guidance(read_info(folder)), fixed=config.margin is not None)
     reference = Reference(read_declared(config.declared, groups, classes), known=True)
     shares = counted_shares(counts)
     made: Judgement = judge(shares, reference, asked)
@@ -281,36 +288,3 @@ def _candidate(one: Audit) -> dict[str, Any]:
     whole = one.json(0)
     kept = ("sensitive", "verdict", "p_value", "association", "cells", "minimum_detectable_alpha", "groups")
     return {name: whole[name] for name in kept}
-
-
-def _show(one: Audit) -> None:
-    """The result as a table."""
-    made, level = one.judgement, one.terms.level
-    strongest, confidence = made.strongest, 1 - one.terms.each
-    colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
-    table = Table(title=f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples", show_header=False)
-    table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
-    low, high = strongest.samples.interval(confidence)
-    table.add_row("log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
-    table.add_row("log odds ratio, reference", f"{strongest.reference[0]:+.2f} +- {strongest.reference[1]:.2f}")
-    low, high = strongest.difference.interval(confidence)
-    table.add_row("difference", f"{strongest.difference.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
-    table.add_row("margin", f"{one.terms.margin:.2f}")
-    for name, cell in one.cells().items():
-        s, y = (int(v) for v in name[1:].split("y"))
-        low, high = cell["interval"]
-        text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
-        table.add_row(f"P({one.groups[s]} | {one.classes[y]})", text)
-    if one.gap is not None:
-        low, high = one.gap.interval
-        table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
-        table.add_row("of the classifier", one.gap.classifier)
-    least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
-    table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
-    if one.declaration is not None:
-        outside = ", ".join(one.declaration.cells) or "none"
-        holds = "holds" if one.declaration.holds else "[bold red]does not hold[/]"
-        table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
-    Console().print(table)
-    for note in one.notes:
-        print(f"note:    {note}")

@@ -69,12 +69,6 @@ def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
     return best
 
 
-def effect(table: np.ndarray, alpha: float, contrast: Contrast = ONLY) -> float:
-    """D of a contrast after a share ``alpha`` of the attack on this reference table, in log odds."""
-    before, after = (collapsed(np.asarray(t, np.float64), contrast) for t in (table, poisoned_table(table, alpha)))
-    return log_odds_ratio(after) - log_odds_ratio(before)
-
-
 def decide(association: Association, margin: float, harm: float, level: float, *, powered: bool) -> Verdict:
     """The verdict on one contrast; see the module.
 
@@ -91,6 +85,44 @@ def decide(association: Association, margin: float, harm: float, level: float, *
     return "clean" if within and association.difference.equivalence_p_value(harm) <= level else "inconclusive"
 
 
+class Tolerance(NamedTuple):
+    """What difference counts as clean, and what a poisoned share does, at a guidance scale.
+
+    Guidance W draws from p_W(x|y) ~ p(x) p(y|x)^W. If x told of y by the group alone, the samples would have
+    p_W(s|y) ~ p(s) p(y|s)^W, whose log odds ratio is W times the training set's: a clean model of a pool with the log
+    odds ratio r shows d = (W - 1) r, its own drift is multiplied by W, and so is what an attack has done. That is the
+    most that guidance does; x tells of y by more than the group.
+
+    Attributes:
+        margin: m at guidance 1, in log odds, >= 0.
+        guidance: W >= 0 at which the samples were drawn.
+        fixed: the margin was measured at this guidance (or chosen for it): it is taken as it is.
+    """
+
+    margin: float
+    guidance: float = 1.0
+    fixed: bool = False
+
+    def at(self, reference: float) -> float:
+        """The margin beside a reference with this log odds ratio: max(W, 1) m + |W - 1| |r|."""
+        if self.fixed:
+            return self.margin
+        return max(self.guidance, 1.0) * self.margin + abs(self.guidance - 1) * abs(reference)
+
+    def harm(self, table: np.ndarray, alpha: float, contrast: Contrast = ONLY) -> float:
+        """|d| that a poisoned share of this table leads to at this guidance; the contrast by itself is attacked."""
+        cells = collapsed(np.asarray(table, np.float64), contrast)
+        return abs(log_odds_ratio(guided(poisoned_table(cells, alpha), self.guidance)) - log_odds_ratio(cells))
+
+
+def guided(table: np.ndarray, guidance: float) -> np.ndarray:
+    """P(s|y) ~ p(s) p(y|s)^W with the table's p(y): see :class:`Tolerance`. K x C, sum 1, with cells above 0."""
+    table = np.asarray(table, np.float64) / np.asarray(table, np.float64).sum()
+    groups = table.sum(1, keepdims=True)
+    made = groups * (table / groups) ** guidance
+    return made / made.sum(0) * table.sum(0)
+
+
 class Power(NamedTuple):
     """What a test can see.
 
@@ -104,28 +136,29 @@ class Power(NamedTuple):
 
 
 def power(
-    samples: GroupShares, reference: Reference, margin: float, level: float, *, wanted: float, power: float = 0.8
+    samples: GroupShares, reference: Reference, tolerance: Tolerance, level: float, *, wanted: float, power: float = 0.8
 ) -> Power:
     """Smallest detectable poisoned share, and the samples that a wanted one takes.
 
     A share alpha is detected with probability ``power`` where |d(alpha)| >= m + (z_(1-level) + z_power) se(alpha), se
-    taken at the shares P(s|y) that alpha makes (z_(1 - level/2) at m = 0, where the test has two sides). Of several
-    contrasts the one that sees the least share counts, each at ``level`` divided by their number.
+    taken at the shares P(s|y) that alpha makes (z_(1 - level/2) at m = 0, where the test has two sides), for a
+    generator that passes on what it was trained on, at the tolerance's guidance. Of several contrasts the one that sees
+    the least share counts, each at ``level`` divided by their number.
 
     Args:
         samples: shares of this audit; their errors are taken over, not their values.
         reference: with which they are compared; the attack is on its table.
-        margin: m >= 0.
+        tolerance: margin and guidance.
         level: of the test.
         wanted: poisoned share that the audit shall see, in (0, 1).
         power: in (0.5, 1).
     """
     every = contrasts(samples.groups, samples.classes)
     each = level / len(every)
-    z = float(ndtri(1 - each / (1 if margin else 2)) + ndtri(power))
+    z = float(ndtri(1 - each / (1 if tolerance.margin else 2)) + ndtri(power))
 
     def seen(poisoned: np.ndarray, times: float = 1.0) -> bool:
-        return _seen(samples, reference, poisoned, margin, z, times)
+        return _seen(samples, reference, poisoned, tolerance, z, times)
 
     alpha = _least(lambda share: seen(poisoned_table(reference.table, share)))
     asked = poisoned_table(reference.table, wanted)
@@ -151,7 +184,7 @@ def _least(seen: Callable[[float], bool]) -> float | None:
 
 
 def _seen(
-    samples: GroupShares, reference: Reference, poisoned: np.ndarray, margin: float, z: float, times: float
+    samples: GroupShares, reference: Reference, poisoned: np.ndarray, tolerance: Tolerance, z: float, times: float
 ) -> bool:
     """Whether a poisoned table moves some contrast by ``z`` standard errors more than the margin.
 
@@ -159,18 +192,20 @@ def _seen(
         samples: shares; their errors are taken over.
         reference: the table before.
         poisoned: the table after.
-        margin: m.
+        tolerance: margin and guidance.
         z: standard errors.
         times: how many times the present samples.
     """
     table = np.asarray(reference.table, np.float64)
     for contrast in contrasts(samples.groups, samples.classes):
-        before, after = collapsed(table, contrast), collapsed(poisoned, contrast)
+        before = collapsed(table, contrast)
+        after = guided(collapsed(poisoned, contrast), tolerance.guidance)
         p_low, p_high = after[1] / after.sum(0)
         two = pair(samples, contrast, reference.label_weights)
         high, low = (share._replace(n=share.n * times) for share in two)
         error = np.hypot(standard_error(high, low, p_high, p_low), reference.log_odds(contrast)[1])
-        if abs(log_odds_ratio(after) - log_odds_ratio(before)) >= margin + z * error:
+        moved = abs(log_odds_ratio(after) - log_odds_ratio(before))
+        if moved >= tolerance.at(log_odds_ratio(before)) + z * error:
             return True
     return False
 

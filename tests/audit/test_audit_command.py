@@ -379,3 +379,19 @@ def test_a_model_without_classes_is_refused(refused, monkeypatch, tmp_path_facto
     monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (box, "0" * 64))
     arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling")
     assert "has no classes" in refused("--model", made, *arguments)
+
+
+def test_the_margin_is_wider_where_the_samples_say_that_guidance_was_on(audit, folder, tmp_path_factory):
+    made = tmp_path_factory.mktemp("guided")
+    write_rows(made / "samples.csv", 1200, 1)
+    found = {}
+    for guidance in (1, 3):
+        (made / "samples.json").write_text(json.dumps({"guidance": guidance}))
+        arguments = ("--samples", made, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+        found[guidance] = audit(*arguments)
+        fixed = audit(*arguments, "--margin", "0.25")
+        assert fixed["margin"] == 0.25
+    r = abs(found[1]["association"]["reference"])
+    assert found[1]["margin"] == pytest.approx(0.4)
+    assert found[3]["margin"] == pytest.approx(3 * 0.4 + 2 * r)
+    assert found[3]["guidance"] == 3
