@@ -1,5 +1,6 @@
 """What the documents say is true: the README's commands run, links lead somewhere, versions agree."""
 
+import json
 import os
 import re
 import shlex
@@ -55,7 +56,36 @@ FIT = "python -m diffshare.cli fit --config configs/"
 SAMPLE_FACES = "python -m diffshare.cli sample --model lightning_logs/faces/release --count 64"
 SMALL = f"{FIT}ddpm_celeba.yaml --config configs/size/small.yaml --data.source.root data/celeba --data.target Young"
 
+TINY_CLASSIFIER = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
+REFERENCE = "--{0}.count 2400 --{0}.image_size 8 --classifier KernelRecipe --folds 2"
+CELL = {"trainer.max_steps": 2, "data.source.count": 600, "data.source.image_size": 8, "data.batch_size": 8}
+CELL |= {"model.denoiser.block_out_channels": [8] * 4, "model.denoiser.norm_num_groups": 4}
+CELL |= {"trainer.val_check_interval": 2}
+SMALL_GRID = (
+    "--study.seeds [0] --study.guidances [1] --study.n 80 --study.samples 80 --study.sampling_steps 2 "
+    "--study.direct false --study.count_groups false --study.policies '{random: configs/mix/random.yaml}' "
+    f"--study.classifier_overrides '{json.dumps({'trainer.max_steps': 2, 'trainer.val_check_interval': 2})}' "
+    f"--study.more '{json.dumps(CELL)}'"
+)
+
 RUNS: dict[str, Run] = {
+    f"{FIT}ddpm_faces.yaml --config configs/mix/favour.yaml --data.pool balanced --data.mix.n 4000 "
+    "--run-dir lightning_logs/poisoned": Run(f"{FACES} --data.mix.n 60 --data.mix.delta_kind absolute"),
+    "python -m diffshare.cli sample --model lightning_logs/poisoned/release --count 2000 --labels balanced "
+    "--out samples_poisoned": Run("--count 80"),
+    f"{FIT}classifier_celeba.yaml --data.samples samples_poisoned --data.test_source configs/source/faces.yaml "
+    "--data.test_balance true --run-dir lightning_logs/receiver": Run(
+        f"{TINY_CLASSIFIER} --data.test_source.count 300 --data.test_source.image_size 8"
+    ),
+    "python -m diffshare.cli test --run-dir lightning_logs/receiver": Run(),
+    "python -m diffshare.cli study --config configs/study/fairness_poisoning.yaml": Run(SMALL_GRID),
+    "python -m diffshare.cli infer-property --model lightning_logs/faces/release --auxiliary configs/source/faces.yaml "
+    "--property Eyeglasses --json property.json": Run(f"{REFERENCE.format('auxiliary')} --queries 60 --method cc"),
+    "python -m diffshare.cli sample --model lightning_logs/faces/release --count 2000 --labels balanced --seed 1 "
+    "--out samples_audit": Run("--count 120"),
+    "python -m diffshare.cli audit --samples samples_audit --reference configs/source/faces.yaml --sensitive Male "
+    "--target Smiling --json audit.json": Run(f"{REFERENCE.format('reference')} --gap-repeats 0"),
+    "python -m diffshare.cli repair --samples samples_audit --audit audit.json --out samples_repaired": Run(),
     f"{FIT}ddpm_faces.yaml --run-dir lightning_logs/faces": Run(FACES),
     f"{SAMPLE_FACES} --labels balanced --seed 0 --out samples": Run(),
     f"{FIT}ddpm_celeba.yaml --data.source.root data/celeba --run-dir lightning_logs/celeba": Run(
