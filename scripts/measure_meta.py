@@ -224,7 +224,10 @@ def main() -> None:
     show(f"{options.property}, {data.plan.samples} queries, {train} shadows, classifier {accuracy:.3f}", summary, games)
     print({name: round(value, 1) for name, value in seconds.items()})
     if options.json:
-        command = shlex.join(["python", "scripts/measure_meta.py", *sys.argv[1:]])
+        command = f"python scripts/measure_meta.py --property {options.property} --seed {options.seed}"
+        command += f" --target-steps {options.target_steps} --game {options.game} --folds {options.folds}"
+        command += f" --steps {options.steps} --json docs/results/property_meta.json"
+        command += f" --data {shlex.join(options.data)}" if options.data else ""
         about = {"command": command, "seeds": [options.seed], "versions": versions(), "property": options.property}
         about |= {"shadows": train, "queries": data.plan.samples, "accuracy": accuracy, "seconds": seconds}
         about |= {"shadow_steps": [data.plan.base_steps, data.plan.steps], "target_steps": options.target_steps}
