@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from diffshare.audit.poisoning import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
+from diffshare.commands.leak_arguments import add_leak, check_leak
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 
@@ -57,6 +58,7 @@ def _parser() -> ArgumentParser:
     add("--json", type=Path | None, default=None, help="File for the result.")
     _add_samples(parser)
     _add_reference(parser)
+    add_leak(parser)
     return parser
 
 
@@ -136,6 +138,7 @@ def _check_together(config: Namespace) -> None:
         if changed := [name for name, value in drawing.items() if config[name] != value]:
             flag = changed[0].replace("_", "-")
             raise UserError(f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out")
+    check_leak(config)
     if config.reference is None and config.declared is None:
         raise UserError("give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with")
     if config["as"] == "sharer":

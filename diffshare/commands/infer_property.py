@@ -31,7 +31,8 @@ from diffshare.receiver.property.inference import (
     widened,
 )
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
-from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries, recode
+from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
+from diffshare.receiver.property.reading import counted_column, is_column, reader
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.stats.prevalence import Method
@@ -130,11 +131,11 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
         classes=queries.classes,
         conditioned_on=config.conditioned_on,
     )
-    if name in [column.name for column in queries.columns] and name not in config.withhold:
+    if is_column(name, queries) and name not in config.withhold:
         return _column(config, queries, what)
     notes = (f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown",) if auxiliary.unknown else ()
     check_enough(auxiliary.labels, auxiliary.classes, config.folds)
-    ready = _ready(auxiliary, queries)
+    ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
     surrogates = [FolderQueries(folder, _kinds(auxiliary)) for folder in config.surrogate]
     given = None if config.labelled is None or x is None else read_labels(config.labelled, len(x))
@@ -146,7 +147,7 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
     scores = classifier.scores(x)
     result = replace(infer(what, method, calibration, scores), notes=notes)
     if surrogates:
-        others = [classifier.scores(_ready(auxiliary, one)(one.take(0, one.available or 0))) for one in surrogates]
+        others = [classifier.scores(reader(auxiliary, one)(one.take(0, one.available or 0))) for one in surrogates]
         result = recalibrated(result, what, calibration, scores, others, config.surrogate_p)
     if config.widen:
         result = widened(result, what, calibration, scores)
@@ -185,49 +186,11 @@ def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
         )
     if config.queries == AUTO:
         raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
-    place = [column.name for column in queries.columns].index(what.name)
-    column = queries.columns[place]
-    values = queries.take(0, _count(config, queries))[:, place]
-    codes = {text: code for code, text in enumerate(what.classes)}
-    table = np.array([codes.get(text, -1) for text in column.categories])
-    found = np.where(np.isnan(values), -1, table[np.nan_to_num(values).astype(np.int64)])
-    known = found[found >= 0]
-    if not len(known):
-        raise UserError(f"the column '{what.name}' of the samples has none of the classes {', '.join(what.classes)}")
-    notes = [f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"]
-    if len(known) < len(found):
-        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category")
-    return replace(counted(what, known, "column"), notes=tuple(notes))
+    return counted_column(what, queries, queries.take(0, _count(config, queries)))
 
 
 def _kinds(auxiliary: Auxiliary) -> dict[str, Any] | None:
     return {column.name: column.kind for column in auxiliary.columns} or None
-
-
-def _ready(auxiliary: Auxiliary, queries: Queries) -> Callable[[np.ndarray], np.ndarray]:
-    """Samples as the classifier takes them; refuses those of another kind, size or number of channels."""
-
-    def ready(x: np.ndarray) -> np.ndarray:
-        if bool(queries.columns) != bool(auxiliary.columns):
-            kinds = ("images", "rows of a table")
-            raise UserError(
-                f"the samples are {kinds[bool(queries.columns)]}, the auxiliary records "
-                f"{kinds[bool(auxiliary.columns)]}: both must be of one kind"
-            )
-        if auxiliary.columns:
-            return recode(x, queries.columns, auxiliary.columns)
-        if x.shape[1:] != auxiliary.x.shape[1:]:
-            raise UserError(
-                f"the samples are {_size(x)}, the auxiliary images {_size(auxiliary.x)}: add --auxiliary.image_size "
-                f"{x.shape[1]} (or name a source of as many channels)"
-            )
-        return x
-
-    return ready
-
-
-def _size(x: np.ndarray) -> str:
-    return " x ".join(map(str, x.shape[1:]))
 
 
 def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClassifier:

@@ -1,0 +1,218 @@
+"""One attribute under attack: every method on the same samples, and how many queries it would take."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from diffshare.classifiers.degrade import degrade
+from diffshare.classifiers.property import check_enough, cross_fit
+from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.errors import UserError
+from diffshare.receiver.property.auxiliary import Auxiliary
+from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer
+from diffshare.receiver.property.queries import Queries
+from diffshare.receiver.property.reading import counted_column, is_column
+from diffshare.stats.bootstrap import bootstrap, error_parts
+from diffshare.stats.calibration import Calibration
+from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+
+WIDTH = 0.05  # half width at which a share counts as read
+USUAL: Method = "pacc"  # the default of infer-property, by which an attribute is judged
+RESAMPLES = 500  # of the other methods and of fewer queries; the usual one has as many as the verb
+FIRST = 125  # queries of the first point of the curve, doubled up to all
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A share read off by one method.
+
+    Attributes:
+        method: of :func:`diffshare.stats.prevalence.estimate`, or ``column``.
+        queries: samples it was read off.
+        estimate: share in [0, 1].
+        low: lower end of the interval.
+        high: upper end.
+        sampling: half width that more queries shrink.
+        classifier: half width, or bias, that they do not.
+    """
+
+    method: str
+    queries: int
+    estimate: float
+    low: float
+    high: float
+    sampling: float
+    classifier: float | None
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+    def needed(self, width: float = WIDTH) -> int | None:
+        """Queries for this half width: n s^2 / (width^2 - c^2) for the two independent parts s (at n queries) and c.
+
+        None where the classifier's part alone is wider: no number of queries is enough with this reference.
+        """
+        room = width**2 - (self.classifier or 0.0) ** 2
+        return max(1, int(np.ceil(self.queries * self.sampling**2 / room))) if room > 0 else None
+
+    def json(self, truth: float | None) -> dict[str, Any]:
+        """JSON values; ``error`` is estimate minus truth."""
+        return {
+            "method": self.method,
+            "estimate": self.estimate,
+            "interval": [self.low, self.high],
+            "queries": self.queries,
+            "half_width": self.half_width,
+            "parts": {"sampling": self.sampling, "classifier": self.classifier},
+            "queries_needed": self.needed(),
+            "error": None if truth is None else self.estimate - truth,
+        }
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What is read of one attribute.
+
+    Attributes:
+        name: of the attribute.
+        value: the class whose share is read.
+        readings: by every method that could be used.
+        usual: the method that the attribute is judged by; None where it cannot be read.
+        assumption: whether the classifier seems to err on samples as on records; None where nothing was classified.
+        curve: the usual method at fewer queries, rising.
+        accuracy: of the classifier on held-out records; None where there is none.
+        truth: share among the training records, where the sharer gave their manifest.
+        reason: why it cannot be read.
+    """
+
+    name: str
+    value: str
+    readings: tuple[Reading, ...] = ()
+    usual: str | None = None
+    assumption: Assumption | None = None
+    curve: tuple[Reading, ...] = ()
+    accuracy: float | None = None
+    truth: float | None = None
+    reason: str | None = None
+
+    @property
+    def best(self) -> Reading | None:
+        """What the usual method reads."""
+        return next((one for one in self.readings if one.method == self.usual), None)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the usual method reads the share to +- 0.05 at these queries."""
+        return self.best is not None and self.best.half_width <= WIDTH
+
+    def json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "property": self.name,
+            "value": self.value,
+            "method": self.usual,
+            "readable": self.readable,
+            "truth": self.truth,
+            "classifier_accuracy": self.accuracy,
+            "assumption": None if self.assumption is None else self.assumption._asdict(),
+            "methods": [one.json(self.truth) for one in self.readings],
+            "curve": [one.json(self.truth) for one in self.curve],
+            "reason": self.reason,
+        }
+
+
+def unread(name: str, value: str, reason: str, truth: float | None) -> Leak:
+    """An attribute that this attack cannot be turned on, and why."""
+    return Leak(name, value, truth=truth, reason=reason)
+
+
+def attack(
+    what: Asked,
+    known: Auxiliary,
+    queries: Queries,
+    x: np.ndarray,
+    ready: Callable[[np.ndarray], np.ndarray],
+    *,
+    recipe: Recipe | None,
+    folds: int,
+    seed: int,
+    degraded: bool,
+    truth: float | None,
+) -> Leak:
+    """Read one attribute off samples: counted where it is a column of theirs, else by a classifier and every method.
+
+    Args:
+        what: the attribute.
+        known: the records to train on.
+        queries: where the samples are from.
+        x: the samples.
+        ready: samples to records in the codes of ``known``.
+        recipe: how to train; a small network for images, boosted trees for tables where None.
+        folds: of the cross-fitting.
+        seed: of folds and training.
+        degraded: train on blurred and noisy copies of images too.
+        truth: share among the training records, or None.
+    """
+    if is_column(what.name, queries):
+        return _counted(what, queries, x, truth)
+    if degraded and known.columns:
+        raise UserError("--degrade is for images: leave it out for a table")
+    try:
+        check_enough(known.labels, known.classes, folds)
+    except UserError as error:
+        return unread(what.name, what.value, str(error), truth)
+    classifier = cross_fit(
+        known.x,
+        known.labels,
+        known.classes,
+        recipe or (TreesRecipe() if known.columns else NetworkRecipe()),
+        folds=folds,
+        seed=seed,
+        categorical=known.categorical,
+        augment=degrade if degraded else None,
+    )
+    scores, calibration = classifier.scores(ready(x)), classifier.calibration
+    found = Leak(what.name, what.value, accuracy=classifier.accuracy, truth=truth)
+    try:
+        usual = infer(what, USUAL, calibration, scores)
+    except UserError as error:
+        plain = tuple(_by(what, cast(Method, method), calibration, scores) for method in UNCORRECTED)
+        return replace(found, readings=plain, reason=str(error))
+    readings = [_of(usual)]
+    readings += [_by(what, cast(Method, m), calibration, scores) for m in NAMES if m != USUAL]
+    curve = [_by(what, USUAL, calibration, scores[:, :n]) for n in _counts(scores.shape[1])]
+    return replace(
+        found, readings=tuple(readings), usual=USUAL, assumption=usual.assumption, curve=(*curve, readings[0])
+    )
+
+
+def _counts(total: int) -> list[int]:
+    counts, count = [], FIRST
+    while count < total:
+        counts.append(count)
+        count *= 2
+    return counts
+
+
+def _counted(what: Asked, queries: Queries, x: np.ndarray, truth: float | None) -> Leak:
+    try:
+        curve = [_of(counted_column(what, queries, x[:n])) for n in (*_counts(len(x)), len(x))]
+    except UserError as error:
+        return unread(what.name, what.value, str(error), truth)
+    return Leak(what.name, what.value, (curve[-1],), "column", curve=tuple(curve), truth=truth)
+
+
+def _of(one: Inferred) -> Reading:
+    return Reading(one.method, one.queries, one.estimate, one.low, one.high, one.sampling, one.classifier or 0.0)
+
+
+def _by(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Reading:
+    rng, k = np.random.default_rng([what.seed, 1]), what.place
+    found = bootstrap(method, calibration, scores, rng, what.level, RESAMPLES)
+    parts = error_parts(method, calibration, scores, rng, what.level, RESAMPLES)
+    ends = float(found.estimate[k]), float(found.low[k]), float(found.high[k])
+    return Reading(method, scores.shape[1], *ends, parts.sampling, parts.classifier)

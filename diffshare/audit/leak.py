@@ -1,0 +1,180 @@
+"""What does a release leak? The property inference attacks on the own release, before it goes out.
+
+Every attribute of the reference is read off the same samples by every method, with the receiver's own code. The result
+is an estimate of what a receiver with as good a reference learns, not a bound: one with more records or a better
+classifier learns more, down to what the sampling leaves.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+
+from diffshare.audit.attribute_leak import Leak, attack, unread
+from diffshare.audit.leak_report import Disclosed, Report, section_of, show
+from diffshare.audit.training import TrainingSet, read_training
+from diffshare.classifiers.recipes import Recipe
+from diffshare.data.source import Index, Source
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
+from diffshare.receiver.property.conditioning import refuse_chosen
+from diffshare.receiver.property.inference import Asked, asked
+from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
+from diffshare.receiver.property.reading import reader
+from diffshare.receiver.sampling import progress
+from diffshare.release.card import Card
+from diffshare.release.section import write_section
+from diffshare.storage import write_json
+
+QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
+HEADING = "What a receiver can read off it"
+
+
+def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
+    """Attack, print the table, write the files that are asked for.
+
+    Args:
+        config: the arguments of ``audit``.
+        source: records that the sharer has not trained on, with their attributes.
+        recipe: how the classifiers are trained; None for the default of the modality.
+
+    Raises:
+        UserError: an unknown attribute, samples that do not fit the reference, a reference that was trained on.
+    """
+    started = time.perf_counter()
+    index = source.index()
+    wanted = _wanted(config, index)  # refused before anything is drawn
+    queries, card, identity = _queries(config, source)
+    labels = _labels(config, index, queries.classes)
+    if not config.properties:
+        wanted = [(name, None) for name, _ in wanted if name not in labels]
+    training = None if config.manifest is None else read_training(config.manifest, index)
+    count = config.queries or queries.available or QUERIES
+    x = queries.take(0, count)
+    leaks = []
+    for name, value in progress(wanted, "attacking", len(wanted)):
+        leaks.append(_one(config, source, recipe, training, queries, x, (name, value, labels)))
+    report = Report(
+        leaks=tuple(leaks),
+        disclosed=_disclosed(card, labels, training),
+        queries=len(x),
+        labels=queries.labels,
+        level=1 - config.level,
+        identity=identity,
+    )
+    if config.write_card:
+        report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
+    if config.json is not None:
+        write_json(config.json, report.json(time.perf_counter() - started))
+    show(report)
+    return 0
+
+
+def _queries(config: Namespace, source: Any) -> tuple[Queries, Card | None, str | None]:
+    if config.samples is not None:
+        table = source.modality == "table"
+        kinds = {column.name: column.kind for column in source.columns} if table else None
+        return FolderQueries(config.samples, kinds, getattr(source, "missing", "?")), None, None
+    generator, identity = open_generator(config.model, device=config.device)
+    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
+    return ModelQueries(generator, **options), generator.card, identity
+
+
+def _labels(config: Namespace, index: Index, classes: Sequence[str]) -> list[str]:
+    """Attributes that the model's classes stand for: the one that is named, else those with the same classes."""
+    if config.target is not None:
+        index.attribute(config.target)
+        return [config.target]
+    return [name for name, a in index.attributes.items() if classes and set(a.classes) == set(classes)]
+
+
+def _wanted(config: Namespace, index: Index) -> list[tuple[str, str | None]]:
+    """Names and classes that are asked for, each name once."""
+    found: dict[str, str | None] = {}
+    for text in config.properties or list(index.attributes):
+        name, _, value = (text, "", "") if text in index.attributes else text.partition(":")
+        attribute = index.attribute(name)
+        if value and value not in attribute.classes:
+            raise UserError(
+                f"--properties {text}: '{name}' has no class '{value}', its classes are "
+                f"{', '.join(attribute.classes[:12])}"
+            )
+        found[name] = value or None
+    if not found:
+        raise UserError("the reference has no attribute to attack: name one that has, or list --properties")
+    return list(found.items())
+
+
+def _one(
+    config: Namespace,
+    source: Source,
+    recipe: Recipe | None,
+    training: TrainingSet | None,
+    queries: Queries,
+    x: Any,
+    target: tuple[str, str | None, Sequence[str]],
+) -> Leak:
+    """One attribute. What only this attribute lacks (records, classes, freedom) is its result, not the audit's end."""
+    name, value, labels = target
+    disjoint = config.manifest if training is not None and training.same_source else None
+    known = open_auxiliary(source, name, config.part, split_seed=config.split_seed, manifest=disjoint)
+    ready = reader(known, queries, "reference")
+    ready(x[:1])
+    what = _asked(config, known, name, value)
+    if isinstance(what, Leak):
+        return what
+    truth = None if training is None else training.share(name, what.place)
+    chosen = labels[0] if labels else None
+    try:
+        refuse_chosen(
+            name,
+            known.attributes,
+            labels=queries.labels,
+            classes=queries.classes,
+            conditioned_on=chosen,
+        )
+    except UserError as error:
+        return unread(name, what.value, str(error), truth)
+    return attack(
+        what,
+        known,
+        queries,
+        x,
+        ready,
+        recipe=recipe,
+        folds=config.folds,
+        seed=config.seed,
+        degraded=config.degrade,
+        truth=truth,
+    )
+
+
+def _asked(config: Namespace, known: Auxiliary, name: str, value: str | None) -> Asked | Leak:
+    """The class whose share is read: the one that is named, class 1 of two, the most frequent of more."""
+    if value is None and len(known.classes) > 2:
+        counts = [(known.labels == k).sum() for k in range(len(known.classes))]
+        value = known.classes[max(range(len(counts)), key=counts.__getitem__)]
+    try:
+        return asked(name, known.classes, value, 1 - config.level, config.seed)
+    except UserError as error:
+        return unread(name, value or known.classes[0], str(error), None)
+
+
+def _disclosed(card: Card | None, labels: Sequence[str], training: TrainingSet | None) -> tuple[Disclosed, ...]:
+    """What the card says itself, so that no attack is needed."""
+    if card is None:
+        return ()
+    found = []
+    name = labels[0] if labels else "the classes"
+    if card.label_frequencies is not None:
+        truth = None
+        if training is not None and labels:
+            truth = tuple(training.share(name, k) for k in range(len(card.labels)))
+        found.append(Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth))
+    if card.declared is not None:
+        total, cells = sum(card.declared.values()), sorted(card.declared)
+        shares = tuple(card.declared[cell] / max(total, 1) for cell in cells)
+        found.append(Disclosed("the sensitive attribute", "declared", tuple(cells), shares, None))
+    return tuple(found)

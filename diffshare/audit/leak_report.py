@@ -1,0 +1,157 @@
+"""The sharer's audit as JSON, as a table on the terminal, and as a section of the release's card."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from diffshare.audit.attribute_leak import WIDTH, Leak
+
+
+@dataclass(frozen=True)
+class Disclosed:
+    """Shares that the card says itself.
+
+    Attributes:
+        name: what they are of.
+        field: of the card.
+        classes: names of the shares.
+        shares: as declared.
+        truth: among the training records, where known.
+    """
+
+    name: str
+    field: str
+    classes: tuple[str, ...]
+    shares: tuple[float, ...]
+    truth: tuple[float | None, ...] | None
+
+    def json(self) -> dict[str, Any]:
+        """JSON values."""
+        truth = None if self.truth is None else dict(zip(self.classes, self.truth, strict=True))
+        shares = dict(zip(self.classes, self.shares, strict=True))
+        return {"property": self.name, "by": self.field, "shares": shares, "truth": truth}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole audit.
+
+    Attributes:
+        leaks: of each attribute that was attacked.
+        disclosed: what the card says itself.
+        queries: samples that were looked at.
+        labels: how they were drawn.
+        level: confidence of the intervals.
+        identity: SHA-256 of the release's ``diffshare.json``; None for a folder of samples.
+        described: its identity after the section was written into its README.md.
+    """
+
+    leaks: tuple[Leak, ...]
+    disclosed: tuple[Disclosed, ...]
+    queries: int
+    labels: str
+    level: float
+    identity: str | None
+    described: str | None = None
+
+    def of(self, identity: str) -> "Report":
+        """The report after the release was described, which changes its identity."""
+        return replace(self, described=identity)
+
+    @property
+    def advice(self) -> str:
+        """One line of what to do."""
+        read = [one.name for one in self.leaks if one.readable]
+        read += [one.name for one in self.disclosed]
+        if not read:
+            return (
+                f"No attribute was read to +-{WIDTH:g} with this reference; a receiver with more records or a better "
+                "classifier may read more."
+            )
+        return (
+            f"A receiver reads {', '.join(dict.fromkeys(read))} to +-{WIDTH:g}. What may not be known must be changed "
+            "before the training (a quantised mix) or in the samples that go out; see the documentation on protection."
+        )
+
+    def json(self, seconds: float) -> dict[str, Any]:
+        """The fields of the file that ``audit --as sharer --json`` writes."""
+        return {
+            "role": "sharer",
+            "model_sha256": self.identity,
+            "described_sha256": self.described,
+            "queries": self.queries,
+            "labels": self.labels,
+            "level": self.level,
+            "half_width": WIDTH,
+            "disclosed": [one.json() for one in self.disclosed],
+            "properties": [one.json() for one in self.leaks],
+            "advice": self.advice,
+            "seconds": round(seconds, 3),
+        }
+
+
+def _needed(leak: Leak) -> str:
+    best = leak.best
+    if best is None:
+        return ""
+    needed = best.needed()
+    return "never with this reference" if needed is None else f"{needed:,}"
+
+
+def section_of(report: Report) -> list[str]:
+    """Markdown lines for the card: what can be read and how well, *not* what was read.
+
+    The card goes out with the release; an estimate in it would give away without a single query what it warns of.
+    """
+    lines = [
+        f"The sharer turned the property inference attacks of diffshare on this model, with {report.queries} queries "
+        f"(labels: {report.labels}) and records that it was not trained on. Half widths are of "
+        f"{100 * report.level:g} % intervals.",
+        "",
+        f"| share of | read by | half width | queries for +-{WIDTH:g} |",
+        "| --- | --- | --- | --- |",
+    ]
+    for one in report.disclosed:
+        lines.append(f"| {_plain(one.name)} | declared above ({one.field}) | 0 | 0 |")
+    for leak in report.leaks:
+        name = f"{_plain(leak.name)}: {_plain(leak.value)}"
+        if leak.best is None:
+            lines.append(f"| {name} | not read | | |")
+        else:
+            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {_needed(leak)} |")
+    return [*lines, "", "A receiver with more records or a better classifier may read more."]
+
+
+def _plain(text: str) -> str:
+    """A name without what would break a cell of a table or a line."""
+    return "".join(c if c.isprintable() and c not in "|`<>" else " " for c in text)[:60]
+
+
+def show(report: Report) -> None:
+    """The table on the terminal."""
+    title = f"what {report.queries} samples (labels: {report.labels}) give away"
+    table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
+    for said in report.disclosed:
+        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())
+        table.add_row(said.name, f"card: {said.field}", shares, "", "", "0", "")
+    for leak in report.leaks:
+        truth = "" if leak.truth is None else f"{100 * leak.truth:.1f} %"
+        name = f"{leak.name}: {leak.value}"
+        for one in leak.readings:
+            ends = f"{100 * one.low:.1f} - {100 * one.high:.1f} %"
+            needed = one.needed()
+            cells = f"{100 * one.estimate:.1f} %", ends, f"{one.half_width:.3f}", f"{needed:,}" if needed else "never"
+            usual = one.method == leak.usual
+            table.add_row(name if usual else "", one.method, *cells, truth, style="bold" if usual else None)
+        if not leak.readings:
+            table.add_row(name, "not read", "", "", "", "", truth)
+    Console().print(table)
+    for leak in report.leaks:
+        if leak.reason is not None:
+            print(f"note:    {leak.name}: {leak.reason}")
+        elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
+            p = leak.assumption.p_value
+            print(f"note:    {leak.name}: the classifier does not err on samples as on records (p = {p:.3f})")
+    print(f"advice:  {report.advice}")

@@ -1,0 +1,79 @@
+"""What the sharer knows and no receiver does: the true share of a property among the training records."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffshare.data.listed import HEADER
+from diffshare.data.source import Index
+from diffshare.errors import UserError
+from diffshare.storage import read_json
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The records of a mix manifest.
+
+    Attributes:
+        codes: class of each record, int64, N, of every attribute that is known of it, by name; -1 where it is not.
+        same_source: whether the manifest is of the source that the audit attacks with.
+    """
+
+    codes: dict[str, np.ndarray]
+    same_source: bool
+
+    def share(self, name: str, place: int) -> float | None:
+        """Share of the class ``place`` among the records that know the attribute; None where none does."""
+        codes = self.codes.get(name, np.zeros(0, np.int64))
+        known = codes[codes >= 0]
+        return float(np.mean(known == place)) if len(known) else None
+
+
+def read_training(manifest: Path, index: Index) -> TrainingSet:
+    """Read a manifest as the verb ``mix`` writes it.
+
+    Where it is of the given source, every attribute of that source is known of its records; else target and sensitive
+    attribute alone, by the manifest's own columns.
+
+    Args:
+        manifest: the folder.
+        index: of the source that the audit attacks with.
+
+    Raises:
+        UserError: the folder is no manifest.
+    """
+    summary = read_json(manifest / "mix.json")
+    names, target, sensitive = _columns(manifest / "records.csv")
+    if not isinstance(summary, dict) or not names:
+        raise UserError(f"{manifest} is no manifest of a mix: give the folder that the verb mix wrote")
+    codes: dict[str, np.ndarray] = {}
+    same = summary.get("source_sha256") == index.sha256()
+    if same:
+        where = {name: position for position, name in enumerate(index.names.tolist())}
+        if missing := [name for name in names if name not in where]:
+            raise UserError(f"{manifest} lists '{missing[0]:.60}', which its source has not: write it anew with mix")
+        rows = np.array([where[name] for name in names])
+        codes = {name: attribute.codes[rows].astype(np.int64) for name, attribute in index.attributes.items()}
+    for role, found in (("target", target), ("sensitive", sensitive)):
+        if isinstance(name := summary.get(role), str):
+            codes[name] = found  # as trained on: a mix may flip labels
+    return TrainingSet(codes, same)
+
+
+def _columns(path: Path) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+    """Names, classes and groups of ``records.csv``."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.reader(stream, strict=True)
+            if next(reader, None) != HEADER:
+                raise UserError(f"{path} is no manifest: its first line is not {','.join(HEADER)}")
+            rows = [(cells[0], int(cells[1]), int(cells[2])) for cells in reader]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give the folder that the verb mix wrote") from error
+    except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise UserError(f"{path} is no table of records: write it anew with the verb mix") from error
+    names, target, sensitive = zip(*rows, strict=True) if rows else ((), (), ())
+    return names, np.array(target, np.int64), np.array(sensitive, np.int64)

@@ -1,0 +1,70 @@
+"""Samples as a property classifier takes them, and properties that need none: columns of the samples themselves."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from diffshare.errors import UserError
+from diffshare.receiver.property.auxiliary import Auxiliary
+from diffshare.receiver.property.inference import Asked, Inferred, counted
+from diffshare.receiver.property.queries import Queries, recode
+
+
+def reader(auxiliary: Auxiliary, queries: Queries, option: str = "auxiliary") -> Callable[[np.ndarray], np.ndarray]:
+    """A function from samples to records in the auxiliary source's columns and codes.
+
+    It raises UserError for samples of another kind, size or number of channels, naming the argument ``option``.
+    """
+
+    def ready(x: np.ndarray) -> np.ndarray:
+        if bool(queries.columns) != bool(auxiliary.columns):
+            kinds = ("images", "rows of a table")
+            raise UserError(
+                f"the samples are {kinds[bool(queries.columns)]}, the {option} records "
+                f"{kinds[bool(auxiliary.columns)]}: both must be of one kind"
+            )
+        if auxiliary.columns:
+            return recode(x, queries.columns, auxiliary.columns)
+        if x.shape[1:] != auxiliary.x.shape[1:]:
+            raise UserError(
+                f"the samples are {_size(x)}, the {option} images {_size(auxiliary.x)}: add --{option}.image_size "
+                f"{x.shape[1]} (or name a source of as many channels)"
+            )
+        return x
+
+    return ready
+
+
+def _size(x: np.ndarray) -> str:
+    return " x ".join(map(str, x.shape[1:]))
+
+
+def is_column(name: str, queries: Queries) -> bool:
+    """Whether the samples have the property as a column."""
+    return name in [column.name for column in queries.columns]
+
+
+def counted_column(what: Asked, queries: Queries, x: np.ndarray) -> Inferred:
+    """Read a property off its own column.
+
+    Args:
+        what: the property, a column of the samples.
+        queries: where the samples are from.
+        x: the samples, float32, n x columns.
+
+    Raises:
+        UserError: no cell has one of the property's classes.
+    """
+    place = [column.name for column in queries.columns].index(what.name)
+    column, values = queries.columns[place], x[:, place]
+    codes = {text: code for code, text in enumerate(what.classes)}
+    table = np.array([codes.get(text, -1) for text in column.categories])
+    found = np.where(np.isnan(values), -1, table[np.nan_to_num(values).astype(np.int64)])
+    known = found[found >= 0]
+    if not len(known):
+        raise UserError(f"the column '{what.name}' of the samples has none of the classes {', '.join(what.classes)}")
+    notes = [f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"]
+    if len(known) < len(found):
+        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category")
+    return replace(counted(what, known, "column"), notes=tuple(notes))
