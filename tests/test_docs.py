@@ -85,6 +85,16 @@ RUNS: dict[str, Run] = {
     "--out samples_audit": Run("--count 120"),
     "python -m diffshare.cli audit --samples samples_audit --reference configs/source/faces.yaml --sensitive Male "
     "--target Smiling --json audit.json": Run(f"{REFERENCE.format('reference')} --gap-repeats 0"),
+    "python -m diffshare.cli audit --as sharer --model lightning_logs/faces/release --reference "
+    "configs/source/faces.yaml --properties Eyeglasses Hat --manifest lightning_logs/faces/mix --json leak.json": Run(
+        f"{REFERENCE.format('reference')} --queries 80"
+    ),
+    "python -m diffshare.cli release --ckpt lightning_logs/faces/checkpoints/last.ckpt --out lightning_logs/declared "
+    "--declare_counts true": Run(),
+    "python -m diffshare.cli audit --model lightning_logs/declared --reference configs/source/faces.yaml "
+    "--sensitive Male --target Smiling --json declared.json": Run(
+        f"{REFERENCE.format('reference')} --queries 100 --gap-repeats 0"
+    ),
     "python -m diffshare.cli repair --samples samples_audit --audit audit.json --out samples_repaired": Run(),
     f"{FIT}ddpm_faces.yaml --run-dir lightning_logs/faces": Run(FACES),
     f"{SAMPLE_FACES} --labels balanced --seed 0 --out samples": Run(),
