@@ -27,6 +27,7 @@ class Facts(NamedTuple):
         label_counts: records of each class in the mix.
         cells: S x Y counts of the mix, ``{"s0y0": n, ...}``; None where no sensitive attribute was named.
         table: the schema of a table, fitted to the mix, as JSON values; None for images.
+        protections: what the mix did for privacy, in words, for the card.
     """
 
     labels: tuple[str, ...]
@@ -34,6 +35,7 @@ class Facts(NamedTuple):
     label_counts: tuple[int, ...]
     cells: Mapping[str, int] | None
     table: Mapping[str, Any] | None = None
+    protections: tuple[str, ...] = ()
 
 
 class GenerativeModule(LightningModule):
@@ -183,6 +185,7 @@ class GenerativeModule(LightningModule):
             "steps": self.sampling_steps,
             "label_frequencies": frequencies,
             "declared": dict(self.facts.cells) if declare_counts and self.facts.cells else None,
+            "protections": list(self.facts.protections),
         }
 
 
@@ -203,10 +206,11 @@ def describe(data: MixDataModule) -> Facts:
     counts = np.bincount(mix.choice.target, minlength=len(labels))
     cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())} if data.sensitive else None
     label_counts = tuple(counts.tolist())
+    protections = tuple(mix.choice.report.get("protections", ()))
     if data.source.modality == "table":
         source: Any = data.source
         mark = getattr(source, "missing", "?")
         schema = fit_schema(train.x[train.rows], source.columns, data.target, mark)
-        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json())
+        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json(), protections)
     _, height, width, channels = train.x.shape
-    return Facts(labels, (channels, height, width), label_counts, cells)
+    return Facts(labels, (channels, height, width), label_counts, cells, None, protections)
