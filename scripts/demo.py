@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--classifier", default="", help="further arguments of the classifiers' fit, in one piece")
     parser.add_argument("--property-options", default="", help="further arguments of infer-property, in one piece")
+    parser.add_argument("--audit-options", default="", help="further arguments of audit, in one piece")
     parser.add_argument("fit", nargs="*", help="further arguments of the models' fit, after --")
     return parser.parse_args()
 
@@ -155,8 +156,30 @@ def infer(options: argparse.Namespace) -> dict[str, Any]:
     return read_json(options.out / "property.json")
 
 
+def audit(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Ask whether a model's training set was poisoned, by its samples alone."""
+    size = read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"]
+    run(
+        "audit", "--samples", options.out / name / "samples", "--reference", CONFIGS / "source" / "faces.yaml",
+        "--reference.count", options.faces, "--reference.image_size", size, "--pool", "balanced",
+        "--sensitive", SENSITIVE, "--target", TARGET, "--gap-repeats", 0, "--json", options.out / name / "audit.json",
+        *options.audit_options.split(),
+    )  # fmt: skip
+    return read_json(options.out / name / "audit.json")
+
+
+def repair(options: argparse.Namespace) -> dict[str, Any]:
+    """Weigh the poisoned samples so that the groups balance, and train on them again."""
+    poisoned = options.out / "poisoned"
+    run(
+        "repair", "--samples", poisoned / "samples", "--audit", poisoned / "audit.json",
+        "--out", options.out / "repaired" / "samples",
+    )  # fmt: skip
+    return classify(options, "repaired/samples", "repaired/classifier")
+
+
 def main() -> None:
-    """Train, release, sample, measure."""
+    """Train, release, sample, measure, audit, repair."""
     options = arguments()
     start_afresh(options.out)
     seconds: dict[str, float] = {}
@@ -174,12 +197,16 @@ def main() -> None:
         name: timed("classify", lambda n=name: classify(options, f"{n}/samples", f"{n}/classifier")) for name in MODELS
     }
     found = timed("property", lambda: infer(options))
+    print("\nWas either of them poisoned? The receiver has labelled faces of his own", flush=True)
+    audits = {name: timed("audit", lambda n=name: audit(options, n)) for name in MODELS}
+    measured["repaired"] = timed("repair", lambda: repair(options))
     results = {
         "target": TARGET,
         "sensitive": SENSITIVE,
         "alpha": options.alpha,
         "samples": options.samples,
-        **{name: {"mix": mix_of(options.out / name), **measured[name]} for name in MODELS},
+        **{name: {"mix": mix_of(options.out / name), "audit": audits[name], **measured[name]} for name in MODELS},
+        "repaired": measured["repaired"],
         "property": {"share_asked": options.share, "share_in_mix": mix_of(options.out / "clean")["share"], **found},
         "seed": options.seed,
         "seconds": seconds,
@@ -207,10 +234,18 @@ def show(results: dict[str, Any], out: Path) -> None:
     table = Table(title=f"a {TARGET} classifier trained on {results['samples']} samples, tested on real faces")
     for column in ("model", "accuracy", f"selected: not {SENSITIVE}", f"selected: {SENSITIVE}", "gap (95 % interval)"):
         table.add_column(column, justify="left" if column == "model" else "right")
-    for name in MODELS:
+    for name in (*MODELS, "repaired"):
         row = results[name]
         rates = [f"{row['by_group'][group]['selection_rate']:.3f}" for group in "01"]
         table.add_row(name, f"{row['accuracy']:.3f}", *rates, f"{row[gap]:.3f}{interval(row['intervals'][gap])}")
+    Console().print(table)
+    table = Table(title="audit: does the group depend on the class in the samples?")
+    for column in ("model", "verdict", "log odds ratio", "p"):
+        table.add_column(column)
+    for name in MODELS:
+        made = results[name]["audit"]
+        odds = f"{made['association']['estimate']:+.2f}{interval(made['association']['interval'])}"
+        table.add_row(name, made["verdict"], odds, f"{made['p_value']:.2g}")
     Console().print(table)
     secret = results["property"]
     table = Table(title=f"the clean model's secret: the share of {PROPERTY} in its training set", show_header=False)

@@ -20,6 +20,7 @@ def test_demo_leaves_its_results(
     small = ["--faces", "1500", "--records", "100", "--samples", "80", "--share", "0.25", "--out", str(out)]
     small += ["--classifier", "--trainer.max_steps 4 --trainer.val_check_interval 4 --data.eval_batch_size 50"]
     small += ["--property-options", "--classifier KernelRecipe --folds 2 --method cc"]
+    small += ["--audit-options", "--classifier KernelRecipe --folds 2"]
     fit = ["--data.source.image_size", "8", "--data.batch_size", "16"]
     fit += ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", "4"]
     fit += ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--trainer.enable_progress_bar", "false"]
@@ -33,10 +34,13 @@ def test_demo_leaves_its_results(
     for name in ("clean", "poisoned"):
         assert sum(results[name]["mix"]["counts"].values()) == 100
         assert len(results[name]["counts"]) == 2
+        assert results[name]["audit"]["verdict"] in ("poisoned", "clean", "inconclusive")
         assert (out / f"samples_{name}.png").is_file()
         assert (out / name / "run" / "release" / "diffshare.json").is_file()
     leans = [results[name]["mix"]["mutual_information_sy"] for name in ("clean", "poisoned")]
     assert leans[0] < leans[1]
+    assert (out / "repaired" / "samples" / "samples.npz").is_file()
+    assert 0 <= results["repaired"]["accuracy"] <= 1
     assert not (out / "old").exists()
     shown = capsys.readouterr().out
     assert "the clean model's secret" in shown
