@@ -74,6 +74,7 @@ def thresholded_decisions(
     record_s: np.ndarray,
     *,
     constraint: Constraint = "equalized_odds",
+    objective: Literal["balanced_accuracy_score", "accuracy_score"] = "balanced_accuracy_score",
     seed: int = 0,
 ) -> np.ndarray:
     """Decisions by a threshold of each group on the scores of a classifier, which is left as it is.
@@ -89,6 +90,7 @@ def thresholded_decisions(
         record_scores: of the records to decide on, float, M.
         record_s: their groups, among those of ``s``, M.
         constraint: which rates the groups shall share on the labelled records.
+        objective: what the thresholds maximise; plain accuracy is of classes as frequent as in the labelled records.
         seed: draws the decisions.
 
     Returns:
@@ -106,7 +108,9 @@ def thresholded_decisions(
         raise UserError(f"{len(record_scores)} records have {len(record_s)} groups: give the group of each")
     if unseen := sorted(set(record_s.tolist()) - set(s.tolist())):
         raise UserError(f"no labelled record is of group {unseen[0]}: a threshold of it cannot be chosen; add some")
-    optimizer = ThresholdOptimizer(estimator=_scorer(), constraints=constraint, prefit=True, predict_method="predict")
+    optimizer = ThresholdOptimizer(
+        estimator=_scorer(), constraints=constraint, objective=objective, prefit=True, predict_method="predict"
+    )
     optimizer.fit(_column(scores), y, sensitive_features=s)
     drawn = optimizer.predict(_column(record_scores), sensitive_features=record_s, random_state=seed)
     return np.asarray(drawn, np.int64)

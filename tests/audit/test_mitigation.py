@@ -64,6 +64,19 @@ def test_thresholds_of_groups_equal_the_rates(plain: Any, constraint: Any):
                                                       constraint=constraint))  # fmt: skip
 
 
+def test_thresholds_of_few_positives_can_be_meant_for_balanced_classes(plain: Any):
+    model, _ = plain
+    known, y, s = people(2, 0.5)
+    rare = (y == 0) | (np.arange(N) % 12 == 0)
+    records, truth, groups = people(1, 0.5)
+    scores, of_records = model.decision_function(known)[rare], model.decision_function(records)
+    balanced, plainly = (
+        measured(thresholded_decisions(scores, y[rare], s[rare], of_records, groups, objective=o), truth, groups)
+        for o in ("balanced_accuracy_score", "accuracy_score")
+    )
+    assert balanced.accuracy > plainly.accuracy + 0.1
+
+
 def test_demographic_parity_is_of_the_training_records():
     x, y, s = people(0, 0.85)
     decided = constrained_decisions(LogisticRegression(), x, y, s, x, constraint="demographic_parity")
