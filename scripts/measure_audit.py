@@ -116,7 +116,8 @@ def folder(made: Split, pool: str, alpha: float, n: int, rng: np.random.Generato
     """Rows of the pool: random ones, and the share alpha of the attack; none twice."""
     truth = np.ones((2, 2)) / 4 if pool == "balanced" else made.table / made.table.sum()
     poison = poisoned_table(truth, alpha) - (1 - alpha) * truth
-    if pool == "balanced" and made.table[poison > 0].min(initial=np.inf) < made.table[::-1][poison > 0].min(initial=0):
+    used = poison > 1e-9
+    if pool == "balanced" and used.any() and made.table[used].min() < made.table[::-1][used].min():
         poison = poison[::-1]  # of two attacks that are equally good, the one with more records to draw from
     wanted = np.floor(poison * n + 0.5).astype(int)
     rest = n - int(wanted.sum())
