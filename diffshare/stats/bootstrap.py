@@ -38,7 +38,8 @@ def bootstrap(
     Calibration records are drawn within fold and class, queries over all; a query brings the scores of all folds'
     models with it, so that what the models have in common and what they differ in both enter. The resampling is
     exact but for ``emq`` with two classes, whose scores are rounded to bins of 0.1 in log-odds within a resample
-    (measured: below 1e-3), and whose calibration is taken as known: its interval is of the queries alone.
+    (measured: below 1e-3), and whose calibration is taken as known: its interval is of the queries alone and holds less
+    often than it claims (``docs/estimators.md``).
 
     Args:
         method: as in ``estimate``.
