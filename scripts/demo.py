@@ -26,6 +26,7 @@ from diffshare.storage import read_json, write_json
 PROPERTY, TARGET, SENSITIVE = "Eyeglasses", "Smiling", "Male"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MODELS = ("clean", "poisoned")
+READER = "--classifier NetworkRecipe --classifier.steps 300 --folds 2"  # of a group or property: half a minute
 
 
 def arguments() -> argparse.Namespace:
@@ -39,8 +40,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1500, help="samples to draw from each model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--classifier", default="", help="further arguments of the classifiers' fit, in one piece")
-    parser.add_argument("--property-options", default="", help="further arguments of infer-property, in one piece")
-    parser.add_argument("--audit-options", default="", help="further arguments of audit, in one piece")
+    parser.add_argument("--property-options", default=READER, help="further arguments of infer-property, in one piece")
+    parser.add_argument("--audit-options", default=READER, help="further arguments of audit, in one piece")
     parser.add_argument("fit", nargs="*", help="further arguments of the models' fit, after --")
     return parser.parse_args()
 
