@@ -46,7 +46,7 @@ from diffshare.stats.intervals import Interval, clopper_pearson, hoeffding_half_
 from diffshare.stats.inverse import inverse_prediction  # noqa: E402
 from diffshare.stats.prevalence import NAMES, estimate  # noqa: E402
 from diffshare.stats.summary import t_interval  # noqa: E402
-from diffshare.storage import write_json  # noqa: E402
+from diffshare.storage import read_json, write_json  # noqa: E402
 
 CONFIG = "configs/property_meta_faces.yaml"
 PROPORTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -68,22 +68,35 @@ def built(root: Path, arguments: Sequence[str]) -> tuple[Callable[[], MetaClassi
     return lambda: parser.instantiate(Namespace(model=config.model)).model, data, source
 
 
-def target_samples(data: TrainedShadowDataModule, source: str, p: float, steps: int) -> np.ndarray:
-    """Samples of a generator that the sharer trains from scratch on his own part, drawn as the shadows' are."""
-    plan, folder = data.plan, data.root / "targets" / f"p{p:g}"
-    if not (folder / "run" / "release").is_dir():
+def target_samples(data: TrainedShadowDataModule, source: str, p: float, steps: int, study: Path | None) -> np.ndarray:
+    """Samples of a generator that the sharer trained from scratch on his own part, drawn as the shadows' are."""
+    plan, folder = data.plan, data.root / ("targets" if study is None else "targets-of-study") / f"p{p:g}"
+    made = folder / "run" if study is None else study_run(study, data, p)
+    if not (made / "release").is_dir():
         words = [word for path in plan.generator for word in ("--config", str(path))]
         words += [*plan.overrides, "--data.source", source, "--data.seed", str(plan.seed)]
         words += ["--data.mix", "diffshare.data.mixes.Proportion", "--data.mix.p", str(p), "--data.mix.n", str(plan.n)]
         words += ["--data.mix.property", plan.property, "--trainer.max_steps", str(steps)]
         words += ["--trainer.val_check_interval", str(steps), "--trainer.enable_progress_bar", "false"]
-        run(["fit", *words, "--run-dir", str(folder / "run")])
+        run(["fit", *words, "--run-dir", str(made)])
     if not (folder / "samples").is_dir():
-        words = ["--model", str(folder / "run" / "release"), "--count", str(plan.samples), "--labels", plan.labels]
+        words = ["--model", str(made / "release"), "--count", str(plan.samples), "--labels", plan.labels]
         words += ["--steps", str(plan.sampling_steps)] if plan.sampling_steps else []
         words += ["--guidance", str(plan.guidance), "--seed", str(plan.seed), "--batch-size", "250"]
         run(["sample", *words, "--out", str(folder / "samples")])
     return read_samples(folder / "samples").x
+
+
+def study_run(study: Path, data: TrainedShadowDataModule, p: float) -> Path:
+    """The run of a property inference study at p; its records must be none of the shadows'."""
+    made = study / "steps" / f"fit-{data.plan.property}-ddpm-p{p:g}-s{data.plan.seed}" / "run"
+    mix = read_json(made / "mix" / "mix.json")
+    same = (mix["source_sha256"], mix["seed"], mix["part"], tuple(mix["shares"]))
+    if same != (data.source.index().sha256(), data.plan.seed, "sharer", tuple(data.source.shares)):
+        raise SystemExit(
+            f"{made} was not trained on the sharer's part of the shadows' source: use the same source and seed"
+        )
+    return made
 
 
 def run(words: list[str]) -> None:
@@ -191,6 +204,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("lightning_logs/shadows/faces"), help="where all is kept")
     parser.add_argument("--property", default="Eyeglasses")
     parser.add_argument("--target-steps", type=int, default=1500, help="training steps of a target; 0 for no targets")
+    parser.add_argument("--study", type=Path, help="take the targets from this folder of a property inference study")
     parser.add_argument("--game", type=int, default=6, help="shadows of the game at each share; 0 for no game")
     parser.add_argument("--folds", type=int, default=4, help="of the meta-classifier")
     parser.add_argument("--steps", type=int, default=800, help="training steps of each meta-classifier")
@@ -211,7 +225,7 @@ def main() -> None:
              for i in range(len(shares))]  # fmt: skip
     train, of_game = sum(data.count[:2]), sum(data.count)
     with timed(seconds, "targets"):
-        targets = [judged(kept, "target", p, target_samples(data, source, p, options.target_steps))
+        targets = [judged(kept, "target", p, target_samples(data, source, p, options.target_steps, options.study))
                    for p in PROPORTIONS if options.target_steps]  # fmt: skip
     with timed(seconds, "meta-classifier"):
         x, p = np.stack([one.embedded for one in known[:train]]), np.array([one.p for one in known[:train]])
@@ -225,12 +239,13 @@ def main() -> None:
     print({name: round(value, 1) for name, value in seconds.items()})
     if options.json:
         command = f"python scripts/measure_meta.py --property {options.property} --seed {options.seed}"
-        command += f" --target-steps {options.target_steps} --game {options.game} --folds {options.folds}"
+        targets_of = f"--target-steps {options.target_steps}" if options.study is None else "--study STUDY"
+        command += f" {targets_of} --game {options.game} --folds {options.folds}"
         command += f" --steps {options.steps} --json docs/results/property_meta.json"
         command += f" --data {shlex.join(options.data)}" if options.data else ""
         about = {"command": command, "seeds": [options.seed], "versions": versions(), "property": options.property}
         about |= {"shadows": train, "queries": data.plan.samples, "accuracy": accuracy, "seconds": seconds}
-        about |= {"shadow_steps": [data.plan.base_steps, data.plan.steps], "target_steps": options.target_steps}
+        about |= {"shadow_steps": [data.plan.base_steps, data.plan.steps], "targets": targets_of}
         write_json(options.json, about | {"rows": summary, "game": games, "estimates": rows})
 
 
