@@ -11,7 +11,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Table
 
-from diffshare.audit.material import Drawing, SampledRecords, open_reference, open_samples, samples_file, samples_sha256
+from diffshare.audit.drawing import Drawing
+from diffshare.audit.material import SampledRecords, open_reference, open_samples, samples_file, samples_sha256
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.repair import Repair, To, accept, reweigh, wanted_shares
 from diffshare.classifiers.recipes import Recipe
