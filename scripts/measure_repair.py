@@ -80,32 +80,6 @@ class LinearRecipe(Recipe):
         return lambda records: np.stack([np.zeros(len(records)), model.decision_function(embed(records))], 1)
 
 
-def density_ratio(reader: GroupReader, samples: SampledRecords, wanted: np.ndarray) -> np.ndarray:
-    """Weights p_wanted(x | y) / p_samples(x | y) = sum_s (wanted / share)(s|y) P(s | x, y), mean 1 in each class.
-
-    What a classifier of x sees is then distributed as wanted, however little x says of the group; the true groups'
-    masses are not, as a record whose group cannot be read keeps a weight near 1. P(s | x, y) is the reader's score,
-    calibrated anew within each class (Platt 1999), moved to the samples' shares (Saerens et al. 2002).
-    """
-    scores, weights = _log_odds(reader.scores(samples).mean(0)), np.ones(len(samples.y))
-    for label, (calibration, row) in enumerate(zip(reader.calibrations(), reader.shares(samples).shares, strict=True)):
-        mine, prior = samples.y == label, calibration.prior
-        share = np.array([row[0].clipped(), row[1].clipped()])
-        share /= share.sum()
-        platt = LogisticRegression(C=1e6).fit(_log_odds(calibration.scores), calibration.labels)
-        odds = platt.decision_function(scores[mine]) + np.log(share[1] / share[0]) - np.log(prior[1] / prior[0])
-        of_one = 1 / (1 + np.exp(-odds))
-        ratio = wanted[label] / share
-        weights[mine] = ratio[0] * (1 - of_one) + ratio[1] * of_one
-        weights[mine] /= weights[mine].mean()
-    return weights
-
-
-def _log_odds(scores: np.ndarray) -> np.ndarray:
-    inside = np.clip(scores[:, 1], 1e-6, 1 - 1e-6)
-    return np.log(inside / (1 - inside))[:, None]
-
-
 @dataclass(frozen=True)
 class Records:
     """Records with class and group."""
@@ -238,9 +212,9 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
         f"constraint, {word}": outcome(constrained, test) | {"size": float(len(on.y))},
     }
     if not oracle:
-        weights = density_ratio(reader, samples, wanted_shares(np.ones((2, 2)), "equal"))
+        weights = reweigh(reader, samples, wanted_shares(np.ones((2, 2)), "equal"), weights="mass").weights
         size = sum(effective_size(weights[on.y == k]) for k in (0, 1))
-        found["density ratio, estimated"] = outcome(case.trained(on, weights).predict(view(test.x)), test) | {
+        found["reweigh by mass, estimated"] = outcome(case.trained(on, weights).predict(view(test.x)), test) | {
             "share_error": shares(weights), "size": size
         }  # fmt: skip
     return found

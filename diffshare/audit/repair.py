@@ -7,10 +7,13 @@ import numpy as np
 
 from diffshare.audit.material import SampledRecords
 from diffshare.audit.reading import GroupReader
+from diffshare.classifiers.property import fit_platt
+from diffshare.stats.calibration import Calibration
 from diffshare.stats.reweighing import bounded, coefficients, effective_size
 from diffshare.stats.shares import GroupShares
 
 To = Literal["reference", "equal", "independent"]
+Weights = Literal["density", "mass"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Repair:
         cut: share of the weights that were out of bounds.
         before: P(s|y) of the samples, [y][s].
         wanted: P(s|y) that the weights aim at, [y][s].
-        after: P(s|y) of the weighted samples by the reader's posteriors, for the shares ``before``, [y][s].
+        after: P(s|y) of the weighted samples by the reader's posteriors, [y][s].
     """
 
     weights: np.ndarray
@@ -62,31 +65,48 @@ def wanted_shares(table: np.ndarray, to: To) -> np.ndarray:
     return (table / table.sum(0)).T
 
 
-def reweigh(reader: GroupReader, samples: SampledRecords, wanted: np.ndarray, most: float = 10.0) -> Repair:
+def reweigh(
+    reader: GroupReader, samples: SampledRecords, wanted: np.ndarray, most: float = 10.0, weights: Weights = "density"
+) -> Repair:
     """Weights that give the groups of each class the wanted shares.
 
+    ``density`` weighs by p_wanted(x|y) / p_samples(x|y) = sum_s (r/q)(s|y) P(s | x, y): what a classifier sees is then
+    distributed as wanted, and a sample whose group cannot be read keeps a weight near 1. P(s | x, y) is the reader's
+    score, calibrated anew within each class (Platt 1999) and moved to the samples' shares (Saerens et al. 2002).
+    ``mass`` gives every *true* group the wanted mass (:mod:`diffshare.stats.reweighing`): with a weak reader its
+    coefficients are extreme, and the weights differ within a group by whatever makes a sample look like one group.
+    With a group that is known the two are the same.
+
     Args:
-        reader: of the group; its classifier's errors are unmixed class by class.
+        reader: of the group.
         samples: what is repaired.
         wanted: P(s|y) to aim at, [y][s].
         most: largest weight, in units of the mean of its class.
+        weights: ``density`` or ``mass``.
 
     Raises:
         UserError: a classifier too weak, or a class without samples.
     """
-    shares = reader.shares(samples)
-    posteriors, means = _posteriors(reader, samples)
-    before = _clipped(shares)
-    prior = (reader.table / reader.table.sum(0)).T
-    weights, cut = np.ones(len(samples.y)), 0.0
+    before = _clipped(reader.shares(samples))
+    scores = None if reader.classifier is None else reader.scores(samples).mean(0)
+    made, cut = np.ones(len(samples.y)), 0.0
     after = np.zeros_like(before)
-    for label in range(shares.classes):
+    for label, shares in enumerate(before):
         mine = samples.y == label
-        raw = posteriors[mine] @ coefficients(means[label], before[label], wanted[label])
-        weights[mine], out = bounded(raw, most)
+        if scores is None:
+            posteriors = _known(samples.groups[reader.name][mine], len(shares))
+            raw = posteriors @ (wanted[label] / shares)
+        else:
+            calibration = reader.calibrations()[label]
+            posteriors = _posteriors(calibration, scores[mine], shares)
+            means = calibration.class_means(calibration.scores)
+            raw = posteriors @ (wanted[label] / shares)
+            if weights == "mass":
+                raw = scores[mine] @ coefficients(means, shares, wanted[label])
+        made[mine], out = bounded(raw, most)
         cut += out * mine.mean()
-        after[label] = (weights[mine, None] * _adjusted(posteriors[mine], prior[label], before[label])).mean(0)
-    return Repair(weights, float(cut), before, wanted, after)
+        after[label] = (made[mine, None] * posteriors).mean(0)
+    return Repair(made, float(cut), before, wanted, after)
 
 
 def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,21 +124,20 @@ def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return np.flatnonzero(kept)
 
 
-def _posteriors(reader: GroupReader, samples: SampledRecords) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Posteriors of the samples' groups, M x K, and for each class the mean posteriors of the groups, K x K."""
-    groups = len(reader.attribute.classes)
-    if reader.classifier is None:
-        codes = samples.groups[reader.name]
-        known = np.where(codes[:, None] >= 0, np.eye(groups)[codes], 1 / groups)  # an unknown group weighs as the mean
-        return known, [np.eye(groups)] * len(reader.reference.classes)
-    scores = reader.scores(samples).mean(0)
-    return scores, [calibration.class_means(calibration.scores) for calibration in reader.calibrations()]
+def _known(codes: np.ndarray, groups: int) -> np.ndarray:
+    """Groups that are known as posteriors, N x K; one that is not weighs as the mean."""
+    return np.where(codes[:, None] >= 0, np.eye(groups)[codes], 1 / groups)
 
 
-def _adjusted(posteriors: np.ndarray, prior: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Posteriors, N x K, for other shares of the groups than those of the calibration records (Saerens et al. 2002)."""
-    found = posteriors * (shares / prior)
+def _posteriors(calibration: Calibration, scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """P(s | x, y) of samples of one class, N x K, for the shares of the groups among them."""
+    platt = fit_platt(_logarithm(calibration.scores), calibration.labels)
+    found = platt(_logarithm(scores)) * (shares / calibration.prior)
     return found / found.sum(1, keepdims=True)
+
+
+def _logarithm(scores: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(scores, 1e-6, 1))
 
 
 def _clipped(shares: GroupShares) -> np.ndarray:

@@ -14,7 +14,7 @@ from rich.table import Table
 from diffshare.audit.drawing import Drawing
 from diffshare.audit.material import SampledRecords, open_reference, open_samples, samples_file, samples_sha256
 from diffshare.audit.reading import GroupReader, group_reader
-from diffshare.audit.repair import Repair, To, accept, reweigh, wanted_shares
+from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.data.source import Source
@@ -39,8 +39,13 @@ def repair(arguments: list[str]) -> int:
     samples = open_samples(config.samples, reader.reference)
     table = np.ones(reader.table.shape) if audit["settings"]["pool"] == "balanced" else reader.table
     wanted = wanted_shares(table, config.to)
-    found = reweigh(reader, samples, wanted, config.most)
-    report: dict[str, Any] = {"method": config.method, "to": config.to, **found.json(samples.y)}
+    found = reweigh(reader, samples, wanted, config.most, config.weights)
+    report: dict[str, Any] = {
+        "method": config.method,
+        "to": config.to,
+        "weights": config.weights,
+        **found.json(samples.y),
+    }
     report |= {"sensitive": audit["sensitive"], "target": audit["target"], "samples_sha256": samples.sha256}
     if config.method == "reweigh":
         report |= {"count": len(samples.y), "queries": 0}
@@ -70,6 +75,8 @@ def _parse(arguments: list[str]) -> Namespace:
     methods = Literal["reweigh", "resample"]
     add("--method", type=methods | None, default=None, help="reweigh: weights in samples.npz. resample: a choice.")
     add("--to", type=To, default="reference", help="P(s|y) of the reference, equal, or P(s) in every class.")
+    kinds = "density: what a classifier sees is as wanted. mass: the true groups are, for a strong reader."
+    add("--weights", type=Weights, default="density", help=kinds)
     add("--most", type=float, default=10.0, help="Largest weight, in units of the mean.")
     add("--count", type=int | None, default=None, help="Samples wanted of resample with a model; as many as given.")
     add("--classifier", type=Recipe | None, default=None, help="How the group's classifier is trained: a recipe.")
@@ -173,7 +180,7 @@ def _resample(
             drawn += int(np.ceil(1.05 * missing / max(rate, 0.02)))
             drawing.write(folder, drawn)
             further = open_samples(folder, reader.reference)
-            more = accept(reweigh(reader, further, wanted, config.most), further.y, rng)
+            more = accept(reweigh(reader, further, wanted, config.most, config.weights), further.y, rng)
         _write_choice(config, [config.samples, *([folder] if drawn else [])], [kept[:count], more[: count - len(kept)]])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

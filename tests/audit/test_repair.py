@@ -69,14 +69,26 @@ def test_a_choice_of_rows_has_the_shares_of_the_reference(folder: Path, run_cli:
 
 
 def test_a_group_that_has_to_be_read_is_repaired_as_well(folder: Path, run_cli: Any, tmp_path: Path):
-    outcome = run_cli(
-        "repair", "--samples", folder / "hidden", "--audit", folder / "hidden.json", "--out", tmp_path / "r"
-    )
+    arguments = ("--samples", folder / "hidden", "--audit", folder / "hidden.json", "--weights", "mass")
+    outcome = run_cli("repair", *arguments, "--out", tmp_path / "r")
     assert outcome.code == 0, outcome.err
     sex = {tuple(v for k, v in r.items() if k != "sex"): r["sex"] for r in rows(folder / "known" / "samples.csv")}
     kept = [{**r, "sex": sex[tuple(r.values())]} for r in rows(tmp_path / "r" / "samples.csv")]
     excess = abs(shares(rows(folder / "known" / "samples.csv")) - WANTED)
     assert (abs(shares(kept) - WANTED) < 0.4 * excess).all()
+
+
+def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, run_cli: Any, tmp_path: Path):
+    arguments = ("--samples", folder / "hidden", "--audit", folder / "hidden.json")
+    outcome = run_cli("repair", *arguments, "--out", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    before, kept = rows(folder / "hidden" / "samples.csv"), rows(tmp_path / "r" / "samples.csv")
+    for label, share in zip(("low", "high"), WANTED, strict=True):
+        means = []
+        for table in (before, kept):
+            means.append(np.mean([float(r["height"]) for r in table if r["income"] == label and r["height"] != "?"]))
+        wanted = 165 + 13 * share  # the groups' mean heights, in the wanted shares
+        assert abs(means[1] - wanted) < 0.35 * abs(means[0] - wanted)
 
 
 def test_more_is_asked_of_a_model(folder: Path, run_cli: Callable[..., Any], tmp_path: Path, monkeypatch):
@@ -113,7 +125,8 @@ def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_
     names = ("--sensitive", "Male", "--target", "Smiling", "--classifier", "KernelRecipe", "--folds", "3")
     outcome = run_cli("audit", *common, *names, "--gap-repeats", "0", "--json", tmp_path / "a.json")
     assert outcome.code == 0, outcome.err
-    outcome = run_cli("repair", "--samples", tmp_path / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    given = ("--samples", tmp_path / "s", "--audit", tmp_path / "a.json", "--weights", "mass")
+    outcome = run_cli("repair", *given, "--out", tmp_path / "r")
     assert outcome.code == 0, outcome.err
     made = read_samples(tmp_path / "r")
     assert made.weight is not None
