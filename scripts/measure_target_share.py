@@ -26,6 +26,7 @@ from diffshare.classifiers.property import PropertyClassifier, cross_fit  # noqa
 from diffshare.classifiers.recipes import KernelRecipe  # noqa: E402
 from diffshare.data.cache import open_records  # noqa: E402
 from diffshare.data.celeba import CelebA  # noqa: E402
+from diffshare.errors import UserError  # noqa: E402
 from diffshare.provenance import code_revision, versions  # noqa: E402
 from diffshare.release.card import Card  # noqa: E402
 from diffshare.release.generator import Ledger  # noqa: E402
@@ -75,7 +76,11 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
         model = Drawn(p, *kinds)
         box = TargetShare(model, ClassifierReader(sharers), CHOSEN)
         none, numbers = np.full(QUERIES, -1), np.arange(QUERIES)
-        after = box.sample(none, numbers, seed=seed)
+        try:
+            after = box.sample(none, numbers, seed=seed)
+        except UserError:  # by the sharer's classifier the model (nearly) never or always makes the property
+            rows.append({"seed": seed, "p": p, "refused": True})
+            continue
         asked = model.ledger.queries
         before = model.sample(none, numbers, seed=seed + 1000)
         read = {}
@@ -92,22 +97,26 @@ def summarise(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """Means over the splits, for each true share."""
     found = []
     for p in SHARES:
-        mine = [row for row in rows if row["p"] == p]
-        one: dict[str, Any] = {"property": name, "p": p, "chosen": CHOSEN, "splits": len(mine)}
+        every = [row for row in rows if row["p"] == p]
+        mine = [row for row in every if "refused" not in row]
+        one: dict[str, Any] = {"property": name, "p": p, "chosen": CHOSEN, "splits": len(every)}
+        one["refused"] = len(every) - len(mine)
+        found.append(one)
+        if not mine:
+            continue
         for when in ("before", "after"):
             one[when] = {m: t_interval([row[when][m] for row in mine]).json() for m in (*NAMES, "truth")}
         errors = [abs(row["after"]["pacc"] - CHOSEN) for row in mine]
         one["pacc_largest_error_to_chosen"] = max(errors)
         for key in ("candidates_a_sample", "sharer_accuracy", "receiver_accuracy"):
             one[key] = float(np.mean([row[key] for row in mine]))
-        found.append(one)
     return found
 
 
 def show(summary: list[dict[str, Any]]) -> None:
     """One table a property."""
     table = Table("p", *NAMES, "truth", "candidates", title=f"{summary[0]['property']} shown as {CHOSEN}, read as")
-    for one in summary:
+    for one in (one for one in summary if "after" in one):
         cells = [f"{one['after'][m]['mean']:.3f}" for m in (*NAMES, "truth")]
         table.add_row(f"{one['p']}", *cells, f"{one['candidates_a_sample']:.1f}")
     Console(width=120).print(table)
@@ -132,7 +141,8 @@ def main() -> None:
         results += summarise(rows, name)
         show(results[-len(SHARES) :])
         if options.json:
-            command = "python scripts/measure_target_share.py --root DATA --json docs/results/target_share.json"
+            command = f"python scripts/measure_target_share.py --root DATA --splits {options.splits} --properties "
+            command += f"{' '.join(options.properties)} --json docs/results/target_share.json"
             about = {"command": command, "code": code_revision(), "versions": versions(), "seeds": [0, options.splits]}
             about |= {"settings": {"queries": QUERIES, "records": RECORDS, "chosen": CHOSEN}}
             about |= {"seconds": round(time.perf_counter() - started, 1)}
