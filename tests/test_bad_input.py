@@ -373,8 +373,9 @@ def test_no_verb_shows_them_all(run_cli, arguments):
 def test_help_explains_a_verb(run_cli, verb):
     outcome = run_cli(verb, "--help")
     assert (outcome.code, outcome.err) == (0, "")
-    known = {"release": "--ckpt", "sample": "--labels", "mix": "--out"}.get(verb, "--run-dir")
-    assert known in outcome.out
+    own = {"release": "--ckpt", "sample": "--labels", "mix": "--out", "study": "--workers", "repair": "--audit"}
+    own |= {"infer-property": "--auxiliary", "audit": "--reference"}
+    assert own.get(verb, "--run-dir") in outcome.out
     assert "usage" in outcome.out.lower()
 
 

@@ -1,10 +1,8 @@
 """The verb ``study``: a grid of whole experiments, with tables and figures."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -37,8 +35,6 @@ def study(arguments: list[str]) -> int:
     )
     config = parser.parse_args(arguments)
     dumped = yaml.safe_load(parser.dump(config, skip_validation=True))
-    for name, value in vars(config.study.init_args).items():
-        config.study.init_args[name] = _as_settings(value)
     built: Study = parser.instantiate(config).study
     runner = LocalRunner(config.workers, config.threads)
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
@@ -55,10 +51,3 @@ def study(arguments: list[str]) -> int:
             file=sys.stderr,
         )
     return 1 if failures else 0
-
-
-def _as_settings(value: Any) -> Any:
-    """Overrides as they are passed on to other commands: a class that they name is a text, not to be built here."""
-    if not isinstance(value, dict):
-        return value
-    return json.dumps(value) if "class_path" in value else {key: _as_settings(inner) for key, inner in value.items()}

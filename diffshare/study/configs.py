@@ -56,8 +56,18 @@ def words(overrides: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def as_word(value: Any) -> str:
-    """A value as the command line reads it."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    """A value as the command line reads it.
+
+    Raises:
+        UserError: a class that a block of overrides names was built by the parser.
+    """
+    try:
+        return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise UserError(
+            f"an override is the object {type(value).__name__}: name a class as text, "
+            '\'{"model.network": "diffshare.nets.classifiers.LeNet"}\', or in a config file of its own'
+        ) from error
 
 
 def named_class(class_path: object, where: str) -> type:

@@ -1,13 +1,14 @@
 """Every config of a study builds, and its steps have an order; the small changes that the docs speak of work."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from diffshare.errors import UserError
 from diffshare.study.base import Study
+from diffshare.study.configs import as_word
 from diffshare.study.step import identities
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,14 +48,7 @@ def test_overrides_reach_the_steps(monkeypatch):
     assert test[test.index("--data.target") + 1] == "Young"
 
 
-def test_a_class_among_the_overrides_reaches_the_command_as_text(monkeypatch, run_cli, tmp_path):
-    monkeypatch.chdir(ROOT)
-    built = []
-    monkeypatch.setattr("diffshare.commands.study.run_study", lambda study, *_, **__: built.append(study) or [])
-    network = {"class_path": "diffshare.nets.classifiers.LeNet", "init_args": {"dropout": 0.1}}
-    given = json.dumps({"model": {"network": network}})
-    config = ROOT / "configs" / "study" / "fairness_poisoning.yaml"
-    outcome = run_cli("study", "--config", config, "--study.classifier_overrides", given, "--out", tmp_path / "out")
-    assert outcome.code == 0, outcome.err
-    command = next(step for step in built[0].steps() if step.name == "direct-clean-s0").commands[0]
-    assert json.loads(str(command[command.index("--model.network") + 1])) == network
+def test_an_object_among_the_overrides_is_refused():
+    assert as_word({"a": [1, "b"]}) == '{"a": [1, "b"]}'
+    with pytest.raises(UserError, match="the object .*Path.*: name a class as text"):
+        as_word(Path())
