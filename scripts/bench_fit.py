@@ -91,9 +91,8 @@ class Watch(Callback):
 def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, config: str = SMALL) -> float:
     """Seconds a step of ``fit`` with every callback that the command line adds."""
     size = data.sets["train"].x.shape[1]
-    module = DDPM(
-        network(config, size), scheduler(), lambda p: torch.optim.AdamW(p, 1e-3, foreach=True), warmup_steps=10
-    )
+    optimizer = lambda p: torch.optim.AdamW(p, 1e-3, foreach=True)  # noqa: E731
+    module = DDPM(network(config, size), scheduler(), optimizer=optimizer, warmup_steps=10)
     keeper, watch = KeepCheckpoint(), Watch()
     keeper.path = folder / "last.ckpt"
     own = [RunRecord(folder, 0, False), BatchSeeding(0), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]

@@ -103,7 +103,8 @@ def train(options: argparse.Namespace) -> None:
             name: [
                 "fit", "--config", CONFIGS / "ddpm_faces.yaml", "--config", CONFIGS / "mix" / f"{overlay}.yaml",
                 "--data.source.count", options.faces, "--data.pool", "balanced", "--data.mix.n", options.records,
-                *mixes[name], "--trainer.val_check_interval", 1000, "--seed_everything", options.seed, "--run-dir", options.out / name / "run", *options.fit,
+                *mixes[name], "--trainer.val_check_interval", 1000, "--seed_everything", options.seed,
+                "--run-dir", options.out / name / "run", *options.fit,
             ]
             for name, (overlay,) in both.items()
         },
