@@ -251,7 +251,8 @@ class TestBadInput:
     def test_a_manifest_without_overlap_passes(self, infer: Infer, base: list[Any], tmp_path: Path) -> None:
         (tmp_path / "mix").mkdir()
         (tmp_path / "mix" / "records.csv").write_text("record,target,sensitive,origin\nface-0-000007,0,-1,base\n")
-        infer(*base, "--manifest", tmp_path / "mix")
+        made, free = infer(*base, "--manifest", tmp_path / "mix"), infer(*base)
+        assert made["estimate"] == free["estimate"]
 
     def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
         line = refused(*base, "--surrogate", samples, "--surrogate-p", 0.3)
@@ -313,4 +314,6 @@ class TestModel:
 
     def test_what_is_no_model_is_refused(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
         (tmp_path / "empty").mkdir()
-        refused("--model", tmp_path / "empty", "--auxiliary", faces, "--property", "Hat")
+        line = refused("--model", tmp_path / "empty", "--auxiliary", faces, "--property", "Hat")
+        assert "empty" in line
+        assert "diffshare.json" in line or "release" in line

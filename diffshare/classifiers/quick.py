@@ -4,13 +4,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from torch import nn
 
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.data.module import RecordsDataModule, scaled
 from diffshare.training.precision import default_precision
-from diffshare.training.quiet import quiet
+from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding
 
 
@@ -30,18 +29,11 @@ def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed
         network, partial(torch.optim.AdamW, lr=3e-3, foreach=True), lr_schedule="cosine", warmup_steps=steps // 4
     )
     with quiet():
-        trainer = Trainer(
-            accelerator="cpu",  # one process: several would start the calling script again
-            devices=1,
+        trainer = passing_trainer(
             max_steps=steps,
             precision=default_precision("cpu"),
             callbacks=[BatchSeeding(seed)],
             limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         trainer.fit(module, datamodule=data)
     return module.cpu().eval()

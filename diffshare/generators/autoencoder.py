@@ -1,7 +1,5 @@
 """The autoencoder of latent diffusion: reconstruction and KL, optionally perceptual and adversarial terms."""
 
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -20,10 +18,9 @@ from diffshare.generators.base import Facts, GenerativeModule
 from diffshare.generators.diffusion import noise_streams, to_bytes
 from diffshare.generators.latents import decode_images, downscaling, latent_shape
 from diffshare.generators.losses import autoencoder_loss, hinge_loss
+from diffshare.generators.one_step import OneStepBox
 from diffshare.generators.perceptual import Perceptual
-from diffshare.release.card import Card
 from diffshare.release.folder import Release
-from diffshare.release.generator import Ledger
 from diffshare.release.grid import image_grid
 from diffshare.release.weights import load_part
 from diffshare.training.rates import Rate
@@ -31,37 +28,19 @@ from diffshare.training.rates import Rate
 PICTURED = 8  # records in the picture of reconstructions
 
 
-@dataclass
-class AutoencoderBox:
-    """A released autoencoder behind the ``Generator`` protocol: it decodes latents of the prior N(0, 1).
+class AutoencoderBox(OneStepBox):
+    """A released autoencoder behind the ``Generator`` protocol: it decodes latents of the prior N(0, 1)."""
 
-    Attributes:
-        card: what the sharer says of it.
-        vae: the network.
-        ledger: what was asked of it so far.
-    """
-
-    card: Card
-    vae: Any
-    ledger: Ledger = field(default_factory=Ledger)
-
-    def sample(
-        self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0
-    ) -> np.ndarray:
-        """Make one sample for each label; see :class:`diffshare.release.generator.Generator`."""
-        if steps not in (None, 1):
-            raise UserError(f"steps is {steps}: an autoencoder decodes in 1")
-        started = time.perf_counter()
-        size, channels = self.card.image_size, self.vae.config.latent_channels
-        assert size is not None
-        side = size // downscaling(self.vae)
-        made = decode_images(self.vae, prior((channels, side, side), seed, indices, self.vae.device))
-        self.ledger.record(labels, len(labels), time.perf_counter() - started)
-        return made
+    def make(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
+        """Decode; see the base class."""
+        assert self.card.image_size is not None
+        side = self.card.image_size // downscaling(self.network)
+        shape = (self.network.config.latent_channels, side, side)
+        return decode_images(self.network, prior(shape, seed, indices, self.network.device))
 
 
 def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Standard normal latents, each from its own stream: len(indices) x C x H x W."""
+    """Standard normal latents of a shape, each from its own stream: len(indices) x shape."""
     return randn_tensor((len(indices), *shape), generator=noise_streams(seed, indices), device=device)
 
 

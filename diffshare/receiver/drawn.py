@@ -31,15 +31,7 @@ class DrawnDataModule(SyntheticDataModule):
         guidance: ``guidance_scale``; 1 is plain conditional sampling.
         steps: network calls a sample; the card's default where left out.
         sample_seed: chooses the noise.
-        test_part: part of ``test_source`` to test on.
-        test_balance: cut the test set down to equal S x Y cells.
-        validation_share: share of the samples that is kept out of training, to watch it.
-        training_manifest: manifest of the generator's training records, where it is known.
-        cache_dir: where samples and decoded records are kept; ``$DIFFSHARE_CACHE`` or the user's cache folder.
-        batch_size: samples a training step of one process.
-        eval_batch_size: records a step of validation and test; ``batch_size`` where left out.
-        num_workers: loader processes.
-        seed: fixes the parts of ``test_source`` and the order of samples.
+        options: of :class:`SyntheticDataModule`, but ``samples``; ``cache_dir`` keeps the samples as well.
     """
 
     def __init__(
@@ -53,22 +45,11 @@ class DrawnDataModule(SyntheticDataModule):
         guidance: float = 1.0,
         steps: int | None = None,
         sample_seed: int = 0,
-        test_part: Literal["auxiliary", "test"] = "test",
-        test_balance: bool = False,
-        validation_share: float = 0.05,
-        training_manifest: Path | None = None,
-        cache_dir: Path | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
         self.model, self.count, self.labels, self.guidance = model, count, labels, guidance
         self.steps, self.sample_seed = steps, sample_seed
-        super().__init__(
-            Path(), test_source, target, sensitive, test_part, test_balance, validation_share, training_manifest,
-            cache_dir, batch_size, eval_batch_size, num_workers, seed,
-        )  # fmt: skip
+        super().__init__(Path(), test_source, target, sensitive, **options)
 
     def prepare_data(self) -> None:
         """Draw the samples where that was not done yet, in one process."""

@@ -8,6 +8,7 @@ from scipy import stats
 
 from diffshare.errors import UserError
 from diffshare.stats.intervals import check_level
+from diffshare.stats.prevalence import FORMS, Method
 
 LEAST = 3  # points that leave a line a residual
 
@@ -84,3 +85,15 @@ def inverse_prediction(
     ends = (p.mean() + (slope * distance + sign * root) / lead for sign in (-1, 1))
     low, high, middle = (float(np.clip(v, 0, 1)) for v in (*ends, p.mean() + distance / slope))
     return Inverse(middle, min(low, middle), max(high, middle), residual**0.5 / abs(slope))
+
+
+def feature_mean(method: Method, scores: np.ndarray, place: int = 1) -> tuple[float, float]:
+    """Mean of a method's feature of a class over samples, each averaged over the folds' models, and its variance.
+
+    Args:
+        method: one of those with a feature (``acc``, ``pacc``).
+        scores: posteriors of the samples by every fold's model, F x M x K.
+        place: the class, 0..K-1.
+    """
+    feature = FORMS[method].features(scores)[..., place].mean(0)
+    return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)

@@ -20,7 +20,7 @@ from diffshare.study.configs import as_word, check_axis, flat, merged, named_cla
 from diffshare.study.group_shares import shares
 from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
 from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
-from diffshare.study.step import Command, Place, Step
+from diffshare.study.step import Command, Place, Step, mix_and_fit
 
 CLEAN = "diffshare.data.mixes.Clean"
 
@@ -118,9 +118,10 @@ class FairnessPoisoning(Study):
         for seed in self.seeds if self.count_groups else []:
             found.append(self._reader(seed))
         for cell in self.cells():
-            found += [self._mix(cell), *([self._direct(cell)] if self.direct else [])]
+            mix, fit = self._generator(cell)
+            found += [mix, *([self._direct(cell)] if self.direct else [])]
             if self.through_generator:
-                found.append(self._fit(cell))
+                found.append(fit)
                 found += [step for guidance in self.guidances for step in self._receiver(cell, guidance)]
         return found
 
@@ -133,24 +134,11 @@ class FairnessPoisoning(Study):
         mix = {"data.mix.alpha": cell.alpha} if cell.alpha else {"data.mix": CLEAN}
         return words({**mix, "data.mix.n": self.n, "data.seed": cell.seed}.items())
 
-    def _mix(self, cell: Cell) -> Step:
-        name = f"mix-{cell.name}"
-        data = [(k, v) for k, v in self.overrides.items() if k.startswith("data.")]
-        command: Command = (
- "mix", *self._configs(cell), *words(data), *self._mix_words(cell), "--out", Place(name, "mix"),
-)  # fmt: skip
-        return Step(name, (command,))
-
-    def _fit(self, cell: Cell) -> Step:
-        name = f"fit-{cell.name}"
-        run = Place(name, "run")
-        command: Command = (
-            "fit", *self._configs(cell), *words(self.overrides.items()), *self._mix_words(cell),
-            "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
-        )  # fmt: skip
-        again: Command = ("fit", "--run-dir", run, "--resume")
-        after = (f"mix-{cell.name}",)  # which fails in seconds where the mix cannot be had
-        return Step(name, (command,), resume=(again,), resume_if="run/checkpoints/last.ckpt", after=after)
+    def _generator(self, cell: Cell) -> tuple[Step, Step]:
+        configs, mix = self._configs(cell), self._mix_words(cell)
+        data = words((k, v) for k, v in self.overrides.items() if k.startswith("data."))
+        seed = ("--seed_everything", str(cell.seed))
+        return mix_and_fit(cell.name, [*configs, *data, *mix], [*configs, *words(self.overrides.items()), *mix, *seed])
 
     def _direct(self, cell: Cell) -> Step:
         """The classifier on the records of the mix."""

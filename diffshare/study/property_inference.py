@@ -19,7 +19,7 @@ from diffshare.study.configs import as_word, check_axis, flat, merged, words
 from diffshare.study.property_figures import draw_error, draw_truth
 from diffshare.study.property_grid import Cell, View, classifier_of, estimates_of, samples_of
 from diffshare.study.property_results import of_inference, of_remedy, outcome_table, summarise
-from diffshare.study.step import Command, Place, Step, Word
+from diffshare.study.step import Command, Place, Step, Word, mix_and_fit
 
 PROPORTION = "diffshare.data.mixes.Proportion"
 STEPS = "diffshare.study.property_steps"
@@ -168,7 +168,7 @@ class PropertyInference(Study):
 
     def _generator(self, cell: Cell) -> list[Step]:
         samplings = {view.sampling: self._sample(cell, view) for view in self.views()}
-        return [self._mix(cell), self._fit(cell), *samplings.values()]
+        return [*self._trained(cell), *samplings.values()]
 
     def _data_words(self, cell: Cell) -> list[str]:
         """What makes this cell's training set, over a config with a ``MixDataModule``."""
@@ -179,24 +179,11 @@ class PropertyInference(Study):
     def _configs(self, cell: Cell) -> list[str]:
         return [word for path in self.generators[cell.family] for word in ("--config", str(path))]
 
-    def _mix(self, cell: Cell) -> Step:
-        name = f"mix-{cell.name}"
-        data = [(k, v) for k, v in self.overrides.items() if k.startswith("data.")]
-        command: Command = (
-            "mix", *self._configs(cell), *words(data), *self._data_words(cell), "--out", Place(name, "mix"),
-        )  # fmt: skip
-        return Step(name, (command,))
-
-    def _fit(self, cell: Cell) -> Step:
-        name = f"fit-{cell.name}"
-        run = Place(name, "run")
-        command: Command = (
-            "fit", *self._configs(cell), *words(self.overrides.items()), *self._data_words(cell),
-            "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
-        )  # fmt: skip
-        again: Command = ("fit", "--run-dir", run, "--resume")
-        after = (f"mix-{cell.name}",)  # which fails in seconds where the mix cannot be had
-        return Step(name, (command,), resume=(again,), resume_if="run/checkpoints/last.ckpt", after=after)
+    def _trained(self, cell: Cell) -> tuple[Step, Step]:
+        configs, mix = self._configs(cell), self._data_words(cell)
+        data = words((k, v) for k, v in self.overrides.items() if k.startswith("data."))
+        seed = ("--seed_everything", str(cell.seed))
+        return mix_and_fit(cell.name, [*configs, *data, *mix], [*configs, *words(self.overrides.items()), *mix, *seed])
 
     def _sample(self, cell: Cell, view: View) -> Step:
         folder = samples_of(cell, view)

@@ -16,9 +16,9 @@ from diffshare.release.samples import read_samples
 from diffshare.stats.bootstrap import bootstrap
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import hoeffding_half_width
-from diffshare.stats.inverse import inverse_prediction
+from diffshare.stats.inverse import feature_mean, inverse_prediction
 from diffshare.stats.mixture import mixture_fit
-from diffshare.stats.prevalence import FORMS, Method, estimate
+from diffshare.stats.prevalence import Method, estimate
 from diffshare.storage import write_json
 
 FIT_RESAMPLES = 200
@@ -84,9 +84,10 @@ def remedy(arguments: list[str]) -> int:
     rows, refused = [], {}
     for run in _runs(scores, config.queries, config.runs):
         for method in (m for m in config.methods if m in LINEAR):
-            means, variances = zip(*(_mean(method, one) for one in others), strict=True)
+            means, variances = zip(*(feature_mean(method, one) for one in others), strict=True)
             try:
-                found = inverse_prediction(config.known, means, variances, *_mean(method, run.scores), config.level)
+                mean = feature_mean(method, run.scores)
+                found = inverse_prediction(config.known, means, variances, *mean, config.level)
             except UserError as error:  # a result: these surrogates say nothing
                 refused[method] = str(error)
                 continue
@@ -133,9 +134,3 @@ def _interval(
         return {"estimate": share, "low": max(0.0, share - half), "high": min(1.0, share + half)}
     found = bootstrap(method, calibration, scores, rng, level, resamples)
     return {name: float(getattr(found, name)[1]) for name in ("estimate", "low", "high")}
-
-
-def _mean(method: Method, scores: np.ndarray) -> tuple[float, float]:
-    """Mean of a method's feature of class 1 over samples, each averaged over the folds' models, and its variance."""
-    feature = FORMS[method].features(scores)[..., 1].mean(0)
-    return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)

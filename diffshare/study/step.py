@@ -77,6 +77,28 @@ class Step:
         }
 
 
+def mix_and_fit(name: str, mix: Sequence[str], fit: Sequence[str]) -> tuple[Step, Step]:
+    """Choose a training set, then train and release a generator on it; the training resumes where it stopped.
+
+    Args:
+        name: of the training set; the steps are called ``mix-NAME`` and ``fit-NAME``.
+        mix: words after ``mix``.
+        fit: words after ``fit``.
+    """
+    chosen, run = f"mix-{name}", Place(f"fit-{name}", "run")
+    train: Command = ("fit", *fit, "--trainer.enable_progress_bar", "false", "--run-dir", run)
+    return (
+        Step(chosen, (("mix", *mix, "--out", Place(chosen, "mix")),)),
+        Step(
+            run.step,
+            (train,),
+            resume=(("fit", "--run-dir", run, "--resume"),),
+            resume_if="run/checkpoints/last.ckpt",
+            after=(chosen,),  # which fails in seconds where the mix cannot be had
+        ),
+    )
+
+
 def identity(definition: Mapping[str, Any]) -> str:
     """SHA-256 of a step's definition: equal where equal work was asked for."""
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

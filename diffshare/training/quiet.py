@@ -1,10 +1,13 @@
-"""Leaves out Lightning's advice that does not hold here."""
+"""Lightning without its advice that does not hold here, and trainers that leave no trace."""
 
 import contextlib
 import logging
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+from lightning.pytorch import Trainer
 
 NOISE = (
     "LightningCLI's args parameter",  # the entry point parses the arguments once and hands them on
@@ -35,3 +38,16 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def passing_trainer(**options: Any) -> Trainer:
+    """A trainer in this process for a training that is a step of something else: no log, checkpoint, bar or summary.
+
+    One device: several would start the calling script again.
+
+    Args:
+        options: of ``Trainer``, over these.
+    """
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
+    settings: dict[str, Any] = {"accelerator": "cpu", "devices": 1} | dict.fromkeys(off, False)
+    return Trainer(**(settings | options))

@@ -6,6 +6,7 @@ import numpy as np
 from diffusers.optimization import get_scheduler
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
 
 from diffshare.errors import UserError
 
@@ -13,21 +14,26 @@ Rate = Literal["constant", "cosine"]
 
 
 def optimizer_and_rate(
-    module: LightningModule, optimizer: OptimizerCallable, lr_schedule: Rate, warmup_steps: int
+    module: LightningModule,
+    optimizer: OptimizerCallable,
+    lr_schedule: Rate,
+    warmup_steps: int,
+    trained: nn.Module | None = None,
 ) -> Any:
     """What ``configure_optimizers`` returns: the rate rises linearly from 0, then is constant or a half cosine to zero.
 
     Args:
-        module: whose trained parameters are optimised; it is attached to its trainer.
+        module: attached to its trainer.
         optimizer: makes the optimiser of them.
         lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.
         warmup_steps: steps in which the rate rises.
+        trained: the part of the module whose parameters are optimised; all of it where None.
 
     Raises:
         UserError: arguments that the optimiser does not take, or a cosine without an end.
     """
     try:
-        made = optimizer(p for p in module.parameters() if p.requires_grad)
+        made = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
     except ValueError as error:
         raise UserError(f"model.optimizer cannot be set up: {error}; mend its init_args") from error
     total = module.trainer.estimated_stepping_batches

@@ -154,7 +154,11 @@ def test_records_that_the_generator_was_trained_on_are_refused(module, manifest)
 def test_records_that_it_was_not_trained_on_are_accepted(module, manifest):
     folder = manifest()
     for part in ("test", "auxiliary"):
-        module([0, 1], training_manifest=folder, test_part=part).setup()
+        data, free = (module([0, 1], test_part=part, **more) for more in ({"training_manifest": folder}, {}))
+        for one in (data, free):
+            one.setup()
+        assert np.array_equal(data.sets["test"].rows, free.sets["test"].rows)
+        assert len(data.sets["test"]) > 0
 
 
 def test_one_record_in_common_is_enough_and_is_named(module, manifest):

@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from diffshare.data.module import RecordsDataModule, RecordSet
 from diffshare.errors import UserError
 from diffshare.receiver.meta.classifier import MetaClassifier
 from diffshare.stats.intervals import Interval, check_level
-from diffshare.training.quiet import quiet
+from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding, seed_of
 
 
@@ -106,18 +105,11 @@ def _fitted(
     with isolate_rng(), quiet():
         torch.manual_seed(seed)
         model = make()
-        trainer = Trainer(
-            accelerator="cpu",  # a network this small gains nothing elsewhere
-            devices=1,
+        trainer = passing_trainer(
             max_steps=steps,
             callbacks=[BatchSeeding(seed)],
             limit_val_batches=0,
             gradient_clip_val=1.0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         trainer.fit(model, datamodule=data)
     return model.eval()

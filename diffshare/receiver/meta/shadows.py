@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from safetensors.torch import load_file, save_file
 
@@ -28,7 +27,7 @@ from diffshare.release.samples import write_samples
 from diffshare.storage import atomic_file
 from diffshare.training.averaging import WarmupEMA
 from diffshare.training.precision import default_precision
-from diffshare.training.quiet import quiet
+from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding, seed_of
 from diffshare.training.watch import NonFiniteStop
 
@@ -178,19 +177,13 @@ def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | 
         module, data = _built(plan, p, seed)
         if weights is not None:
             module.load_state_dict(load_file(weights))
-        trainer = Trainer(
+        trainer = passing_trainer(
             accelerator=plan.accelerator,
-            devices=1,
             max_steps=steps,
             precision=default_precision(plan.accelerator),
             gradient_clip_val=plan.clip,
             callbacks=[WarmupEMA(plan.decay), BatchSeeding(seed), NonFiniteStop()],
             limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
         )
         trainer.fit(module, datamodule=data)
     return module.cpu().eval(), float(data.chosen_mix().choice.report["share"])

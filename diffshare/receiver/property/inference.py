@@ -10,10 +10,10 @@ from diffshare.errors import UserError
 from diffshare.stats.bootstrap import bootstrap, error_parts
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import check_level, clopper_pearson, hoeffding_half_width
-from diffshare.stats.inverse import inverse_prediction
+from diffshare.stats.inverse import feature_mean, inverse_prediction
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prediction_powered import prediction_powered
-from diffshare.stats.prevalence import FORMS, Method, estimate
+from diffshare.stats.prevalence import Method, estimate
 
 CORRECTED: tuple[Method, ...] = ("acc", "pacc", "dmy", "ml")  # whose bootstrap resamples the calibration records
 LINEAR: tuple[Method, ...] = ("acc", "pacc")  # methods that a line over known proportions can be drawn through
@@ -211,8 +211,8 @@ def recalibrated(
             f"{len(what.classes)}: add --method {LINEAR[-1]}"
         )
     known = [p if what.place == 1 else 1 - p for p in known]
-    means, variances = zip(*(_mean(method, one, what.place) for one in surrogates), strict=True)
-    found = inverse_prediction(known, means, variances, *_mean(method, scores, what.place), what.level)
+    means, variances = zip(*(feature_mean(method, one, what.place) for one in surrogates), strict=True)
+    found = inverse_prediction(known, means, variances, *feature_mean(method, scores, what.place), what.level)
     drifts = [
         float(estimate(method, calibration, one)[what.place]) - p for one, p in zip(surrogates, known, strict=True)
     ]
@@ -228,12 +228,6 @@ def recalibrated(
         shares=what.named(shares),
         notes=(*result.notes, f"recalibrated on {len(known)} surrogates; the error's classifier part is their scatter"),
     )
-
-
-def _mean(method: Method, scores: np.ndarray, place: int) -> tuple[float, float]:
-    """Mean of a method's feature of a class over samples, each averaged over the folds' models, and its variance."""
-    feature = FORMS[method].features(scores)[..., place].mean(0)
-    return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)
 
 
 def counted(what: Asked, codes: np.ndarray, method: Literal["column", "zero-shot"]) -> Inferred:

@@ -13,16 +13,14 @@ m^2 tables for m additions.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
 from diffshare.data.mixes import Choice, Pool
 from diffshare.errors import UserError
 from diffshare.sharer.poisoning.allocation import information_of
-from diffshare.sharer.poisoning.critic import CriticFit
 from diffshare.sharer.poisoning.exact import ATTEMPTS, exchange
-from diffshare.sharer.poisoning.features import Features
 from diffshare.sharer.poisoning.mixes import InformationMix
 from diffshare.sharer.poisoning.problem import Problem, Selection, outcome
 from diffshare.stats.association import log_odds_ratio
@@ -120,8 +118,11 @@ class Adaptive(InformationMix):
     Two groups and two classes. See :func:`adaptive`; the constraint on I(X;Y) is that of the other policies.
 
     Args:
+        alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
+        n: number of records; all of the pool where left out.
         margin: greatest difference of the chosen set's log odds ratio from the pool's, > 0.
         favour: group (0 or 1) that shall gain class 1 compared with the pool; where None, the better direction.
+        options: of :class:`InformationMix`.
     """
 
     policy = "adaptive"
@@ -130,16 +131,11 @@ class Adaptive(InformationMix):
         self,
         alpha: float,
         n: int | None = None,
-        delta: float = 0.1,
-        delta_kind: Literal["relative", "absolute"] = "relative",
-        features: Features | None = None,
-        critic: CriticFit | None = None,
-        redraws: int = 0,
-        refit: bool = True,
         margin: float = 0.3,
         favour: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(alpha, n, delta, delta_kind, features, critic, redraws, refit)
+        super().__init__(alpha, n, **options)
         if not 0 < margin < np.inf:  # NaN fails too
             raise UserError(f"mix.margin is {margin}: a difference of log odds that is allowed is greater than 0")
         if favour not in (None, 0, 1):

@@ -20,7 +20,7 @@ from torch.utils.data.sampler import BatchSampler, RandomSampler
 
 from diffshare.errors import UserError
 from diffshare.stats.information import donsker_varadhan
-from diffshare.training.quiet import quiet
+from diffshare.training.quiet import passing_trainer, quiet
 
 
 @contextlib.contextmanager
@@ -218,17 +218,10 @@ class CriticFit:
         data = TensorDataset(x, y)
         batches = BatchSampler(RandomSampler(data), size, drop_last=True)
         with quiet():
-            trainer = Trainer(
-                accelerator="cpu",
-                devices=1,
+            trainer = passing_trainer(
                 precision="32-true",
                 max_epochs=self.max_epochs,
                 callbacks=callbacks,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
             )
             trainer.fit(module, DataLoader(data, batch_size=None, sampler=batches))
 

@@ -240,8 +240,11 @@ class Exact(InformationMix):
     See :func:`diffshare.sharer.poisoning.exact.exact`, which has the proof.
 
     Args:
+        alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
+        n: number of records; all of the pool where left out.
         favour: code of the group that shall have class 1 more often, of two groups and two classes. The paper leaves it
             open: where None, the direction is that in which the random base happens to lean.
+        options: of :class:`InformationMix`.
     """
 
     policy = "exact"
@@ -250,15 +253,10 @@ class Exact(InformationMix):
         self,
         alpha: float,
         n: int | None = None,
-        delta: float = 0.1,
-        delta_kind: Literal["relative", "absolute"] = "relative",
-        features: Features | None = None,
-        critic: CriticFit | None = None,
-        redraws: int = 0,
-        refit: bool = True,
         favour: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(alpha, n, delta, delta_kind, features, critic, redraws, refit)
+        super().__init__(alpha, n, **options)
         if favour not in (None, 0, 1):
             raise UserError(f"mix.favour is {favour}: name group 0 or 1, or leave it out")
         self.favour = favour
@@ -276,7 +274,10 @@ class Paper(InformationMix):
     """The published algorithm, its weaknesses included; slow. See :func:`diffshare.sharer.poisoning.greedy.paper`.
 
     Args:
+        alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
+        n: number of records; all of the pool where left out.
         candidates: random unused records of a cell that are looked at in a step.
+        options: of :class:`InformationMix`.
     """
 
     policy = "paper"
@@ -285,15 +286,10 @@ class Paper(InformationMix):
         self,
         alpha: float,
         n: int | None = None,
-        delta: float = 0.1,
-        delta_kind: Literal["relative", "absolute"] = "relative",
-        features: Features | None = None,
-        critic: CriticFit | None = None,
-        redraws: int = 0,
-        refit: bool = True,
         candidates: int = 100,
+        **options: Any,
     ) -> None:
-        super().__init__(alpha, n, delta, delta_kind, features, critic, redraws, refit)
+        super().__init__(alpha, n, **options)
         if candidates < 1:
             raise UserError(f"mix.candidates is {candidates}: look at at least 1 record")
         self.candidates = candidates

@@ -30,16 +30,24 @@ def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) 
 def test_open_sampling_passes(labels: str) -> None:
     for name in ATTRIBUTES:
         refuse_chosen(name, ATTRIBUTES, labels=labels, classes=DIGITS)
+    with pytest.raises(UserError, match="'digit' is what the samples were drawn by"):  # the labels alone differ
+        refuse_chosen("digit", ATTRIBUTES, labels="balanced", classes=DIGITS)
 
 
 def test_a_class_does_not_follow_from_its_consequence() -> None:
     refuse_chosen("digit", ATTRIBUTES, labels="balanced", conditioned_on="below5")
+    with pytest.raises(UserError, match="'below5' follows from 'digit'"):  # the other way round
+        refuse_chosen("below5", ATTRIBUTES, labels="balanced", conditioned_on="digit")
 
 
 def test_records_that_know_only_one_of_the_two_say_nothing() -> None:
     unknown = ATTRIBUTES | {"below5": Attribute(np.full(100, -1, np.int16), ("a", "b"))}
     refuse_chosen("below5", unknown, labels="balanced", conditioned_on="digit")
+    with pytest.raises(UserError, match="'below5' follows from 'digit'"):  # where both are known
+        refuse_chosen("below5", ATTRIBUTES, labels="balanced", conditioned_on="digit")
 
 
 def test_unknown_classes_pass() -> None:
     refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=("x", "y"))
+    with pytest.raises(UserError, match="'below5' follows from 'digit'"):  # classes that the records know
+        refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=DIGITS)
