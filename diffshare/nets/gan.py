@@ -75,7 +75,7 @@ class _UpBlock(nn.Module):
         return h + F.interpolate(self.shortcut(x), scale_factor=2.0)  # nothing in between: the order does not matter
 
 
-class ResnetGenerator(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
+class ResnetGenerator(ModelMixin, ConfigMixin):
     """Noise to images (Miyato et al. 2018, tables 4 and 5; Miyato & Koyama 2018 for the classes).
 
     Args:
@@ -162,7 +162,7 @@ class _DownBlock(nn.Module):
         return h + self.shortcut(x)
 
 
-class ResnetDiscriminator(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
+class ResnetDiscriminator(ModelMixin, ConfigMixin):
     """Images to scores, each weight divided by its largest singular value (Miyato et al. 2018, section 2.1).
 
     The score is psi(phi(x)) + <v_y, phi(x)>, with phi summed over all places (projection discriminator, Miyato &

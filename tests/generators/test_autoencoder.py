@@ -27,7 +27,7 @@ def test_an_autoencoder_is_released_and_samples_from_its_prior(run_cli, autoenco
     assert np.abs(made.astype(int) - again).max() <= 1
     refused = run_cli("sample", "--model", autoencoder / "release", "--count", 1, "--steps", 2, "--out", tmp_path / "x")
     assert refused.code == 2
-    assert "decodes in 1" in refused.err
+    assert "samples in 1" in refused.err
 
 
 def test_it_learns_to_reconstruct() -> None:
