@@ -11,6 +11,7 @@ from diffusers import SchedulerMixin, UNet2DModel
 
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import Sampler, ddpm_sampler, noise_streams, sample_diffusion, to_bytes
+from diffshare.nets.classwise import ClasswiseUNet
 from diffshare.release.card import MAX_STEPS, Card
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL, Ledger
@@ -62,7 +63,7 @@ class DiffusionBox:
         Raises:
             UserError: the parts do not fit each other or the card.
         """
-        denoiser = load_part(release, "unet", {"UNet2DModel": UNet2DModel})
+        denoiser = load_part(release, "unet", {"UNet2DModel": UNet2DModel, "ClasswiseUNet": ClasswiseUNet})
         config, card = denoiser.config, release.card
         embeddings = len(card.labels) + 1 if card.labels else None
         size = config.sample_size * factor if isinstance(config.sample_size, int) else None
