@@ -55,7 +55,9 @@ def sample(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="Sample i of a seed always starts from the same noise.")
     parser.add_argument("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     parser.add_argument("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
-    parser.add_argument("--scheduler", type=str | None, default=None, help="A sampler of the family, or a scheduler class of diffusers.")
+    parser.add_argument(
+        "--scheduler", type=str | None, default=None, help="A scheduler of diffusers or the family's own."
+    )
     parser.add_argument(
         "--batch-size", type=int | None, default=None, help="Samples a pass; 64 images or 4096 rows where left out."
     )
