@@ -1,0 +1,314 @@
+"""Every family of generator through both attacks at one small budget, side by side.
+
+Luo et al., "Exploring Privacy and Fairness Risks in Sharing Diffusion Models", IEEE TIFS 19 (2024), hold that diffusion
+models pass the bias and the proportions of their training set on more faithfully than GANs and VAEs do: the contrasts
+of kinds in the summary confirm or contradict that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from diffshare.errors import UserError, one_of
+from diffshare.stats.prevalence import NAMES
+from diffshare.study.base import Find, Row, Study
+from diffshare.study.configs import as_word, check_axis, flat, words
+from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
+from diffshare.study.families_figures import draw_families
+from diffshare.study.families_results import family_row, real_row, summarise, tables
+from diffshare.study.part import find_under, under
+from diffshare.study.step import Command, Place, Step
+
+STEPS = "diffshare.study.families_steps"
+REAL = "real"  # the name of what stands beside the families: records instead of samples
+POISONED = "poisoned"
+
+
+@dataclass
+class Family:
+    """One family of generator.
+
+    Attributes:
+        configs: of its ``fit``, base first.
+        kind: what the summary compares.
+        overrides: settings of ``fit`` over those of the study; its ``trainer.max_steps`` spends the budget.
+        sampling_steps: of its samples; the study's where None.
+        before: configs of what has to be trained first, once a seed on the clean set: the autoencoder of a latent
+            model, whose run becomes ``model.vae``.
+        before_overrides: settings of that training over those of the study.
+    """
+
+    configs: list[Path]
+    kind: Literal["diffusion", "gan", "vae"] = "diffusion"
+    overrides: dict[str, Any] | None = None
+    sampling_steps: int | None = None
+    before: list[Path] = field(default_factory=list)
+    before_overrides: dict[str, Any] | None = None
+
+
+class Families(Study):
+    """For each family and seed a clean and a poisoned generator, and what both attacks make of their samples.
+
+    A family and seed is a :class:`FairnessPoisoning` of one policy, so that the excess gap has the meaning that it has
+    there. Properties are read off the same samples, which are drawn with as many of each class: of a balanced pool
+    these are the training set's own shares, and no property but the target follows from the class.
+
+    Args:
+        generators: the families, by the name that each shall have.
+        classifier: configs of the receiver's classifier, base first.
+        policy: overlay of the poisoned mix; its class takes ``alpha``, ``n``.
+        seeds: of data, mix, training, samples and readers alike.
+        n: records of a training set.
+        samples: samples of each generator, as many of each class.
+        properties: attributes whose shares in the clean training set are read off the samples, not the target.
+        alpha: poisoned share in (0, 1].
+        method: estimator of :func:`diffshare.stats.prevalence.estimate`.
+        overrides: settings of all ``fit``.
+        more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
+        classifier_overrides: settings over those of ``classifier``.
+        sampling_steps: network calls a sample; the release's default where None.
+        auxiliary: records that the readers, the classifiers of the properties, are trained and calibrated on.
+        reader_steps: training steps of each fold of a reader.
+        folds: of a reader.
+        level: of the intervals.
+    """
+
+    def __init__(
+        self,
+        generators: dict[str, Family],
+        classifier: list[Path],
+        policy: Path,
+        seeds: list[int],
+        n: int,
+        samples: int,
+        properties: list[str],
+        alpha: float = 0.5,
+        method: str = "pacc",
+        overrides: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
+        classifier_overrides: dict[str, Any] | None = None,
+        sampling_steps: int | None = None,
+        auxiliary: int = 2000,
+        reader_steps: int = 300,
+        folds: int = 2,
+        level: float = 0.95,
+    ) -> None:
+        for name, axis in (("generators", list(generators)), ("seeds", seeds), ("properties", properties)):
+            check_axis(f"study.{name}", axis)
+        for name, value, least in (("auxiliary", auxiliary, 1), ("reader_steps", reader_steps, 1), ("folds", folds, 2)):
+            if value < least:
+                raise UserError(f"study.{name} is {value}: it must be at least {least}")
+        if not 0 < alpha <= 1:
+            raise UserError(f"study.alpha is {alpha}: a poisoned share lies above 0 and up to 1")
+        if method not in NAMES:
+            raise one_of("method", method, NAMES)
+        self.generators, self.seeds, self.properties = generators, seeds, properties
+        self.alpha, self.method, self.samples, self.level = alpha, method, samples, level
+        self.auxiliary, self.reader_steps, self.folds = auxiliary, reader_steps, folds
+        self.overrides = dict(flat(overrides or {}))
+        self.more = dict(flat(more or {}))
+        self._shared: dict[str, Any] = {
+            "classifier": classifier,
+            "policies": {POISONED: policy},
+            "guidances": [1.0],
+            "n": n,
+            "samples": samples,
+            "classifier_overrides": classifier_overrides,
+            "count_groups": False,  # the readers do that
+            "level": level,
+        }
+        self._shared_steps = sampling_steps
+        for name, family in generators.items():
+            self._check_family(name, family)
+
+    def _check_family(self, name: str, family: Family) -> None:
+        """Refuse a name that makes no folder, and configs that do not go together."""
+        if not name.replace("_", "").isalnum() or name == REAL:
+            raise UserError(
+                f"study.generators has '{name}': a name has letters, digits and _, it becomes a folder, and is not "
+                f"'{REAL}', which stands for records"
+            )
+        try:
+            study = self._attack(family, self.seeds[0])
+            if family.before:
+                self._before_study(family, self.seeds[0])
+        except UserError as error:
+            raise UserError(f"study.generators.{name}: {error}") from error
+        first = self._records(self.seeds[0])
+        for key in ("source", "target", "sensitive"):
+            settings = [_under(f"data.{key}", one.overrides) for one in (study, first)]
+            if study.data[key] != first.data[key] or settings[0] != settings[1]:
+                raise UserError(
+                    f"study.generators.{name} has another data.{key} than {next(iter(self.generators))}: all families "
+                    "train on the same records; give them one"
+                )
+        if self._role("target") in self.properties:
+            raise UserError(
+                f"study.properties has '{self._role('target')}', the target, by which the samples are drawn: the "
+                "receiver would choose its share; take it out"
+            )
+
+    # --- the grid ------------------------------------------------------------------------------------------------
+
+    def _attack(self, family: Family, seed: int) -> FairnessPoisoning:
+        """The poisoning of one family at one seed."""
+        return FairnessPoisoning(
+            generator=family.configs,
+            alphas=[self.alpha],
+            seeds=[seed],
+            overrides=self.overrides | dict(flat(family.overrides or {})),
+            more=self.more,
+            sampling_steps=family.sampling_steps or self._shared_steps,
+            direct=False,
+            **self._shared,
+        )
+
+    def _before_study(self, family: Family, seed: int) -> FairnessPoisoning:
+        """The study whose clean generator is what ``family`` builds on."""
+        overrides = self.overrides | dict(flat(family.before_overrides or {}))
+        return FairnessPoisoning(
+            generator=family.before,
+            alphas=[0.0],
+            seeds=[seed],
+            overrides=overrides,
+            more=self.more,
+            direct=False,
+            **self._shared,
+        )
+
+    def _records(self, seed: int) -> FairnessPoisoning:
+        """The attack without a generator: classifiers of the mixes themselves."""
+        family = next(iter(self.generators.values()))
+        return FairnessPoisoning(
+            generator=family.configs,
+            alphas=[self.alpha],
+            seeds=[seed],
+            overrides=self.overrides,
+            more={key: value for key, value in self.more.items() if key.startswith("data.")},
+            through_generator=False,
+            **self._shared,
+        )
+
+    def steps(self) -> list[Step]:
+        """See :class:`Study`; a whole seed before the next."""
+        found = []
+        for seed in self.seeds:
+            found += [self._readers(seed), self._reference(seed)]
+            found += under(f"{REAL}-", self._records(seed).steps())
+            for name, family in self.generators.items():
+                found += self._family(name, family, seed)
+        return found
+
+    def _family(self, name: str, family: Family, seed: int) -> Iterator[Step]:
+        vae = Place(f"{name}-before-fit-clean-s{seed}", "run")
+        if family.before:
+            steps = under(f"{name}-before-", self._before_study(family, seed).steps())
+            yield from (
+                step for step in steps if step.name == vae.step or step.name == f"{name}-before-mix-clean-s{seed}"
+            )
+        for step in under(f"{name}-", self._attack(family, seed).steps()):
+            builds_on_vae = family.before and step.name.startswith(f"{name}-fit-")
+            extra: Command = ("--model.vae", vae) if builds_on_vae else ()
+            yield replace(step, commands=tuple((*command, *extra) for command in step.commands)) if extra else step
+        for cell in self._attack(family, seed).cells():
+            yield self._measure(name, family, cell)
+
+    def _data(self, seed: int, target: str | None = None, **block: Any) -> tuple[str, ...]:
+        """Words for a data module of the source that all families share."""
+        study = self._records(seed)
+        source = [(key, value) for key, value in study.overrides.items() if key.startswith("data.source.")]
+        init = {"source": study.data["source"], "target": target or self._role("target"), "seed": seed} | block
+        return (
+            "--data",
+            as_word({"class_path": "diffshare.data.module.MixDataModule", "init_args": init}),
+            *words(source),
+        )
+
+    def _role(self, role: str) -> str:
+        """The attribute that is the target, or the sensitive one."""
+        study = self._records(self.seeds[0])
+        return str(study.overrides.get(f"data.{role}", study.data[role]))
+
+    @property
+    def read(self) -> list[str]:
+        """The attributes that there is a reader of."""
+        return list(dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")]))
+
+    def _auxiliary(self) -> dict[str, Any]:
+        mix = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": self.auxiliary}}
+        return {"part": "auxiliary", "validation_share": 0.0, "mix": mix}
+
+    def _readers(self, seed: int) -> Step:
+        """A cross-fitted classifier of each attribute, on auxiliary records of the seed."""
+        name = f"readers-s{seed}"
+        options = ("--steps", str(self.reader_steps), "--folds", str(self.folds), "--seed", str(seed))
+        commands = [
+            (*self._data(seed, attribute, **self._auxiliary()), *options, "--out", Place(name, f"readers/{attribute}"))
+            for attribute in self.read
+        ]
+        return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
+
+    def _reading(self, seed: int) -> Command:
+        readers = ("--readers", Place(f"readers-s{seed}", "readers"), "--names", as_word(self.read))
+        return (*readers, "--method", self.method, "--seed", str(seed))
+
+    def _reference(self, seed: int) -> Step:
+        name = f"reference-s{seed}"
+        data = self._data(seed, **self._auxiliary())
+        command = (*data, *self._reading(seed), "--count", str(self.samples), "--out", Place(name, "reference"))
+        return Step(name, (command,), run=f"{STEPS}:reference")
+
+    def _measure(self, name: str, family: Family, cell: Cell) -> Step:
+        step = f"{name}-measure-{cell.name}"
+        runs = [Place(f"{name}-fit-{cell.name}", "run")]
+        if family.before:
+            runs.append(Place(f"{name}-before-fit-clean-s{cell.seed}", "run"))
+        command: Command = (
+            *self._data(cell.seed), *self._reading(cell.seed),
+            "--samples", Place(f"{name}-sample-{cell.name}-g1", "samples"),
+            "--reference", Place(f"reference-s{cell.seed}", "reference"),
+            "--mix", Place(f"{name}-mix-{cell.name}", "mix"), "--runs", *runs, "--out", Place(step, "measured.json"),
+        )  # fmt: skip
+        return Step(step, (command,), run=f"{STEPS}:measure")
+
+    # --- what came of it -----------------------------------------------------------------------------------------
+
+    def rows(self, find: Find) -> list[Row]:
+        """See :class:`Study`: one row a family and seed, and one of real records a seed."""
+        found = []
+        roles = {"properties": self.properties, "sensitive": self._role("sensitive"), "target": self._role("target")}
+        for seed in self.seeds:
+            attack = self._records(seed).rows(find_under(f"{REAL}-", find))
+            kept = find(Place(f"reference-s{seed}", "reference/reference.json"))
+            found.append(real_row(seed, attack, kept, self.properties))
+            for name, family in self.generators.items():
+                attack = self._attack(family, seed).rows(find_under(f"{name}-", find))
+                cells = {
+                    cell.policy: (
+                        find(Place(f"{name}-measure-{cell.name}", "measured.json")),
+                        find(Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
+                    )
+                    for cell in self._attack(family, seed).cells()
+                }
+                found.append(family_row(name, family.kind, seed, attack, cells, **roles))
+        return [row for row in found if row is not None]
+
+    def summary(self, rows: Sequence[Row]) -> list[Row]:
+        """See :class:`Study`: means over seeds by family, then differences of kinds of family."""
+        return summarise(rows, self.level)
+
+    def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
+        """See :class:`Study`."""
+        return tables(summary, self.level)
+
+    def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
+        """See :class:`Study`."""
+        return [draw_families(rows, summary, folder / "families.png")]
+
+
+def _under(key: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides of a setting and of what is in it."""
+    return {name: value for name, value in overrides.items() if name == key or name.startswith(f"{key}.")}
