@@ -133,6 +133,10 @@ def shrunk(config: Path, places: dict[str, dict[str, Any]]) -> list[Any]:
             options |= {f"model.{part}.layers_per_block": 1, f"model.{part}.norm_num_groups": 4}
     if has_unet(content):
         options |= {"model.denoiser.attention_head_dim": 4, "model.sampling_steps": 2}
+    if "discriminator_steps" in model:
+        options |= {"model.generator.block_out_channels": [8, 8], "model.generator.sample_size": 8}
+        options |= {"model.discriminator.block_out_channels": [8, 8], "model.discriminator.halvings": 1}
+        options |= {"model.discriminator_steps": 2}
     kind = content["model"]["class_path"].rpartition(".")[2]
     options |= {f"model.{key}": value for key, value in places.get(kind, {}).items()}
     for part in {"source", "test_source"} & set(data):
