@@ -6,9 +6,9 @@ of kinds in the summary confirm or contradict that.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 
@@ -17,6 +17,7 @@ from diffshare.stats.prevalence import NAMES
 from diffshare.study.base import Find, Row, Study
 from diffshare.study.configs import as_word, check_axis, flat, words
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
+from diffshare.study.families_family import Family
 from diffshare.study.families_figures import draw_families
 from diffshare.study.families_results import family_row, real_row, summarise, tables
 from diffshare.study.part import find_under, under
@@ -25,28 +26,6 @@ from diffshare.study.step import Command, Place, Step
 STEPS = "diffshare.study.families_steps"
 REAL = "real"  # the name of what stands beside the families: records instead of samples
 POISONED = "poisoned"
-
-
-@dataclass
-class Family:
-    """One family of generator.
-
-    Attributes:
-        configs: of its ``fit``, base first.
-        kind: what the summary compares.
-        overrides: settings of ``fit`` over those of the study; its ``trainer.max_steps`` spends the budget.
-        sampling_steps: of its samples; the study's where None.
-        before: configs of what has to be trained first, once a seed on the clean set: the autoencoder of a latent
-            model, whose run becomes ``model.vae``.
-        before_overrides: settings of that training over those of the study.
-    """
-
-    configs: list[Path]
-    kind: Literal["diffusion", "gan", "vae"] = "diffusion"
-    overrides: dict[str, Any] | None = None
-    sampling_steps: int | None = None
-    before: list[Path] = field(default_factory=list)
-    before_overrides: dict[str, Any] | None = None
 
 
 class Families(Study):
@@ -245,7 +224,7 @@ class Families(Study):
         """A cross-fitted classifier of each attribute, on auxiliary records of the seed."""
         name = f"readers-s{seed}"
         options = ("--steps", str(self.reader_steps), "--folds", str(self.folds), "--seed", str(seed))
-        commands = [
+        commands: list[Command] = [
             (*self._data(seed, attribute, **self._auxiliary()), *options, "--out", Place(name, f"readers/{attribute}"))
             for attribute in self.read
         ]
@@ -279,7 +258,7 @@ class Families(Study):
     def rows(self, find: Find) -> list[Row]:
         """See :class:`Study`: one row a family and seed, and one of real records a seed."""
         found = []
-        roles = {"properties": self.properties, "sensitive": self._role("sensitive"), "target": self._role("target")}
+        sensitive, target = self._role("sensitive"), self._role("target")
         for seed in self.seeds:
             attack = self._records(seed).rows(find_under(f"{REAL}-", find))
             kept = find(Place(f"reference-s{seed}", "reference/reference.json"))
@@ -293,7 +272,7 @@ class Families(Study):
                     )
                     for cell in self._attack(family, seed).cells()
                 }
-                found.append(family_row(name, family.kind, seed, attack, cells, **roles))
+                found.append(family_row(name, family.kind, seed, attack, cells, self.properties, sensitive, target))
         return [row for row in found if row is not None]
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:

@@ -14,7 +14,7 @@ from diffshare.study.base import Row
 GAP = "demographic_parity_difference"
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {
-    "kid": ("KID", 2),
+    "kid": ("KID", 3),
     "images_per_second": ("images/s", 0),
     "training_seconds": ("training s", 0),
     "before_seconds": ("before s", 0),
