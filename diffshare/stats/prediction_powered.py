@@ -32,11 +32,12 @@ class Powered(NamedTuple):
 def prediction_powered(scores: np.ndarray, places: np.ndarray, labels: np.ndarray, level: float = 0.95) -> Powered:
     """Mean of a label over M records of which a random n were labelled, with the help of scores of all.
 
-    With scores f and labels y, p = mean_M(w f) + mean_n(y - w f), whatever the scores are;
-    w = cov(y, f) / ((1 + n / M) var(f)) makes the variance w^2 var(f) / M + var(y - w f) / n least. Scores that say
-    nothing leave the plain mean of the labels. Source: Angelopoulos et al. 2023 (Science 382: 669-674); Angelopoulos,
-    Duchi & Zrnic 2023 (arXiv 2311.01453, equation 6). Student's quantile with n - 1 degrees stands for the normal one.
-    Where all labels are alike, var(y - w f) is that of labels of which one more is different.
+    With scores f and labels y, p = mean_rest(w f) + mean_n(y - w f), whatever the scores are; the rest are the
+    m = M - n records without a label, so that the two means are independent.
+    w = cov(y, f) / ((1 + n / m) var(f)) makes the variance w^2 var(f) / m + var(y - w f) / n least. Scores that say
+    nothing, or no rest, leave the plain mean of the labels. Source: Angelopoulos et al. 2023 (Science 382: 669-674);
+    Angelopoulos, Duchi & Zrnic 2023 (arXiv 2311.01453, equation 6). Student's quantile with n - 1 degrees stands for
+    the normal one. Where all labels are alike, var(y - w f) is that of labels of which one more is different.
 
     Args:
         scores: any numbers, M.
@@ -54,12 +55,14 @@ def prediction_powered(scores: np.ndarray, places: np.ndarray, labels: np.ndarra
     inside = len(places) == n and len(np.unique(places)) == n and places.min() >= 0 and places.max() < total
     if not inside or not np.isin(y, (0, 1)).all():
         raise UserError(f"labels must be 0 or 1 of {n} different samples among the {total} there are")
-    spread = float(f.var(ddof=1))
-    weight = float(np.cov(y, f[places])[0, 1]) / ((1 + n / total) * spread) if spread > 0 else 0.0
+    spread, others = float(f.var(ddof=1)), np.delete(f, places)
+    m = len(others)
+    weight = float(np.cov(y, f[places])[0, 1]) / ((1 + n / m) * spread) if m and spread > 0 else 0.0
     rest = y - weight * f[places]
     noise = max(float(rest.var(ddof=1)), (1 / (n + 1)) * (1 - 1 / (n + 1)) if y.min() == y.max() else 0.0)
     quantile = float(student.ppf((1 + level) / 2, n - 1))
-    of_scores, of_labels = quantile * (weight**2 * spread / total) ** 0.5, quantile * (noise / n) ** 0.5
-    middle, half = float(weight * f.mean() + rest.mean()), float(np.hypot(of_scores, of_labels))
+    of_scores, of_labels = quantile * (weight**2 * spread / max(m, 1)) ** 0.5, quantile * (noise / n) ** 0.5
+    middle = float(rest.mean()) + (weight * float(others.mean()) if m else 0.0)
+    half = float(np.hypot(of_scores, of_labels))
     point, low, high = (float(np.clip(v, 0, 1)) for v in (middle, middle - half, middle + half))
     return Powered(point, low, high, of_scores, of_labels)

@@ -27,6 +27,26 @@ def test_the_interval_holds_whatever_the_scores_are(error: float) -> None:
     assert 0.91 <= np.mean(held) <= 0.99
 
 
+@pytest.mark.parametrize("labelled", [75, 150])
+def test_the_interval_holds_where_many_or_all_are_labelled(labelled: int) -> None:
+    """A labelled record must not count among those without a label as well: it would be counted twice."""
+    rng, held = np.random.default_rng(3), []
+    for _ in range(600):
+        truth, scores = (values[:150] for values in one(rng, 0.3, 0.03))
+        places = rng.choice(150, labelled, replace=False)
+        found = prediction_powered(scores, places, truth[places])
+        held.append(found.low <= 0.3 <= found.high)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_where_all_are_labelled_the_scores_say_nothing_more() -> None:
+    truth, scores = one(np.random.default_rng(4), 0.4, 0.1)
+    found = prediction_powered(scores, np.arange(M), truth)
+    assert found.estimate == pytest.approx(truth.mean())
+    assert found.of_scores == 0
+    assert found.of_labels == pytest.approx(1.961 * truth.std() / M**0.5, rel=1e-3)
+
+
 def test_good_scores_narrow_it_and_useless_ones_leave_the_mean_of_the_labels() -> None:
     rng = np.random.default_rng(1)
     truth, good = one(rng, 0.4, 0.03)
