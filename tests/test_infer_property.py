@@ -190,6 +190,7 @@ class TestBadInput:
             (["--width", 0.1], "--queries auto and --width W go together"),
             (["--queries", "auto", "--width", 0.7], "--width is 0.7"),
             (["--queries", "auto", "--width", 0.01], "--width 0.01 cannot be reached: the 700 auxiliary records"),
+            (["--queries", "auto", "--width", 0.2, "--method", "cc"], "--method cc corrects none: give one of them"),
             (["--queries", "auto", "--width", 0.1, "--widen"], "--widen makes an interval of its own"),
             (["--level", 1], "level 1.0 is no confidence level"),
             (["--seed", -1], "--seed is -1: it must be at least 0"),
@@ -240,6 +241,14 @@ class TestBadInput:
         (folder / "samples.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
         line = refused("--samples", folder, "--auxiliary", source, "--part", "all", "--property", "ill")
         assert "too near chance to correct" in line
+
+    @pytest.mark.parametrize(("value", "shown"), [("Hat", "'Hat'"), ("not Hat", "'Hat: not Hat'")])
+    def test_a_label_sheet_asks_for_the_class_whose_share_is_asked_for(
+        self, run_cli: Infer, base: list[Any], tmp_path: Path, value: str, shown: str
+    ) -> None:
+        made = run_cli("infer-property", *base, "--value", value, "--label-sheet", tmp_path / "sheet")
+        assert made.code == 0, made.err
+        assert f"fill in 1 where a sample has {shown}, else 0" in made.out
 
     def test_overlap_with_the_manifest(self, refused: Infer, base: list[Any], tmp_path: Path) -> None:
         (tmp_path / "mix").mkdir()

@@ -75,6 +75,21 @@ class TestTable:
         assert made["interval"][0] <= 0.26 <= made["interval"][1]
         assert made["interval"][1] - made["interval"][0] < 0.3
 
+    def test_surrogates_have_the_sources_mark_of_a_missing_cell(self, infer: Infer, tmp_path: Path) -> None:
+        for name, count, p, seed in (("aux", 800, 0.5, 0), ("s", 300, 0.4, 1), ("a", 300, 0.1, 2), ("b", 300, 0.9, 3),
+                                     ("c", 300, 0.5, 4)):  # fmt: skip
+            file = self.rows(tmp_path / name / "samples.csv", count, p, seed)
+            file.write_text(file.read_text().replace("?", "NA"))
+        options = {"columns": self.COLUMNS, "shares": [0.0, 1.0, 0.0], "missing": "NA"}
+        source = yaml_source(
+            tmp_path / "s.yaml", "table.CSVTable", path=str(tmp_path / "aux" / "samples.csv"), **options
+        )
+        made = infer(
+            "--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", "--withhold", "sex", "--folds", 2,
+            "--surrogate", *(tmp_path / name for name in "abc"), "--surrogate-p", 0.1, 0.9, 0.5,
+        )  # fmt: skip
+        assert made["interval"][0] <= 0.4 <= made["interval"][1]
+
     def test_what_does_not_fit_is_refused(self, refused: Infer, tmp_path: Path, source: Path) -> None:
         self.rows(tmp_path / "s" / "samples.csv", 100, 0.26, 1, ("ward", "sex"))
         common = ("--auxiliary", source, "--property", "sex")
@@ -83,6 +98,11 @@ class TestTable:
         assert "leave out --method, or add --withhold" in refused(
             "--samples", tmp_path / "s", *common, "--method", "acc"
         )
+        assert "--widen is for a classifier, the column 'sex'" in refused(
+            "--samples", tmp_path / "s", *common, "--widen"
+        )
+        line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex", "height", "ward")
+        assert "no column is left to read 'sex' from" in line
         write_samples(tmp_path / "images", np.zeros((4, 8, 8, 3), np.uint8), np.full(4, -1), {})
         assert "must be of one kind" in refused("--samples", tmp_path / "images", *common)
         assert "has 4 classes: name one with --value" in refused(

@@ -12,7 +12,7 @@ from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
 from diffshare.errors import UserError, one_of
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES
+from diffshare.stats.prevalence import NAMES, UNCORRECTED
 
 AUTO, ZERO_SHOT = "auto", "zero-shot"
 
@@ -159,6 +159,10 @@ def _check_method(config: Namespace) -> None:
             raise UserError(f"--{given[0]} is for a trained classifier, --method zero-shot has none: leave it out")
         if config.queries == AUTO:
             raise UserError("--queries auto needs a classifier whose errors are known: give a number of queries")
+    elif config.queries == AUTO and config.method in UNCORRECTED:
+        raise UserError(
+            f"--queries auto plans a corrected share, --method {config.method} corrects none: give one of them"
+        )
     elif config.auxiliary is None:
         raise UserError("give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts")
 

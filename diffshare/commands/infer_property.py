@@ -48,7 +48,7 @@ def infer_property(arguments: list[str]) -> int:
     started = time.perf_counter()
     queries = _queries(config, source)
     if config.label_sheet is not None:
-        return _label_sheet(config, queries)
+        return _label_sheet(config, queries, _asked_for(config, source))
     if config.method == ZERO_SHOT:
         result = _zero_shot(config, queries)
     else:
@@ -77,14 +77,22 @@ def _count(config: Namespace, queries: Queries) -> int:
     return queries.available or MODEL_QUERIES
 
 
-def _label_sheet(config: Namespace, queries: Queries) -> int:
+def _asked_for(config: Namespace, source: Any) -> str:
+    """What a 1 on a label sheet stands for: the class whose share is asked for."""
+    name, value = config.property, config.value
+    if source is not None:
+        value = asked(name, source.index().attribute(name).classes, value, config.level, config.seed).value
+    return name if value in (None, name) else f"{name}: {value}"
+
+
+def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     check_new_folder(config.label_sheet, overwrite=config.overwrite)
     x = queries.take(0, _count(config, queries))
     _refuse_rows(queries, "a label sheet")
     write_sheet(config.label_sheet, x, config.label_count, config.seed, overwrite=config.overwrite)
     print(
         f"sheet:   {config.label_sheet / SHEET}\nlabels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
-        f"'{config.property}', else 0; then add --labelled to the same command without --label-sheet)"
+        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)"
     )
     return 0
 
@@ -137,7 +145,8 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
     check_enough(auxiliary.labels, auxiliary.classes, config.folds)
     ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
-    surrogates = [FolderQueries(folder, _kinds(auxiliary)) for folder in config.surrogate]
+    missing = getattr(source, "missing", "?")
+    surrogates = [FolderQueries(folder, _kinds(auxiliary), missing) for folder in config.surrogate]
     given = None if config.labelled is None or x is None else read_labels(config.labelled, len(x))
     classifier = _train(config, auxiliary, recipe)
     calibration = classifier.calibration
@@ -186,6 +195,11 @@ def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
         )
     if config.queries == AUTO:
         raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
+    if given := [name for name in ("classifier", "degrade", "surrogate", "widen", "labelled") if config[name]]:
+        raise UserError(
+            f"--{given[0]} is for a classifier, the column '{what.name}' of the samples is counted as it is: leave it "
+            f"out, or add --withhold '[{what.name}]'"
+        )
     return counted_column(what, queries, queries.take(0, _count(config, queries)))
 
 

@@ -55,12 +55,14 @@ def bootstrap(
         estimate, low, high (K) and draws (R x K). The interval is widened to the estimate where it lies outside.
 
     Raises:
-        UserError: what ``estimate`` refuses, a level outside (0, 1), or no resample.
+        UserError: what ``estimate`` refuses, a level outside (0, 1), no resample, or one query alone.
     """
     check_level(level)
     if resamples < 1:
         raise UserError(f"resamples is {resamples}: expected at least 1, and 1000 or more for an interval to rely on")
     queries = checked(method, calibration, query_scores)
+    if resample_queries and queries.shape[1] < 2:
+        raise UserError("one query tells nothing of its sampling error: ask for at least 2, and 100 or more to rely on")
     point = estimate(method, calibration, query_scores)
     kept = np.ones((1, queries.shape[1])) / queries.shape[1]
     parts = []
@@ -138,7 +140,7 @@ class ErrorParts(NamedTuple):
     Attributes:
         sampling: of the finite number of queries; shrinks with their square root.
         classifier: of the finite calibration set that corrects the classifier's errors; None where a classifier at
-            chance was counted with.
+            chance was counted with, and of ``emq``, whose resamples take the calibration as known.
         drift: |p_generator - p_training|, no query removes it; None where no surrogate tells.
     """
 
@@ -198,6 +200,8 @@ def error_parts(
             classifier = float(np.abs(bias).max())
         except UserError:  # at chance: the count stands, how far off it is nobody can say
             classifier = None
+    elif method == "emq":
+        classifier = None
     else:
         classifier = half(True)
     drift = None if drifts is None else float(np.quantile(np.abs(drifts), level))

@@ -38,8 +38,9 @@ class CrossMeta(NamedTuple):
         Barber, Candes, Ramdas & Tibshirani 2021 (Annals of Statistics 49), section 3: with v_i = the prediction of the
         model that has not seen shadow i, and R_i its error on shadow i, the ends are the floor(alpha (S + 1))-th
         smallest of v_i - R_i and the ceil((1 - alpha)(S + 1))-th smallest of v_i + R_i, alpha = 1 - level. Whatever the
-        models, it covers with a probability of 1 - 2 alpha at least, about 1 - alpha as a rule, if the new generator is
-        drawn like the shadows; a sharer's model that was trained otherwise is not.
+        models, it covers with a probability of at least 1 - 2 alpha - min(2 (1 - 1/F) / (S/F + 1), (1 - F/S) / (F + 1))
+        and about 1 - alpha as a rule, if the new generator is drawn like the shadows; a sharer's model that was trained
+        otherwise is not.
 
         Raises:
             UserError: too few shadows for the level.

@@ -69,7 +69,7 @@ def open_auxiliary(
         cache_dir: of decoded records.
 
     Raises:
-        UserError: no such property, a part without records, a property with one class, an overlap with the manifest.
+        UserError: no such property, a part without records, no column left, an overlap with the manifest.
     """
     index = source.index()
     attribute = index.attribute(name)  # refused before anything is decoded
@@ -89,6 +89,8 @@ def open_auxiliary(
     seen = [i for i, column in enumerate(columns) if column.name not in {name, *withhold}]
     x = records.x[rows][:, seen] if columns else records.x[rows]
     labels = attribute.codes[rows].astype(np.int64)
+    if withhold and not seen:
+        raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
     features = tuple(columns[i] for i in seen)
     attributes = records.index.take(rows).attributes
     return Auxiliary(x, labels, attribute.classes, features, attributes, unknown)

@@ -134,7 +134,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Inferred:
-    """Estimate with a cross-fitted classifier.
+    """Estimate with a cross-fitted classifier. The interval is a bootstrap's, of ``cc`` Clopper and Pearson's.
 
     Args:
         what: the property.
@@ -149,13 +149,18 @@ def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndar
     found = bootstrap(method, calibration, scores, rng, what.level, what.resamples)
     parts = error_parts(method, calibration, scores, rng, what.level)
     fit = mixture_fit(calibration, scores, rng)
+    point, low, high = (float(ends[what.place]) for ends in found[:3])
+    if method == "cc":  # a bootstrap of decisions that are all alike has no width
+        exact = clopper_pearson(round(point * scores.shape[1]), scores.shape[1], what.level)
+        low, high = min(exact.low, point), max(exact.high, point)
+        parts = parts._replace(sampling=(high - low) / 2)
     return Inferred(
         name=what.name,
         value=what.value,
         method=method,
-        estimate=float(found.estimate[what.place]),
-        low=float(found.low[what.place]),
-        high=float(found.high[what.place]),
+        estimate=point,
+        low=low,
+        high=high,
         level=what.level,
         naive=float(estimate("cc", calibration, scores)[what.place]),
         queries=scores.shape[1],
@@ -273,7 +278,9 @@ def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarr
     """
     found = prediction_powered(scores, places, labels, what.level)
     rest = {name: share for name, share in result.shares.items() if name != what.value}
-    scale = (1 - found.estimate) / (sum(rest.values()) or 1)
+    if not sum(rest.values()):  # all samples were read as the class asked for: nothing tells the others apart
+        rest = dict.fromkeys(rest, 1.0)
+    scale = (1 - found.estimate) / sum(rest.values())
     return replace(
         result,
         estimate=found.estimate,

@@ -32,7 +32,8 @@ class Plan(NamedTuple):
         width: the half width of the whole interval.
         room: half width that is left for the sampling, sqrt(width^2 - classifier^2): the two errors are independent.
         classifier: half width at the level that the finite calibration set leaves at the worst proportion.
-        queries: at which the sampling's half width is expected to be reached where it takes longest.
+        queries: at which the sampling's half width is expected to be reached where it takes longest; those of the first
+            look at least.
     """
 
     width: float
@@ -61,14 +62,14 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
     fpr, tpr = calibration.class_means(hits[:, None])[:, 0]
     spread = (hits - np.array([fpr, tpr])[calibration.labels]) ** 2 * calibration.weights() ** 2
     worst = max(float(spread[calibration.labels == k].sum()) for k in (0, 1))
-    classifier = normal_quantile(level) * worst**0.5 / (tpr - fpr)
+    classifier = normal_quantile(level) * worst**0.5 / abs(tpr - fpr)
     if classifier >= 0.95 * width:
         raise UserError(
             f"--width {width} cannot be reached: the {len(calibration.labels)} auxiliary records alone leave a half "
             f"width of up to {classifier:.3f}; give more of them or ask for a wider interval"
         )
     room = float(np.sqrt(width**2 - classifier**2))
-    return Plan(width, room, float(classifier), _worst(room * (tpr - fpr), level))
+    return Plan(width, room, float(classifier), max(FIRST, _worst(room * abs(tpr - fpr), level)))
 
 
 def _worst(half: float, level: float) -> int:
@@ -121,13 +122,16 @@ def collect(
 def stopped_interval(
     result: Inferred, what: Asked, plan: Plan, calibration: Calibration, scores: np.ndarray
 ) -> Inferred:
-    """The interval after stopping at will: the confidence sequence, and in quadrature the classifier's part."""
+    """The interval after stopping at will: the confidence sequence, and in quadrature the plan's classifier part.
+
+    Both are of the adjusted count, whatever the method of ``result``, whose estimate is moved into the interval.
+    """
     band = adjusted_sequence(calibration, scores, what.level)
     if what.place == 0:
         band = 1 - band[:, ::-1]
     found = stopped(band, result.estimate)
     middle, sampling = (found.low + found.high) / 2, (found.high - found.low) / 2
-    half = float(np.hypot(sampling, result.classifier or 0.0))
+    half = float(np.hypot(sampling, plan.classifier))
     note = f"stopped after {result.queries} queries, planned for at most some {plan.queries}; valid under peeking"
     other = 1 - found.estimate
     return replace(
@@ -136,6 +140,7 @@ def stopped_interval(
         low=max(0.0, middle - half),
         high=min(1.0, middle + half),
         sampling=sampling,
+        classifier=plan.classifier,
         shares={name: found.estimate if name == what.value else other for name in result.shares},
         notes=(*result.notes, note),
     )
