@@ -10,7 +10,9 @@ the model is trained to learn. The mix, the class frequencies of the card, a tab
 are outside the bound as well.
 
 Noise and draws come from a seed of the operating system's, not from ``seed_everything``: who knew the seed could take
-the noise off again. So two runs are never the same, unlike all other trainings here.
+the noise off again. So do the times, noise and hidden classes of the diffusion loss. They go to records by their place
+in the batch; were they known, one record more would change the gradients of all behind it, and the sum by more than C.
+So two runs are never the same, unlike all other trainings here.
 """
 
 import importlib.util
@@ -109,6 +111,7 @@ class PrivateDDPM(DDPM):
         self._counted = bool(len(drawn))
         taken = records.__getitems__(drawn if len(drawn) else np.array([0]))  # an empty draw is a step of noise alone
         taken = data.transfer_batch_to_device(taken, self.device, 0)
+        torch.manual_seed(int(self._secret.integers(1 << 62)))  # times, noise and hidden classes: see the module
         return super().training_step(data.on_after_batch_transfer(taken, 0), batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:

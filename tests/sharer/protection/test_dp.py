@@ -71,6 +71,27 @@ def test_bad_settings_are_refused(options, words):
         dp.PrivateDDPM(denoiser, **options)
 
 
+def test_what_the_loss_draws_for_a_record_is_secret(monkeypatch):
+    """Times and noise of a known seed go by the place in the batch: one record more would change all behind it."""
+    records = type("Records", (), {"__len__": lambda self: 8, "__getitems__": lambda self, rows: rows})()
+    data = SimpleNamespace(
+        sets={"train": records},
+        transfer_batch_to_device=lambda batch, device, place: batch,
+        on_after_batch_transfer=lambda batch, place: batch,
+    )
+    denoiser: Any = SimpleNamespace(config=SimpleNamespace(num_class_embeds=None))
+    monkeypatch.setattr(dp.PrivateDDPM, "trainer", SimpleNamespace(datamodule=data))
+    monkeypatch.setattr(dp.DDPM, "training_step", lambda self, batch, place: torch.rand(4))
+    found = []
+    for secret in (1, 1, 2):
+        module = dp.PrivateDDPM(denoiser)
+        module.private_batch, module._secret = 4, np.random.default_rng(secret)
+        torch.manual_seed(0)  # what seed_everything gives a step
+        found.append(module.training_step(None, 0))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
 def arguments(tmp_path: Path, *more: Any) -> list[Any]:
     size = {"block_out_channels": [8] * 4, "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
     options = {
