@@ -31,7 +31,7 @@ from diffshare.stats.shares import GroupShares
 ALPHAS = np.round(np.arange(1, 20) / 20, 2)  # shares that are looked at, then refined between two of them
 SPLITS = np.linspace(0, 1, 41)  # of the poison between its two cells
 ONLY = Contrast(1, 1)  # the contrast of two groups and two classes
-MOST = 64  # times the present samples that a plan goes up to
+MOST = 2.0**30  # times the present samples that a plan goes up to: what is not seen then never is
 
 
 def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
@@ -162,9 +162,11 @@ def power(
 
     alpha = _least(lambda share: seen(poisoned_table(reference.table, share)))
     asked = poisoned_table(reference.table, wanted)
-    if not seen(asked, MOST):
-        return Power(alpha, None)
-    low, high = 0.0, float(MOST)
+    low, high = 0.0, 1.0
+    while not seen(asked, high):
+        low, high = high, 2 * high
+        if high > MOST:
+            return Power(alpha, None)
     for _ in range(24):
         middle = (low + high) / 2
         low, high = (low, middle) if seen(asked, middle) else (middle, high)

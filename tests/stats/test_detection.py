@@ -92,6 +92,16 @@ def test_a_reference_too_small_for_any_number_of_samples_has_no_plan():
     assert found.samples is None
 
 
+def test_a_plan_reaches_from_a_handful_of_samples_to_what_is_really_needed():
+    reference = Reference(np.full((2, 2), 10_000))
+    plans = [
+        power(counted_shares(np.full((2, 2), n)), reference, Tolerance(0.4), 0.05, wanted=0.12).samples
+        for n in (1, 500)
+    ]
+    assert plans[0] == pytest.approx(plans[1], rel=0.01)
+    assert plans[1] > 64 * 4
+
+
 def test_holm_is_the_closed_test_of_bonferroni():
     p = [0.03, 0.001, 0.2, 0.012]
     adjusted = holm(p)
