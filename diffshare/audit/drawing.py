@@ -45,7 +45,7 @@ class Drawing:
                 f"{model} has no classes: its samples have no class that a classifier could be trained on, so there is "
                 "nothing to audit"
             )
-        self.declared = card.declared
+        self.declared, self.classes = card.declared, card.labels
         self._queries = ModelQueries(
             self.generator, "balanced", seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
         )

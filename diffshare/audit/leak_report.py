@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.attribute_leak import WIDTH, Leak
@@ -135,10 +136,10 @@ def show(report: Report) -> None:
     table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
     for said in report.disclosed:
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())
-        table.add_row(said.name, f"card: {said.field}", shares, "", "", "0", "")
+        table.add_row(escape(said.name), f"card: {said.field}", escape(shares), "", "", "0", "")
     for leak in report.leaks:
         truth = "" if leak.truth is None else f"{100 * leak.truth:.1f} %"
-        name = f"{leak.name}: {leak.value}"
+        name = escape(f"{leak.name}: {leak.value}")
         for one in leak.readings:
             ends = f"{100 * one.low:.1f} - {100 * one.high:.1f} %"
             needed = one.needed()

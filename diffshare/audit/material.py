@@ -1,6 +1,7 @@
 """What an audit looks at: labelled records of the receiver's own, and a samples folder, in the same codes."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.receiver.property.queries import recode
+from diffshare.release.received import is_number
 from diffshare.release.samples import INFO, NPZ, read_samples
 from diffshare.release.tables import CSV
 from diffshare.stats.information import contingency
@@ -164,7 +166,7 @@ def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
     """Read a samples folder in the codes of a reference.
 
     Raises:
-        UserError: samples of another kind, size or class, or without a class.
+        UserError: samples of another kind, size or class, without a class, or with weights that differ.
     """
     path = samples_file(folder)
     if (path.name == CSV) != bool(reference.columns):
@@ -182,6 +184,11 @@ def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
             f"--reference.image_size {samples.x.shape[1]} (or name a source of as many channels)"
         )
     _check_classes(samples.y, reference, str(folder))
+    if samples.weight is not None and np.ptp(samples.weight) > 0:  # a training would honour them, no share here does
+        raise UserError(
+            f"{folder} carries weights, which an audit does not see: audit and repair samples as they were drawn, "
+            "without the array 'weight'"
+        )
     return SampledRecords(samples.x, samples.y, {}, sha256_file(path), dict(samples.info))
 
 
@@ -209,6 +216,12 @@ def read_info(folder: Path) -> dict[str, Any]:
     """What ``samples.json`` says, where there is one: a claim of whoever made the folder."""
     info = read_json(folder / INFO) if (folder / INFO).is_file() else {}
     return info if isinstance(info, dict) else {}
+
+
+def claimed_guidance(info: Mapping[str, Any]) -> float:
+    """The guidance scale that ``samples.json`` says its samples were drawn at; 1 where it says none that can be."""
+    said = info.get("guidance")
+    return float(said) if is_number(said) and 0 <= said < 1000 else 1.0
 
 
 def header(path: Path) -> list[str]:

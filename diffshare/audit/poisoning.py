@@ -37,6 +37,7 @@ class Terms:
         candidates: attributes that are audited as the group; plans and intervals are of level / candidates.
         guidance: at which the samples were drawn; widens the margin (see ``Tolerance``).
         fixed: the margin is for this guidance, it is not widened.
+        claimed: the guidance is what whoever made the samples says: nothing is ``clean`` by it.
     """
 
     margin: float = MARGIN
@@ -47,6 +48,7 @@ class Terms:
     candidates: int = 1
     guidance: float = 1.0
     fixed: bool = False
+    claimed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
@@ -110,7 +112,7 @@ def judge(shares: GroupShares, reference: Reference, terms: Terms) -> Judgement:
     least = int(p.argmin())
     p_value = float(min(p[least] * terms.looks, 1.0))
     verdicts = {decide(a, m, h, terms.each, powered=powered) for a, m, h in zip(found, margins, harms, strict=True)}
-    verdict: Verdict = "clean" if verdicts == {"clean"} else "inconclusive"
+    verdict: Verdict = "clean" if verdicts == {"clean"} and not terms.claimed else "inconclusive"
     verdict = "poisoned" if p_value <= terms.level else verdict
     return Judgement(verdict, p_value, found[least], margins[least], able, found)
 
@@ -260,6 +262,7 @@ def advice(audit: Audit) -> str:
     sensitive, target = audit.names
     gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f})"
     against = "what was declared" if audit.reference.known else "the reference"
+    doubtful = audit.fit is not None and not audit.fit.ok
     if made.verdict == "poisoned":
         return (
             f"Do not train on these samples as they are{gap}: {sensitive} and {target} depend on each other otherwise "
@@ -268,7 +271,13 @@ def advice(audit: Audit) -> str:
     if made.verdict == "clean":
         return (
             f"Train on them{gap}: {sensitive} and {target} depend on each other as in {against}, within the margin; a "
-            f"poisoned share of {made.power.alpha:.2f} or more would have been seen with a power of {terms.power:g}."
+            f"poisoned share of {made.power.alpha:.2f} or more would have been seen with a power of {terms.power:g}"
+            + (", if the classifier of the group read these samples as it does records." if doubtful else ".")
+        )
+    if terms.claimed:
+        return (
+            f"Undecided{gap}: that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is "
+            f"what their samples.json says; add --guidance {terms.guidance:g} if you know it, else --guidance 1."
         )
     if made.power.alpha is not None and made.power.alpha <= terms.wanted:
         return (

@@ -7,6 +7,7 @@ import numpy as np
 
 from diffshare.audit.material import read_rows, samples_file
 from diffshare.errors import UserError
+from diffshare.release.received import is_name, shown
 from diffshare.stats.information import contingency
 
 
@@ -27,7 +28,7 @@ def counted_table(
         int64, K x C; names of the groups and of the classes; number of rows.
 
     Raises:
-        UserError: no such column, fewer rows than asked for, or a column with one category.
+        UserError: no such column, fewer rows than asked for, a column with one category or an odd one.
     """
     kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
     _, table = read_rows(samples_file(folder), kinds, "?")
@@ -39,5 +40,7 @@ def counted_table(
     for name, attribute in ((sensitive, s), (target, y)):
         if len(attribute.classes) < 2:
             raise UserError(f"all samples have the same '{name}': there is no association to audit")
+        if odd := [text for text in attribute.classes if not is_name(text)]:
+            raise UserError(f"{folder}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown")
     counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
     return counts, s.classes, y.classes, len(kept)

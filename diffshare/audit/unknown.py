@@ -15,6 +15,7 @@ from diffshare.errors import UserError
 from diffshare.stats.association import Verdict
 from diffshare.stats.detection import holm
 
+NAME = "cluster"  # of the attribute that is added
 LEAST = 10  # records of the reference in each cell of cluster and class
 COMPONENTS = 30
 
@@ -50,7 +51,7 @@ def overall(audits: Sequence[Audit]) -> Audit:
 
 def clusters(
     reference: ReferenceRecords, samples: SampledRecords, count: int, seed: int = 0
-) -> tuple[ReferenceRecords, SampledRecords, str]:
+) -> tuple[ReferenceRecords, SampledRecords]:
     """Reference and samples with a further attribute: the cluster that each record's features are nearest to.
 
     The clusters (k-means on leading principal components of histograms of gradients, or of a table's numbers and
@@ -64,7 +65,7 @@ def clusters(
         seed: of the clusters.
 
     Returns:
-        both with the attribute added, and its name.
+        both with the attribute ``cluster`` added.
 
     Raises:
         UserError: fewer than 2 clusters asked for, or a reference too small for 2.
@@ -78,10 +79,9 @@ def clusters(
         means = KMeans(k, n_init=5, random_state=seed).fit(known)
         attribute = Attribute(means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k)))
         if reference.table(attribute).min() >= LEAST:
-            name = "cluster"
-            attributes = reference.attributes | {name: attribute}
-            groups = samples.groups | {name: means.predict(made).astype(np.int64)}
-            return replace(reference, attributes=attributes), replace(samples, groups=groups), name
+            attributes = reference.attributes | {NAME: attribute}
+            groups = samples.groups | {NAME: means.predict(made).astype(np.int64)}
+            return replace(reference, attributes=attributes), replace(samples, groups=groups)
     raise UserError(
         f"the reference's {len(reference.y)} records are too few for clusters with {LEAST} records of each class: give "
         "more, or name candidates with --candidates"

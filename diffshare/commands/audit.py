@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from jsonargparse import Namespace
 
-from diffshare.audit.declared import declared_table, read_declared
+from diffshare.audit.declared import read_declared
 from diffshare.audit.drawing import Drawing
 from diffshare.audit.gap import PredictedGap, predict_gap
 from diffshare.audit.material import (
     ReferenceRecords,
     SampledRecords,
+    claimed_guidance,
     open_reference,
     open_samples,
     read_info,
@@ -26,7 +27,6 @@ from diffshare.audit.material import (
 )
 from diffshare.audit.poisoning import (
     Audit,
-    Declaration,
     Judgement,
     Terms,
     advice,
@@ -37,16 +37,17 @@ from diffshare.audit.poisoning import (
 )
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.table import counted_table
-from diffshare.audit.unknown import clusters, corrected, overall
+from diffshare.audit.unknown import NAME, clusters, corrected, overall
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
 from diffshare.commands.audit_arguments import QUERIES, names, parse, terms
+from diffshare.commands.audit_claims import at_guidance, class_notes, declaration_of
 from diffshare.commands.audit_shown import show
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, one_of
 from diffshare.receiver.sampling import progress
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
-from diffshare.stats.shares import GroupShares, counted_shares
+from diffshare.stats.shares import counted_shares
 from diffshare.storage import check_new_folder, write_json
 
 
@@ -126,6 +127,8 @@ def _with_records(
     )
     for name in names(config):
         reference.group(name)  # refused before samples are drawn
+    _check_columns(config, reference)
+    notes = () if drawing is None else class_notes(config, drawing, reference)
     plan = [_count(config, None)]
     if config.samples is not None:
         plan = [_count(config, len(open_samples(folder, reference).y))]
@@ -139,27 +142,27 @@ def _with_records(
         samples = _first(open_samples(folder, reference), count)
         known, made = reference, samples
         if config.clusters:
-            known, made, name = clusters(reference, samples, config.clusters, config.seed)
-            wanted = list(dict.fromkeys([*names(config), name]))
+            known, made = clusters(reference, samples, config.clusters, config.seed)
+            wanted = list(dict.fromkeys([*names(config), NAME]))
         for name in wanted:
             column = name in made.groups
             if name not in readers or column:
                 readers[name] = _reader(config, known, name, classifier, column=column)
-        asked = replace(terms(config, len(plan)), candidates=len(wanted), guidance=_guidance(samples.info))
-        asked = replace(asked, fixed=config.margin is not None)
+        asked = replace(at_guidance(config, terms(config, len(plan)), samples.info), candidates=len(wanted))
         declared = None if drawing is None else drawing.declared
         found = [_one(config, readers[name], made, asked, declared) for name in wanted]
         found = corrected(found) if len(found) > 1 else found
         if overall(found).judgement.verdict != "inconclusive":
             break
     gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
-    return [replace(one, gap=gaps[one.names[0]]) for one in found]
+    return [replace(one, gap=gaps[one.names[0]], notes=(*one.notes, *notes)) for one in found]
 
 
-def _guidance(info: Mapping[str, Any]) -> float:
-    """The guidance that samples say they were drawn at; 1 where they say none."""
-    said = info.get("guidance")
-    return float(said) if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < 1000 else 1.0
+def _check_columns(config: Namespace, reference: ReferenceRecords) -> None:
+    """Refuse columns to withhold that are none: a slip would leave the group's own column to the classifier."""
+    columns = [column.name for column in reference.columns]
+    if unknown := [name for name in config.withhold if name not in columns]:
+        raise one_of("column to withhold", unknown[0], columns or ["none, for the reference holds images"])
 
 
 def _first(samples: SampledRecords, count: int) -> SampledRecords:
@@ -189,10 +192,12 @@ def _one(
     reference = reference_of(reader, config.pool)
     notes = []
     if config.margin_from:
-        margin, note = _margin(config, reader, reference, samples)
+        margin, said = _margin(config, reader, reference, asked)
         asked = replace(asked, margin=margin, fixed=True)
-        notes.append(note)
+        notes.append(said)
     shares = reader.shares(samples)
+    declaration, note = declaration_of(config, reader, shares, asked, declared)
+    notes += [note] if note else []
     fit = reader.fit(samples, config.seed)
     if fit is not None and not fit.ok:
         notes.append(
@@ -211,32 +216,22 @@ def _one(
         samples_sha256=samples.sha256,
         accuracy=None if reader.classifier is None else reader.classifier.accuracy,
         fit=fit,
-        declaration=_declaration(config, reader, shares, asked, declared),
+        declaration=declaration,
         notes=tuple(notes),
     )
 
 
-def _margin(config: Namespace, reader: GroupReader, reference: Reference, samples: SampledRecords) -> tuple[float, str]:
+def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked: Terms) -> tuple[float, str]:
     """A margin from clean surrogates, and what to know of it."""
     made = [open_samples(folder, reader.reference) for folder in config.margin_from]
+    said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
+    if config.clusters and reader.name == NAME:
+        made = [clusters(reader.reference, one, config.clusters, config.seed)[1] for one in made]
     margin = surrogate_margin([(reader, one) for one in made], reference)
-    said = {one.info.get("guidance") for one in made} - {samples.info.get("guidance")}
     note = f"margin {margin:.3f} from {len(made)} clean surrogates"
     if said:
         note += ", some of them drawn at another guidance than the samples: draw them at the same"
     return margin, note
-
-
-def _declaration(
-    config: Namespace, reader: GroupReader, shares: GroupShares, asked: Terms, declared: Mapping[str, int] | None
-) -> Declaration | None:
-    """The test of what was declared: in a file, or in the card of the model."""
-    groups, classes = reader.attribute.classes, reader.reference.classes
-    if config.declared is not None:
-        return declaration_test(shares, read_declared(config.declared, groups, classes), asked)
-    if declared is None or len(names(config)) != 1 or len(declared) != len(groups) * len(classes):
-        return None
-    return declaration_test(shares, declared_table(dict(declared), groups, classes, str(config.model)), asked)
 
 
 def _gap(
@@ -265,7 +260,7 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
             "(--declared is then tested beside it)"
         )
     counts, groups, classes, total = counted_table(folder, config.sensitive, config.target, config.queries)
-    asked = replace(terms(config), guidance=_guidance(read_info(folder)), fixed=config.margin is not None)
+    asked = at_guidance(config, terms(config), read_info(folder))
     reference = Reference(read_declared(config.declared, groups, classes), known=True)
     shares = counted_shares(counts)
     made: Judgement = judge(shares, reference, asked)

@@ -31,6 +31,8 @@ def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None
     config = parser.parse_args(with_files(arguments, "--reference"))
     _check_numbers(config)
     _check_together(config)
+    if config.model is not None and config.guidance is None:
+        config.guidance = 1.0  # plain conditional sampling
     built = parser.instantiate(config)
     return config, built.reference, built.classifier, built.downstream
 
@@ -68,7 +70,8 @@ def _add_samples(parser: ArgumentParser) -> None:
     add("--samples", type=Path | None, default=None, help="Samples folder, in place of a model.")
     add("--queries", type=int | None, default=None, help=f"Number of samples; {QUERIES} of a model, all of a folder.")
     add("--sequential", type=int | None, default=None, help="Look first at so many, then at twice as many, ...")
-    add("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
+    add("--guidance", type=float | None, default=None,
+        help="guidance_scale to ask a model at, 1 by default; or that --samples were drawn at.")  # fmt: skip
     add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     add("--batch-size", type=int | None, default=None, help="Samples a pass.")
     add("--device", default="cpu", help="Where to sample: cpu, cuda, ...")
@@ -98,7 +101,8 @@ def _check_numbers(config: Namespace) -> None:
     terms(config)
     if not 0.5 < config.power < 1:
         raise UserError(f"--power is {config.power}: it lies between 0.5 and 1")
-    for name, least in (("seed", 0), ("split_seed", 0), ("queries", 1), ("sequential", 1), ("steps", 1), ("folds", 2)):
+    for name, least in (("seed", 0), ("split_seed", 0), ("queries", 1), ("sequential", 1), ("steps", 1), ("folds", 2),
+                        ("batch_size", 1)):  # fmt: skip
         value = config[name]
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
@@ -106,7 +110,7 @@ def _check_numbers(config: Namespace) -> None:
         raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
     if config.gap_repeats < 0 or config.gap_repeats == 1:
         raise UserError(f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction")
-    if not np.isfinite(config.guidance) or config.guidance < 0:
+    if config.guidance is not None and not 0 <= config.guidance < np.inf:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
     if config.json is not None and config.json.is_dir():
         raise UserError(f"cannot write {config.json}: it is a folder; choose another name")
@@ -134,8 +138,8 @@ def _check_together(config: Namespace) -> None:
     if (config.model is None) == (config.samples is None):
         raise UserError("give either --model (a release folder) or --samples (a samples folder), one of them")
     if config.samples is not None:
-        drawing = {"guidance": 1.0, "steps": None, "batch_size": None, "out": None}
-        if changed := [name for name, value in drawing.items() if config[name] != value]:
+        drawing = ["steps", "batch_size", "out", *(["guidance"] if config["as"] == "sharer" else [])]
+        if changed := [name for name in drawing if config[name] is not None]:
             flag = changed[0].replace("_", "-")
             raise UserError(f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out")
     check_leak(config)
@@ -149,6 +153,10 @@ def _check_together(config: Namespace) -> None:
         raise UserError("name the group with --sensitive, or several with --candidates, or ask for --clusters")
     if config.margin is not None and config.margin_from:
         raise UserError("--margin and --margin-from both set the margin: give one of them")
+    if config.declared is not None and (len(names(config)) > 1 or config.clusters is not None):
+        raise UserError(
+            "--declared is a table of one group: name it with --sensitive, not with --candidates or --clusters"
+        )
     if config.reference is None:
         needs = {"candidates": config.candidates, "clusters": config.clusters, "margin-from": config.margin_from}
         if given := [name for name, value in needs.items() if value]:

@@ -1,6 +1,7 @@
 """The result of an audit on the terminal."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.poisoning import Audit
@@ -11,7 +12,8 @@ def show(one: Audit) -> None:
     made, level = one.judgement, one.terms.level
     strongest, confidence = made.strongest, 1 - one.terms.each
     colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
-    table = Table(title=f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples", show_header=False)
+    title = escape(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
+    table = Table(title=title, show_header=False)
     table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
     low, high = strongest.samples.interval(confidence)
     table.add_row("log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
@@ -23,11 +25,11 @@ def show(one: Audit) -> None:
         s, y = (int(v) for v in name[1:].split("y"))
         low, high = cell["interval"]
         text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
-        table.add_row(f"P({one.groups[s]} | {one.classes[y]})", text)
+        table.add_row(escape(f"P({one.groups[s]} | {one.classes[y]})"), text)
     if one.gap is not None:
         low, high = one.gap.interval
         table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
-        table.add_row("of the classifier", one.gap.classifier)
+        table.add_row("of the classifier", escape(one.gap.classifier))
     least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:

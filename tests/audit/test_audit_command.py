@@ -168,6 +168,14 @@ def test_candidates_are_corrected_and_all_must_be_clean(audit, folder):
     assert clean["verdict"] != "poisoned"
 
 
+def test_the_margin_of_clusters_comes_from_surrogates_too(audit, folder):
+    arguments = ("--target", "income", "--clusters", "3", "--gap-repeats", "0", "--margin-from", folder / "clean")
+    made = audit("--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments)
+    assert made["sensitive"] == "cluster"
+    assert 0 < made["margin"] < 0.5
+    assert "from 1 clean surrogates" in made["out"]
+
+
 def test_clusters_find_the_attack_without_the_name_of_the_group(audit, folder):
     arguments = ("--target", "income", "--clusters", "3", "--gap-repeats", "0", "--margin", "0.2")
     made, clean = (
@@ -284,7 +292,12 @@ def test_arguments_that_do_not_go_together_are_refused(refused, folder):
     assert "--margin is -1" in refused(*base, "--margin", "-1")
     assert "no less than what a poisoned share of 0.3 does" in refused(*base, "--margin", "5")
     assert "--level is 2" in refused(*base, "--level", "2")
-    assert "--guidance is for a model" in refused(*base, "--guidance", "3")
+    assert "--steps is for a model" in refused(*base, "--steps", "3")
+    assert "--guidance is -1" in refused(*base, "--guidance", "-1")
+    assert "--batch-size is 0" in refused("--model", folder, *base[2:], "--batch-size", "0")
+    assert "unknown column to withhold 'sexe'" in refused(*base, "--withhold", "sexe")
+    several = ("--declared", folder / "table.json", "--candidates", "sex", "ward")
+    assert "--declared is a table of one group" in refused(*base, *several)
     assert "5000 queries asked of a folder of 1200" in refused(*base, "--queries", "5000")
     assert "at least 2, or 0" in refused(*base, "--gap-repeats", "1")
     assert "looks first at 5000 of 1200" in refused(*base, "--sequential", "5000")
@@ -372,6 +385,37 @@ def test_a_model_is_asked_no_more_than_it_takes(audit, monkeypatch, tmp_path_fac
     assert json.loads((made / "kept" / "samples.json").read_text())["guidance"] == 3
 
 
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ({"s0y0": 5, "s0y1": 0, "s1y0": 0, "s1y1": 5}, "must be a number above 0"),
+        ({f"s{s}y{y}": 5 for s in range(3) for y in range(2)}, "'s2y0' is no cell"),
+    ],
+)
+def test_no_card_can_keep_its_model_from_being_audited(audit, monkeypatch, tmp_path_factory, declared, words):
+    made = tmp_path_factory.mktemp("model")
+    box = BlackBox(poisoned_table(np.ones((2, 2)), 0.8), declared)
+    monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (box, "0" * 64))
+    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling", *KERNEL)
+    found = audit("--model", made, *arguments, "--gap-repeats", "0", "--queries", "400")
+    assert (found["verdict"], found["declaration"]) == ("poisoned", None)
+    note = next(note for note in found["notes"] if note.startswith("the card's table cannot be tested"))
+    assert words in note
+
+
+def test_classes_that_are_named_otherwise_are_told_and_in_another_order_refused(
+    audit, refused, monkeypatch, tmp_path_factory
+):
+    made = tmp_path_factory.mktemp("model")
+    box = BlackBox(np.full((2, 2), 0.25))
+    monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (box, "0" * 64))
+    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", *KERNEL)
+    found = audit("--model", made, *arguments, "--target", "Hat", "--gap-repeats", "0", "--queries", "200")
+    assert any("the model's classes are not Smiling, Smiling, those of 'Hat'" in note for note in found["notes"])
+    box.card = Card("ddpm", "image", ("Smiling", "not Smiling"), 5, image_size=16)
+    assert "codes them as the model does" in refused("--model", made, *arguments, "--target", "Smiling")
+
+
 def test_a_model_without_classes_is_refused(refused, monkeypatch, tmp_path_factory):
     made = tmp_path_factory.mktemp("model")
     box = BlackBox(np.full((2, 2), 0.25))
@@ -395,3 +439,42 @@ def test_the_margin_is_wider_where_the_samples_say_that_guidance_was_on(audit, f
     assert found[1]["margin"] == pytest.approx(0.4)
     assert found[3]["margin"] == pytest.approx(3 * 0.4 + 2 * r)
     assert found[3]["guidance"] == 3
+
+
+def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp_path_factory):
+    """A claim of guidance 3 widens the margin beyond what a poisoned share of 0.4 does."""
+    made = tmp_path_factory.mktemp("lying")
+    write_rows(made / "samples.csv", 1200, 2, poisoned_table(TABLE, 0.4))
+    arguments = ("--samples", made, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+    (made / "samples.json").write_text(json.dumps({"guidance": 3}))
+    claimed = audit(*arguments)
+    assert claimed["verdict"] == "inconclusive"
+    assert "add --guidance 3 if you know it, else --guidance 1" in claimed["advice"]
+    assert audit(*arguments, "--guidance", "1")["verdict"] == "poisoned"
+    assert audit(*arguments, "--guidance", "3")["verdict"] == "clean"  # the receiver knows what he asked for
+    for odd in ([3], "3", float("nan"), -1, True, {}):
+        (made / "samples.json").write_text(json.dumps({"guidance": odd}))
+        found = audit(*arguments, "--margin-from", folder / "clean")
+        assert (found["verdict"], found["guidance"]) == ("poisoned", 1)
+
+
+def test_weights_that_a_training_would_honour_are_not_overlooked(refused, tmp_path_factory):
+    made = tmp_path_factory.mktemp("weighted")
+    x, y = faces(np.full((2, 2), 0.25), 60, 7)
+    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling", *KERNEL)
+    write_samples(made / "s", x, y, {}, weight=np.linspace(0, 2, 60).astype(np.float32))
+    assert "carries weights, which an audit does not see" in refused("--samples", made / "s", *arguments)
+
+
+def test_names_in_samples_are_shown_as_they_are_or_refused(audit, refused, tmp_path_factory):
+    """No markup of the terminal's tables, and no control characters, come from a samples folder."""
+    made = tmp_path_factory.mktemp("names")
+    file = declare(made / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
+    lines = ["sex,income", *(f"{s},{y}" for s in ("[/bold]", "[red]m") for y in ("low", "high") for _ in range(100))]
+    (made / "samples.csv").write_text("\n".join(lines) + "\n")
+    found = audit("--samples", made, "--declared", file, *WITH)
+    assert found["groups"] == ["[/bold]", "[red]m"]
+    assert "P([/bold] | high)" in found["out"]
+    (made / "samples.csv").write_text("\n".join(lines).replace("[red]", "\x1b[31m") + "\n")
+    line = refused("--samples", made, "--declared", file, *WITH)
+    assert "'\\x1b[31mm', which is no text that may be shown" in line
