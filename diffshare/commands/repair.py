@@ -1,32 +1,40 @@
 """The verb ``repair``: samples made safe to train on."""
 
 import csv
-import shutil
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.drawing import Drawing
-from diffshare.audit.material import SampledRecords, open_reference, open_samples, samples_file, samples_sha256
+from diffshare.audit.material import (
+    SampledRecords,
+    claimed_guidance,
+    open_reference,
+    open_samples,
+    samples_file,
+    samples_sha256,
+)
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.classifiers.recipes import Recipe
+from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import progress
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.tables import CSV
-from diffshare.storage import atomic_folder, check_new_folder, read_json, write_json
+from diffshare.storage import atomic_folder, check_new_folder, write_json
 
 REPORT = "repair.json"
 ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
-_AUDIT_BYTES = 1 << 20
 
 
 def repair(arguments: list[str]) -> int:
@@ -37,7 +45,7 @@ def repair(arguments: list[str]) -> int:
     audit = _audit(config)
     reader = _reader(config, audit)
     samples = open_samples(config.samples, reader.reference)
-    table = np.ones(reader.table.shape) if audit["settings"]["pool"] == "balanced" else reader.table
+    table = np.ones(reader.table.shape) if audit.pool == "balanced" else reader.table
     wanted = wanted_shares(table, config.to)
     found = reweigh(reader, samples, wanted, config.most, config.weights)
     report: dict[str, Any] = {
@@ -46,7 +54,7 @@ def repair(arguments: list[str]) -> int:
         "weights": config.weights,
         **found.json(samples.y),
     }
-    report |= {"sensitive": audit["sensitive"], "target": audit["target"], "samples_sha256": samples.sha256}
+    report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
     if config.method == "reweigh":
         report |= {"count": len(samples.y), "queries": 0}
         _write_weights(config, found)
@@ -86,6 +94,8 @@ def _parse(arguments: list[str]) -> Namespace:
     config = parser.parse_args(with_files(arguments, "--reference"))
     built = parser.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
+    if config.seed < 0:
+        raise UserError(f"--seed is {config.seed}: it must be at least 0")
     if not config.most > 1:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):
@@ -100,60 +110,42 @@ def _parse(arguments: list[str]) -> Namespace:
     return config
 
 
-def _audit(config: Namespace) -> dict[str, Any]:
+def _audit(config: Namespace) -> Audited:
     """The audit's file, checked to be one of these samples."""
-    found = read_json(config.audit, limit=_AUDIT_BYTES)
-    needed = {"samples_sha256", "sensitive", "target", "settings"}
-    if not isinstance(found, dict) or not needed <= found.keys() or not isinstance(found["settings"], dict):
-        raise UserError(f"{config.audit} is no audit: give the file that audit --json wrote")
+    found = read_audited(config.audit)
     actual = samples_sha256(config.samples)
-    if found["samples_sha256"] != actual:
+    if found.samples_sha256 != actual:
         raise UserError(
-            f"{config.audit} is of other samples (sha256 {str(found['samples_sha256'])[:12]}..., those in "
-            f"{config.samples} have {actual[:12]}...): audit these samples first, with --samples {config.samples}"
+            f"{config.audit} is of other samples (sha256 {found.samples_sha256[:12]}..., those in {config.samples} "
+            f"have {actual[:12]}...): audit these samples first, with --samples {config.samples}"
         )
     return found
 
 
-def _reader(config: Namespace, audit: dict[str, Any]) -> GroupReader:
+def _reader(config: Namespace, audit: Audited) -> GroupReader:
     """The reader of the group, as the audit had it."""
-    settings = audit["settings"]
-    source = config.reference
+    source = config.reference or audit.built("reference")
     if source is None:
-        if not settings.get("reference"):
-            raise UserError("the audit knows no labelled records: name them with --reference FILE")
-        source = _built(settings["reference"], Source, "reference")
-    recipe = config.classifier
-    if recipe is None and settings.get("classifier"):
-        recipe = _built(settings["classifier"], Recipe, "classifier")
-    name, part, seed = audit["sensitive"], settings.get("part", "auxiliary"), int(settings.get("split_seed", 0))
-    reference = open_reference(source, audit["target"], (name,), part, split_seed=seed)
+        raise UserError("the audit knows no labelled records: name them with --reference FILE")
+    recipe = config.classifier or audit.built("classifier")
+    name = audit.sensitive
+    reference = open_reference(source, audit.target, (name,), audit.part, split_seed=audit.split_seed)
     column = name in open_samples(config.samples, reference).groups
-    folds = int(settings.get("folds", 5))
     return group_reader(
         reference,
         name,
         column=column,
         recipe=recipe,
-        folds=folds,
-        seed=int(settings.get("seed", 0)),
-        degraded=bool(settings.get("degrade")),
-        progress=lambda steps: progress(steps, f"training classifiers of {name}", folds),
+        folds=audit.folds,
+        seed=audit.seed,
+        degraded=audit.degraded,
+        progress=lambda steps: progress(steps, f"training classifiers of {name}", audit.folds),
     )
-
-
-def _built(block: Any, kind: Any, name: str) -> Any:
-    """An object of the settings of an audit, which is the receiver's own file."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument(f"--{name}", type=kind)
-    return parser.instantiate(parser.parse_object({name: block}))[name]
 
 
 def _write_weights(config: Namespace, found: Repair) -> None:
     samples = read_samples(config.samples)
-    weight = found.weights.astype(np.float32)
-    if samples.weight is not None:
-        weight = weight * samples.weight
+    weight = found.weights.astype(np.float32)  # the samples carry none, or the same weight each: see open_samples
     info = {k: v for k, v in samples.info.items() if k != "count"}
     write_samples(config.out, samples.x, samples.y, info, weight=weight, overwrite=config.overwrite)
 
@@ -168,10 +160,10 @@ def _resample(
         _write_choice(config, [config.samples], [kept])
         return {"count": len(kept), "queries": 0}
     count = config.count or len(samples.y)
-    guidance = float(samples.info.get("guidance") or 1.0)
+    guidance, drawn, more = claimed_guidance(samples.info), 0, kept[:0]
     drawing = Drawing(config.model, seed=config.seed + 1_000_003, guidance=guidance)  # no sample that was seen before
-    folder, drawn, more = config.out.with_name(f".{config.out.name}.more"), 0, kept[:0]
-    try:
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "more"
         for _ in range(ROUNDS):
             missing = count - len(kept) - len(more)
             if missing <= 0:
@@ -182,8 +174,6 @@ def _resample(
             further = open_samples(folder, reader.reference)
             more = accept(reweigh(reader, further, wanted, config.most, config.weights), further.y, rng)
         _write_choice(config, [config.samples, *([folder] if drawn else [])], [kept[:count], more[: count - len(kept)]])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return {"count": min(count, len(kept) + len(more)), "queries": drawn}
 
 
@@ -217,7 +207,7 @@ def _show(report: dict[str, Any], reader: GroupReader) -> None:
     for name, cell in report["cells"].items():
         s, y = (int(v) for v in name[1:].split("y"))
         values = [f"{cell[key]:.3f}" for key in ("before", "wanted", "after")]
-        table.add_row(f"P({groups[s]} | {classes[y]})", *values)
+        table.add_row(escape(f"P({groups[s]} | {classes[y]})"), *values)
     Console().print(table)
     sizes = " + ".join(f"{size:.0f}" for size in report["effective_sizes"])
     print(f"samples: {report['count']}; effective sizes of the classes {sizes}; further queries {report['queries']}")

@@ -12,8 +12,11 @@ import pytest
 import yaml
 from audited import TABLE, table_source, write_rows
 
+from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands import repair as verb
+from diffshare.commands.audited import read_audited
 from diffshare.data.rendered import RenderedFaces
+from diffshare.nets.classifiers import SmallResNet
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.stats.detection import poisoned_table
 from diffshare.stats.information import contingency
@@ -149,6 +152,7 @@ def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_
         (("--samples", "{folder}/nowhere"), "nowhere"),
         (("--method", "reweigh"), "rows carry no weights; use --method resample"),
         (("--most", "1"), "--most is 1.0"),
+        (("--seed", "-1"), "--seed is -1"),
         (("--count", "5"), "--count is for resample with a --model"),
         (("--out", "{folder}/known"), "is the samples folder itself"),
         (("--to", "mars"), "to"),
@@ -162,3 +166,79 @@ def test_mistakes_end_with_one_line(folder, run_cli, tmp_path, change, words):
     assert len(outcome.err.strip().splitlines()) == 1
     assert re.search(words, outcome.err), outcome.err
     assert not (tmp_path / "r").exists()
+
+
+def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda audit: audit["settings"].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (changed(part="sharer"), "'part' must be one of auxiliary, test, all, not 'sharer'"),
+        (changed(pool=["balanced"]), "'pool' must be one of natural, balanced"),
+        (changed(split_seed=[1]), "'split_seed' must be an integer"),
+        (changed(folds="five"), "'folds' must be an integer from 2"),
+        (changed(seed=-1), "'seed' must be an integer from 0"),
+        (changed(degrade="no"), "'degrade' must be one of True, False"),
+        (lambda audit: audit["settings"].pop("pool"), "'pool' must be"),
+        (lambda audit: audit.update(sensitive=[1]), "'sensitive' must be 1 to 100 printable characters"),
+        (lambda audit: audit.update(target="\x1b[31m"), "'target' must be 1 to 100 printable characters"),
+        (lambda audit: audit.update(settings=[]), "is no audit"),
+    ],
+)
+def test_an_audit_with_odd_fields_is_refused(folder, run_cli, tmp_path, change, words):
+    audit = json.loads((folder / "known.json").read_text())
+    change(audit)
+    (tmp_path / "a.json").write_text(json.dumps(audit))
+    outcome = run_cli("repair", "--samples", folder / "known", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert words in outcome.err
+    assert not (tmp_path / "r").exists()
+
+
+TABLE_SOURCE, NETWORK_RECIPE = "diffshare.data.table.CSVTable", "diffshare.classifiers.recipes.NetworkRecipe"
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("reference", {"class_path": "leaves_a_mark.Source", "init_args": {}}),
+        ("reference", {"class_path": TABLE_SOURCE, "init_args": {"x": [{"class_path": "leaves_a_mark.X"}]}}),
+        ("reference", {"class_path": ["leaves_a_mark.Source"]}),
+        ("reference", {"class_path": "diffshare.data.leaves_a_mark.evil.Source"}),
+        ("reference", "leaves_a_mark.Source"),
+        ("reference", [{"class_path": "leaves_a_mark.Source"}]),
+        ("classifier", {"class_path": "leaves_a_mark.Recipe"}),
+        ("classifier", {"class_path": NETWORK_RECIPE, "init_args": {"network": "leaves_a_mark.network"}}),
+        ("classifier", {"class_path": NETWORK_RECIPE, "init_args": {"network": {"class_path": "leaves_a_mark.N"}}}),
+    ],
+)
+def test_an_audits_file_cannot_name_code_to_import(folder, run_cli, tmp_path, monkeypatch, name, block):
+    """Whoever wrote the file, no module but diffshare's own is imported for it."""
+    (tmp_path / "leaves_a_mark.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    audit = json.loads((folder / "hidden.json").read_text())
+    audit["settings"][name] = block
+    (tmp_path / "a.json").write_text(json.dumps(audit))
+    given = ("--samples", folder / "hidden", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    outcome = run_cli("repair", *given)
+    assert not (tmp_path / "mark").exists()
+    assert outcome.code == 2
+    assert f"is not imported from an audit's file: name it yourself with --{name}" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_a_recipe_of_diffshare_is_taken_from_the_audit(tmp_path):
+    network = {"class_path": "diffshare.nets.classifiers.SmallResNet", "init_args": {"width": 8, "dropout": 0.0}}
+    block = {"class_path": NETWORK_RECIPE, "init_args": {"network": network, "steps": 7, "batch_size": 5}}
+    settings = {"reference": None, "classifier": block, "part": "auxiliary", "pool": "natural", "split_seed": 0}
+    settings |= {"folds": 2, "degrade": False, "seed": 3}
+    value = {"samples_sha256": "0" * 64, "sensitive": "sex", "target": "income", "settings": settings}
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    audit = read_audited(tmp_path / "a.json")
+    assert audit.built("reference") is None
+    recipe = audit.built("classifier")
+    assert (type(recipe), recipe.steps, recipe.batch_size) == (NetworkRecipe, 7, 5)
+    assert isinstance(recipe.network(2, 3), SmallResNet)

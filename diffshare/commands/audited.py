@@ -1,0 +1,116 @@
+"""An audit's file as ``repair`` takes it up: whoever wrote it may be a stranger, so that every field is checked."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from jsonargparse import ArgumentParser
+
+from diffshare.classifiers.recipes import Recipe
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+from diffshare.release.received import Fields, parse_json, read_regular, shown
+
+ReceiversPart = Literal["auxiliary", "test", "all"]  # never the sharer's
+Pool = Literal["natural", "balanced"]
+LIMIT = 1 << 20  # bytes of an audit's file
+_KINDS = {"reference": Source, "classifier": Recipe}
+_OWN = {  # what an audit's file may name; importing another module would already run its code
+    "reference": re.compile(r"diffshare\.data\.[a-z0-9_]+\.[A-Za-z0-9_]+"),
+    "classifier": re.compile(r"diffshare\.(classifiers\.recipes|nets\.classifiers)\.[A-Za-z0-9_]+"),
+}
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the file says of an audit.
+
+    Attributes:
+        path: of the file.
+        samples_sha256: of the samples that were audited.
+        sensitive: attribute that is the group.
+        target: attribute that is the class.
+        pool: ``balanced`` where the samples were compared with equal cells.
+        part: of the reference.
+        split_seed: of the parts.
+        folds: models of the group's classifier.
+        seed: of their training.
+        degraded: they were trained on degraded copies too.
+        blocks: ``class_path`` and ``init_args`` of ``reference`` and ``classifier``, unchecked; None where not given.
+    """
+
+    path: Path
+    samples_sha256: str
+    sensitive: str
+    target: str
+    pool: Pool
+    part: ReceiversPart
+    split_seed: int
+    folds: int
+    seed: int
+    degraded: bool
+    blocks: dict[str, Any]
+
+    def built(self, name: Literal["reference", "classifier"]) -> Any:
+        """The source of the reference, or the recipe of the classifier; None where the audit had none.
+
+        Raises:
+            UserError: a class that is none of diffshare's own, or settings that it does not take.
+        """
+        block = self.blocks[name]
+        if block is None:
+            return None
+        self._check(block, name)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{name}", type=_KINDS[name])
+        return parser.instantiate(parser.parse_object({name: block}))[name]
+
+    def _check(self, block: Any, name: str) -> None:
+        """Refuse a block that names anything but classes of diffshare; of a recipe every text is such a name."""
+        named = [block.get("class_path") if isinstance(block, dict) else block]
+        pending: list[Any] = [block]
+        while pending:
+            item = pending.pop()
+            if isinstance(item, dict):
+                named += [item["class_path"]] if "class_path" in item else []
+                pending += item.values()
+            elif isinstance(item, list):
+                pending += item
+            elif isinstance(item, str) and name == "classifier":
+                named.append(item)
+        for path in named:
+            if not isinstance(path, str) or not _OWN[name].fullmatch(path):
+                raise UserError(
+                    f"{self.path} names {shown(path)} for the {name}, which is no class of diffshare and is not "
+                    f"imported from an audit's file: name it yourself with --{name}"
+                )
+
+
+def read_audited(path: Path) -> Audited:
+    """Read the file that ``audit --json`` wrote.
+
+    Raises:
+        UserError: no such file, not JSON, or fields that an audit does not have.
+    """
+    value = parse_json(read_regular(path, LIMIT), str(path))
+    needed = {"samples_sha256", "sensitive", "target", "settings"}
+    if not isinstance(value, dict) or not needed <= value.keys() or not isinstance(value["settings"], dict):
+        raise UserError(f"{path} is no audit: give the file that audit --json wrote")
+    fields, settings = Fields(value, str(path)), Fields(value["settings"], f"{path}, settings")
+    for key, known in (("pool", get_args(Pool)), ("part", get_args(ReceiversPart)), ("degrade", (True, False))):
+        if settings.value.get(key) not in known:
+            settings.refuse(key, f"one of {', '.join(map(str, known))}")
+    return Audited(
+        path=path,
+        samples_sha256=fields.text("samples_sha256"),
+        sensitive=fields.text("sensitive"),
+        target=fields.text("target"),
+        pool=settings.value["pool"],
+        part=settings.value["part"],
+        split_seed=settings.integer("split_seed", 0, 1 << 62),
+        folds=settings.integer("folds", 2, 1000),
+        seed=settings.integer("seed", 0, 1 << 62),
+        degraded=bool(settings.value["degrade"]),
+        blocks={name: settings.value.get(name) for name in _KINDS},
+    )
