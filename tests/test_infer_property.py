@@ -81,6 +81,14 @@ def test_the_other_class_mirrors_and_a_seed_repeats(infer: Infer, samples: Path,
     assert one["queries"] == 200
 
 
+def test_a_part_of_a_folder_that_is_sorted_by_the_property(infer: Infer, tmp_path: Path, faces: Path) -> None:
+    source = RenderedFaces(count=600, image_size=SIZE, seed=2, prevalence={"Hat": HATS})
+    order = np.argsort(source.index().attributes["Hat"].codes, kind="stable")
+    write_samples(tmp_path / "sorted", source.read(np.arange(600))[order], np.full(600, -1), {"labels": "none"})
+    made = infer("--samples", tmp_path / "sorted", "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", 200)
+    assert made["estimate"] == pytest.approx(HATS, abs=0.12)
+
+
 @pytest.mark.parametrize("method", ["cc", "pcc", "acc", "emq", "dmy", "ml"])
 def test_every_method_gives_its_name_and_an_interval(infer: Infer, samples: Path, faces: Path, method: str) -> None:
     made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--method", method)

@@ -65,7 +65,10 @@ def _queries(config: Namespace, source: Any) -> Queries:
     if config.samples is not None:
         table = source is not None and source.modality == "table"
         kinds = {column.name: column.kind for column in source.columns} if table else None
-        return FolderQueries(config.samples, kinds, getattr(source, "missing", "?"))
+        folder = FolderQueries(config.samples, kinds, getattr(source, "missing", "?"))
+        if config.queries == AUTO or _count(config, folder) != folder.available:
+            folder.shuffle(config.seed)
+        return folder
     generator, _ = open_generator(config.model, device=config.device)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     return ModelQueries(generator, config.labels, **options)
@@ -89,7 +92,8 @@ def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     check_new_folder(config.label_sheet, overwrite=config.overwrite)
     x = queries.take(0, _count(config, queries))
     _refuse_rows(queries, "a label sheet")
-    write_sheet(config.label_sheet, x, config.label_count, config.seed, overwrite=config.overwrite)
+    options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}
+    write_sheet(config.label_sheet, x, config.label_count, config.seed, **options)
     print(
         f"sheet:   {config.label_sheet / SHEET}\nlabels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
         f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)"
@@ -112,7 +116,7 @@ def _zero_shot(config: Namespace, queries: Queries) -> Inferred:
     scores = reader(x, progress)
     result = counted(what, scores.argmax(1), "zero-shot")
     if config.labelled is not None:
-        return labelled(what, result, scores[:, 0], *read_labels(config.labelled, len(x)))
+        return labelled(what, result, scores[:, 0], *read_labels(config.labelled, queries.numbers(len(x))))
     note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
     return replace(result, notes=(*result.notes, note))
 
@@ -147,7 +151,7 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
     missing = getattr(source, "missing", "?")
     surrogates = [FolderQueries(folder, _kinds(auxiliary), missing) for folder in config.surrogate]
-    given = None if config.labelled is None or x is None else read_labels(config.labelled, len(x))
+    given = None if config.labelled is None or x is None else read_labels(config.labelled, queries.numbers(len(x)))
     classifier = _train(config, auxiliary, recipe)
     calibration = classifier.calibration
     method: Method = config.method or DEFAULT_METHOD

@@ -1,6 +1,7 @@
 """Samples labelled by hand: a sheet of pictures with numbers, a table to fill in, and reading it back."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ HEADER = ["sample", "label"]
 COLUMNS, SEPARATOR, TILE = 10, 18, 96  # images in a row; pixels between them, room for a number; least pixels a side
 
 
-def write_sheet(folder: Path, x: np.ndarray, count: int, seed: int, *, overwrite: bool = False) -> None:
+def write_sheet(
+    folder: Path, x: np.ndarray, count: int, seed: int, *, numbers: np.ndarray | None = None, overwrite: bool = False
+) -> None:
     """Write ``sheet.png``, pictures with the numbers of their samples, and ``labels.csv`` with these to be filled in.
 
     Args:
@@ -23,6 +26,7 @@ def write_sheet(folder: Path, x: np.ndarray, count: int, seed: int, *, overwrite
         x: samples, uint8, N x H x W x C.
         count: how many to label, drawn at random.
         seed: of the draw.
+        numbers: by which the samples are known, N different ones; 0 to N - 1 where None.
         overwrite: replace a folder that holds something.
 
     Raises:
@@ -30,35 +34,38 @@ def write_sheet(folder: Path, x: np.ndarray, count: int, seed: int, *, overwrite
     """
     if not 1 <= count <= len(x):
         raise UserError(f"--label-count is {count}: choose 1 to {len(x)}, the samples there are")
-    chosen = np.sort(np.random.default_rng(seed).choice(len(x), count, replace=False))
+    numbers = np.arange(len(x)) if numbers is None else numbers
+    chosen = np.random.default_rng(seed).choice(len(x), count, replace=False)
+    chosen = chosen[numbers[chosen].argsort()]
     columns = min(COLUMNS, count)
     sheet = image_grid(x[chosen], columns, tile=TILE, separator=SEPARATOR)
     picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).convert("RGB")
     pen = ImageDraw.Draw(picture)
     wide, high = (sheet.shape[1] - SEPARATOR) // columns, (sheet.shape[0] - SEPARATOR) // -(-count // columns)
-    for i, number in enumerate(chosen.tolist()):
+    for i, number in enumerate(numbers[chosen].tolist()):
         pen.text((SEPARATOR + i % columns * wide, 3 + i // columns * high), str(number), fill=(255, 255, 255))
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         picture.save(temporary / SHEET)
         with (temporary / LABELS).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(HEADER)
-            writer.writerows([number, ""] for number in chosen.tolist())
+            writer.writerows([number, ""] for number in numbers[chosen].tolist())
 
 
-def read_labels(path: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Read a filled-in table; lines without a label are left out.
 
     Args:
         path: CSV with the columns ``sample`` (number of the sample) and ``label`` (1: has the property, 0: has not).
-        samples: how many there are.
+        numbers: by which the N samples are known, in their order.
 
     Returns:
-        positions, int64, n, and labels, bool, n.
+        positions among the N, int64, n, and labels, bool, n.
 
     Raises:
         UserError: no such table, a label that is neither 0 nor 1, a sample that is not there or comes twice.
     """
+    places = {str(number): place for place, number in enumerate(numbers.tolist())}
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.reader(stream, strict=True)
@@ -66,9 +73,9 @@ def read_labels(path: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
                 raise UserError(f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it")
             rows = {}
             for cells in reader:
-                place, label = _row(path, reader.line_num, [cell.strip() for cell in cells], samples)
+                place, label = _row(path, reader.line_num, [cell.strip() for cell in cells], places)
                 if place in rows:
-                    raise UserError(f"{path}, line {reader.line_num}: sample {place} comes twice; keep one")
+                    raise UserError(f"{path}, line {reader.line_num}: sample {numbers[place]} comes twice; keep one")
                 rows[place] = label
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give the table that --label-sheet wrote") from error
@@ -78,9 +85,13 @@ def read_labels(path: Path, samples: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(known), np.int64), np.array([label == "1" for label in known.values()], bool)
 
 
-def _row(path: Path, line: int, cells: list[str], samples: int) -> tuple[int, str]:
-    if len(cells) != 2 or not (cells[0].isascii() and cells[0].isdecimal()) or int(cells[0]) >= samples:
-        raise UserError(f"{path}, line {line}: expected a sample's number, 0 to {samples - 1}, and its label")
+def _row(path: Path, line: int, cells: list[str], places: Mapping[str, int]) -> tuple[int, str]:
+    place = places.get(cells[0].lstrip("0") or "0") if len(cells) == 2 and cells[0] else None
+    if place is None:
+        raise UserError(
+            f"{path}, line {line}: expected a sample's number, one of the {len(places)} that are read (--queries "
+            "and --seed as with --label-sheet), and its label"
+        )
     if cells[1] not in ("", "0", "1"):
         raise UserError(f"{path}, line {line}: label {cells[1]!r:.40} must be 1 (has the property), 0 or empty")
-    return int(cells[0]), cells[1]
+    return place, cells[1]

@@ -31,15 +31,33 @@ def test_a_seed_repeats_and_an_empty_table_holds_no_label(tmp_path: Path) -> Non
     for name in ("a", "b"):
         write_sheet(tmp_path / name, x, 5, seed=1)
     assert (tmp_path / "a" / "labels.csv").read_bytes() == (tmp_path / "b" / "labels.csv").read_bytes()
-    places, labels = read_labels(tmp_path / "a" / "labels.csv", 40)
+    places, labels = read_labels(tmp_path / "a" / "labels.csv", np.arange(40))
     assert len(places) == len(labels) == 0
 
 
 def test_filled_in_labels_come_back(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("sample,label\n7, 1\n3,0\n9,\n")
-    places, labels = read_labels(tmp_path / "l.csv", 10)
+    places, labels = read_labels(tmp_path / "l.csv", np.arange(10))
     assert places.tolist() == [7, 3]
     assert labels.tolist() == [True, False]
+
+
+def test_a_sheet_of_drawn_samples_names_their_own_numbers(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).permutation(200)[:40]
+    x = np.broadcast_to(numbers[:, None, None, None], (40, 8, 8, 1)).astype(np.uint8)
+    write_sheet(tmp_path / "sheet", x, 9, seed=1, numbers=numbers)
+    lines = (tmp_path / "sheet" / "labels.csv").read_text().splitlines()
+    named = [int(line.removesuffix(",")) for line in lines[1:]]
+    with Image.open(tmp_path / "sheet" / "sheet.png") as picture:
+        pixels = np.asarray(picture)[18 + 48, 18 + 48 :: 96 + 18, 0]
+    assert named == sorted(named) == pixels[:9].tolist()
+    (tmp_path / "l.csv").write_text("sample,label\n" + "".join(f"{number},1\n" for number in named))
+    places, _ = read_labels(tmp_path / "l.csv", numbers)
+    assert numbers[places].tolist() == named
+    missing = min(set(range(200)) - set(numbers.tolist()))
+    (tmp_path / "l.csv").write_text(f"sample,label\n{missing},1\n")
+    with pytest.raises(UserError, match="one of the 40 that are read"):
+        read_labels(tmp_path / "l.csv", numbers)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +65,7 @@ def test_filled_in_labels_come_back(tmp_path: Path) -> None:
     [
         ("a,b\n", "the first line must be sample,label"),
         ("", "the first line must be sample,label"),
-        ("sample,label\n10,1\n", "line 2: expected a sample's number, 0 to 9"),
+        ("sample,label\n10,1\n", "line 2: expected a sample's number, one of the 10"),
         ("sample,label\n1,1\n-1,1\n", "line 3: expected a sample's number"),
         ("sample,label\n1\n", "line 2: expected a sample's number"),
         ("sample,label\n1,yes\n", "label 'yes' must be 1"),
@@ -58,7 +76,7 @@ def test_filled_in_labels_come_back(tmp_path: Path) -> None:
 def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(UserError, match=words):
-        read_labels(tmp_path / "l.csv", 10)
+        read_labels(tmp_path / "l.csv", np.arange(10))
 
 
 @pytest.mark.parametrize("count", [0, 41])

@@ -48,6 +48,10 @@ class Queries(Protocol):
         """Samples ``start`` to ``stop`` (not included): uint8 n x H x W x C, or float32 n x columns."""
         ...
 
+    def numbers(self, count: int) -> np.ndarray:
+        """By which numbers the first ``count`` samples are known, int64, count."""
+        ...
+
 
 @dataclass
 class _From:
@@ -109,9 +113,13 @@ class ModelQueries:
         labels = plan_labels(self.labels, stop, self.generator.card)[start:]
         return draw_samples(_From(self.generator, start), labels, **self._options)
 
+    def numbers(self, count: int) -> np.ndarray:
+        """See :class:`Queries`."""
+        return np.arange(count)
+
 
 class FolderQueries:
-    """Samples of a folder, in its order.
+    """Samples of a folder, in its order until :meth:`shuffle` is called.
 
     Args:
         folder: with ``samples.npz`` or ``samples.csv``.
@@ -141,12 +149,25 @@ class FolderQueries:
                 )
             self._x, y, info = samples.x, samples.y, samples.info
         self.available: int | None = len(self._x)
+        self._order = np.arange(len(self._x))
         said = info.get("labels")
         self.labels = said if isinstance(said, str) else "unknown"
         if y is not None and (y < 0).all():
             self.labels = "none"
         elif y is not None and self.labels == "none":
             self.labels = "unknown"  # the arrays are there to be seen; the file is a claim
+
+    def shuffle(self, seed: int) -> None:
+        """Read in an order drawn by ``seed``.
+
+        Where not all samples are read this must be called first: a folder may be sorted by class, and its first
+        samples are then no sample of it. Confidence sequences need the order as well.
+        """
+        self._order = np.random.default_rng([seed, 3]).permutation(len(self._x))
+
+    def numbers(self, count: int) -> np.ndarray:
+        """See :class:`Queries`: their places in the folder."""
+        return self._order[:count]
 
     def take(self, start: int, stop: int) -> np.ndarray:
         """See :class:`Queries`.
@@ -158,7 +179,7 @@ class FolderQueries:
             raise UserError(
                 f"{stop} queries asked of a folder of {len(self._x)} samples: draw more, or lower --queries"
             )
-        return self._x[start:stop]
+        return self._x[self._order[start:stop]]
 
 
 def _info(folder: Path) -> dict[str, Any]:

@@ -80,6 +80,20 @@ class TestFolder:
         with pytest.raises(UserError, match="6 queries asked of a folder of 5 samples"):
             folder.take(0, 6)
 
+    def test_a_part_of_a_sorted_folder_is_a_sample_of_it(self, tmp_path: Path) -> None:
+        x = np.repeat(np.array([0, 1], np.uint8), 400)[:, None, None, None] * np.ones((4, 4, 3), np.uint8)
+        write_samples(tmp_path / "s", x, np.full(800, -1), {})
+        folder = FolderQueries(tmp_path / "s", None)
+        np.testing.assert_array_equal(folder.take(0, 800), x)
+        folder.shuffle(5)
+        assert 0.35 < folder.take(0, 200)[:, 0, 0, 0].mean() < 0.65
+        parts = np.concatenate([folder.take(a, b) for a, b in ((0, 20), (20, 21), (21, 800))])
+        np.testing.assert_array_equal(parts, x[folder.numbers(800)])
+        assert sorted(folder.numbers(800)) == list(range(800))
+        again = FolderQueries(tmp_path / "s", None)
+        again.shuffle(5)
+        np.testing.assert_array_equal(again.numbers(30), folder.numbers(30))
+
     def test_other_peoples_rows_come_without_a_word(self, tmp_path: Path) -> None:
         (tmp_path / "samples.csv").write_text("extra,ward,age\n1,b,30\n2,a,?\n")
         folder = FolderQueries(tmp_path, {"age": "numeric", "ward": "categorical"})
