@@ -162,6 +162,14 @@ class TestConditioning:
         assert "the property 'Smiling' is what the samples were drawn by (labels: balanced)" in line
         assert "--labels natural or none" in line
 
+    def test_a_folder_that_sample_wrote_names_its_classes(
+        self, run_cli: Infer, refused: Infer, tmp_path: Path, model: Path, faces: Path
+    ) -> None:
+        made = run_cli("sample", "--model", model, "--count", 40, "--out", tmp_path / "made")
+        assert made.code == 0, made.err
+        line = refused("--samples", tmp_path / "made", "--auxiliary", faces, "--property", "Smiling", *QUICK)
+        assert "the property 'Smiling' is what the samples were drawn by (labels: balanced)" in line
+
     def test_another_property_is_inferred_with_a_note(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
         balanced = drawn(tmp_path / "balanced", labels="balanced")
         made = infer(

@@ -81,6 +81,7 @@ def sample(arguments: list[str]) -> int:
     info = {
         "count": config.count,
         "labels": wanted,
+        "classes": list(generator.card.labels),
         "seed": config.seed,
         "steps": config.steps or generator.card.steps,
         "guidance": config.guidance,

@@ -32,8 +32,8 @@ class Samples:
         x: images, uint8, N x H x W x C with C 1 or 3, N >= 1.
         y: the class that each was asked for, int64, N; -1 where none was.
         weight: of each sample in training, float32, N, finite, >= 0; None where all count the same.
-        info: what ``samples.json`` says (count, labels, seed, steps, guidance, model, queries, seconds); empty where
-            there is none. It is a claim of whoever made the folder.
+        info: what ``samples.json`` says (count, labels, classes, seed, steps, guidance, model, queries, seconds); empty
+            where there is none. It is a claim of whoever made the folder.
     """
 
     x: np.ndarray

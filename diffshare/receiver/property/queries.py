@@ -12,9 +12,9 @@ from diffshare.data.csvfile import read_header
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import draw_samples
-from diffshare.release.card import Card
+from diffshare.release.card import MAX_LABELS, Card
 from diffshare.release.generator import Generator, Ledger, plan_labels
-from diffshare.release.received import parse_json, read_regular
+from diffshare.release.received import Fields, parse_json, read_regular
 from diffshare.release.samples import INFO, NPZ, read_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import CSV
@@ -127,11 +127,10 @@ class FolderQueries:
         missing: the mark of a missing cell of a table.
 
     Raises:
-        UserError: it is no samples folder, or not of the auxiliary source's kind.
+        UserError: it is no samples folder, its classes are no names, or it is not of the auxiliary source's kind.
     """
 
     def __init__(self, folder: Path, kinds: dict[str, Any] | None, missing: str = "?") -> None:
-        self.classes: tuple[str, ...] = ()
         self.columns: tuple[NamedColumn, ...] = ()
         info: Mapping[str, Any]
         table = (folder / CSV).is_file() and not (folder / NPZ).is_file()
@@ -150,6 +149,8 @@ class FolderQueries:
             self._x, y, info = samples.x, samples.y, samples.info
         self.available: int | None = len(self._x)
         self._order = np.arange(len(self._x))
+        fields = Fields(dict(info), str(folder / INFO))
+        self.classes = fields.names("classes", MAX_LABELS) if "classes" in info else ()
         said = info.get("labels")
         self.labels = said if isinstance(said, str) else "unknown"
         if y is not None and (y < 0).all():

@@ -74,6 +74,17 @@ class TestFolder:
     def test_how_they_were_drawn(self, tmp_path: Path, y: list[int], info: dict, labels: str) -> None:
         assert FolderQueries(self.write(tmp_path / "s", y, **info), None).labels == labels
 
+    def test_the_names_of_the_classes(self, tmp_path: Path) -> None:
+        assert FolderQueries(self.write(tmp_path / "a", [0, 1]), None).classes == ()
+        assert FolderQueries(self.write(tmp_path / "b", [0, 1], classes=["no", "yes"]), None).classes == ("no", "yes")
+
+    @pytest.mark.parametrize("classes", ["yes", 3, None, ["a", 1], ["a", "a"], ["\x1b[2J"], ["a" * 101], {"a": 1}])
+    def test_classes_that_are_no_names_are_refused(self, tmp_path: Path, classes: object) -> None:
+        (tmp_path / "samples.csv").write_text("age\n3\n")
+        (tmp_path / "samples.json").write_text(json.dumps({"classes": classes}))
+        with pytest.raises(UserError, match="'classes' must be a list"):
+            FolderQueries(tmp_path, {"age": "numeric"})
+
     def test_no_more_than_there_are(self, tmp_path: Path) -> None:
         folder = FolderQueries(self.write(tmp_path / "s", [-1] * 5), None)
         assert len(folder.take(1, 5)) == 4
