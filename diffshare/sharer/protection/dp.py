@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from diffshare.batch import Batch
 from diffshare.errors import UserError
@@ -164,10 +165,15 @@ def refuse_layers(network: nn.Module) -> None:
     from opacus.validators import ModuleValidator
 
     for name, layer in network.named_modules():
-        if not list(layer.children()) and ModuleValidator.validate(layer, strict=False):
+        if _keeps_statistics(layer) or (not list(layer.children()) and ModuleValidator.validate(layer, strict=False)):
             kind = type(layer).__name__
             remedy = "use GroupNorm" if "Norm" in kind else "use a layer that keeps the records of a batch apart"
             raise UserError(f"model.denoiser: Opacus does not support the layer {name} ({kind}): {remedy}")
+
+
+def _keeps_statistics(layer: nn.Module) -> bool:
+    """Whether a norm is one over records, or keeps a mean of them: Opacus looks at none without weights to train."""
+    return isinstance(layer, _BatchNorm) or (isinstance(layer, _NormBase) and layer.track_running_stats)
 
 
 def _check_installed() -> None:

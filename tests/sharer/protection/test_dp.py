@@ -128,6 +128,9 @@ class TestWithOpacus:
         network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
         with pytest.raises(UserError, match=r"does not support the layer 1.0 \(BatchNorm2d\): use GroupNorm"):
             dp.refuse_layers(network)
+        for norm in (nn.BatchNorm2d(4, affine=False), nn.InstanceNorm2d(4, track_running_stats=True)):
+            with pytest.raises(UserError, match=r"does not support the layer 1 \(.*Norm2d\): use GroupNorm"):
+                dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), norm))  # no weights to train: Opacus passes it
         dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Linear(2, 2)))
 
     @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
