@@ -1,13 +1,14 @@
 """Intervals of a prevalence by resampling calibration records and queries together, and the error in its parts."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import FORMS, Method, checked, emq, estimate
+from diffshare.stats.intervals import check_level, unseen_share
+from diffshare.stats.prevalence import FORMS, UNCORRECTED, Method, checked, correcting, emq, estimate, separation
 
 CHUNK = 4_000_000  # resampled counts that are held at a time
 BLOCK = 50_000  # resampled counts that are made in one go: they stay in the processor's cache
@@ -41,6 +42,11 @@ def bootstrap(
     (measured: below 1e-3), and whose calibration is taken as known: its interval is of the queries alone and holds less
     often than it claims (``docs/estimators.md``).
 
+    An estimate that is cut to 0 in every resample would leave an interval without width. But M queries of which none
+    has a class do not tell its share from u = 1 - ((1 - level) / 2)^(1 / M) (Clopper & Pearson 1934, no positive of M),
+    and a correction stretches that by the separation J that it divides by (:func:`separation`; 1 without a
+    correction). So where queries are resampled, no upper end is below u / J, and no lower end above 1 - u / J.
+
     Args:
         method: as in ``estimate``.
         calibration: N scores with labels.
@@ -52,7 +58,8 @@ def bootstrap(
         resample_queries: False keeps the queries as they are (classifier's error alone).
 
     Returns:
-        estimate, low, high (K) and draws (R x K). The interval is widened to the estimate where it lies outside.
+        estimate, low, high (K) and draws (R x K). The interval is widened to the estimate where it lies outside, and
+        at 0 and 1 as said above.
 
     Raises:
         UserError: what ``estimate`` refuses, a level outside (0, 1), no resample, or one query alone.
@@ -73,7 +80,30 @@ def bootstrap(
         parts.append(_resolve(method, calibration, queries, weights, rng if resample_calibration else None))
     draws = np.concatenate(parts)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    if resample_queries:
+        unseen = min(1.0, unseen_share(queries.shape[1], level) / _stretch(method, calibration))
+        low, high = np.minimum(low, 1 - unseen), np.maximum(high, unseen)
     return Estimate(point, np.minimum(low, point), np.maximum(high, point), draws)
+
+
+def _stretch(method: Method, calibration: Calibration) -> float:
+    """What a correction divides a sampling error by."""
+    return 1.0 if method in UNCORRECTED else separation(calibration, correcting(method))[0]
+
+
+def drift_size(drifts: Sequence[float] | np.ndarray, level: float) -> float:
+    """The ``level`` quantile of the sizes of surrogates' drifts.
+
+    Args:
+        drifts: estimate minus the known share of the training set, of S >= 1 surrogate generators.
+        level: in (0, 1).
+
+    Raises:
+        UserError: drifts that are none.
+    """
+    if not (np.size(drifts) and (np.abs(drifts) <= 1).all()):
+        raise UserError(f"drifts {np.asarray(drifts).tolist()} are no differences of proportions in [-1, 1]")
+    return float(np.quantile(np.abs(drifts), level))
 
 
 def _drawn(size: int, count: int, rng: np.random.Generator, picks: int | None = None) -> np.ndarray:
@@ -98,7 +128,7 @@ def _resolve(
     form = FORMS[method]
     query = weights @ form.features(queries).mean(0)
     features = form.features(calibration.scores)
-    if rng is None or method in ("cc", "pcc"):
+    if rng is None or method in UNCORRECTED:
         classes = np.repeat(calibration.class_means(features)[None], len(weights), 0)
     else:
         classes = _class_means(calibration, features, len(weights), rng)
@@ -135,13 +165,14 @@ def _resolve_emq(queries: np.ndarray, weights: np.ndarray, prior: np.ndarray) ->
 
 
 class ErrorParts(NamedTuple):
-    """Half widths at a level, in units of prevalence (class 1 of two classes, the widest class of more).
+    """Half widths at a level, in units of prevalence, of one class.
 
     Attributes:
         sampling: of the finite number of queries; shrinks with their square root.
         classifier: of the finite calibration set that corrects the classifier's errors; None where a classifier at
             chance was counted with, and of ``emq``, whose resamples take the calibration as known.
-        drift: |p_generator - p_training|, no query removes it; None where no surrogate tells.
+        drift: of surrogates, the estimate minus the share of the training set: what the generator and the classifier's
+            other errors on its samples do together, no query removes it; None where no surrogate tells.
     """
 
     sampling: float
@@ -157,13 +188,14 @@ def error_parts(
     level: float = 0.95,
     resamples: int = 1000,
     drifts: np.ndarray | None = None,
+    place: int = 1,
 ) -> ErrorParts:
     """The error of an estimate in its three parts, which add up to a bound of the whole (triangle inequality).
 
     Sampling and classifier: half the bootstrap interval with only the queries, or only the calibration records,
     resampled. For a method that does not correct (``cc``, ``pcc``) the classifier's part is its bias instead:
-    |sum_k p_k a_k - p| at the corrected estimate (``acc``, ``pacc``). Drift: the ``level`` quantile of the sizes
-    given.
+    |sum_k p_k a_k - p| at the corrected estimate (``acc``, ``pacc``). Drift:
+    :func:`drift_size`.
 
     Args:
         method: as in ``estimate``.
@@ -172,13 +204,13 @@ def error_parts(
         rng: source of the resamples.
         level: in (0, 1).
         resamples: R.
-        drifts: p_generator - p_training of surrogate generators with known training sets, S >= 1, or None.
+        drifts: as in ``drift_size``, or None.
+        place: the class, 0..K-1.
 
     Raises:
         UserError: what ``bootstrap`` refuses, or drifts that are none.
     """
-    if drifts is not None and not (np.size(drifts) and (np.abs(drifts) <= 1).all()):
-        raise UserError(f"drifts {np.asarray(drifts).tolist()} are no differences of proportions in [-1, 1]")
+    drift = None if drifts is None else drift_size(drifts, level)
 
     def half(calibrations: bool) -> float:
         found = bootstrap(
@@ -191,18 +223,17 @@ def error_parts(
             resample_calibration=calibrations,
             resample_queries=not calibrations,
         )
-        return float((found.high - found.low).max() / 2)
+        return float(found.high[place] - found.low[place]) / 2
 
-    if method in ("cc", "pcc"):
+    if method in UNCORRECTED:
         fixed: Method = "acc" if method == "cc" else "pacc"
         try:
             bias = estimate(method, calibration, query_scores) - estimate(fixed, calibration, query_scores)
-            classifier = float(np.abs(bias).max())
+            classifier = float(abs(bias[place]))
         except UserError:  # at chance: the count stands, how far off it is nobody can say
             classifier = None
     elif method == "emq":
         classifier = None
     else:
         classifier = half(True)
-    drift = None if drifts is None else float(np.quantile(np.abs(drifts), level))
     return ErrorParts(half(False), classifier, drift)

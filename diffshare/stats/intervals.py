@@ -73,6 +73,11 @@ def clopper_pearson(positives: int, total: int, level: float = 0.95) -> Interval
     return Interval(positives / total, low, high)
 
 
+def unseen_share(total: int, level: float = 0.95) -> float:
+    """The greatest share that ``total`` draws without a positive allow: the upper end of :func:`clopper_pearson`."""
+    return clopper_pearson(0, total, level).high
+
+
 class ErrorRates(NamedTuple):
     """A classifier's decisions on calibration records: hits of the positives, false alarms of the negatives."""
 

@@ -103,8 +103,13 @@ def checked(method: Method, calibration: Calibration, query_scores: np.ndarray) 
         raise one_of("method", method, NAMES)
     queries = calibration.queries(query_scores)
     if method not in UNCORRECTED:
-        refuse_chance(calibration, decisions if method == "acc" else (lambda scores: scores))
+        refuse_chance(calibration, correcting(method))
     return queries
+
+
+def correcting(method: Method) -> Callable[[np.ndarray], np.ndarray]:
+    """The features whose separation a method's correction divides by: decisions of ``acc``, else the posteriors."""
+    return decisions if method == "acc" else (lambda scores: scores)
 
 
 def emq(weights: np.ndarray, points: np.ndarray, prior: np.ndarray) -> np.ndarray:

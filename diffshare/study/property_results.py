@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from diffshare.stats.bootstrap import drift_size
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.stats.summary import t_interval
 from diffshare.storage import read_json
@@ -38,13 +39,12 @@ def of_remedy(shared: Row, card: Path, estimates: Path, remedied: Path, level: f
     found = read_json(remedied)
     rows = []
     for row in of_inference(shared, card, estimates):
-        drifts = np.abs(found["drifts"][row["method"]])
-        drift = float(np.quantile(drifts, level))
+        drift = drift_size(found["drifts"][row["method"]], level)
         wide = {"low": max(0.0, row["low"] - drift), "high": min(1.0, row["high"] + drift), "drift": drift}
         rows.append(_judged(row | wide | {"calibration": "widened"}))
     accuracy = read_json(card)["accuracy"]
     for row in found["rows"]:
-        drift = float(np.quantile(np.abs(found["drifts"][row["method"]]), level))
+        drift = drift_size(found["drifts"][row["method"]], level)
         rows.append(_judged(shared | {"accuracy": accuracy, "calibration": "surrogate", "drift": drift} | row))
     return rows
 

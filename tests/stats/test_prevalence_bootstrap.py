@@ -64,6 +64,38 @@ def test_resampling_nothing_returns_the_estimate_and_seeds_repeat(method, classe
     assert (first.estimate <= first.high).all()
 
 
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("end", [0, 1])
+def test_an_estimate_at_an_end_keeps_the_width_of_queries_that_show_nothing(method, end):
+    """Every query scores beyond the class's mean, so that each resample's estimate is cut to the end."""
+    rng = np.random.default_rng(12)
+    y = np.arange(400) % 2
+    calibration = Calibration(np.clip(0.3 + 0.4 * y + 0.1 * rng.normal(size=400), 0.01, 0.99), y)
+    s = rng.uniform(0.001, 0.02, 200)
+    queries = 1 - s if end else s
+    found = bootstrap(method, calibration, queries, rng, resamples=200)
+    parts = error_parts(method, calibration, queries, rng, resamples=200)
+    inner = found.low[1] if end else found.high[1]
+    assert abs(end - inner) >= 1 - 0.025 ** (1 / 200) - 1e-12  # none of 200, by hand
+    assert parts.sampling > 0.005 or method == "pcc"  # which is never cut
+    if method == "pacc":  # stretched by the difference of the means
+        assert abs(end - inner) > 2 * (1 - 0.025 ** (1 / 200))
+
+
+def test_parts_are_those_of_the_class_asked_for():
+    rng = np.random.default_rng(13)
+    y = labels(rng, 600, [1 / 3] * 3)
+    calibration, queries = Calibration(scores(rng, y, 3), y), scores(rng, labels(rng, 500, [0.94, 0.03, 0.03]), 3)
+    whole = bootstrap("pacc", calibration, queries, rng, resamples=2000, resample_calibration=False)
+    for place in range(3):
+        parts = error_parts("pacc", calibration, queries, np.random.default_rng(place), resamples=2000, place=place)
+        assert parts.sampling == pytest.approx((whole.high - whole.low)[place] / 2, rel=0.12)
+        counted = error_parts("cc", calibration, queries, rng, resamples=2, place=place)
+        bias = estimate("cc", calibration, queries) - estimate("acc", calibration, queries)
+        assert counted.classifier == pytest.approx(abs(bias[place]))
+    assert np.ptp(whole.high - whole.low) > 0.01  # the classes differ
+
+
 def crossfitted(rng: np.random.Generator, folds: int, p: float):
     """Fold models that differ (their cuts scatter), records scored by their fold's, queries by all."""
     cuts = rng.normal(1, 0.5, folds)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from diffshare.errors import UserError
-from diffshare.stats.bootstrap import bootstrap, error_parts
+from diffshare.stats.bootstrap import bootstrap, drift_size, error_parts
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import check_level, clopper_pearson, hoeffding_half_width
 from diffshare.stats.inverse import feature_mean, inverse_prediction
@@ -147,7 +147,7 @@ def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndar
     """
     rng = np.random.default_rng([what.seed, 1])
     found = bootstrap(method, calibration, scores, rng, what.level, what.resamples)
-    parts = error_parts(method, calibration, scores, rng, what.level)
+    parts = error_parts(method, calibration, scores, rng, what.level, place=what.place)
     fit = mixture_fit(calibration, scores, rng)
     point, low, high = (float(ends[what.place]) for ends in found[:3])
     if method == "cc":  # a bootstrap of decisions that are all alike has no width
@@ -229,7 +229,7 @@ def recalibrated(
         low=found.low,
         high=found.high,
         classifier=found.scatter,
-        drift=float(np.quantile(np.abs(drifts), what.level)),
+        drift=drift_size(drifts, what.level),
         shares=what.named(shares),
         notes=(*result.notes, f"recalibrated on {len(known)} surrogates; the error's classifier part is their scatter"),
     )
