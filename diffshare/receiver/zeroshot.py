@@ -1,6 +1,5 @@
 """Zero-shot reading of a property: a model of images and texts, and a sentence for each class. Needs extra ``clip``."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import torch
 from torch.nn.functional import interpolate, normalize
 
 from diffshare.errors import UserError
+from diffshare.release.received import is_number, shown
+from diffshare.storage import read_json
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own
 BATCH = 64
@@ -105,11 +106,23 @@ def _load(place: str) -> tuple[Any, Any]:
 
 
 def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of the channels, 3 x 1 x 1, from ``preprocessor_config.json`` where the folder has it."""
+    """Mean and deviation of the channels, 3 x 1 x 1, from ``preprocessor_config.json`` where the folder has it.
+
+    Raises:
+        UserError: the file is no JSON object, or one of the two is not 3 finite numbers, a deviation above 0.
+    """
     path = Path(place) / "preprocessor_config.json"
-    values = (MEAN, STD)
-    if path.is_file():
-        said = json.loads(path.read_text(encoding="utf-8"))
-        values = (said.get("image_mean", MEAN), said.get("image_std", STD))
-    mean, std = (torch.tensor(v, dtype=torch.float32).reshape(3, 1, 1) for v in values)
-    return mean, std
+    said = read_json(path, limit=1 << 20) if path.is_file() else {}
+    if not isinstance(said, dict):
+        raise UserError(f"{path} is no JSON object: give the file that save_pretrained wrote, or delete it")
+    made = []
+    for name, usual, least in (("image_mean", MEAN, -np.inf), ("image_std", STD, 0.0)):
+        values = said.get(name, usual)
+        fits = isinstance(values, list | tuple) and len(values) == 3 and all(is_number(v) and v > least for v in values)
+        if not fits:
+            raise UserError(
+                f"{path}: {name} must be 3 numbers, one a channel{' and above 0' if least == 0 else ''}, not "
+                f"{shown(values)}: mend the file or delete it"
+            )
+        made.append(torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1))
+    return made[0], made[1]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from diffshare.errors import UserError
-from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.receiver.zeroshot import MEAN, ZeroShot, _normalisation
 from diffshare.release.samples import write_samples
 
 PROMPTS = ("a man", "a woman")
@@ -111,6 +111,34 @@ def test_a_pickled_model_is_refused(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     with pytest.raises(UserError, match="safetensors"):
         ZeroShot(str(tmp_path), PROMPTS)
+
+
+class TestNormalisation:
+    def test_it_is_the_folders_own_where_it_says_so(self, tmp_path: Path) -> None:
+        assert _normalisation(str(tmp_path))[0].flatten().tolist() == pytest.approx(MEAN)
+        (tmp_path / "preprocessor_config.json").write_text('{"image_std": [0.5, 1, 2]}')
+        mean, std = _normalisation(str(tmp_path))
+        assert mean.shape == std.shape == (3, 1, 1)
+        assert mean.flatten().tolist() == pytest.approx(MEAN)
+        assert std.flatten().tolist() == [0.5, 1, 2]
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("{", "not valid JSON"),
+            ("[]", "is no JSON object"),
+            ('{"image_mean": [0.5, 0.5]}', "image_mean must be 3 numbers, one a channel, not "),
+            ('{"image_mean": 0.5}', "image_mean must be 3 numbers"),
+            ('{"image_mean": ["a", "b", "c"]}', "image_mean must be 3 numbers"),
+            ('{"image_mean": [0.5, NaN, 0.5]}', "image_mean must be 3 numbers"),
+            ('{"image_std": [0.5, 0.5, 0]}', "image_std must be 3 numbers, one a channel and above 0"),
+        ],
+    )
+    def test_a_file_that_says_nothing_is_refused(self, tmp_path: Path, text: str, words: str) -> None:
+        (tmp_path / "preprocessor_config.json").write_text(text)
+        with pytest.raises(UserError, match=words) as caught:
+            _normalisation(str(tmp_path))
+        assert "\n" not in str(caught.value)
 
 
 def test_without_transformers_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
