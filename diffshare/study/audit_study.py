@@ -66,8 +66,8 @@ class AuditStudy(FairnessPoisoning):
         options |= {"sensitive": roles["sensitive"], "target": roles["target"], "pool": roles["pool"] or "natural"}
         options |= {"split-seed": cell.seed, "seed": cell.seed} | self.audit
         command: Command = (
-            "audit", "--samples", Place(f"sample-{end}", "samples"), "--reference", as_word(self.data["source"]),
-            *words(options.items()), "--json", Place(name, "audit.json"),
+            "audit", "--samples", Place(f"sample-{end}", "samples"), "--guidance", f"{guidance:g}",
+            "--reference", as_word(self.data["source"]), *words(options.items()), "--json", Place(name, "audit.json"),
         )  # fmt: skip
         return Step(name, (command,))
 
