@@ -66,6 +66,21 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
         raise UserError(f"{path} is not a folder: choose another name")
     if not overwrite and path.is_dir() and any(path.iterdir()):
         raise UserError(f"{path} already holds something: choose another folder or add --overwrite")
+    _check_above(path)
+
+
+def check_new_file(path: Path) -> None:
+    """Refuse early what :func:`atomic_file` would refuse after the work is done.
+
+    Raises:
+        UserError: the path is a folder, or the file cannot be made there.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; choose another name")
+    _check_above(path)
+
+
+def _check_above(path: Path) -> None:
     above = next(p for p in path.absolute().parents if p.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         reason = "is not writable" if above.is_dir() else "is not a folder"

@@ -236,6 +236,34 @@ class TestBadInput:
             more = [*more, "--auxiliary.prevalence", '{"Hat": 0.2}']
         assert words in refused(*base, *more)
 
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["--surrogate", "x", "x", "--surrogate-p", 0.1, 0.9], "3 generators or more"),
+            (["--surrogate", "x", "x", "x", "--surrogate-p", 0.5, 0.5, 0.5], "of different proportions"),
+            (
+                ["--surrogate", "x", "x", "x", "--surrogate-p", 0.1, 0.5, 0.9, "--method", "emq"],
+                "surrogates recalibrate the methods acc and pacc, not 'emq': add --method pacc",
+            ),
+        ],
+    )
+    def test_surrogates_are_refused_before_anything_is_read(
+        self, refused: Infer, faces: Path, tmp_path: Path, more: list[Any], words: str
+    ) -> None:
+        assert words in refused("--samples", tmp_path / "nowhere", "--auxiliary", faces, "--property", "Hat", *more)
+
+    def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(
+        self, run_cli: Infer, faces: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        common = ("infer-property", "--samples", tmp_path / "nowhere", "--auxiliary", faces, "--property", "Hat")
+        for place, words in ((tmp_path / "file" / "r.json", "is not a folder"), (tmp_path, "it is a folder")):
+            made = run_cli(*common, "--json", place)
+            assert made.code == 2
+            assert made.err.count("\n") == 1
+            assert f"cannot write {place}" in made.err
+            assert words in made.err
+
     def test_no_source_no_samples(self, refused: Infer, samples: Path, faces: Path, tmp_path: Path) -> None:
         assert "give --auxiliary FILE" in refused("--samples", samples, "--property", "Hat")
         assert "either --model" in refused("--auxiliary", faces, "--property", "Hat")

@@ -11,10 +11,13 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
 from diffshare.errors import UserError, one_of
+from diffshare.receiver.property.inference import refuse_surrogates
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES, UNCORRECTED
+from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+from diffshare.storage import check_new_file
 
 AUTO, ZERO_SHOT = "auto", "zero-shot"
+DEFAULT_METHOD: Method = "pacc"
 
 
 def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None]:
@@ -121,8 +124,8 @@ def _check_numbers(config: Namespace) -> None:
         raise UserError(f"--queries is {config.queries}: ask for at least 1 sample")
     if (config.queries == AUTO) != (config.width is not None):
         raise UserError("--queries auto and --width W go together: give both, or a number of queries")
-    if config.json is not None and config.json.is_dir():
-        raise UserError(f"cannot write {config.json}: it is a folder; choose another name")
+    if config.json is not None:
+        check_new_file(config.json)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:
@@ -175,6 +178,8 @@ def _check_remedies(config: Namespace) -> None:
         )
     if bad := [p for p in config.surrogate_p if not 0 <= p <= 1]:
         raise UserError(f"--surrogate-p is {bad[0]}: a share lies in [0, 1]")
+    if config.surrogate:
+        refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p)
     remedies: dict[str, Any] = {"--surrogate": config.surrogate, "--labelled": config.labelled, "--widen": config.widen}
     given = [name for name, value in remedies.items() if value]
     if len(given) > 1:

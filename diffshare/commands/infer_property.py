@@ -13,7 +13,7 @@ from rich.table import Table
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit
 from diffshare.classifiers.recipes import NetworkRecipe, TreesRecipe
-from diffshare.commands.infer_arguments import AUTO, ZERO_SHOT, parse
+from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, ZERO_SHOT, parse
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
@@ -28,6 +28,7 @@ from diffshare.receiver.property.inference import (
     infer,
     labelled,
     recalibrated,
+    refuse_surrogates,
     widened,
 )
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
@@ -38,7 +39,6 @@ from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_json
 
-DEFAULT_METHOD: Method = "pacc"
 MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
 
 
@@ -136,6 +136,8 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
         source, name, config.part, split_seed=config.split_seed, withhold=config.withhold, manifest=config.manifest
     )
     what = asked(name, auxiliary.classes, config.value, config.level, config.seed)
+    if config.surrogate:
+        refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p, len(what.classes))
     refuse_chosen(
         name,
         auxiliary.attributes,

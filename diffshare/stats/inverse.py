@@ -63,11 +63,7 @@ def inverse_prediction(
     """
     check_level(level)
     p, m = np.asarray(known, np.float64), np.asarray(means, np.float64)
-    if len(p) < LEAST or not ((p >= 0) & (p <= 1)).all() or p.min() == p.max():
-        raise UserError(
-            f"an inverse regression needs {LEAST} generators or more of different proportions in [0, 1], "
-            f"got {p.tolist()}: train more surrogates"
-        )
+    refuse_line(p)
     spread = float(((p - p.mean()) ** 2).sum())
     slope = float(((p - p.mean()) * m).sum()) / spread
     residuals = m - m.mean() - slope * (p - p.mean())
@@ -85,6 +81,20 @@ def inverse_prediction(
     ends = (p.mean() + (slope * distance + sign * root) / lead for sign in (-1, 1))
     low, high, middle = (float(np.clip(v, 0, 1)) for v in (*ends, p.mean() + distance / slope))
     return Inverse(middle, min(low, middle), max(high, middle), residual**0.5 / abs(slope))
+
+
+def refuse_line(known: Sequence[float] | np.ndarray) -> None:
+    """Refuse known proportions that no line can be drawn through.
+
+    Raises:
+        UserError: fewer than three, or proportions that are none or all equal.
+    """
+    p = np.asarray(known, np.float64)
+    if len(p) < LEAST or not ((p >= 0) & (p <= 1)).all() or p.min() == p.max():
+        raise UserError(
+            f"an inverse regression needs {LEAST} generators or more of different proportions in [0, 1], "
+            f"got {p.tolist()}: train more surrogates"
+        )
 
 
 def feature_mean(method: Method, scores: np.ndarray, place: int = 1) -> tuple[float, float]:

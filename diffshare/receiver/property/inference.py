@@ -10,7 +10,7 @@ from diffshare.errors import UserError
 from diffshare.stats.bootstrap import bootstrap, drift_size, error_parts
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import check_level, clopper_pearson, hoeffding_half_width
-from diffshare.stats.inverse import feature_mean, inverse_prediction
+from diffshare.stats.inverse import feature_mean, inverse_prediction, refuse_line
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prediction_powered import prediction_powered
 from diffshare.stats.prevalence import Method, estimate
@@ -188,6 +188,21 @@ def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.
     return replace(result, low=low, high=high, notes=(*result.notes, note))
 
 
+def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> None:
+    """Refuse what :func:`recalibrated` cannot use, before anything is sampled or trained.
+
+    Raises:
+        UserError: a method without a line, more than two classes, or too few different shares.
+    """
+    if method not in LINEAR:
+        raise UserError(
+            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add --method {LINEAR[-1]}"
+        )
+    if classes != 2:
+        raise UserError(f"surrogates recalibrate a property of two classes, not of {classes}: leave them out")
+    refuse_line(known)
+
+
 def recalibrated(
     result: Inferred,
     what: Asked,
@@ -210,11 +225,7 @@ def recalibrated(
         known: share of class 1 in each surrogate's training set, S.
     """
     method: Any = result.method
-    if method not in LINEAR or len(what.classes) != 2:
-        raise UserError(
-            f"surrogates recalibrate the methods {' and '.join(LINEAR)} of two classes, not '{method}' of "
-            f"{len(what.classes)}: add --method {LINEAR[-1]}"
-        )
+    refuse_surrogates(method, known, len(what.classes))
     known = [p if what.place == 1 else 1 - p for p in known]
     means, variances = zip(*(feature_mean(method, one, what.place) for one in surrogates), strict=True)
     found = inverse_prediction(known, means, variances, *feature_mean(method, scores, what.place), what.level)
