@@ -1,5 +1,6 @@
 """The verb ``infer-property``: shares recovered from samples of known ones, and all that it refuses."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import inferred, refusal, yaml_source
 
 from diffshare.data.rendered import RenderedFaces
+from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.release.folder import write_release
 from diffshare.release.samples import write_samples
 
@@ -306,6 +308,22 @@ class TestBadInput:
         (tmp_path / "mix" / "records.csv").write_text("record,target,sensitive,origin\nface-0-000007,0,-1,base\n")
         made, free = infer(*base, "--manifest", tmp_path / "mix"), infer(*base)
         assert made["estimate"] == free["estimate"]
+        assert "compared by name alone, since the manifest names no source" in made["notes"][0]
+        assert "only where --split-seed 0 is the sharer's data.seed" in free["notes"][0]
+        assert free["notes"][0] in free["out"]
+
+    def test_the_comparison_with_a_manifest_is_told(self, tmp_path: Path) -> None:
+        source = RenderedFaces(count=300, image_size=8, seed=1, shares=(0.5, 0.5, 0.0))
+        (tmp_path / "records.csv").write_text("record,target,sensitive,origin\nface-9-000000,0,-1,base\n")
+        for sha, words in (
+            (source.index().sha256(), "within one source"),
+            ("0" * 64, "is of another source"),
+            (7, "no"),
+        ):
+            (tmp_path / "mix.json").write_text(json.dumps({"source_sha256": sha}))
+            assert words in open_auxiliary(source, "Hat", manifest=tmp_path).disjoint
+        assert "--split-seed 3" in open_auxiliary(source, "Hat", split_seed=3).disjoint
+        assert open_auxiliary(source, "Hat", "all").disjoint == ""
 
     def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
         line = refused(*base, "--surrogate", samples, "--surrogate-p", 0.3)
@@ -342,7 +360,7 @@ class TestModel:
         common = ("--model", model, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", 40)
         made = infer(*common)
         assert made["queries"] == 40
-        assert made["notes"] == []
+        assert ["--split-seed" in note for note in made["notes"]] == [True]
         assert infer(*common, "--labels", "natural", "--batch-size", 7)["naive"] == pytest.approx(
             made["naive"], abs=0.05
         )

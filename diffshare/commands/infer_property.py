@@ -147,7 +147,15 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
     )
     if is_column(name, queries) and name not in config.withhold:
         return _column(config, queries, what)
-    notes = (f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown",) if auxiliary.unknown else ()
+    result = _classified(config, queries, what, auxiliary, source, recipe)
+    unknown = f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown" if auxiliary.unknown else ""
+    return replace(result, notes=(*filter(None, (unknown, auxiliary.disjoint)), *result.notes))
+
+
+def _classified(
+    config: Namespace, queries: Queries, what: Asked, auxiliary: Auxiliary, source: Any, recipe: Any
+) -> Inferred:
+    """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
     check_enough(auxiliary.labels, auxiliary.classes, config.folds)
     ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
@@ -160,7 +168,7 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
     if x is None:
         return _stopping(config, queries, what, classifier, lambda made: classifier.scores(ready(made)), method)
     scores = classifier.scores(x)
-    result = replace(infer(what, method, calibration, scores), notes=notes)
+    result = infer(what, method, calibration, scores)
     if surrogates:
         others = [classifier.scores(reader(auxiliary, one)(one.take(0, one.available or 0))) for one in surrogates]
         result = recalibrated(result, what, calibration, scores, others, config.surrogate_p)

@@ -12,6 +12,7 @@ from diffshare.data.cache import open_records
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError, one_of
+from diffshare.storage import read_json
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Auxiliary:
         columns: the D columns of a table, neither the property nor what was withheld among them; empty for images.
         attributes: all that is known of these records, by name.
         unknown: records that were left out, since their property is not known.
+        disjoint: a sentence on why, or on what condition, none of these records is among the sharer's; empty where
+            the source has official parts or the user says that it is another.
     """
 
     x: np.ndarray
@@ -33,6 +36,7 @@ class Auxiliary:
     columns: tuple[Column, ...]
     attributes: Mapping[str, Attribute]
     unknown: int
+    disjoint: str = ""
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -85,7 +89,9 @@ def open_auxiliary(
     if not len(rows):
         raise UserError(f"the property '{name}' is known of none of the {unknown} auxiliary records: choose another")
     if manifest is not None:
-        refuse_overlap(records.index.names[rows], manifest)
+        disjoint = refuse_overlap(records.index.names[rows], manifest, records.source_sha256)
+    else:
+        disjoint = "" if part == "all" or records.index.parts is not None else _unchecked(split_seed)
     seen = [i for i, column in enumerate(columns) if column.name not in {name, *withhold}]
     x = records.x[rows][:, seen] if columns else records.x[rows]
     labels = attribute.codes[rows].astype(np.int64)
@@ -93,7 +99,15 @@ def open_auxiliary(
         raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
     features = tuple(columns[i] for i in seen)
     attributes = records.index.take(rows).attributes
-    return Auxiliary(x, labels, attribute.classes, features, attributes, unknown)
+    return Auxiliary(x, labels, attribute.classes, features, attributes, unknown, disjoint)
+
+
+def _unchecked(seed: int) -> str:
+    return (
+        "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
+        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same (an auditor "
+        "checks with --manifest)"
+    )
 
 
 def _columns(source: Source) -> tuple[Column, ...]:
@@ -111,16 +125,24 @@ def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) 
     return rows
 
 
-def refuse_overlap(names: np.ndarray, manifest: Path) -> None:
+def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str:
     """Refuse auxiliary records that the sharer trained on.
+
+    Records are compared by name. In one source that settles it; names of two sources may be alike by chance, or differ
+    where the records do not. Whether it is one source is told by ``source_sha256`` of ``mix.json``, where there is one.
 
     Args:
         names: of the auxiliary records, N.
         manifest: folder with ``records.csv``, as the verb ``mix`` writes it.
+        source_sha256: of the auxiliary source.
+
+    Returns:
+        which comparison was made, a sentence.
 
     Raises:
         UserError: the folder has no such file, or a record is in both.
     """
+    theirs = _source_of(manifest)
     path = manifest / "records.csv"
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -138,3 +160,16 @@ def refuse_overlap(names: np.ndarray, manifest: Path) -> None:
             f"{len(both)} of the {len(names)} auxiliary records are among the sharer's in {manifest}, the first "
             f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use --part auxiliary or another source)"
         )
+    count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
+    if theirs == source_sha256:
+        return f"{count}: compared by name, within one source (source_sha256 agrees)"
+    why = "is of another source (source_sha256 differs)" if theirs else "names no source (no source_sha256)"
+    return f"{count}: compared by name alone, since the manifest {why}; equal records of other names are not seen"
+
+
+def _source_of(manifest: Path) -> str | None:
+    """``source_sha256`` of ``mix.json``; None where there is none."""
+    path = manifest / "mix.json"
+    summary = read_json(path) if path.is_file() else {}
+    said = summary.get("source_sha256") if isinstance(summary, dict) else None
+    return said if isinstance(said, str) and said else None
