@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import inferred, refusal, yaml_source
 
+from diffshare.commands.infer_property import _show
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.auxiliary import open_auxiliary
+from diffshare.receiver.property.inference import Assumption, Inferred
 from diffshare.release.folder import write_release
 from diffshare.release.samples import write_samples
 
@@ -125,6 +128,12 @@ class TestRemedies:
         assert made["interval"][0] <= 0.6 <= made["interval"][1]
         assert made["estimate"] == pytest.approx(0.6, abs=0.05)
         assert made["error"]["drift"] > 0.1
+
+    def test_a_remedy_is_named_unless_surrogates_are_given(self, capsys: pytest.CaptureFixture[str]) -> None:
+        plain = Inferred("Hat", "Hat", "pacc", 0.3, 0.2, 0.4, 0.95, 0.3, 9, 0.1, 0.1, Assumption(False, 1.0, 0.01), {})
+        for result, named in ((plain, True), (replace(plain, drift=0.1), False)):
+            _show(result, 1.0)
+            assert ("remedy:" in capsys.readouterr().out) == named
 
     def test_widening_holds_the_plain_interval(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (600, SIZE, SIZE, 3), np.uint8)
@@ -318,7 +327,7 @@ class TestBadInput:
         for sha, words in (
             (source.index().sha256(), "within one source"),
             ("0" * 64, "is of another source"),
-            (7, "no"),
+            (7, "names no source"),
         ):
             (tmp_path / "mix.json").write_text(json.dumps({"source_sha256": sha}))
             assert words in open_auxiliary(source, "Hat", manifest=tmp_path).disjoint

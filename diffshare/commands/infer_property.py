@@ -268,5 +268,5 @@ def _show(result: Inferred, seconds: float) -> None:
     Console().print(table)
     for note in result.notes:
         print(f"note:    {note}")
-    if check.p_value is not None and not check.ok:
+    if check.p_value is not None and not check.ok and result.drift is None:  # surrogates are the remedy
         print("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")

@@ -22,12 +22,14 @@ class Inverse(NamedTuple):
         high: upper end.
         scatter: standard deviation of the residuals divided by the slope: how far apart two generators of one
             proportion lie, in units of the proportion, the sampling of their means included.
+        half_width: Student's quantile of the level, with S - 2 degrees of freedom, times the scatter.
     """
 
     estimate: float
     low: float
     high: float
     scatter: float
+    half_width: float
 
 
 def inverse_prediction(
@@ -80,7 +82,8 @@ def inverse_prediction(
     root = float(np.sqrt(max(0.0, (slope * distance) ** 2 - lead * (distance**2 - allowed))))
     ends = (p.mean() + (slope * distance + sign * root) / lead for sign in (-1, 1))
     low, high, middle = (float(np.clip(v, 0, 1)) for v in (*ends, p.mean() + distance / slope))
-    return Inverse(middle, min(low, middle), max(high, middle), residual**0.5 / abs(slope))
+    scatter = residual**0.5 / abs(slope)
+    return Inverse(middle, min(low, middle), max(high, middle), scatter, t2**0.5 * scatter)
 
 
 def refuse_line(known: Sequence[float] | np.ndarray) -> None:

@@ -105,8 +105,8 @@ def open_auxiliary(
 def _unchecked(seed: int) -> str:
     return (
         "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
-        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same (an auditor "
-        "checks with --manifest)"
+        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "
+        "(an auditor checks with --manifest)"
     )
 
 

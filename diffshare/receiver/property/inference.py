@@ -51,7 +51,8 @@ class Inferred:
         sampling: half width that more queries shrink.
         classifier: half width, or for a method that does not correct the bias, that more queries do not; None where
             nothing tells.
-        drift: size of what generators of known training sets did to the estimate; None without surrogates.
+        drift: size of what generators of known training sets did to the estimate before it was recalibrated (the
+            generator's own drift and the classifier's errors on its samples, not told apart); None without surrogates.
         assumption: the check.
         shares: of every class.
         notes: what else the reader should know.
@@ -223,6 +224,10 @@ def recalibrated(
         scores: as in ``infer``.
         surrogates: scores of each surrogate's samples, S arrays of F x M_s x 2.
         known: share of class 1 in each surrogate's training set, S.
+
+    Returns:
+        ``classifier`` is Student's quantile of the level (S - 2 degrees of freedom) times the surrogates' scatter about
+        the line: a half width at the level, as ``sampling`` is. ``drift`` is of the estimates without the line.
     """
     method: Any = result.method
     refuse_surrogates(method, known, len(what.classes))
@@ -234,15 +239,16 @@ def recalibrated(
     ]
     shares = np.full(2, 1 - found.estimate)
     shares[what.place] = found.estimate
+    note = f"recalibrated on {len(known)} surrogates; the error's classifier part is the half width of their scatter"
     return replace(
         result,
         estimate=found.estimate,
         low=found.low,
         high=found.high,
-        classifier=found.scatter,
+        classifier=found.half_width,
         drift=drift_size(drifts, what.level),
         shares=what.named(shares),
-        notes=(*result.notes, f"recalibrated on {len(known)} surrogates; the error's classifier part is their scatter"),
+        notes=(*result.notes, note),
     )
 
 

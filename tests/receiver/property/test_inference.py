@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.receiver.property.inference import Asked, Inferred, infer, labelled
+from diffshare.receiver.property.inference import Asked, Inferred, infer, labelled, recalibrated
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import clopper_pearson
 
@@ -35,6 +35,23 @@ def test_the_classifiers_part_of_emq_is_not_known(known: Calibration) -> None:
     scores = both(np.random.default_rng(1).random(300))
     assert infer(WHAT, "emq", known, scores).classifier is None
     assert infer(WHAT, "pacc", known, scores).classifier is not None
+
+
+def test_the_parts_of_a_recalibrated_share_are_half_widths_at_its_level(known: Calibration) -> None:
+    """The scatter about a line through five surrogates, by hand, times Student's quantile."""
+    rng = np.random.default_rng(2)
+    shares, means = np.array([0.1, 0.3, 0.5, 0.7, 0.9]), []
+    surrogates = []
+    for p in shares:
+        surrogates.append(both(1 / (1 + np.exp(-rng.normal(3 * (rng.random(400) < p) - 1.2, 1.0)))))
+        means.append(surrogates[-1][0, :, 1].mean())
+    slope, start = np.polyfit(shares, means, 1)
+    scatter = np.sqrt(((np.array(means) - start - slope * shares) ** 2).sum() / 3) / slope
+    result = infer(WHAT, "pacc", known, surrogates[2])
+    for level, quantile in ((0.95, 3.1824463), (0.5, 0.7648923)):
+        found = recalibrated(result, WHAT._replace(level=level), known, surrogates[2], surrogates, shares.tolist())
+        assert found.classifier == pytest.approx(quantile * scatter)
+        assert found.sampling == result.sampling
 
 
 def test_one_query_is_refused(known: Calibration) -> None:
