@@ -6,7 +6,6 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.utils.torch_utils import randn_tensor
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
@@ -15,10 +14,10 @@ from torchmetrics import MeanMetric
 from diffshare.batch import Batch
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts, GenerativeModule
-from diffshare.generators.diffusion import noise_streams, to_bytes
+from diffshare.generators.diffusion import to_bytes
 from diffshare.generators.latents import decode_images, downscaling, latent_shape
 from diffshare.generators.losses import autoencoder_loss, hinge_loss
-from diffshare.generators.one_step import OneStepBox
+from diffshare.generators.one_step import OneStepBox, prior
 from diffshare.generators.perceptual import Perceptual
 from diffshare.release.folder import Release
 from diffshare.release.grid import image_grid
@@ -37,11 +36,6 @@ class AutoencoderBox(OneStepBox):
         side = self.card.image_size // downscaling(self.network)
         shape = (self.network.config.latent_channels, side, side)
         return decode_images(self.network, prior(shape, seed, indices, self.network.device))
-
-
-def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.device) -> Tensor:
-    """Standard normal latents of a shape, each from its own stream: len(indices) x shape."""
-    return randn_tensor((len(indices), *shape), generator=noise_streams(seed, indices), device=device)
 
 
 class Autoencoder(GenerativeModule):

@@ -119,26 +119,36 @@ def autoencoder_loss(x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_w
 
 
 def vae_loss(
-    x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, log_scale: Tensor, kl_weight: float = 1.0
+    x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, scale: float | None = None, kl_weight: float = 1.0
 ) -> Tensor:
-    """Negative evidence lower bound a pixel, records being Gaussian around their reconstructions.
+    """Negative evidence lower bound a value, records being Gaussian around their reconstructions.
 
     (sum (x - made)^2 / (2 s^2) + D (log s + log(2 pi) / 2) + w KL) / D for the D values of a record (Kingma & Welling
-    2014, eq. 10; Rybkin et al. 2021, section 3, for a learned s; Higgins et al. 2017 for w, their beta).
+    2014, eq. 10; Higgins et al. 2017 for w, their beta).
 
     Args:
         x: images in [-1, 1], float32, N x C x H x W.
         made: their reconstructions.
         mean: of the posterior, N x d.
         logvar: logarithm of its variances.
-        log_scale: log s, a scalar.
+        scale: s; see :func:`gaussian_nats`.
         kl_weight: w.
 
     Returns:
         nats, float32, N.
     """
-    error = (x - made).square().flatten(1).mean(1) * torch.exp(-2 * log_scale) / 2
-    return error + log_scale + math.log(2 * math.pi) / 2 + kl_weight * kl_divergence(mean, logvar) / x[0].numel()
+    error = (x - made).square().flatten(1).mean(1)
+    return gaussian_nats(error, scale) + kl_weight * kl_divergence(mean, logvar) / x[0].numel()
+
+
+def gaussian_nats(error: Tensor, scale: float | None = None) -> Tensor:
+    """-log N(x; made, s^2) a value, of mean squared errors: N => N.
+
+    Where no scale s is given it is the likeliest for these errors, the root of their mean (Rybkin et al. 2021, section
+    3.2: the optimal sigma-VAE).
+    """
+    variance = error.detach().mean().clamp(min=1e-6) if scale is None else error.new_tensor(scale**2)
+    return (error / variance + torch.log(2 * math.pi * variance)) / 2
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:

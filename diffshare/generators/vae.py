@@ -8,56 +8,21 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric
 
 from diffshare.batch import Batch
 from diffshare.errors import UserError
-from diffshare.generators.autoencoder import prior
 from diffshare.generators.base import Facts
-from diffshare.generators.diffusion import noise_streams, to_bytes
 from diffshare.generators.fitted import FittedModule
-from diffshare.generators.latents import AT_ONCE
-from diffshare.generators.losses import kl_divergence, vae_loss
-from diffshare.generators.one_step import OneStepBox
+from diffshare.generators.losses import gaussian_nats, kl_divergence, vae_loss
+from diffshare.generators.one_step import OneStepBox, generate, prior
 from diffshare.nets.vae import ConvVAE, VAEDecoder
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL
-from diffshare.release.weights import load_part
 from diffshare.training.rates import Rate
 
 NetworkCallable = Callable[[int, int, int | None], ConvVAE]
-
-LEAST_LOG_SCALE = -6.0  # a third of a grey level
-
-
-class VAEBox(OneStepBox):
-    """A released decoder behind the ``Generator`` protocol. It computes in fp32."""
-
-    def make(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
-        """Decode latents of the prior; see the base class."""
-        return decode_prior(self.network, labels, indices, seed)
-
-
-@torch.inference_mode()
-def decode_prior(decoder: VAEDecoder, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
-    """Images of latents that are drawn from N(0, 1), each from its own stream: the decoder's means, ``AT_ONCE`` a pass.
-
-    Args:
-        decoder: the network.
-        labels: int64, n: class numbers, -1 for none.
-        indices: int64, n: numbers of the samples within the seed.
-        seed: chooses the noise.
-
-    Returns:
-        uint8, n x H x W x C.
-    """
-    config: Any = decoder.config
-    null = config.num_class_embeds
-    latents = prior((config.latent_dim,), seed, indices, decoder.device)
-    asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (null or 1) - 1, labels)).to(decoder.device)
-    parts = zip(latents.split(AT_ONCE), asked.split(AT_ONCE), strict=True)
-    return np.concatenate([to_bytes(decoder(z, None if null is None else y)) for z, y in parts])
 
 
 class VAE(FittedModule):
@@ -72,8 +37,8 @@ class VAE(FittedModule):
         optimizer: of all weights.
         conditional: whether the model can be asked for a class.
         condition_dropout: probability with which a training record's class is hidden.
-        scale: deviation of a record's values from the decoder's, which span 2; learned where left out (Rybkin et al.
-            2021).
+        scale: deviation of a record's values from the decoder's, which span 2; where left out, the one that is
+            likeliest for the batch (Rybkin et al. 2021).
         kl_weight: of the KL divergence of the posterior to N(0, 1).
         lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.
         warmup_steps: steps in which the rate rises linearly from 0.
@@ -100,10 +65,9 @@ class VAE(FittedModule):
         if scale is not None and not 1e-3 <= scale <= 1e3:
             raise UserError(f"model.scale is {scale}: a number from 0.001 to 1000 is expected")
         self.make_network, self.asked = network, conditional
-        self.condition_dropout, self.kl_weight = condition_dropout, kl_weight
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale or 1.0)), requires_grad=scale is None)
+        self.condition_dropout, self.scale, self.kl_weight = condition_dropout, scale, kl_weight
         self.network: Any = None
-        self.val_loss, self.val_divergence, self.val_error = MeanMetric(), MeanMetric(), MeanMetric()
+        self.val_nearest, self.val_error, self.val_divergence = MeanMetric(), MeanMetric(), MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen
 
     @property
@@ -136,14 +100,11 @@ class VAE(FittedModule):
         labels = self._labels(batch.target.masked_fill(hidden, UNCONDITIONAL))
         mean, logvar = self.network.encoder(batch.x, labels)
         made = self.network.decoder(mean + torch.exp(logvar / 2) * torch.randn_like(mean), labels)
-        return vae_loss(batch.x, made, mean, logvar, self._log_scale(), self.kl_weight).mean()
+        return vae_loss(batch.x, made, mean, logvar, self.scale, self.kl_weight).mean()
 
     def _labels(self, target: Tensor) -> Tensor | None:
         """Classes as the network numbers them: -1 becomes its last embedding."""
         return target.masked_fill(target == UNCONDITIONAL, self.network.num_class_embeds - 1) if self.asked else None
-
-    def _log_scale(self) -> Tensor:
-        return self.log_scale.clamp(min=LEAST_LOG_SCALE)
 
     # --- validation ----------------------------------------------------------------------------------------------
 
@@ -169,19 +130,20 @@ class VAE(FittedModule):
         self._evaluated += len(batch.x)
         labels = self._labels(batch.target)
         mean, logvar = self.network.encoder(batch.x, labels)
-        noise = torch.stack([torch.randn(mean.shape[1:], generator=s) for s in noise_streams(0, number)])
-        made = self.network.decoder(mean + torch.exp(logvar / 2) * noise.to(mean.device), labels)
-        self.val_loss.update(vae_loss(batch.x, made, mean, logvar, self._log_scale(), self.kl_weight))
+        drawn = mean + torch.exp(logvar / 2) * prior(tuple(mean.shape[1:]), 0, number, mean.device)
+        for metric, latents in ((self.val_error, drawn), (self.val_nearest, mean)):
+            metric.update((self.network.decoder(latents, labels) - batch.x).square().flatten(1).mean(1))
         self.val_divergence.update(kl_divergence(mean, logvar))
-        error = (self.network.decoder(mean, labels).clamp(-1, 1) - batch.x).square()
-        self.val_error.update(error.flatten(1).mean(1))
 
     def _log_means(self, stage: str) -> None:
-        self.log(f"{stage}/loss", self.val_loss.compute(), prog_bar=True)
-        self.log(f"{stage}/kl_nats", self.val_divergence.compute(), prog_bar=True)
-        error = self.val_error.compute().clamp(min=1e-10)  # of values 2 apart at most
+        assert self.facts is not None
+        divergence = self.val_divergence.compute()
+        bound = gaussian_nats(self.val_error.compute()[None], self.scale)[0]
+        self.log(f"{stage}/loss", bound + self.kl_weight * divergence / math.prod(self.facts.shape), prog_bar=True)
+        self.log(f"{stage}/kl_nats", divergence, prog_bar=True)
+        error = self.val_nearest.compute().clamp(min=1e-10)  # of values 2 apart
         self.log(f"{stage}/psnr_db", 10 * torch.log10(4 / error), prog_bar=True)
-        for metric in (self.val_loss, self.val_divergence, self.val_error):
+        for metric in (self.val_nearest, self.val_error, self.val_divergence):
             metric.reset()
         self._evaluated = 0
 
@@ -189,30 +151,13 @@ class VAE(FittedModule):
 
     def draw(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
         """Samples of the prior; see the base class."""
-        return decode_prior(self.network.decoder, labels, indices, seed)
+        return generate(self.network.decoder, labels, indices, seed)
 
     def save_parts(self, folder: Path) -> None:
         """Write ``decoder`` as diffusers does; the encoder stays here."""
         self.network.decoder.save_pretrained(folder / "decoder")
 
     @classmethod
-    def receive(cls, release: Release, *, device: str = "cpu", scheduler: str | None = None, **_: Any) -> VAEBox:
-        """Open a release as a black box.
-
-        Raises:
-            UserError: the network does not fit the card, or a scheduler was named.
-        """
-        if scheduler is not None:
-            raise UserError(f"scheduler '{scheduler}': a VAE has none; leave it out")
-        decoder = load_part(release, "decoder", {"VAEDecoder": VAEDecoder})
-        config: Any = decoder.config
-        card = release.card
-        embeddings = len(card.labels) + 1 if card.labels else None
-        if (config.num_class_embeds, config.sample_size) != (embeddings, card.image_size):
-            raise UserError(
-                f"{release.folder}: the decoder (num_class_embeds {config.num_class_embeds}, sample_size "
-                f"{config.sample_size}) does not fit the card ({len(card.labels)} labels, image_size {card.image_size})"
-            )
-        if config.out_channels not in (1, 3):
-            raise UserError(f"{release.folder}: a decoder of {config.out_channels} channels: 1 or 3 are expected")
-        return VAEBox(card, decoder.to(device))
+    def receive(cls, release: Release, **options: Any) -> OneStepBox:
+        """Open a release as a black box."""
+        return OneStepBox.open(release, "decoder", {"VAEDecoder": VAEDecoder}, **options)

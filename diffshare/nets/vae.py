@@ -1,11 +1,12 @@
-"""Networks of a VAE with a flat latent: diffusers' convolutional encoder and decoder, told the class."""
+"""Networks of a VAE with a flat latent: strided convolutions that are told the class."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.autoencoders.vae import Decoder, Encoder
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from diffshare.errors import UserError
@@ -20,12 +21,11 @@ class VAEEncoder(ModelMixin, ConfigMixin):
 
     Args:
         in_channels: channels of the images.
-        sample_size: pixels of an image along a side, a multiple of 2^(len(block_out_channels) - 1).
+        sample_size: pixels of an image along a side, a multiple of 2^len(block_out_channels).
         latent_dim: numbers in a latent.
         num_class_embeds: classes and one more for "no class"; None makes an unconditional network.
-        block_out_channels: channels of each resolution, multiples of ``norm_num_groups``; every one but the last is
-            halved.
-        layers_per_block: residual blocks at each resolution.
+        block_out_channels: channels after each halving of the side, multiples of ``norm_num_groups``.
+        layers_per_block: residual blocks after each halving.
         norm_num_groups: groups of the normalisation.
     """
 
@@ -36,25 +36,20 @@ class VAEEncoder(ModelMixin, ConfigMixin):
         sample_size: int = 32,
         latent_dim: int = 64,
         num_class_embeds: int | None = None,
-        block_out_channels: Sequence[int] = (16, 32, 64, 64),
-        layers_per_block: int = 1,
+        block_out_channels: Sequence[int] = (32, 64, 128),
+        layers_per_block: int = 0,
         norm_num_groups: int = 8,
     ) -> None:
         super().__init__()
         side = smallest_side(sample_size, latent_dim, block_out_channels)
-        self.label = None if num_class_embeds is None else nn.Embedding(num_class_embeds, CLASS_WIDTH)
-        self.body = Encoder(
-            in_channels=in_channels,
-            out_channels=block_out_channels[-1],
-            down_block_types=("DownEncoderBlock2D",) * len(block_out_channels),
-            block_out_channels=tuple(block_out_channels),
-            layers_per_block=layers_per_block,
-            norm_num_groups=norm_num_groups,
-            double_z=False,
-            mid_block_add_attention=False,
-        )
-        told = 0 if self.label is None else CLASS_WIDTH
-        self.leave = nn.Linear(block_out_channels[-1] * side**2 + told, 2 * latent_dim)
+        self.label = embedding(num_class_embeds, CLASS_WIDTH)
+        layers: list[nn.Module] = []
+        for entering, channels in pairwise([in_channels, *block_out_channels]):
+            layers.append(nn.Conv2d(entering, channels, 4, 2, 1))
+            layers += _layers(channels, layers_per_block, norm_num_groups)
+        self.body = nn.Sequential(*layers)
+        width = block_out_channels[-1] * side**2 + (0 if self.label is None else CLASS_WIDTH)
+        self.leave = nn.Linear(width, 2 * latent_dim)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log variance.
@@ -66,8 +61,8 @@ class VAEEncoder(ModelMixin, ConfigMixin):
         Returns:
             two of float32, N x latent_dim.
         """
-        hidden = nn.functional.silu(self.body(x).flatten(1))
-        mean, logvar = self.leave(_told(hidden, self.label, labels)).float().chunk(2, 1)
+        hidden = self.body(x).flatten(1)
+        mean, logvar = self.leave(told(hidden, self.label, labels)).float().chunk(2, 1)
         return mean, logvar.clamp(*LOGVAR)
 
 
@@ -76,12 +71,12 @@ class VAEDecoder(ModelMixin, ConfigMixin):
 
     Args:
         out_channels: channels of the images.
-        sample_size: pixels of an image along a side, a multiple of 2^(len(block_out_channels) - 1).
+        sample_size: pixels of an image along a side, a multiple of 2^len(block_out_channels).
         latent_dim: numbers in a latent.
         num_class_embeds: classes and one more for "no class"; None makes an unconditional network.
-        block_out_channels: channels of each resolution, finest first, multiples of ``norm_num_groups``; every one but
-            the first is doubled.
-        layers_per_block: residual blocks at each resolution, and one more.
+        block_out_channels: channels before each doubling of the side, the last doubling first, multiples of
+            ``norm_num_groups``.
+        layers_per_block: residual blocks before each doubling.
         norm_num_groups: groups of the normalisation.
     """
 
@@ -92,24 +87,21 @@ class VAEDecoder(ModelMixin, ConfigMixin):
         sample_size: int = 32,
         latent_dim: int = 64,
         num_class_embeds: int | None = None,
-        block_out_channels: Sequence[int] = (16, 32, 64, 64),
-        layers_per_block: int = 1,
+        block_out_channels: Sequence[int] = (32, 64, 128),
+        layers_per_block: int = 0,
         norm_num_groups: int = 8,
     ) -> None:
         super().__init__()
-        self.shape = (block_out_channels[-1], *[smallest_side(sample_size, latent_dim, block_out_channels)] * 2)
-        self.label = None if num_class_embeds is None else nn.Embedding(num_class_embeds, CLASS_WIDTH)
-        told = 0 if self.label is None else CLASS_WIDTH
-        self.enter = nn.Linear(latent_dim + told, torch.Size(self.shape).numel())
-        self.body = Decoder(
-            in_channels=block_out_channels[-1],
-            out_channels=out_channels,
-            up_block_types=("UpDecoderBlock2D",) * len(block_out_channels),
-            block_out_channels=tuple(block_out_channels),
-            layers_per_block=layers_per_block,
-            norm_num_groups=norm_num_groups,
-            mid_block_add_attention=False,
-        )
+        side = smallest_side(sample_size, latent_dim, block_out_channels)
+        self.shape = (block_out_channels[-1], side, side)
+        self.label = embedding(num_class_embeds, CLASS_WIDTH)
+        width = latent_dim + (0 if self.label is None else CLASS_WIDTH)
+        self.enter = nn.Linear(width, torch.Size(self.shape).numel())
+        layers: list[nn.Module] = []
+        for channels, leaving in pairwise([*block_out_channels[::-1], out_channels]):
+            layers += _layers(channels, layers_per_block, norm_num_groups)
+            layers.append(nn.ConvTranspose2d(channels, leaving, 4, 2, 1))
+        self.body = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Means of the images.
@@ -121,7 +113,7 @@ class VAEDecoder(ModelMixin, ConfigMixin):
         Returns:
             float32, N x C x H x W, about in [-1, 1].
         """
-        hidden = nn.functional.silu(self.enter(_told(latents, self.label, labels)))
+        hidden = self.enter(told(latents, self.label, labels))
         return self.body(hidden.unflatten(1, self.shape)).float()
 
 
@@ -130,11 +122,11 @@ class ConvVAE(nn.Module):
 
     Args:
         channels: channels of the images.
-        image_size: pixels of an image along a side, a multiple of 2^(len(block_out_channels) - 1).
+        image_size: pixels of an image along a side, a multiple of 2^len(block_out_channels).
         num_class_embeds: classes and one more for "no class"; None makes unconditional networks.
         latent_dim: numbers in a latent.
-        block_out_channels: channels of each resolution, finest first, multiples of ``norm_num_groups``.
-        layers_per_block: residual blocks at each resolution.
+        block_out_channels: channels after each halving of the side, multiples of ``norm_num_groups``.
+        layers_per_block: residual blocks at each of these resolutions.
         norm_num_groups: groups of the normalisation.
     """
 
@@ -144,8 +136,8 @@ class ConvVAE(nn.Module):
         image_size: int,
         num_class_embeds: int | None,
         latent_dim: int = 64,
-        block_out_channels: Sequence[int] = (16, 32, 64, 64),
-        layers_per_block: int = 1,
+        block_out_channels: Sequence[int] = (32, 64, 128),
+        layers_per_block: int = 0,
         norm_num_groups: int = 8,
     ) -> None:
         super().__init__()
@@ -154,17 +146,30 @@ class ConvVAE(nn.Module):
         self.encoder, self.decoder = VAEEncoder(channels, *shared), VAEDecoder(channels, *shared)
 
 
+def _layers(channels: int, blocks: int, groups: int) -> list[nn.Module]:
+    """Residual blocks, then normalisation and activation."""
+    inner = [_Residual(in_channels=channels, temb_channels=None, groups=groups) for _ in range(blocks)]
+    return [*inner, nn.GroupNorm(groups, channels), nn.SiLU()]
+
+
+class _Residual(ResnetBlock2D):
+    """diffusers' residual block without a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N x C x H x W, unchanged in shape."""
+        return super().forward(x, None)
+
+
 def smallest_side(sample_size: int, latent_dim: int, block_out_channels: Sequence[int]) -> int:
     """Places along a side where the resolution is lowest.
 
     Raises:
         UserError: the image does not divide so often, or a setting is out of range.
     """
-    if not 1 <= latent_dim <= LARGEST_LATENT:
-        raise UserError(f"latent_dim is {latent_dim}: an integer from 1 to {LARGEST_LATENT} is expected")
+    check_latent(latent_dim)
     if not block_out_channels:
         raise UserError("block_out_channels is empty: the channels of at least one resolution are expected")
-    stride = 2 ** (len(block_out_channels) - 1)
+    stride = 2 ** len(block_out_channels)
     if sample_size < 1 or sample_size % stride:
         raise UserError(
             f"images of {sample_size}x{sample_size} pixels do not divide by the network's stride {stride}: set "
@@ -173,9 +178,20 @@ def smallest_side(sample_size: int, latent_dim: int, block_out_channels: Sequenc
     return sample_size // stride
 
 
-def _told(hidden: Tensor, embedding: nn.Module | None, labels: Tensor | None) -> Tensor:
-    """Numbers with those of the class behind them."""
-    if embedding is None:
-        return hidden
+def check_latent(latent_dim: int) -> None:
+    """Refuse a latent that is empty or larger than any of use."""
+    if not 1 <= latent_dim <= LARGEST_LATENT:
+        raise UserError(f"latent_dim is {latent_dim}: an integer from 1 to {LARGEST_LATENT} is expected")
+
+
+def embedding(num_class_embeds: int | None, width: int) -> nn.Embedding | None:
+    """Numbers that stand for each class; None for an unconditional network."""
+    return None if num_class_embeds is None else nn.Embedding(num_class_embeds, width)
+
+
+def told(x: Tensor, classes: nn.Module | None, labels: Tensor | None) -> Tensor:
+    """Numbers (n x k) with those that stand for the class behind them."""
+    if classes is None:
+        return x
     assert labels is not None
-    return torch.cat([hidden, embedding(labels).to(hidden.dtype)], 1)
+    return torch.cat([x, classes(labels).to(x.dtype)], 1)
