@@ -43,7 +43,7 @@ from diffshare.receiver.meta.shadows import make_shadows  # noqa: E402
 from diffshare.release.samples import read_samples  # noqa: E402
 from diffshare.stats.bootstrap import bootstrap  # noqa: E402
 from diffshare.stats.intervals import Interval, clopper_pearson, hoeffding_half_width  # noqa: E402
-from diffshare.stats.inverse import inverse_prediction  # noqa: E402
+from diffshare.stats.inverse import feature_mean, inverse_prediction  # noqa: E402
 from diffshare.stats.prevalence import NAMES, estimate  # noqa: E402
 from diffshare.stats.summary import t_interval  # noqa: E402
 from diffshare.storage import read_json, write_json  # noqa: E402
@@ -120,12 +120,6 @@ def judged(kept: Kept, where: str, p: float, x: np.ndarray) -> Judged:
     return Judged(where, p, embed(kept, x), kept.classifier.scores(x))
 
 
-def line_feature(scores: np.ndarray) -> tuple[float, float]:
-    """Mean of the posterior, averaged over models, and its variance."""
-    feature = scores[..., 1].mean(0)
-    return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)
-
-
 def estimates(
     one: Judged, meta: CrossMeta, kept: Kept, surrogates: Sequence[Judged], seed: int
 ) -> list[dict[str, Any]]:
@@ -141,9 +135,10 @@ def estimates(
         else:
             made = bootstrap(method, calibration, one.scores, rng, LEVEL, 1000)  # type: ignore[arg-type]
             found[method] = Interval(*(float(end[1]) for end in (made.estimate, made.low, made.high)))
-    means, variances = zip(*(line_feature(s.scores) for s in surrogates), strict=True)
+    means, variances = zip(*(feature_mean("pacc", s.scores) for s in surrogates), strict=True)
+    mean = feature_mean("pacc", one.scores)
     with contextlib.suppress(UserError):  # shadows that follow no line: the table lacks the method
-        line = inverse_prediction([s.p for s in surrogates], means, variances, *line_feature(one.scores), LEVEL)
+        line = inverse_prediction([s.p for s in surrogates], means, variances, *mean, LEVEL)
         found["line through the shadows"] = Interval(*line[:3])
     return [
         {"where": one.where, "p": one.p, "method": name, "estimate": i.estimate, "low": i.low, "high": i.high}

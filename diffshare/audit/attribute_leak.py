@@ -11,10 +11,9 @@ from diffshare.classifiers.property import check_enough, cross_fit
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import Auxiliary
-from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer
+from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
 from diffshare.receiver.property.queries import Queries
 from diffshare.receiver.property.reading import counted_column, is_column
-from diffshare.stats.bootstrap import bootstrap, error_parts
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 
@@ -211,8 +210,6 @@ def _of(one: Inferred) -> Reading:
 
 
 def _by(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Reading:
-    rng, k = np.random.default_rng([what.seed, 1]), what.place
-    found = bootstrap(method, calibration, scores, rng, what.level, RESAMPLES)
-    parts = error_parts(method, calibration, scores, rng, what.level, RESAMPLES)
-    ends = float(found.estimate[k]), float(found.low[k]), float(found.high[k])
-    return Reading(method, scores.shape[1], *ends, parts.sampling, parts.classifier)
+    rng = np.random.default_rng([what.seed, 1])
+    found = read_share(what._replace(resamples=RESAMPLES), method, calibration, scores, rng)
+    return Reading(method, scores.shape[1], *found[:5])

@@ -11,7 +11,7 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
 from diffshare.errors import UserError, one_of
-from diffshare.receiver.property.inference import refuse_surrogates
+from diffshare.receiver.property.remedies import refuse_surrogates
 from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 from diffshare.storage import check_new_file

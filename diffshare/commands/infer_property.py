@@ -20,20 +20,11 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.labelling import LABELS, SHEET, read_labels, write_sheet
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import refuse_chosen
-from diffshare.receiver.property.inference import (
-    Asked,
-    Inferred,
-    asked,
-    counted,
-    infer,
-    labelled,
-    recalibrated,
-    refuse_surrogates,
-    widened,
-)
+from diffshare.receiver.property.inference import Asked, Inferred, asked, counted, infer
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
 from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
+from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.stats.prevalence import Method

@@ -7,8 +7,6 @@ from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import SEPARATION, Interval, check_level, normal_quantile
 from diffshare.stats.prevalence import decisions, refuse_chance
 
-MOST = 10_000_000  # queries that a plan goes up to
-
 
 def _width(width: float) -> None:
     if not 0 < width < 0.5:
@@ -45,45 +43,6 @@ def _spread(spread: float) -> None:
         raise UserError(f"spread {spread} is no standard deviation of numbers in [0, 1]: expected above 0, up to 0.5")
 
 
-def mixture_half_width(count: np.ndarray | int, spread: float, level: float, target: int) -> np.ndarray:
-    """Half width of Robbins' normal-mixture confidence sequence of a mean (Robbins 1970; Howard et al. 2021, eq. 14).
-
-    h(n) = spread sqrt( (n + r) / n^2 * log( (n + r) / (r (1 - level)^2) ) ), valid for all n at once for numbers
-    that are sub-Gaussian with the standard deviation ``spread`` (0.5 for any in [0, 1], Hoeffding's lemma).
-
-    Args:
-        count: n >= 1.
-        spread: sub-Gaussian standard deviation.
-        level: in (0, 1).
-        target: the n at which the sequence shall be narrowest; sets r.
-    """
-    n = np.asarray(count, dtype=np.float64)
-    alpha = 1 - level
-    r = target / (-2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1))  # Waudby-Smith & Ramdas 2024, appendix
-    return spread * np.sqrt((n + r) / n**2 * np.log((n + r) / (r * alpha**2)))
-
-
-def sequential_queries_needed(width: float, level: float = 0.95, gap: float = 1.0, spread: float = 0.5) -> int:
-    """Queries at which the confidence sequence that is tuned for them has the half width.
-
-    Args, errors: as :func:`queries_needed`; ``spread`` is the sub-Gaussian one.
-    """
-    check_level(level)
-    _width(width)
-    _gap(gap)
-    _spread(spread)
-    low, high = 1, MOST
-    if mixture_half_width(high, spread, level, high) > abs(gap) * width:
-        raise UserError(f"a half width of {width} needs more than {MOST} queries with this classifier: ask for a wider")
-    while low < high:
-        middle = (low + high) // 2
-        if mixture_half_width(middle, spread, level, middle) <= abs(gap) * width:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
 def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
     """Intervals of the mean of numbers in [0, 1] that hold for all n at once: predictable-mixture empirical Bernstein.
 
@@ -93,7 +52,7 @@ def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
 
         sum lambda_i x_i / sum lambda_i  -+  ( log(2/alpha) + sum v_i psi(lambda_i) ) / sum lambda_i.
 
-    Unlike Robbins' it adapts to the variance. Looking after each query and stopping at will keeps the level.
+    It adapts to the variance. Looking after each query and stopping at will keeps the level.
 
     Args:
         scores: x_1..x_n in the order in which they came, each in [0, 1], n >= 1.

@@ -11,7 +11,7 @@ from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.kept import read_kept, train_and_keep
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
-from diffshare.receiver.property.inference import LINEAR
+from diffshare.receiver.property.remedies import LINEAR
 from diffshare.release.samples import read_samples
 from diffshare.stats.bootstrap import bootstrap
 from diffshare.stats.calibration import Calibration

@@ -14,11 +14,14 @@ from audited import table_source, write_rows
 from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import yaml_source
 
-from diffshare.audit.attribute_leak import WIDTH, Reading
+from diffshare.audit.attribute_leak import RESAMPLES, WIDTH, Reading, _by
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
+from diffshare.receiver.property.inference import Asked, infer
 from diffshare.release.folder import open_release, write_release
 from diffshare.release.samples import write_samples
+from diffshare.stats.calibration import Calibration
+from diffshare.stats.prevalence import Method
 
 SIZE = 16
 FACES = {"count": 900, "image_size": SIZE, "seed": 1, "shares": [0.4, 0.6, 0.0]}
@@ -223,3 +226,17 @@ def test_a_reference_that_was_trained_on_is_refused(refused, samples, faces, tmp
     line = refused("--as", "sharer", "--samples", samples, "--reference", faces, "--properties", "Hat", "--manifest",
                    folder)  # fmt: skip
     assert "auxiliary data must be disjoint" in line
+
+
+def test_a_reading_is_what_infer_property_says_of_the_same_scores() -> None:
+    rng = np.random.default_rng(0)
+    known = np.arange(400) % 2
+    calibration = Calibration(1 / (1 + np.exp(-rng.normal(3 * known - 1.5, 1.0))), known)
+    s = np.where(np.arange(40) < 7, 0.9, 0.1)
+    what, scores = Asked("p", ("no", "yes"), 1, 0.95), np.stack([1 - s, s], -1)[None]
+    methods: tuple[Method, ...] = ("cc", "emq", "pacc")
+    for method in methods:
+        read = _by(what, method, calibration, scores)
+        usual = infer(what._replace(resamples=RESAMPLES), method, calibration, scores)
+        assert (read.low, read.high, read.sampling) == (usual.low, usual.high, usual.sampling)
+        assert read.classifier == usual.classifier

@@ -13,7 +13,6 @@ from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import normal_quantile
 from diffshare.stats.prevalence import decisions, refuse_chance
 from diffshare.stats.sequential import (
-    MOST,
     adjusted_sequence,
     confidence_sequence,
     enough_queries,
@@ -22,6 +21,7 @@ from diffshare.stats.sequential import (
 )
 
 FIRST, STEP = 100, 0.1  # queries of the first look; share of the plan between two looks
+MOST = 10_000_000  # queries that a plan goes up to
 LONGER = 20  # a confidence sequence takes less than so many times the queries of a fixed number
 
 

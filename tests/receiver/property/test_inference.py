@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.receiver.property.inference import Asked, Inferred, infer, labelled, recalibrated
+from diffshare.receiver.property.inference import Asked, Inferred, infer
+from diffshare.receiver.property.remedies import labelled, recalibrated
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import clopper_pearson
 

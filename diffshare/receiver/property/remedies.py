@@ -1,0 +1,126 @@
+"""What to do where a classifier may err otherwise on samples: surrogates, labels by hand, a wider interval."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diffshare.errors import UserError
+from diffshare.receiver.property.inference import Asked, Assumption, Inferred
+from diffshare.stats.bootstrap import bootstrap, drift_size
+from diffshare.stats.calibration import Calibration
+from diffshare.stats.inverse import feature_mean, inverse_prediction, refuse_line
+from diffshare.stats.prediction_powered import prediction_powered
+from diffshare.stats.prevalence import Method, estimate
+
+CORRECTED: tuple[Method, ...] = ("acc", "pacc", "dmy", "ml")  # whose bootstrap resamples the calibration records
+LINEAR: tuple[Method, ...] = ("acc", "pacc")  # methods that a line over known proportions can be drawn through
+
+
+def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.ndarray) -> Inferred:
+    """Where the assumption fails, an interval that holds those of all corrected methods.
+
+    If the classifier erred on samples as on real records, the methods would agree up to their errors. Each leans on
+    another part of the scores' distribution, so what they differ by shows how far off they may be: a heuristic, not a
+    bound.
+    """
+    if result.assumption.ok:
+        return replace(result, notes=(*result.notes, "the assumption holds: the interval was not widened"))
+    rng = np.random.default_rng([what.seed, 2])
+    found = [bootstrap(method, calibration, scores, rng, what.level, what.resamples) for method in CORRECTED]
+    low = min(result.low, *(float(one.low[what.place]) for one in found))
+    high = max(result.high, *(float(one.high[what.place]) for one in found))
+    note = f"widened to the intervals of {', '.join(CORRECTED)}"
+    return replace(result, low=low, high=high, notes=(*result.notes, note))
+
+
+def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> None:
+    """Refuse what :func:`recalibrated` cannot use, before anything is sampled or trained.
+
+    Raises:
+        UserError: a method without a line, more than two classes, or too few different shares.
+    """
+    if method not in LINEAR:
+        raise UserError(
+            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add --method {LINEAR[-1]}"
+        )
+    if classes != 2:
+        raise UserError(f"surrogates recalibrate a property of two classes, not of {classes}: leave them out")
+    refuse_line(known)
+
+
+def recalibrated(
+    result: Inferred,
+    what: Asked,
+    calibration: Calibration,
+    scores: np.ndarray,
+    surrogates: Sequence[np.ndarray],
+    known: Sequence[float],
+) -> Inferred:
+    """Read the share off a line through surrogate generators, which were trained at known shares.
+
+    The line holds what such a generator does to the share and to the classifier's errors, so the assumption that the
+    classifier errs on samples as on real records is not needed; instead, the generator must be like the surrogates.
+
+    Args:
+        result: of :func:`infer` by the method ``acc`` or ``pacc``.
+        what: the property; two classes.
+        calibration: as in ``infer``.
+        scores: as in ``infer``.
+        surrogates: scores of each surrogate's samples, S arrays of F x M_s x 2.
+        known: share of class 1 in each surrogate's training set, S.
+
+    Returns:
+        ``classifier`` is Student's quantile of the level (S - 2 degrees of freedom) times the surrogates' scatter about
+        the line: a half width at the level, as ``sampling`` is. ``drift`` is of the estimates without the line.
+    """
+    method: Any = result.method
+    refuse_surrogates(method, known, len(what.classes))
+    known = [p if what.place == 1 else 1 - p for p in known]
+    means, variances = zip(*(feature_mean(method, one, what.place) for one in surrogates), strict=True)
+    found = inverse_prediction(known, means, variances, *feature_mean(method, scores, what.place), what.level)
+    drifts = [
+        float(estimate(method, calibration, one)[what.place]) - p for one, p in zip(surrogates, known, strict=True)
+    ]
+    shares = np.full(2, 1 - found.estimate)
+    shares[what.place] = found.estimate
+    note = f"recalibrated on {len(known)} surrogates; the error's classifier part is the half width of their scatter"
+    return replace(
+        result,
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        classifier=found.half_width,
+        drift=drift_size(drifts, what.level),
+        shares=what.named(shares),
+        notes=(*result.notes, note),
+    )
+
+
+def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarray, labels: np.ndarray) -> Inferred:
+    """Correct a classifier with a handful of samples that a person labelled; needs no assumption on its errors.
+
+    Args:
+        what: the property.
+        result: what was read off without the labels.
+        scores: P(the class asked for) of each sample, M.
+        places: positions of the labelled samples, a random choice, n.
+        labels: whether each has the class asked for, bool, n.
+    """
+    found = prediction_powered(scores, places, labels, what.level)
+    rest = {name: share for name, share in result.shares.items() if name != what.value}
+    if not sum(rest.values()):  # all samples were read as the class asked for: nothing tells the others apart
+        rest = dict.fromkeys(rest, 1.0)
+    scale = (1 - found.estimate) / sum(rest.values())
+    return replace(
+        result,
+        estimate=found.estimate,
+        low=found.low,
+        high=found.high,
+        sampling=found.of_scores,
+        classifier=found.of_labels,
+        assumption=Assumption(ok=True),
+        shares={what.value: found.estimate} | {name: share * scale for name, share in rest.items()},
+        notes=(*result.notes, f"corrected with {len(labels)} samples labelled by hand: no assumption on the errors"),
+    )
