@@ -247,11 +247,13 @@ class GAN(GenerativeModule):
         found = deviations(self.draw(labels, number, 0), labels)
         for deviation in found.values():
             self.deviation.update(deviation)
+        self.deviation.update(0.0, 0.0)  # a batch may hold one record of each class
         if not self.trainer.sanity_checking:
             warn_of_collapse(found, self.facts.labels)
 
     def _log_deviation(self, stage: str) -> None:
-        self.log(f"{stage}/deviation", self.deviation.compute(), prog_bar=True)
+        if torch.isfinite(deviation := self.deviation.compute()):
+            self.log(f"{stage}/deviation", deviation, prog_bar=True)
         self.deviation.reset()
         self._evaluated = 0
 

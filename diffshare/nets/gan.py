@@ -135,7 +135,7 @@ class ResnetGenerator(ModelMixin, ConfigMixin):
             labels: classes, int64 in 0..num_class_embeds - 1, N; None where the network is unconditional.
 
         Returns:
-            float32 in (-1, 1), N x out_channels x sample_size x sample_size.
+            float32 in [-1, 1], N x out_channels x sample_size x sample_size.
         """
         none = torch.zeros(len(noise), dtype=torch.long, device=noise.device)
         labels = none if labels is None else labels
