@@ -1,6 +1,6 @@
-"""An audit that does not know which group was aimed at: several attributes, or clusters of the records' features."""
+"""An audit that does not know which group was aimed at: several attributes, clusters of features, or sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from diffshare.errors import UserError
 from diffshare.stats.association import Verdict
 from diffshare.stats.detection import holm
 
-NAME = "cluster"  # of the attribute that is added
+NAME, PROMPTED = "cluster", "prompt"  # of the attribute that is added
 LEAST = 10  # records of the reference in each cell of cluster and class
 COMPONENTS = 30
 
@@ -86,6 +86,45 @@ def clusters(
         f"the reference's {len(reference.y)} records are too few for clusters with {LEAST} records of each class: give "
         "more, or name candidates with --candidates"
     )
+
+
+def prompted(
+    reference: ReferenceRecords,
+    samples: SampledRecords,
+    read: Callable[[np.ndarray], np.ndarray],
+    prompts: Sequence[str],
+) -> tuple[ReferenceRecords, SampledRecords]:
+    """Reference and samples with a further attribute: the sentence that fits each image best.
+
+    Reference and samples are read alike and compared by what was read, so nothing is unmixed, and the sentences need
+    not be right: whatever they tell apart is a candidate.
+
+    Args:
+        reference: images.
+        samples: of the same size.
+        read: images to posteriors, N x K, as :class:`diffshare.receiver.zeroshot.ZeroShot` gives them.
+        prompts: K sentences, which name the groups.
+
+    Returns:
+        both with the attribute ``prompt`` added.
+
+    Raises:
+        UserError: records of a table, or a sentence that fits fewer than 10 records of a class best.
+    """
+    if reference.columns:
+        raise UserError("--prompts reads images, the reference holds rows: name its columns with --candidates")
+    codes = [read(x).argmax(1) for x in (reference.x, samples.x)]
+    attribute = Attribute(codes[0].astype(np.int16), tuple(prompts))
+    table = reference.table(attribute)
+    if table.min() < LEAST:
+        s, y = np.unravel_index(int(table.argmin()), table.shape)
+        raise UserError(
+            f"--prompts: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
+            f"{LEAST} are needed: use other sentences, or a larger reference"
+        )
+    attributes = reference.attributes | {PROMPTED: attribute}
+    groups = samples.groups | {PROMPTED: codes[1].astype(np.int64)}
+    return replace(reference, attributes=attributes), replace(samples, groups=groups)
 
 
 def _features(reference: ReferenceRecords, x: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ from diffshare.audit.poisoning import (
 )
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.table import counted_table
-from diffshare.audit.unknown import NAME, clusters, corrected, overall
+from diffshare.audit.unknown import NAME, PROMPTED, clusters, corrected, overall, prompted
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
 from diffshare.commands.audit_arguments import QUERIES, names, parse, terms
 from diffshare.commands.audit_claims import at_guidance, class_notes, declaration_of
@@ -45,6 +45,7 @@ from diffshare.commands.audit_shown import show
 from diffshare.data.source import Source
 from diffshare.errors import UserError, one_of
 from diffshare.receiver.sampling import progress
+from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
 from diffshare.stats.shares import counted_shares
@@ -133,17 +134,15 @@ def _with_records(
     if config.samples is not None:
         plan = [_count(config, len(open_samples(folder, reference).y))]
     plan = looks(config.sequential, plan[0]) if config.sequential else plan
-    wanted = names(config)
+    zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
     readers: dict[str, GroupReader] = {}
     found: list[Audit] = []
     for count in plan:
         if drawing is not None:
             drawing.write(folder, count)
         samples = _first(open_samples(folder, reference), count)
-        known, made = reference, samples
-        if config.clusters:
-            known, made = clusters(reference, samples, config.clusters, config.seed)
-            wanted = list(dict.fromkeys([*names(config), NAME]))
+        known, made = _unnamed(config, reference, samples, zero_shot)
+        wanted = list(dict.fromkeys([*names(config), *(name for name in (NAME, PROMPTED) if name in made.groups)]))
         for name in wanted:
             column = name in made.groups
             if name not in readers or column:
@@ -156,6 +155,17 @@ def _with_records(
             break
     gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
     return [replace(one, gap=gaps[one.names[0]], notes=(*one.notes, *notes)) for one in found]
+
+
+def _unnamed(
+    config: Namespace, reference: ReferenceRecords, samples: SampledRecords, zero_shot: ZeroShot | None
+) -> tuple[ReferenceRecords, SampledRecords]:
+    """Both with the groups that no attribute names, where they are asked for."""
+    if config.clusters:
+        reference, samples = clusters(reference, samples, config.clusters, config.seed)
+    if zero_shot is not None:
+        reference, samples = prompted(reference, samples, zero_shot, config.prompts)
+    return reference, samples
 
 
 def _check_columns(config: Namespace, reference: ReferenceRecords) -> None:
@@ -225,8 +235,9 @@ def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked:
     """A margin from clean surrogates, and what to know of it."""
     made = [open_samples(folder, reader.reference) for folder in config.margin_from]
     said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
-    if config.clusters and reader.name == NAME:
-        made = [clusters(reader.reference, one, config.clusters, config.seed)[1] for one in made]
+    if reader.name in (NAME, PROMPTED):
+        zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
+        made = [_unnamed(config, reader.reference, one, zero_shot)[1] for one in made]
     margin = surrogate_margin([(reader, one) for one in made], reference)
     note = f"margin {margin:.3f} from {len(made)} clean surrogates"
     if said:

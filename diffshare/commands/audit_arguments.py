@@ -51,6 +51,8 @@ def _parser() -> ArgumentParser:
     add("--target", type=str | None, default=None, help="Attribute that the samples' classes stand for: Y.")
     add("--candidates", type=str, nargs="+", default=[], help="Several attributes, where it is not known which.")
     add("--clusters", type=int | None, default=None, help="Also so many clusters of the records' features.")
+    add("--prompts", type=str, nargs="+", default=[], help="Also sentences, one a group, that --clip compares with.")
+    add("--clip", type=str | None, default=None, help="Folder or hub name of a CLIP or SigLIP model, for --prompts.")
     add("--margin", type=float | None, default=None, help=f"Log odds that count as clean; {MARGIN} by default.")
     add("--margin-from", type=Path, nargs="+", default=[], help="Samples folders of clean models, for the margin.")
     add("--level", type=float, default=0.05, help="Of the test: chance of calling a clean model poisoned.")
@@ -149,16 +151,27 @@ def _check_together(config: Namespace) -> None:
         return
     if config.target is None:
         raise UserError("name with --target the attribute that the samples' classes stand for")
-    if not names(config) and config.clusters is None:
-        raise UserError("name the group with --sensitive, or several with --candidates, or ask for --clusters")
+    if bool(config.prompts) != (config.clip is not None):
+        raise UserError("--prompts and --clip go together: a sentence for each group, and the model that reads them")
+    unnamed = config.clusters is not None or bool(config.prompts)
+    if not names(config) and not unnamed:
+        raise UserError(
+            "name the group with --sensitive, or several with --candidates, or ask for --clusters or --prompts"
+        )
     if config.margin is not None and config.margin_from:
         raise UserError("--margin and --margin-from both set the margin: give one of them")
-    if config.declared is not None and (len(names(config)) > 1 or config.clusters is not None):
+    if config.declared is not None and (len(names(config)) > 1 or unnamed):
         raise UserError(
-            "--declared is a table of one group: name it with --sensitive, not with --candidates or --clusters"
+            "--declared is a table of one group: name it with --sensitive, not with --candidates, --clusters or "
+            "--prompts"
         )
     if config.reference is None:
-        needs = {"candidates": config.candidates, "clusters": config.clusters, "margin-from": config.margin_from}
+        needs = {
+            "candidates": config.candidates,
+            "clusters": config.clusters,
+            "prompts": config.prompts,
+            "margin-from": config.margin_from,
+        }
         if given := [name for name, value in needs.items() if value]:
             raise UserError(f"--{given[0]} needs records: add --reference FILE")
     if config.pool == "balanced" and config.declared is not None and config.reference is None:

@@ -478,3 +478,9 @@ def test_names_in_samples_are_shown_as_they_are_or_refused(audit, refused, tmp_p
     (made / "samples.csv").write_text("\n".join(lines).replace("[red]", "\x1b[31m") + "\n")
     line = refused("--samples", made, "--declared", file, *WITH)
     assert "'\\x1b[31mm', which is no text that may be shown" in line
+
+
+@pytest.mark.parametrize("given", [("--prompts", "a man", "a woman"), ("--clip", "folder")])
+def test_sentences_and_their_model_go_together(refused, folder, given):
+    line = refused(*against(folder, "clean"), *given)
+    assert "--prompts and --clip go together" in line
