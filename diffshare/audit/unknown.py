@@ -117,7 +117,7 @@ def prompted(
     attribute = Attribute(codes[0].astype(np.int16), tuple(prompts))
     table = reference.table(attribute)
     if table.min() < LEAST:
-        s, y = np.unravel_index(int(table.argmin()), table.shape)
+        s, y = (int(i) for i in np.unravel_index(int(table.argmin()), table.shape))
         raise UserError(
             f"--prompts: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
             f"{LEAST} are needed: use other sentences, or a larger reference"

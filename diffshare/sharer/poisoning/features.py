@@ -2,7 +2,7 @@
 
 import zlib
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -164,7 +164,7 @@ class ClipFeatures:
         except ImportError:
             raise UserError("ClipFeatures needs transformers: pip install 'diffshare[clip]'") from None
         x = _all(pool)
-        options = {"local_files_only": not self.download}
+        options: dict[str, Any] = {"local_files_only": not self.download}
         try:
             processor = CLIPImageProcessor.from_pretrained(self.path, **options)
             network = CLIPVisionModelWithProjection.from_pretrained(self.path, use_safetensors=True, **options).eval()
