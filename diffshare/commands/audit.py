@@ -140,7 +140,8 @@ def _with_records(
     for count in plan:
         if drawing is not None:
             drawing.write(folder, count)
-        samples = _first(open_samples(folder, reference), count)
+        samples = open_samples(folder, reference)
+        samples = samples if drawing is not None else _drawn(samples, count, config.seed)
         known, made = _unnamed(config, reference, samples, zero_shot)
         wanted = list(dict.fromkeys([*names(config), *(name for name in (NAME, PROMPTED) if name in made.groups)]))
         for name in wanted:
@@ -175,9 +176,10 @@ def _check_columns(config: Namespace, reference: ReferenceRecords) -> None:
         raise one_of("column to withhold", unknown[0], columns or ["none, for the reference holds images"])
 
 
-def _first(samples: SampledRecords, count: int) -> SampledRecords:
-    """The first samples of a folder."""
-    return samples if count == len(samples.y) else samples.take(np.arange(count))
+def _drawn(samples: SampledRecords, count: int, seed: int) -> SampledRecords:
+    """So many samples of a folder, which may be sorted by class: the first of an order that the seed draws."""
+    order = np.random.default_rng([seed, 3]).permutation(len(samples.y))
+    return samples if count == len(samples.y) else samples.take(order[:count])
 
 
 def _reader(

@@ -156,6 +156,16 @@ def test_a_sequential_audit_stops_early_and_spends_its_level(audit, folder):
     assert made["p_value"] == pytest.approx(4 * once["p_value"])
 
 
+def test_a_part_of_a_sorted_folder_is_a_sample_of_it(audit, folder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("sorted")
+    header, *rows = (folder / "poisoned" / "samples.csv").read_text().splitlines()
+    (place / "samples.csv").write_text("\n".join([header, *sorted(rows, key=lambda row: row.split(",")[-1])]) + "\n")
+    arguments = ("--samples", place, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+    made = audit(*arguments, "--queries", "600")  # the first 600 are of one class
+    assert (made["verdict"], made["queries"]) == ("poisoned", 600)
+    assert made == made | {"p_value": audit(*arguments, "--queries", "600")["p_value"]}
+
+
 def test_candidates_are_corrected_and_all_must_be_clean(audit, folder):
     arguments = ("--target", "income", "--candidates", "ward", "sex", "--gap-repeats", "0")
     made = audit("--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments)
