@@ -37,10 +37,9 @@ from diffshare.errors import UserError  # noqa: E402
 from diffshare.provenance import versions  # noqa: E402
 from diffshare.receiver.meta.classifier import MetaClassifier  # noqa: E402
 from diffshare.receiver.meta.crossfit import CrossMeta, cross_fit_meta  # noqa: E402
-from diffshare.receiver.meta.data import TrainedShadowDataModule, embed  # noqa: E402
+from diffshare.receiver.meta.data import TrainedShadowDataModule  # noqa: E402
 from diffshare.receiver.meta.game import play  # noqa: E402
-from diffshare.receiver.meta.shadows import make_shadows  # noqa: E402
-from diffshare.release.samples import read_samples  # noqa: E402
+from diffshare.receiver.meta.shadows import make_shadows, read_drawn, read_shadow  # noqa: E402
 from diffshare.stats.bootstrap import bootstrap  # noqa: E402
 from diffshare.stats.intervals import Interval, clopper_pearson, hoeffding_half_width  # noqa: E402
 from diffshare.stats.inverse import feature_mean, inverse_prediction  # noqa: E402
@@ -48,21 +47,22 @@ from diffshare.stats.prevalence import NAMES, estimate  # noqa: E402
 from diffshare.stats.summary import t_interval  # noqa: E402
 from diffshare.storage import read_json, write_json  # noqa: E402
 
-CONFIG = "configs/property_meta_faces.yaml"
 PROPORTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 GAME = (0.45, 0.55)
 LEVEL = 0.95
 
 
-def built(root: Path, arguments: Sequence[str]) -> tuple[Callable[[], MetaClassifier], TrainedShadowDataModule, str]:
-    """How to make a meta-classifier, the data module, and the source's block as a word, of ``CONFIG``."""
+def built(
+    config_file: Path, root: Path, arguments: Sequence[str]
+) -> tuple[Callable[[], MetaClassifier], TrainedShadowDataModule, str]:
+    """How to make a meta-classifier, the data module, and the source's block as a word, of a config."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_subclass_arguments(MetaClassifier, "model")
     parser.add_subclass_arguments(TrainedShadowDataModule, "data")
     for name in ("seed_everything", "trainer"):
         parser.add_argument(f"--{name}", default=None)
-    config = parser.parse_args(["--config", CONFIG, "--data.root", str(root), *arguments])
+    config = parser.parse_args(["--config", str(config_file), "--data.root", str(root), *arguments])
     data = parser.instantiate(Namespace(data=config.data)).data
     source = json.dumps(config.data.init_args.source.as_dict())
     return lambda: parser.instantiate(Namespace(model=config.model)).model, data, source
@@ -84,7 +84,7 @@ def target_samples(data: TrainedShadowDataModule, source: str, p: float, steps: 
         words += ["--steps", str(plan.sampling_steps)] if plan.sampling_steps else []
         words += ["--guidance", str(plan.guidance), "--seed", str(plan.seed), "--batch-size", "250"]
         run(["sample", *words, "--out", str(folder / "samples")])
-    return read_samples(folder / "samples").x
+    return read_drawn(plan, folder / "samples")
 
 
 def study_run(study: Path, data: TrainedShadowDataModule, p: float) -> Path:
@@ -115,9 +115,9 @@ class Judged:
     scores: np.ndarray  # F x M x 2
 
 
-def judged(kept: Kept, where: str, p: float, x: np.ndarray) -> Judged:
+def judged(data: TrainedShadowDataModule, kept: Kept, where: str, p: float, x: np.ndarray) -> Judged:
     """The generator of samples ``x``."""
-    return Judged(where, p, embed(kept, x), kept.classifier.scores(x))
+    return Judged(where, p, data.embed(kept, x), kept.classifier.scores(x))
 
 
 def estimates(
@@ -196,6 +196,7 @@ def show(title: str, summary: Sequence[dict[str, Any]], games: Sequence[dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("configs/property_meta_faces.yaml"))
     parser.add_argument("--root", type=Path, default=Path("lightning_logs/shadows/faces"), help="where all is kept")
     parser.add_argument("--property", default="Eyeglasses")
     parser.add_argument("--target-steps", type=int, default=1500, help="training steps of a target; 0 for no targets")
@@ -210,17 +211,17 @@ def main() -> None:
     torch.set_num_threads(1)
     seconds: dict[str, float] = {}
     arguments = ["--data.property", options.property, "--data.seed", str(options.seed), *options.data]
-    make, data, source = built(options.root, arguments)
+    make, data, source = built(options.config, options.root, arguments)
     shares = [*data.proportions, *(p for _ in range(options.game) for p in GAME)]
     with timed(seconds, "shadows"):
         make_shadows(data.plan, shares, data.workers)
         data.prepare_data()
     kept = data.embedding()
-    known = [judged(kept, "shadow", read_samples(data.plan.shadow(i)).info["p"], read_samples(data.plan.shadow(i)).x)
-             for i in range(len(shares))]  # fmt: skip
+    shadows = (read_shadow(data.plan, i) for i in range(len(shares)))
+    known = [judged(data, kept, "shadow", p, x) for x, p in shadows]
     train, of_game = sum(data.count[:2]), sum(data.count)
     with timed(seconds, "targets"):
-        targets = [judged(kept, "target", p, target_samples(data, source, p, options.target_steps, options.study))
+        targets = [judged(data, kept, "target", p, target_samples(data, source, p, options.target_steps, options.study))
                    for p in PROPORTIONS if options.target_steps]  # fmt: skip
     with timed(seconds, "meta-classifier"):
         x, p = np.stack([one.embedded for one in known[:train]]), np.array([one.p for one in known[:train]])
@@ -233,10 +234,11 @@ def main() -> None:
     show(f"{options.property}, {data.plan.samples} queries, {train} shadows, classifier {accuracy:.3f}", summary, games)
     print({name: round(value, 1) for name, value in seconds.items()})
     if options.json:
-        command = f"python scripts/measure_meta.py --property {options.property} --seed {options.seed}"
+        command = f"python scripts/measure_meta.py --config {options.config} --property {options.property}"
+        command += f" --seed {options.seed}"
         targets_of = f"--target-steps {options.target_steps}" if options.study is None else "--study STUDY"
         command += f" {targets_of} --game {options.game} --folds {options.folds}"
-        command += f" --steps {options.steps} --json docs/results/property_meta.json"
+        command += f" --steps {options.steps} --json docs/results/{options.json.name}"
         command += f" --data {shlex.join(options.data)}" if options.data else ""
         about = {"command": command, "seeds": [options.seed], "versions": versions(), "property": options.property}
         about |= {"shadows": train, "queries": data.plan.samples, "accuracy": accuracy, "seconds_of_this_call": seconds}

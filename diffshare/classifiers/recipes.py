@@ -62,7 +62,7 @@ class NetworkRecipe(Recipe):
             raise UserError("NetworkRecipe is for images: choose diffshare.classifiers.recipes.TreesRecipe for a table")
         data = _Rows((), self.batch_size, x, labels, seed)
         network = _fit(lambda: self.network(classes, x.shape[-1]), data, self.steps)
-        return lambda records: _logits(network, records)
+        return lambda records: logits(network, records)
 
 
 class TableNetworkRecipe(Recipe):
@@ -85,18 +85,26 @@ class TableNetworkRecipe(Recipe):
         sizes = np.zeros(x.shape[1], np.int64)
         for i in categorical:
             sizes[i] = 2 + np.nanmax(x[:, i], initial=0)
-        unknown = np.where(sizes > 0, sizes - 1, np.nan).astype(np.float32)
-
-        def coded(rows: np.ndarray) -> np.ndarray:
-            within = np.where((sizes > 0) & ~(rows < sizes - 1), unknown, rows)
-            return within.astype(np.float32)
-
         columns = [Column(str(i), "categorical", tuple(map(str, range(n)))) if n else Column(str(i), "numeric")
                    for i, n in enumerate(sizes.tolist())]  # fmt: skip
-        network = _fit(
-            lambda: self.network(classes), _Rows(columns, self.batch_size, coded(x), labels, seed), self.steps
-        )
-        return lambda rows: _logits(network, coded(rows))
+        data = _Rows(columns, self.batch_size, code_rows(x, sizes), labels, seed)
+        network = _fit(lambda: self.network(classes), data, self.steps)
+        return lambda rows: logits(network, code_rows(rows, sizes))
+
+
+def code_rows(rows: np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Rows in which a category that a network does not know is the last one of its column.
+
+    Args:
+        rows: float32, N x D.
+        sizes: number of categories of each column, the one for all unknown ones among them; 0 of a number.
+
+    Returns:
+        float32, N x D.
+    """
+    sizes = np.asarray(sizes)
+    unknown = np.where(sizes > 0, sizes - 1, np.nan).astype(np.float32)
+    return np.where((sizes > 0) & ~(rows < sizes - 1), unknown, rows).astype(np.float32)
 
 
 class _Rows(RecordsDataModule):
@@ -127,7 +135,8 @@ def _fit(network: Callable[[], nn.Module], data: _Rows, steps: int) -> nn.Module
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def logits(network: nn.Module, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Logits of records (uint8 images, or float32 rows as the network sees them), float32, N x K."""
     made = []
     for start in range(0, len(x), batch_size):
         part = torch.from_numpy(np.ascontiguousarray(x[start : start + batch_size]))

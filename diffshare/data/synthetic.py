@@ -1,5 +1,6 @@
 """The receiver's data: trained on samples of a black box, tested on real records."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from diffshare.data.cache import Records, open_records
 from diffshare.data.listed import listed_names
 from diffshare.data.module import RecordsDataModule, RecordSet
 from diffshare.data.roles import Roles
-from diffshare.data.source import Attribute, Index, Source, split
+from diffshare.data.source import Index, Source, split
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.release.samples import read_samples
@@ -119,7 +120,7 @@ class SyntheticDataModule(RecordsDataModule):
                 "diffshare.receiver.drawn.DrawnDataModule do it"
             )
         if self.columns:
-            return self._read_rows(records.index.attribute(self.target))
+            return self._read_rows()
         samples = read_samples(self.samples)
         if samples.x.shape[1:] != records.x.shape[1:]:
             raise UserError(
@@ -128,21 +129,11 @@ class SyntheticDataModule(RecordsDataModule):
             )
         return samples.x, samples.y, samples.weight
 
-    def _read_rows(self, target: Attribute) -> tuple[np.ndarray, np.ndarray, None]:
+    def _read_rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         if not (self.samples / CSV).is_file():
             raise UserError(f"{self.samples} holds no {CSV}: give the samples folder of a model of this table")
-        missing = getattr(self.test_source, "missing", "?")
-        kinds = {
-            column.name: [name for name in column.categories if name != missing] if column.categories else "numeric"
-            for column in self.columns
-        }
-        table = CSVTable(str(self.samples / CSV), kinds, missing=missing, shares=(1.0, 0.0, 0.0))  # type: ignore[arg-type]
-        y = table.index().attribute(self.target).codes.astype(np.int64)
-        x = table.read(np.arange(len(y)))
-        for i, column in enumerate(self.columns):
-            if column.categories and x[:, i].max() >= len(column.categories):
-                raise UserError(f"{self.samples / CSV}: column '{column.name}' has missing cells, the source has none")
-        return x, y, None
+        x, index = read_rows(self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"))
+        return x, index.attribute(self.target).codes.astype(np.int64), None
 
     def _check_classes(self, y: np.ndarray, classes: tuple[str, ...]) -> None:
         if (y < 0).any():
@@ -182,3 +173,26 @@ class SyntheticDataModule(RecordsDataModule):
                     "the training"
                 )
         return RecordSet(records.x, rows, *self.roles.codes(records.index, rows))
+
+
+def read_rows(path: Path, columns: Sequence[Column], missing: str) -> tuple[np.ndarray, Index]:
+    """Rows of a file that has a source's columns, in the codes of the source, and their attributes.
+
+    Args:
+        path: CSV with a header.
+        columns: of the source.
+        missing: its mark of a missing cell.
+
+    Raises:
+        UserError: the file is malformed, lacks a column, or has a category or a missing cell that the source has not.
+    """
+    kinds = {
+        column.name: [name for name in column.categories if name != missing] if column.categories else "numeric"
+        for column in columns
+    }
+    table = CSVTable(str(path), kinds, missing=missing, shares=(1.0, 0.0, 0.0))  # type: ignore[arg-type]
+    x = table.read(np.arange(len(table.index())))
+    for i, column in enumerate(columns):
+        if column.categories and x[:, i].max() >= len(column.categories):
+            raise UserError(f"{path}: column '{column.name}' has missing cells, the source has none")
+    return x, table.index()

@@ -153,6 +153,10 @@ class TableMLP(nn.Module):
             number += 1
         return torch.cat(parts, 1)
 
+    def features(self, x: Tensor) -> Tensor:
+        """Rows, float32, N x columns => penultimate activations, N x width."""
+        return self.layers[:-1](self.encode(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """Rows, float32, N x columns => logits, N x classes."""
         return self.layers(self.encode(x))

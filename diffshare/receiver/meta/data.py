@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from diffshare.classifiers.kept import Kept, read_kept, train_and_keep
 from diffshare.data.mixes import Clean
-from diffshare.data.module import MixDataModule, scaled
+from diffshare.data.module import MixDataModule
 from diffshare.data.shadow import INDEX, PARTS, ShadowDataModule
 from diffshare.data.source import Source
+from diffshare.data.table import Column, column_positions
 from diffshare.errors import UserError
-from diffshare.receiver.meta.shadows import ShadowPlan, make_shadows, spread_proportions
-from diffshare.release.samples import read_samples
+from diffshare.receiver.meta.shadows import ShadowPlan, make_shadows, read_shadow, spread_proportions
 from diffshare.storage import atomic_file, read_json, write_json
 
 PLAN = "plan.json"
@@ -50,6 +49,8 @@ class TrainedShadowDataModule(ShadowDataModule):
         eval_batch_size: shadows a step of validation and test.
         num_workers: loader processes.
         seed: of everything.
+        withhold: columns of a table that the receiver's samples lack. The property's own column is embedded as it is
+            where it is not among them; the classifier never sees it.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TrainedShadowDataModule(ShadowDataModule):
         eval_batch_size: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        withhold: list[str] | None = None,
     ) -> None:
         super().__init__(root, batch_size, eval_batch_size, num_workers, seed)
         if not 0 <= low < high <= 1:
@@ -91,6 +93,8 @@ class TrainedShadowDataModule(ShadowDataModule):
             raise UserError(f"data.base_steps {base_steps} and data.count {list(count)} must not be negative")
         self.source, self.count, self.low, self.high, self.workers = source, count, low, high, workers
         self.auxiliary, self.classifier_steps, self.folds = auxiliary, classifier_steps, folds
+        self.withhold = withhold or []
+        column_positions(self.columns, self.withhold)  # what is no column is refused now
         words = [word for key, value in (overrides or {}).items() for word in (f"--{key}", _word(value))]
         self.plan = ShadowPlan(
             root, tuple(generator), tuple(words), source, property, n, base_steps, steps, samples, labels,
@@ -113,11 +117,11 @@ class TrainedShadowDataModule(ShadowDataModule):
             path = self.root / _file(number)
             if not path.is_file():
                 kept = kept or self.embedding()
-                made = embed(kept, read_samples(self.plan.shadow(number)).x)
+                made = self.embed(kept, read_shadow(self.plan, number)[0])
                 with atomic_file(path) as temporary, temporary.open("wb") as stream:
                     np.save(stream, made)
         parts = np.repeat(PARTS, self.count).tolist()
-        achieved = [read_samples(self.plan.shadow(i)).info["p"] for i in range(sum(self.count))]
+        achieved = [read_shadow(self.plan, i)[1] for i in range(sum(self.count))]
         shadows = [
             {"file": _file(i), "p": p, "part": part} for i, (p, part) in enumerate(zip(achieved, parts, strict=True))
         ]
@@ -127,11 +131,32 @@ class TrainedShadowDataModule(ShadowDataModule):
         """The classifier that embeds samples (``prepare_data`` makes it)."""
         return read_kept(self.root / "classifier")
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table; none of images."""
+        return getattr(self.source, "columns", ()) if self.source.modality == "table" else ()
+
+    def embed(self, kept: Kept, x: np.ndarray) -> np.ndarray:
+        """Samples as the meta-classifier reads them, a table's by what is not withheld; see :func:`embed`."""
+        names = [column.name for column in self.columns]
+        shown = self.plan.property in names and self.plan.property not in self.withhold
+        return embed(kept, x, names.index(self.plan.property) if shown else None)
+
+    def _seen(self) -> list[int] | None:
+        """Positions of the columns that the classifier sees; None for images."""
+        hidden = {self.plan.property, *self.withhold}
+        seen = [i for i, column in enumerate(self.columns) if column.name not in hidden]
+        if self.columns and not seen:
+            raise UserError(f"no column is left to read '{self.plan.property}' from: withhold fewer of them")
+        return seen if self.columns else None
+
     def _check_plan(self) -> None:
         """Refuse to mix shadows of two plans in one folder."""
         now = {name: str(value) for name, value in vars(self.plan).items() if name not in ("root", "source")}
         now |= {"files": " ".join(path.read_text(encoding="utf-8") for path in self.plan.generator)}
         now |= {name: str(getattr(self, name)) for name in ("auxiliary", "classifier_steps", "folds", "low", "high")}
+        if self.columns:
+            now["withhold"] = str(self.withhold)
         now["source"] = f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
         path = self.root / PLAN
         if not path.is_file():
@@ -156,28 +181,28 @@ class TrainedShadowDataModule(ShadowDataModule):
         )
         data.setup()
         records = data.sets["train"]
+        categorical = [i for i, column in enumerate(self.columns) if column.kind == "categorical"]
         train_and_keep(
             self.root / "classifier", records.x[records.rows], records.target, data.classes,
-            steps=self.classifier_steps, folds=self.folds, seed=self.seed,
+            steps=self.classifier_steps, folds=self.folds, seed=self.seed, categorical=categorical, seen=self._seen(),
         )  # fmt: skip
 
 
-@torch.inference_mode()
-def embed(kept: Kept, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def embed(kept: Kept, x: np.ndarray, cell: int | None = None) -> np.ndarray:
     """Samples as the meta-classifier reads them.
 
     Args:
         kept: a property classifier of F folds.
-        x: uint8, M x H x W x C.
-        batch_size: images a pass.
+        x: uint8, M x H x W x C; of a table float32, M x columns.
+        cell: position of a column of the property itself, whose codes are given too.
 
     Returns:
-        float32, M x (F + 4 width): P(class 1) by each fold's model, then the features of the first fold's network.
+        float32, M x (F + width): P(class 1) by each fold's model, then the features of the first fold's network, then
+        the cells of the property.
     """
     scores = kept.classifier.scores(x)[..., 1].T
-    starts = range(0, len(x), batch_size)
-    passes = [kept.networks[0].features(scaled(torch.from_numpy(x[i : i + batch_size]))) for i in starts]
-    return np.concatenate([scores, torch.cat(passes).numpy()], 1).astype(np.float32)
+    parts = [scores, kept.features(x), *([] if cell is None else [x[:, cell : cell + 1]])]
+    return np.concatenate(parts, 1).astype(np.float32)
 
 
 def _file(number: int) -> str:

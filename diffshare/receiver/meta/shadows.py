@@ -10,28 +10,33 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch.utilities.seed import isolate_rng
 from safetensors.torch import load_file, save_file
 
-from diffshare.data.mixes import Choice, Pool, Proportion
+from diffshare.data.mixes import Choice, Clean, Pool, Proportion
 from diffshare.data.module import MixDataModule
 from diffshare.data.source import Source
+from diffshare.data.synthetic import read_rows
 from diffshare.errors import UserError
-from diffshare.generators.base import GenerativeModule
+from diffshare.generators.base import GenerativeModule, describe
+from diffshare.generators.fitted import FittedModule
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.folder import write_release
 from diffshare.release.generator import plan_labels
-from diffshare.release.samples import write_samples
-from diffshare.storage import atomic_file
+from diffshare.release.samples import read_samples, write_samples
+from diffshare.release.table import TableGenerator, fit_schema
+from diffshare.release.tables import CSV, INFO, write_table_samples
+from diffshare.storage import atomic_file, read_json, write_json
 from diffshare.training.averaging import WarmupEMA
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding, seed_of
 from diffshare.training.watch import NonFiniteStop
 
-BASE = "base.safetensors"
+BASE, SCHEMA = "base.safetensors", "schema.json"
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
 _OF_FIT = ("seed_everything", "trainer", "checkpoint", "release", "ckpt_path")  # parts of a config that are not read
 
@@ -124,6 +129,8 @@ def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 
     left = [(i, p) for i, p in enumerate(proportions) if not plan.shadow(i).is_dir()]
     if not left:
         return
+    if plan.source.modality == "table" and not (plan.root / SCHEMA).is_file():
+        make_schema(plan)
     if plan.base_steps and not (plan.root / BASE).is_file():
         make_base(plan)
     title = f"{len(left)} shadows"
@@ -149,6 +156,17 @@ def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 
             raise
 
 
+def make_schema(plan: ShadowPlan) -> None:
+    """Write how rows are coded: by the whole auxiliary part, so that the base and all shadows code alike."""
+    source: Any = plan.source
+    _, of_fit = _built(plan, 0.5, plan.seed)
+    data = MixDataModule(source, of_fit.target, mix=Clean(), part="auxiliary", validation_share=0.0, seed=plan.seed)
+    data.setup()
+    records = data.sets["train"]
+    mark = getattr(source, "missing", "?")
+    write_json(plan.root / SCHEMA, fit_schema(records.x[records.rows], source.columns, data.target, mark).to_json())
+
+
 def make_base(plan: ShadowPlan) -> None:
     """Train the base and keep its weights."""
     module, _ = _trained(plan, 0.5, plan.base_steps, plan.seed, None)
@@ -167,7 +185,24 @@ def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
     y = plan_labels(plan.labels, plan.samples, box.card)
     x = draw_samples(box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance)
     info = {"labels": plan.labels, "seed": seed, "guidance": plan.guidance, "p": achieved, "property": plan.property}
-    write_samples(plan.shadow(number), x, y, info)
+    if isinstance(box, TableGenerator):
+        write_table_samples(plan.shadow(number), box.schema, x, info)
+    else:
+        write_samples(plan.shadow(number), x, y, info)
+
+
+def read_shadow(plan: ShadowPlan, number: int) -> tuple[np.ndarray, float]:
+    """Samples of a shadow, as :func:`read_drawn`, and the exact share that it was trained at."""
+    folder = plan.shadow(number)
+    return read_drawn(plan, folder), read_json(folder / INFO)["p"]
+
+
+def read_drawn(plan: ShadowPlan, folder: Path) -> np.ndarray:
+    """Samples of a folder, uint8, M x H x W x C; rows of a table in the codes of the source, float32, M x columns."""
+    if plan.source.modality == "image":
+        return read_samples(folder).x
+    source: Any = plan.source
+    return read_rows(folder / CSV, source.columns, getattr(source, "missing", "?"))[0]
 
 
 def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | None) -> tuple[GenerativeModule, float]:
@@ -175,6 +210,9 @@ def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | 
     with isolate_rng(), quiet():
         torch.manual_seed(seed)
         module, data = _built(plan, p, seed)
+        if isinstance(module, FittedModule):  # there is no network to load before the data is known
+            data.setup()
+            module.build(describe(data))
         if weights is not None:
             module.load_state_dict(load_file(weights))
         trainer = passing_trainer(
@@ -199,6 +237,8 @@ def _built(plan: ShadowPlan, p: float, seed: int) -> tuple[GenerativeModule, Mix
         parser.add_argument(f"--{name}", default=None)
     files = [word for path in plan.generator for word in ("--config", str(path))]
     mine = ["--data.part", "auxiliary", "--data.seed", str(plan.seed)]
+    if plan.source.modality == "table":
+        mine += ["--model.schema", str(plan.root / SCHEMA)]
     config = parser.parse_args([*files, *plan.overrides, *mine])
     built = parser.instantiate(Namespace(model=config.model, data=config.data))
     data: MixDataModule = built.data
