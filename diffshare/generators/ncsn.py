@@ -17,6 +17,7 @@ from diffshare.generators.processes import NoiseLevels
 from diffshare.generators.samplers import (
     Normal,
     annealed_langevin,
+    bounded,
     flow_slope,
     geometric_count,
     heun,
@@ -116,7 +117,7 @@ def langevin_of(process: NoiseLevels) -> Sampler:
     """Annealed Langevin dynamics within a number of network calls: over fewer levels where there are not enough."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
-        denoise, start = process.denoiser(network), process.largest * normal()
+        denoise, start = bounded(process.denoiser(network)), process.largest * normal()
         if steps == 1:
             return denoise(start, process.largest)
         levels = process.ratios(steps - 1)
@@ -132,6 +133,6 @@ def flow_of(process: NoiseLevels) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return heun(flow_slope(process.denoiser(network)), process.largest * normal(), [*levels, 0.0])
+        return heun(flow_slope(bounded(process.denoiser(network))), process.largest * normal(), [*levels, 0.0])
 
     return sample

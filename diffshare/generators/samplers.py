@@ -17,6 +17,15 @@ Normal = Callable[[], Tensor]
 CORRECTION = 0.16  # r of the corrector, "signal-to-noise ratio" (Song et al. 2021, table 5)
 
 
+def bounded(denoise: Denoiser) -> Denoiser:
+    """A denoiser of records in [-1, 1], kept there, as E[x | y] is whatever y.
+
+    Where a network predicts noise, its error comes back multiplied by sigma: without this, one that was trained briefly
+    drives samples to the ends of the range from the first steps on.
+    """
+    return lambda y, sigma: denoise(y, sigma).clamp(-1, 1)
+
+
 def flow_slope(denoise: Denoiser) -> Slope:
     """Probability flow: dy/dsigma = (y - denoise(y, sigma)) / sigma (Karras et al. 2022, eq. 3)."""
     return lambda y, sigma: (y - denoise(y, sigma)) / sigma

@@ -20,6 +20,7 @@ from diffshare.generators.processes import (
 from diffshare.generators.samplers import (
     CORRECTION,
     Normal,
+    bounded,
     euler_maruyama,
     flow_slope,
     heun,
@@ -80,11 +81,11 @@ class SDE(DenoisingModule):
 
     @classmethod
     def sampler(cls, scheduler: SchedulerMixin, name: str | None = None) -> Sampler:
-        """``probability_flow``, ``predictor_corrector`` or ``euler_maruyama``."""
+        """``predictor_corrector``, ``probability_flow`` or ``euler_maruyama``."""
         process, snr = process_of(scheduler), scheduler.config.snr
         samplers = {
-            "probability_flow": flow_of(process),
             "predictor_corrector": corrected(process, snr),
+            "probability_flow": flow_of(process),
             "euler_maruyama": maruyama_of(process),
         }
         return chosen(name, samplers)
@@ -111,7 +112,7 @@ def flow_of(process: Process) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = [*karras_levels(process.largest, process.least, (steps + 1) // 2), 0.0]
-        return heun(flow_slope(process.denoiser(network)), process.largest * normal(), levels)
+        return heun(flow_slope(bounded(process.denoiser(network))), process.largest * normal(), levels)
 
     return sample
 
@@ -121,7 +122,7 @@ def corrected(process: Process, snr: float) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return predictor_corrector(process.denoiser(network), process.largest * normal(), levels, normal, snr)
+        return predictor_corrector(bounded(process.denoiser(network)), process.largest * normal(), levels, normal, snr)
 
     return sample
 
@@ -130,6 +131,8 @@ def maruyama_of(process: Process) -> Sampler:
     """Euler-Maruyama at the process's own levels."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
-        return euler_maruyama(process.denoiser(network), process.largest * normal(), process.ratios(steps), normal)
+        return euler_maruyama(
+            bounded(process.denoiser(network)), process.largest * normal(), process.ratios(steps), normal
+        )
 
     return sample

@@ -10,6 +10,7 @@ import two_modes
 from diffshare.generators.processes import karras_levels
 from diffshare.generators.samplers import (
     annealed_langevin,
+    bounded,
     euler,
     euler_maruyama,
     flow_slope,
@@ -41,6 +42,14 @@ def test_the_reference_check_sees_a_wrong_weight_mean_and_covariance() -> None:
     for broken in (x[~first | (torch.arange(COUNT) % 5 > 0)], x + 0.02, 1.05 * (x - x[0]) + x[0]):
         with pytest.raises(AssertionError):
             two_modes.check(broken)
+
+
+def test_bounds_leave_a_perfect_denoiser_as_it_is_and_hold_a_wild_one() -> None:
+    x = two_modes.draw(2000).reshape(-1, 1, 1, 2)
+    for sigma in (LARGEST, 0.5, 0.01):
+        y = x + sigma * two_modes.normal(2000)()
+        assert torch.equal(bounded(two_modes.denoise)(y, sigma), two_modes.denoise(y, sigma))
+    assert bounded(lambda y, sigma: 9 * y)(y, 1.0).abs().max() == 1
 
 
 def test_heun_along_the_probability_flow_reaches_the_mixture() -> None:
