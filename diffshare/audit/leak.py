@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from diffshare.audit.attribute_leak import Leak, attack, unread
 from diffshare.audit.leak_report import Disclosed, Report, section_of, show
+from diffshare.audit.member_leak import MemberLeak, member_leak
 from diffshare.audit.training import TrainingSet, read_training
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Index, Source
@@ -52,6 +53,8 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         wanted = [(name, None) for name, _ in wanted if name not in labels]
     training = None if config.manifest is None else read_training(config.manifest, index)
     count = config.queries or queries.available or QUERIES
+    if isinstance(queries, FolderQueries):
+        queries.shuffle(config.seed)  # the curve reads prefixes, and a folder may be sorted
     x = queries.take(0, count)
     leaks = []
     for name, value in progress(wanted, "attacking", len(wanted)):
@@ -63,6 +66,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         labels=queries.labels,
         level=1 - config.level,
         identity=identity,
+        membership=_membership(config, source, training),
     )
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -70,6 +74,14 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         write_json(config.json, report.json(time.perf_counter() - started))
     show(report)
     return 0
+
+
+def _membership(config: Namespace, source: Source, training: TrainingSet | None) -> MemberLeak | None:
+    """The membership test; None where no release or no manifest is given."""
+    if training is None or config.model is None:
+        return None
+    options = {name: config[name] for name in ("split_seed", "device", "seed")}
+    return member_leak(config.model, source, training, config.part, level=1 - config.level, **options)
 
 
 def _queries(config: Namespace, source: Any) -> tuple[Queries, Card | None, str | None]:

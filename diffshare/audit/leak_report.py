@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.attribute_leak import WIDTH, Leak
+from diffshare.audit.member_leak import MemberLeak
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Report:
         labels: how they were drawn.
         level: confidence of the intervals.
         identity: SHA-256 of the release's ``diffshare.json``; None for a folder of samples.
+        membership: the membership test; None where no release or no manifest was given.
         described: its identity after the section was written into its README.md.
     """
 
@@ -55,6 +57,7 @@ class Report:
     labels: str
     level: float
     identity: str | None
+    membership: MemberLeak | None = None
     described: str | None = None
 
     def of(self, identity: str) -> "Report":
@@ -64,6 +67,16 @@ class Report:
     @property
     def advice(self) -> str:
         """One line of what to do."""
+        found = None if self.membership is None else self.membership.found
+        remembered = found is not None and found.advantage.low > 0
+        return self._of_shares() + (
+            " Its loss tells records that it was trained on from others: train it on more of them, for fewer steps, or "
+            "with DP-SGD."
+            if remembered
+            else ""
+        )
+
+    def _of_shares(self) -> str:
         read = [one.name for one in self.leaks if one.readable]
         read += [one.name for one in self.disclosed]
         if not read:
@@ -88,6 +101,7 @@ class Report:
             "half_width": WIDTH,
             "disclosed": [one.json() for one in self.disclosed],
             "properties": [one.json() for one in self.leaks],
+            "membership": None if self.membership is None else self.membership.json(),
             "advice": self.advice,
             "seconds": round(seconds, 3),
         }
@@ -122,7 +136,10 @@ def section_of(report: Report) -> list[str]:
             lines.append(f"| {name} | not read | | |")
         else:
             lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {_needed(leak)} |")
-    return [*lines, "", "A receiver with more records or a better classifier may read more."]
+    lines += ["", "A receiver with more records or a better classifier may read more."]
+    if report.membership is not None and report.membership.found is not None:
+        lines += ["", f"And {report.membership.line}. Attacks with shadow models find more."]
+    return lines
 
 
 def _plain(text: str) -> str:
@@ -155,4 +172,6 @@ def show(report: Report) -> None:
         elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
             p = leak.assumption.p_value
             print(f"note:    {leak.name}: the classifier does not err on samples as on records (p = {p:.3f})")
+    if report.membership is not None:
+        print(f"records: {report.membership.line}")
     print(f"advice:  {report.advice}")

@@ -21,8 +21,10 @@ from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL
 from diffshare.release.schedulers import load_scheduler
 
-LEVELS = 8  # noise levels, spread over those of the training
-NOISES = 4  # noises at each
+LEVELS = 6  # noise levels
+NOISES = 3  # noises at each
+REACH = 0.6  # share of the training's noise levels, from the least, that they are spread over: with more noise, hardly
+# anything of a record is left that could be known (chosen on one small model, which is in no measurement)
 BATCH = 256
 
 
@@ -62,7 +64,7 @@ def denoising_losses(
     """Training loss of each record, averaged over fixed noise levels and noises: the same ones for every record.
 
     What one noise is easier to remove than another adds nothing to the difference of two records then. The levels are
-    the middles of ``levels`` equal parts of the family's own training distribution.
+    the middles of ``levels`` equal parts of the lower 0.6 of the family's own training distribution.
 
     Args:
         model: of pixels, as trained or of :func:`released`; it is put into evaluation mode.
@@ -82,7 +84,7 @@ def denoising_losses(
     model.eval()
     device, null = model.device, model.null_label
     shape = (x.shape[3], *x.shape[1:3])
-    uniform = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
+    uniform = REACH * (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
     times = model.times(uniform)
     times = (times if times.dtype == torch.long else times.float()).to(device)
     streams = noise_streams(seed, np.arange(levels * noises))

@@ -1,8 +1,8 @@
 """What the sharer knows and no receiver does: the true share of a property among the training records."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from diffshare.data.source import Index
 from diffshare.errors import UserError
 from diffshare.storage import read_json
 
+ROLES = ("target", "sensitive", "property")
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -20,10 +22,14 @@ class TrainingSet:
     Attributes:
         codes: class of each record, int64, N, of every attribute that is known of it, by name; -1 where it is not.
         same_source: whether the manifest is of the source that the audit attacks with.
+        names: of the records, as the source has them.
+        roles: names of the attributes that the mix was made by: ``target``, ``sensitive``, ``property``.
     """
 
     codes: dict[str, np.ndarray]
     same_source: bool
+    names: tuple[str, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def share(self, name: str, place: int) -> float | None:
         """Share of the class ``place`` among the records that know the attribute; None where none does."""
@@ -60,7 +66,8 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
     for role, found in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
             codes[name] = found  # as trained on: a mix may flip labels
-    return TrainingSet(codes, same)
+    roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}
+    return TrainingSet(codes, same, tuple(names), roles)
 
 
 def _columns(path: Path) -> tuple[Sequence[str], np.ndarray, np.ndarray]:

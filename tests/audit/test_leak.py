@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import yaml_source
 
 from diffshare.audit.attribute_leak import RESAMPLES, WIDTH, Reading, _by
+from diffshare.audit.leak_report import Disclosed, Report, section_of
+from diffshare.audit.member_leak import MemberLeak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, infer
 from diffshare.release.folder import open_release, write_release
 from diffshare.release.samples import write_samples
 from diffshare.stats.calibration import Calibration
+from diffshare.stats.membership import membership
 from diffshare.stats.prevalence import Method
 
 SIZE = 16
@@ -154,6 +158,38 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     other = leak(*arguments, manifest(folder / "other", source, rows, "0" * 64))
     assert of(other, "Hat")["truth"] is None
     assert of(other, "Male")["truth"] == of(made, "Male")["truth"]
+
+
+def test_the_membership_test_compares_records_of_the_same_attributes(leak, model, faces, tmp_path_factory):
+    folder, source = tmp_path_factory.mktemp("m"), RenderedFaces(**FACES)
+    index = source.index()
+    men = index.attribute("Male").codes == 1
+    rows = np.flatnonzero((split(index, tuple(FACES["shares"]), 0) == 0) & men)[:120]  # of one group alone
+    mine = manifest(folder / "mine", source, rows, index.sha256())
+    arguments = ("--model", model, "--reference", faces, "--queries", "40", *QUICK, "--properties", "Hat")
+    made = leak(*arguments, "--manifest", mine)
+    found = made["membership"]
+    assert found["matched"] == ["Smiling", "Male"]
+    assert found["reason"] is None
+    assert 60 < found["members"] == found["non_members"] <= 120
+    for name in ("advantage", "auroc"):  # random weights remember nothing
+        assert found[name]["estimate"] == pytest.approx({"advantage": 0, "auroc": 0.5}[name], abs=0.25)
+    assert "records: membership by the denoising loss: advantage" in made["out"]
+    other = leak(*arguments, "--manifest", manifest(folder / "other", source, rows, "0" * 64))
+    assert "the manifest is of another source" in other["membership"]["reason"]
+    assert other["membership"]["advantage"] is None
+    assert leak(*arguments)["membership"] is None
+
+
+def test_a_model_that_remembers_is_reported_in_advice_and_card():
+    losses = membership(np.arange(200.0), np.arange(100.0, 300.0))
+    disclosed = Disclosed("Smiling", "label_frequencies", ("a", "b"), (0.5, 0.5), None)
+    report = Report((), (disclosed,), 100, "natural", 0.95, None, MemberLeak(losses, ("Smiling",)))
+    assert "or with DP-SGD" in report.advice
+    assert f"AUROC {losses.auroc.estimate:.3f}" in section_of(report)[-1]
+    silent = replace(report, membership=MemberLeak(None, reason="none"))
+    assert "DP-SGD" not in silent.advice
+    assert "membership" not in "".join(section_of(silent))
 
 
 def test_labels_that_were_flipped_count_as_trained_on(leak, model, faces, tmp_path_factory):

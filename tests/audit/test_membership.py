@@ -117,7 +117,7 @@ def test_the_loss_is_that_of_the_class_that_a_record_was_trained_as(faces):
     model = of(Memory(faces[:80], DDPMScheduler(), classes))
     right, wrong, free = (denoising_losses(model, faces[:80], y) for y in (classes, 1 - classes, NONE))
     assert right.mean() < 0.5 * wrong.mean()  # under another class its own record is not to be had
-    assert (right <= free * (1 + 1e-4) + 1e-6).mean() > 0.95
+    assert right.mean() < free.mean()
 
 
 def small(classes: int | None) -> UNet2DModel:
