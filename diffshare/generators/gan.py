@@ -14,7 +14,8 @@ from diffshare.batch import Batch
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts, GenerativeModule
 from diffshare.generators.losses import hinge_loss
-from diffshare.generators.received_gan import GANBox, deviations, generate, warn_of_collapse
+from diffshare.generators.one_step import generate
+from diffshare.generators.received_gan import GANBox, deviations, warn_of_collapse
 from diffshare.nets.gan import TURNS, ResnetDiscriminator, ResnetGenerator
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL
@@ -268,12 +269,6 @@ class GAN(GenerativeModule):
         self.generator.save_pretrained(folder / "generator")
 
     @classmethod
-    def receive(cls, release: Release, *, device: str = "cpu", scheduler: str | None = None, **_: Any) -> GANBox:
-        """Open a release as a black box.
-
-        Raises:
-            UserError: the network does not fit the card, or a scheduler was named.
-        """
-        if scheduler is not None:
-            raise UserError(f"scheduler '{scheduler}': a GAN has none; leave it out")
-        return GANBox.open(release, device)
+    def receive(cls, release: Release, **options: Any) -> GANBox:
+        """Open a release as a black box."""
+        return GANBox.open(release, "generator", {"ResnetGenerator": ResnetGenerator}, **options)

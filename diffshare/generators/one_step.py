@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import noise_streams, to_bytes
-from diffshare.generators.latents import AT_ONCE
 from diffshare.release.card import Card
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL, Ledger
 from diffshare.release.weights import load_part
+
+PIXELS = 1 << 20  # of the images in one pass
 
 
 def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.device) -> Tensor:
@@ -26,7 +27,7 @@ def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.
 
 @torch.inference_mode()
 def generate(network: Any, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
-    """Images of a network from flat noise, each from noise of its own, ``AT_ONCE`` in a pass.
+    """Images of a network from flat noise, each from noise of its own, ``PIXELS`` in a pass.
 
     Args:
         network: (noise, n x ``config.latent_dim``; classes, int64, n, the last of ``config.num_class_embeds`` standing
@@ -43,8 +44,9 @@ def generate(network: Any, labels: np.ndarray, indices: np.ndarray, seed: int) -
     """
     latents, known = prior((network.config.latent_dim,), seed, indices, network.device), network.config.num_class_embeds
     asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (known or 1) - 1, labels)).to(network.device)
+    at_once = max(1, PIXELS // network.config.sample_size**2)
     made = []
-    for z, y in zip(latents.split(AT_ONCE), asked.split(AT_ONCE), strict=True):
+    for z, y in zip(latents.split(at_once), asked.split(at_once), strict=True):
         x = network(z, None if known is None else y).float()
         if not torch.isfinite(x).all():
             raise UserError("the model makes values that are not finite: it is broken; ask for another")

@@ -13,15 +13,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diffshare.errors import UserError
+from diffshare.nets.bounds import bounded, bounded_channels
 
 TURNS = 4  # rotations by 0, 90, 180 and 270 degrees
-
-
-def _bounded(where: str, low: int, high: int, **values: int) -> None:
-    """Refuse a size out of reason, one's own or a received one, before anything is built from it."""
-    for name, value in values.items():
-        if type(value) is not int or not low <= value <= high:
-            raise UserError(f"{where}.{name} is {value}: a whole number from {low} to {high} is expected")
 
 
 def _xavier(layer: nn.Conv2d | nn.Linear | nn.Embedding, gain: float = 1.0) -> None:
@@ -105,13 +99,12 @@ class ResnetGenerator(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         where = "generator"
-        _bounded(where, 4, 256, sample_size=sample_size)
-        _bounded(where, 1, 4, out_channels=out_channels)
-        _bounded(where, 1, 1024, latent_dim=latent_dim)
-        _bounded(where, 1, 8, **{"len(block_out_channels)": len(block_out_channels)})
-        _bounded(where, 1, 2048, **{f"block_out_channels[{i}]": width for i, width in enumerate(block_out_channels)})
+        bounded(where, 4, 256, sample_size=sample_size)
+        bounded(where, 1, 4, out_channels=out_channels)
+        bounded(where, 1, 1024, latent_dim=latent_dim)
+        bounded_channels(where, block_out_channels)
         if num_class_embeds is not None:
-            _bounded(where, 1, 10_001, num_class_embeds=num_class_embeds)
+            bounded(where, 1, 10_001, num_class_embeds=num_class_embeds)
         stride = 2 ** (len(block_out_channels) - 1)
         if sample_size % stride:
             raise UserError(
@@ -195,13 +188,12 @@ class ResnetDiscriminator(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         where = "discriminator"
-        _bounded(where, 1, 4, in_channels=in_channels)
-        _bounded(where, 1, 8, **{"len(block_out_channels)": len(block_out_channels)})
-        _bounded(where, 1, 2048, **{f"block_out_channels[{i}]": width for i, width in enumerate(block_out_channels)})
+        bounded(where, 1, 4, in_channels=in_channels)
+        bounded_channels(where, block_out_channels)
         halvings = len(block_out_channels) if halvings is None else halvings
-        _bounded(where, 0, len(block_out_channels), halvings=halvings)
+        bounded(where, 0, len(block_out_channels), halvings=halvings)
         if num_class_embeds is not None:
-            _bounded(where, 1, 10_001, num_class_embeds=num_class_embeds)
+            bounded(where, 1, 10_001, num_class_embeds=num_class_embeds)
         self.stride, last = 2**halvings, block_out_channels[-1]
         pairs = zip((in_channels, *block_out_channels), block_out_channels, strict=False)
         self.blocks = nn.Sequential(*(_DownBlock(a, b, i < halvings, i == 0) for i, (a, b) in enumerate(pairs)))

@@ -5,7 +5,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from diffshare.nets.vae import LOGVAR, check_latent, embedding, told
+from diffshare.nets.bounds import bounded
+from diffshare.nets.vae import LARGEST_LATENT, LOGVAR, embedding, told
 
 CLASS_WIDTH = 16  # numbers that stand for a class
 LOG_SCALE = (-5.0, 1.0)  # of normal scores
@@ -53,7 +54,9 @@ class RowDecoder(ModelMixin, ConfigMixin):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_latent(latent_dim)
+        bounded("network", 1, LARGEST_LATENT, latent_dim=latent_dim)
+        bounded("network", 1, 8192, width=width)
+        bounded("network", 0, 64, layers=layers)
         self.label = embedding(num_class_embeds, CLASS_WIDTH)
         entering = latent_dim + (0 if self.label is None else CLASS_WIDTH)
         self.body = _perceptron(entering, width, layers, features, dropout)

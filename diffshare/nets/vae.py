@@ -10,9 +10,11 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from diffshare.errors import UserError
+from diffshare.nets.bounds import bounded, bounded_channels
 
 CLASS_WIDTH = 32  # numbers that stand for a class
 LARGEST_LATENT = 4096
+WHERE = "network"  # of a setting, in messages
 LOGVAR = (-20.0, 10.0)  # beyond it the exponential of the loss has no use
 
 
@@ -164,24 +166,18 @@ def smallest_side(sample_size: int, latent_dim: int, block_out_channels: Sequenc
     """Places along a side where the resolution is lowest.
 
     Raises:
-        UserError: the image does not divide so often, or a setting is out of range.
+        UserError: a size out of reason, or an image that does not divide so often.
     """
-    check_latent(latent_dim)
-    if not block_out_channels:
-        raise UserError("block_out_channels is empty: the channels of at least one resolution are expected")
+    bounded(WHERE, 1, 1024, sample_size=sample_size)
+    bounded(WHERE, 1, LARGEST_LATENT, latent_dim=latent_dim)
+    bounded_channels(WHERE, block_out_channels)
     stride = 2 ** len(block_out_channels)
-    if sample_size < 1 or sample_size % stride:
+    if sample_size % stride:
         raise UserError(
             f"images of {sample_size}x{sample_size} pixels do not divide by the network's stride {stride}: set "
             f"data.source.image_size to a multiple of {stride} or use fewer block_out_channels"
         )
     return sample_size // stride
-
-
-def check_latent(latent_dim: int) -> None:
-    """Refuse a latent that is empty or larger than any of use."""
-    if not 1 <= latent_dim <= LARGEST_LATENT:
-        raise UserError(f"latent_dim is {latent_dim}: an integer from 1 to {LARGEST_LATENT} is expected")
 
 
 def embedding(num_class_embeds: int | None, width: int) -> nn.Embedding | None:

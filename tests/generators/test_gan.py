@@ -157,9 +157,9 @@ def test_an_unconditional_model(run_cli, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "named"),
     [
-        ("--steps", 2, "a GAN makes a sample in 1"),
-        ("--guidance", 3, "guidance is 3: a GAN has none"),
-        ("--scheduler", "DDIMScheduler", "a GAN has none"),
+        ("--steps", 2, "a model of the family gan samples in 1"),
+        ("--guidance", 3, "guidance is 3: a model of the family gan has none"),
+        ("--scheduler", "DDIMScheduler", "a model of the family gan has none"),
     ],
 )
 def test_what_only_a_diffusion_model_has_is_refused(run_cli, run_dirs, tmp_path, argument, value, named) -> None:

@@ -160,6 +160,7 @@ def test_what_it_does_not_have_cannot_be_asked_for(run_cli, trained, tmp_path, o
         ("decoder/config.json", {"latent_dim": 5}, "must have the shape"),
         ("decoder/config.json", {"latent_dim": 5000}, "latent_dim is 5000"),
         ("decoder/config.json", {"layers": 10**6}, "must be a plain value"),
+        ("decoder/config.json", {"layers": 8000}, "layers is 8000"),
         ("decoder/config.json", {"width": -1}, "must be a plain value"),
         ("decoder/config.json", {"_class_name": "TableDenoiser"}, "unknown network"),
         ("diffshare.json", {"labels": [], "label_frequencies": None}, "does not fit the table"),
