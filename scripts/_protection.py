@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -26,9 +27,18 @@ from diffshare.storage import write_json  # noqa: E402
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "ddpm_faces.yaml")
 TARGET, PROPERTY, COUNT, SIZE = "Smiling", "Eyeglasses", 20000, 16
-SAMPLES, SAMPLING_STEPS, PASS = 1000, 10, 250
+SAMPLES, SAMPLING_STEPS, PASS = 1200, 12, 300
 READER, STRONG, DOWNSTREAM = (200, 3), (400, 2, 6000), 300  # steps and folds; records; steps
-CHANNELS = [16, 32, 48]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Records of a training set, optimizer steps, records a step, channels of the network's levels."""
+
+    records: int
+    steps: int
+    batch: int
+    channels: tuple[int, ...]
 
 
 class Bench:
@@ -99,20 +109,18 @@ class Bench:
         return kernel_distance(self.features(x), self.features(self.records.x[self.real(share, 0)]))
 
 
-def trained(
-    root: Path, name: str, batch: int, seed: int, p: float, n: int, steps: int, more: Sequence[str] = ()
-) -> Path:
-    """The run of a model, trained where it is not there; its seconds are in ``seconds.json``."""
-    run, last = root / name, len(CHANNELS)
+def trained(root: Path, name: str, seed: int, p: float, how: Training, more: Sequence[str] = ()) -> Path:
+    """The run of a model of the share p, trained where it is not there; its seconds are in ``seconds.json``."""
+    run, levels = root / name, len(how.channels)
     if (run / "release").is_dir():
         return run
     words = ["--config", CONFIG, "--data.source.image_size", SIZE, "--data.source.count", COUNT]
-    words += ["--data.batch_size", batch, "--data.seed", seed, "--seed_everything", seed]
-    words += ["--model.denoiser.block_out_channels", CHANNELS, "--model.sampling_steps", SAMPLING_STEPS]
-    words += ["--model.denoiser.down_block_types", ["DownBlock2D"] * last]
-    words += ["--model.denoiser.up_block_types", ["UpBlock2D"] * last]
-    words += ["--data.mix", "diffshare.data.mixes.Proportion", "--data.mix.p", p, "--data.mix.n", n]
-    words += ["--data.mix.property", PROPERTY, "--trainer.max_steps", steps, "--trainer.limit_val_batches", 0]
+    words += ["--data.batch_size", how.batch, "--data.seed", seed, "--seed_everything", seed]
+    words += ["--model.denoiser.block_out_channels", list(how.channels), "--model.sampling_steps", SAMPLING_STEPS]
+    words += ["--model.denoiser.down_block_types", ["DownBlock2D"] * levels]
+    words += ["--model.denoiser.up_block_types", ["UpBlock2D"] * levels]
+    words += ["--data.mix", "diffshare.data.mixes.Proportion", "--data.mix.p", p, "--data.mix.n", how.records]
+    words += ["--data.mix.property", PROPERTY, "--trainer.max_steps", how.steps, "--trainer.limit_val_batches", 0]
     words += ["--trainer.enable_progress_bar", "false", *more, "--run-dir", run]
     started, busy = time.perf_counter(), time.process_time()
     if status := diffshare(["fit", *map(str, words)]):

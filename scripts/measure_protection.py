@@ -16,13 +16,13 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _protection import (
-    CHANNELS,
     COUNT,
     DOWNSTREAM,
     PROPERTY,
@@ -33,9 +33,11 @@ from _protection import (
     STRONG,
     TARGET,
     Bench,
+    Training,
     drawn,
     trained,
 )
+from bench_sampling import compressed
 from rich.console import Console
 from rich.table import Table
 
@@ -53,17 +55,15 @@ from diffshare.stats.summary import t_interval  # noqa: E402
 from diffshare.storage import read_json, write_json  # noqa: E402
 
 SHARES, CHOSEN = (0.1, 0.3, 0.7, 0.9), 0.5
-RECORDS: dict[str, Any] = {"target-share": 4000, "dp": (500, 8000)}  # of a training set
-STEPS = {"target-share": 500, "dp": 120}
-BATCH = {"target-share": 64, "dp": 128}
-DP_SHARE, LONG, DELTA = 0.3, 4, 1e-5  # LONG: how many times the steps of the plain model that is to remember
+TRAINING = {"target-share": Training(4000, 800, 64, (16, 32, 64, 64)), "dp": Training(8000, 120, 128, (16, 32, 48))}
+FEW = 500  # records of the other training sets of dp
+DP_SHARE, LONG, DELTA = 0.3, 4, 1e-5  # LONG: how many times the steps of the plain models that are to remember
 EPSILONS = (None, 10.0, 1.0)
 
 
 def share_run(bench: Bench, root: Path, p: float) -> dict[str, Any]:
     """Plain and protected samples of a model of the share p."""
-    n, steps = RECORDS["target-share"], STEPS["target-share"]
-    run = trained(root, f"share-s{bench.seed}-p{p:g}", BATCH["target-share"], bench.seed, p, n, steps)
+    run = trained(root, f"share-s{bench.seed}-p{p:g}", bench.seed, p, TRAINING["target-share"])
     generator, _ = open_generator(run / "release")
     plain = drawn(generator, bench)
     asked = generator.ledger.queries
@@ -92,17 +92,18 @@ def share_run(bench: Bench, root: Path, p: float) -> dict[str, Any]:
 
 def dp_run(bench: Bench, root: Path, n: int, epsilon: float | None, times: int) -> dict[str, Any]:
     """A model with a bound of epsilon, or a plain one, of ``times`` the steps."""
-    steps, more, sigma = STEPS["dp"] * times, [], None
+    plain = TRAINING["dp"]
+    how, more, sigma = replace(plain, records=n, steps=times * plain.steps), [], None
     if epsilon is not None:
         from opacus.accountants.utils import get_noise_multiplier
 
-        rate = BATCH["dp"] / n
-        aim: dict[str, Any] = {"target_epsilon": epsilon, "target_delta": DELTA, "sample_rate": rate, "steps": steps}
+        aim: dict[str, Any] = {"target_epsilon": epsilon, "target_delta": DELTA, "steps": how.steps}
+        aim["sample_rate"] = how.batch / n
         sigma = get_noise_multiplier(**aim, accountant="rdp", epsilon_tolerance=epsilon / 1000)
         more = ["--model", "diffshare.sharer.protection.dp.PrivateDDPM", "--model.noise_multiplier", str(sigma)]
         more += ["--model.delta", str(DELTA), "--trainer.precision", "32-true", "--trainer.gradient_clip_val", "null"]
     name = f"dp-s{bench.seed}-n{n}-e{'inf' if epsilon is None else f'{epsilon:g}'}-x{times}"
-    run = trained(root, name, BATCH["dp"], bench.seed, DP_SHARE, n, steps, more)
+    run = trained(root, name, bench.seed, DP_SHARE, how, more)
     generator, _ = open_generator(run / "release")
     x = drawn(generator, bench)
     tested = member_leak(
@@ -118,7 +119,7 @@ def dp_run(bench: Bench, root: Path, n: int, epsilon: float | None, times: int) 
     return {
         "seed": bench.seed,
         "records": n,
-        "steps": steps,
+        "steps": how.steps,
         "epsilon": generator.card.epsilon,
         "noise_multiplier": sigma,
         "kid": bench.kid(x, DP_SHARE),
@@ -131,41 +132,45 @@ def dp_run(bench: Bench, root: Path, n: int, epsilon: float | None, times: int) 
 
 
 def yardstick(bench: Bench, share: float) -> dict[str, float]:
-    """KID, accuracy and reading of real records of a share in the place of samples."""
+    """Real records of a share in the place of samples; ``jpeg`` is what JPEG of quality 75 adds to their KID."""
     x = bench.records.x[bench.real(share, 1)]
+    reference = bench.features(bench.records.x[bench.real(share, 0)])
+    jpeg = kernel_distance_difference(bench.features(compressed(x)), bench.features(x), reference).estimate
     others = bench.auxiliary[:SAMPLES]  # those of x are in the test set
     right = bench.rightly(bench.records.x[others], bench.y[others])
-    return {"kid": bench.kid(x, share), "accuracy": float(right.mean()), "read": bench.read(x)["pacc"]}
+    found = {"kid": bench.kid(x, share), "jpeg": jpeg, "accuracy": float(right.mean())}
+    return found | {"share": share, "read": bench.read(x)["pacc"]}
 
 
 def plan(what: str, seeds: Sequence[int]) -> dict[str, Callable[[Bench, Path], dict[str, Any]]]:
     """Runs by name; seeds one after the other."""
     made: dict[str, Callable[[Bench, Path], dict[str, Any]]] = {}
     for seed in seeds:
+        share = CHOSEN if what == "target-share" else DP_SHARE
+        made[f"s{seed} real"] = lambda b, r, share=share: yardstick(b, share)
         if what == "target-share":
             for p in SHARES:
                 made[f"s{seed} p{p:g}"] = lambda b, r, p=p: share_run(b, r, p)
             continue
-        made[f"s{seed} real"] = lambda b, r: yardstick(b, DP_SHARE)
-        for n in RECORDS["dp"]:
+        for n in (FEW, TRAINING["dp"].records):
+            made[f"s{seed} n{n} inf x{LONG}"] = lambda b, r, n=n: dp_run(b, r, n, None, LONG)
             for epsilon in EPSILONS:
-                made[f"s{seed} n{n} e{epsilon or 'inf'}"] = lambda b, r, n=n, e=epsilon: dp_run(b, r, n, e, 1)
-        few = min(RECORDS["dp"])
-        made[f"s{seed} n{few} einf x{LONG}"] = lambda b, r, n=few: dp_run(b, r, n, None, LONG)
+                made[f"s{seed} n{n} {epsilon or 'inf'}"] = lambda b, r, n=n, e=epsilon: dp_run(b, r, n, e, 1)
     return made
 
 
 def summarise_shares(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Over all models that were not refused: errors, costs, and whether the figures to reach are reached."""
-    made = [row for row in rows if "refused" not in row]
+    models = [row for row in rows if "p" in row]
+    made = [row for row in models if "refused" not in row]
     if not made:
-        return {"models": 0, "refused": len(rows)}
+        return {"models": 0, "refused": len(models)}
     corrected = [m for m in NAMES if m not in UNCORRECTED]
     off = {m: [abs(row["read_after"][m] - CHOSEN) for row in made] for m in (*corrected, "strong")}
     drop = [row["accuracy"]["difference"] for row in made]
     return {
         "models": len(made),
-        "refused": len(rows) - len(made),
+        "refused": len(models) - len(made),
         "error_to_chosen": {m: {"mean": float(np.mean(e)), "largest": max(e)} for m, e in off.items()},
         "accuracy_difference": t_interval(drop).json() | {"least": min(drop)},
         "candidates_a_sample": float(np.mean([row["candidates_a_sample"] for row in made])),
@@ -176,7 +181,7 @@ def show_shares(rows: Sequence[dict[str, Any]]) -> None:
     """A row for each model."""
     table = Table("seed", "p", "before", "after, PACC", "farthest", "strong", "KID +, true p", f"KID +, {CHOSEN}",
                   "accuracy +", "candidates", title=f"{PROPERTY} shown as {CHOSEN}")  # fmt: skip
-    for row in rows:
+    for row in (row for row in rows if "p" in row):
         if "refused" in row:
             table.add_row(str(row["seed"]), f"{row['p']:g}", row["refused"])
             continue
@@ -217,7 +222,7 @@ def _ends(value: float, ends: Sequence[float], form: str) -> str:
 def main() -> None:
     """Parse, measure what the file does not hold yet, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=list(STEPS))
+    parser.add_argument("what", choices=list(TRAINING))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--root", type=Path, default=Path("lightning_logs/protection"), help="where models are kept")
     parser.add_argument("--json", type=Path, required=True)
@@ -249,8 +254,8 @@ def main() -> None:
 
 def settings(what: str) -> dict[str, Any]:
     """What the file must say to be read."""
-    about = {"data": f"RenderedFaces({COUNT}, {SIZE})", "records": RECORDS[what], "steps": STEPS[what]}
-    about |= {"batch": BATCH[what], "channels": CHANNELS, "samples": SAMPLES, "sampling_steps": SAMPLING_STEPS}
+    about: dict[str, Any] = {"data": f"RenderedFaces({COUNT}, {SIZE})", "training": asdict(TRAINING[what])}
+    about |= {"samples": SAMPLES, "sampling_steps": SAMPLING_STEPS}
     about |= {"property": PROPERTY, "target": TARGET, "reader": READER, "strong": STRONG, "downstream": DOWNSTREAM}
     return about | ({"chosen": CHOSEN} if what == "target-share" else {"p": DP_SHARE, "delta": DELTA, "norm": 1.0})
 
