@@ -1,7 +1,7 @@
 """The samples folder: what a receiver keeps of a generator, and what other people's samples come as.
 
-Images are ``samples.npz``. Samples of tables will be ``samples.csv`` in the same folder: ``read_samples`` is where
-the two part.
+Images are ``samples.npz``. Samples of tables are ``samples.csv`` in the same folder: ``diffshare.release.tables``
+has them.
 """
 
 from collections.abc import Mapping
