@@ -178,11 +178,11 @@ def _check_remedies(config: Namespace) -> None:
         )
     if bad := [p for p in config.surrogate_p if not 0 <= p <= 1]:
         raise UserError(f"--surrogate-p is {bad[0]}: a share lies in [0, 1]")
-    if config.surrogate:
-        refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p)
     remedies: dict[str, Any] = {"--surrogate": config.surrogate, "--labelled": config.labelled, "--widen": config.widen}
     given = [name for name, value in remedies.items() if value]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} each make an interval of their own: give one of them")
+    if config.surrogate:
+        refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p)
     if given and config.queries == AUTO:
         raise UserError(f"{given[0]} makes an interval of its own: give a number of queries instead of auto")

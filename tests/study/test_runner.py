@@ -131,10 +131,14 @@ def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
     main = threading.main_thread().ident
     assert main is not None
     thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "s", steps)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "s", steps)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "s" / "steps" / "a" / "step.json").is_file()
     assert not (tmp_path / "s" / "steps" / "slow" / "step.json").exists()
     assert go(tmp_path / "s", [steps[0], write("b", "B")], resume=True).begun == ["b"]
