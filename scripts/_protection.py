@@ -28,7 +28,8 @@ from diffshare.storage import write_json  # noqa: E402
 CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "ddpm_faces.yaml")
 TARGET, PROPERTY, COUNT, SIZE = "Smiling", "Eyeglasses", 20000, 16
 SAMPLES, SAMPLING_STEPS, PASS = 1200, 12, 300
-READER, STRONG, DOWNSTREAM = (200, 3), (400, 2, 6000), 300  # steps and folds; records; steps
+READER, STRONG = (200, 3), (400, 2, 6000)  # steps and folds of a classifier of the property; records
+DOWNSTREAM, TRAININGS = 300, 3  # steps of a classifier of the target, and how many are trained
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,13 @@ class Bench:
         return found
 
     def rightly(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether a classifier of the target that was trained on samples decides each test record rightly, bool."""
-        scorer = NetworkRecipe(steps=DOWNSTREAM).train(x, labels, 2, self.seed, ())
-        return scorer(self.records.x[self.test]).argmax(1) == self.y[self.test]
+        """Whether classifiers of the target that were trained on samples decide test records rightly, trainings x N.
+
+        One training is a few points better or worse than the next: there are ``TRAININGS`` of them.
+        """
+        recipe, test = NetworkRecipe(steps=DOWNSTREAM), self.records.x[self.test]
+        scorers = [recipe.train(x, labels, 2, self.seed + 1000 * k, ()) for k in range(TRAININGS)]
+        return np.stack([scorer(test).argmax(1) == self.y[self.test] for scorer in scorers])
 
     def kid(self, x: np.ndarray, share: float) -> float:
         """KID to real records of this share."""

@@ -32,6 +32,7 @@ from _protection import (
     SIZE,
     STRONG,
     TARGET,
+    TRAININGS,
     Bench,
     Training,
     drawn,
@@ -82,10 +83,13 @@ def share_run(bench: Bench, root: Path, p: float) -> dict[str, Any]:
             "plain": kernel_distance(before, reference),
             "difference": {"estimate": found.estimate, "interval": [found.low, found.high]},
         }
-    right = [bench.rightly(x, bench.labels).astype(float) for x in (plain, made)]
-    change, deviation = float(np.mean(right[1] - right[0])), float(np.std(right[1] - right[0])) / len(right[0]) ** 0.5
-    row["accuracy"] = {"plain": float(right[0].mean()), "protected": float(right[1].mean()), "difference": change}
-    row["accuracy"]["interval"] = [change - 1.96 * deviation, change + 1.96 * deviation]
+    right = [bench.rightly(x, bench.labels).mean(1) for x in (plain, made)]  # of each training
+    change = t_interval((right[1] - right[0]).tolist())
+    row["accuracy"] = {
+        "plain": float(right[0].mean()),
+        "protected": float(right[1].mean()),
+        "difference": change.json(),
+    }
     readers = {"sharer": bench.sharers, "receiver": bench.receivers, "strong": bench.strong}
     return row | {"reader_accuracy": {name: made.accuracy for name, made in readers.items()}}
 
@@ -123,7 +127,7 @@ def dp_run(bench: Bench, root: Path, n: int, epsilon: float | None, times: int) 
         "epsilon": generator.card.epsilon,
         "noise_multiplier": sigma,
         "kid": bench.kid(x, DP_SHARE),
-        "accuracy": float(bench.rightly(x, bench.labels).mean()),
+        "accuracy": t_interval(bench.rightly(x, bench.labels).mean(1).tolist()).json(),
         "membership": tested.json(),
         "read": (read := bench.read(x)),
         "property_error": abs(read["pacc"] - DP_SHARE),
@@ -138,7 +142,7 @@ def yardstick(bench: Bench, share: float) -> dict[str, float]:
     jpeg = kernel_distance_difference(bench.features(compressed(x)), bench.features(x), reference).estimate
     others = bench.auxiliary[:SAMPLES]  # those of x are in the test set
     right = bench.rightly(bench.records.x[others], bench.y[others])
-    found = {"kid": bench.kid(x, share), "jpeg": jpeg, "accuracy": float(right.mean())}
+    found = {"kid": bench.kid(x, share), "jpeg": jpeg, "accuracy": t_interval(right.mean(1).tolist()).json()}
     return found | {"share": share, "read": bench.read(x)["pacc"]}
 
 
@@ -167,7 +171,7 @@ def summarise_shares(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {"models": 0, "refused": len(models)}
     corrected = [m for m in NAMES if m not in UNCORRECTED]
     off = {m: [abs(row["read_after"][m] - CHOSEN) for row in made] for m in (*corrected, "strong")}
-    drop = [row["accuracy"]["difference"] for row in made]
+    drop = [row["accuracy"]["difference"]["mean"] for row in made]
     return {
         "models": len(made),
         "refused": len(models) - len(made),
@@ -191,7 +195,7 @@ def show_shares(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(
             str(row["seed"]), f"{row['p']:g}", f"{row['read_before']['pacc']:.3f}", f"{after['pacc']:.3f}",
             f"{off:.3f}", f"{after['strong']:.3f}", *(_ends(k["estimate"], k["interval"], ".2g") for k in kids),
-            _ends(row["accuracy"]["difference"], row["accuracy"]["interval"], ".3f"),
+            _ends(row["accuracy"]["difference"]["mean"], row["accuracy"]["difference"]["interval"], ".3f"),
             f"{row['candidates_a_sample']:.1f}",
         )  # fmt: skip
     Console(width=160).print(table)
@@ -203,13 +207,13 @@ def show_dp(rows: Sequence[dict[str, Any]]) -> None:
                   "seconds", title=f"DP-SGD, delta {DELTA:g}")  # fmt: skip
     for row in rows:
         if "records" not in row:
-            table.add_row("real", "", "", "", f"{row['kid']:.3g}", f"{row['accuracy']:.3f}")
+            table.add_row("real", "", "", "", f"{row['kid']:.3g}", f"{row['accuracy']['mean']:.3f}")
             continue
         found = [row["membership"][name] for name in ("advantage", "auroc")]
         table.add_row(
             str(row["records"]), str(row["steps"]), "inf" if row["epsilon"] is None else f"{row['epsilon']:.3g}",
             "" if row["noise_multiplier"] is None else f"{row['noise_multiplier']:.2f}", f"{row['kid']:.3g}",
-            f"{row['accuracy']:.3f}", *(_ends(one["estimate"], one["interval"], ".3f") for one in found),
+            f"{row['accuracy']['mean']:.3f}", *(_ends(one["estimate"], one["interval"], ".3f") for one in found),
             f"{row['property_error']:.3f}", f"{row['seconds']['processor']:.0f}",
         )  # fmt: skip
     Console(width=160).print(table)
@@ -257,6 +261,7 @@ def settings(what: str) -> dict[str, Any]:
     about: dict[str, Any] = {"data": f"RenderedFaces({COUNT}, {SIZE})", "training": asdict(TRAINING[what])}
     about |= {"samples": SAMPLES, "sampling_steps": SAMPLING_STEPS}
     about |= {"property": PROPERTY, "target": TARGET, "reader": READER, "strong": STRONG, "downstream": DOWNSTREAM}
+    about |= {"trainings": TRAININGS}
     return about | ({"chosen": CHOSEN} if what == "target-share" else {"p": DP_SHARE, "delta": DELTA, "norm": 1.0})
 
 
