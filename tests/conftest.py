@@ -11,7 +11,9 @@ from unittest import mock
 import pytest
 
 # Set before torch and huggingface_hub are imported, which read them once; child processes inherit them.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))  # small tensors: more threads only wait
+# Small tensors: more threads than four only wait, and test processes side by side share the cores out.
+CORES = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, CORES))))
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads
 
 
