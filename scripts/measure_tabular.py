@@ -1,4 +1,4 @@
-"""How good the rows of ``configs/tabular_adult.yaml`` are: use, marginals, correlations, speed.
+"""How good the rows of a tabular model of Adult are: use, marginals, correlations, speed.
 
 Use: a gradient-boosting classifier trained on synthetic rows and tested on ``adult.test``, against one trained on the
 real rows that the model was trained on, as many. Marginals: total variation of each column (numbers in 20 bins of
@@ -33,7 +33,7 @@ from diffshare.release.generator import plan_labels  # noqa: E402
 from diffshare.release.table import TableGenerator  # noqa: E402
 from diffshare.storage import write_json  # noqa: E402
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "tabular_adult.yaml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 BINS = 20
 
 
@@ -114,39 +114,32 @@ def interval(values: list[float]) -> dict[str, Any]:
     return {"mean": round(mean, 4), "interval": [round(mean - half, 4), round(mean + half, 4)]}
 
 
-def fit(root: Path, folder: Path, seed: int) -> float:
+def fit(config: Path, root: Path, folder: Path, seed: int) -> float:
     """Train in that folder; seconds."""
     started = time.perf_counter()
-    options = [
-        "--data.source.root",
-        str(root),
-        "--seed_everything",
-        str(seed),
-        "--trainer.enable_progress_bar",
-        "false",
-    ]
-    if diffshare(["fit", "--config", str(CONFIG), *options, "--run-dir", str(folder)]):
+    options = ["--data.source.root", root, "--seed_everything", seed, "--trainer.enable_progress_bar", "false"]
+    if diffshare(["fit", "--config", *map(str, [config, *options, "--run-dir", folder])]):
         raise SystemExit("the training failed")
     return time.perf_counter() - started
 
 
-def data_of(root: Path) -> MixDataModule:
+def data_of(config: Path, root: Path) -> MixDataModule:
     """The data module of the config."""
     parser = ArgumentParser()
     parser.add_subclass_arguments(MixDataModule, "data")
-    config = yaml.safe_load(CONFIG.read_text())["data"]
-    config["init_args"]["source"]["init_args"]["root"] = str(root)
-    return parser.instantiate(parser.parse_object({"data": config})).data
+    block = yaml.safe_load(config.read_text())["data"]
+    block["init_args"]["source"]["init_args"]["root"] = str(root)
+    return parser.instantiate(parser.parse_object({"data": block})).data
 
 
-def measure(root: Path, run: Path, seeds: list[int]) -> dict[str, Any]:
+def measure(config: Path, root: Path, run: Path, seeds: list[int]) -> dict[str, Any]:
     """All figures of one trained model."""
-    data = data_of(root)
+    data = data_of(config, root)
     data.setup()
     columns = data.source.columns  # type: ignore[attr-defined]
     target = [column.name for column in columns].index(data.target)
     train, test = (part.x[part.rows] for part in (data.sets["train"], data.sets["test"]))
-    auxiliary = data_of(root)
+    auxiliary = data_of(config, root)
     auxiliary.part, auxiliary.validation_share = "auxiliary", 0.0
     auxiliary.setup()
     fresh = auxiliary.sets["train"].x[auxiliary.sets["train"].rows][: len(train)]
@@ -196,6 +189,7 @@ def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder with adult.data and adult.test")
+    parser.add_argument("--config", type=Path, default=CONFIGS / "tabular_adult.yaml", help="of the model")
     parser.add_argument("--run", type=Path, help="a finished run of the config; trained first where left out")
     parser.add_argument("--seeds", type=int, default=5, help="sampling and boosting seeds 0..N-1")
     parser.add_argument("--json", type=Path)
@@ -203,10 +197,11 @@ def main() -> None:
     with TemporaryDirectory() as temporary:
         run, trained = options.run or Path(temporary) / "run", None
         if options.run is None:
-            trained = round(fit(options.root, run, seed=0), 1)
-        figures = measure(options.root, run, list(range(options.seeds)))
-    steps = yaml.safe_load(CONFIG.read_text())["trainer"]["max_steps"]
-    head = {"command": "python scripts/measure_tabular.py --root ADULT_FOLDER --json docs/results/tabular.json"}
+            trained = round(fit(options.config, options.root, run, seed=0), 1)
+        figures = measure(options.config, options.root, run, list(range(options.seeds)))
+    steps = yaml.safe_load(options.config.read_text())["trainer"]["max_steps"]
+    name = options.config.stem
+    head = {"command": f"python scripts/measure_tabular.py --root ADULT_FOLDER --config configs/{name}.yaml"}
     head |= {"code": code_revision(), "versions": versions(), "training_seed": 0, "seeds": options.seeds}
     figures = head | {"training_steps": steps, "training_seconds": trained} | figures
     for key, value in figures.items():
