@@ -18,12 +18,14 @@ VERBS = {
     "infer-property": "read the share of a property off samples, with an interval",
     "audit": "tell a poisoned model from a clean one; what a release leaks",
     "repair": "make samples safe to train on, by weights or by choice",
+    "protect": "draw samples that show a chosen share of a property",
 }
 MODULES = {
     "study": "diffshare.commands.study",
     "infer-property": "diffshare.commands.infer_property",
     "audit": "diffshare.commands.audit",
     "repair": "diffshare.commands.repair",
+    "protect": "diffshare.commands.protect",
 }
 
 

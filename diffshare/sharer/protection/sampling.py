@@ -30,14 +30,22 @@ from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.stats.prevalence import estimate
 
-PILOT, PILOT_BATCH = (
-    500,
-    100,
-)  # candidates of a class that its share is estimated from, and how many are asked for at once
+PILOT = 500  # candidates of a class that its share is estimated from
+PILOT_BATCH = 100  # how many of them are asked for at once
 APART = 1 << 24  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
 DEAREST = 50.0  # candidates a sample that are at most worth it
 MOST = 2000  # candidates of a sample after which something must be wrong
 LEAST = 1e-3  # a posterior is moved into [LEAST, 1 - LEAST] before it is re-weighted
+
+
+def check_share(share: float) -> None:
+    """Refuse a share that samples cannot show.
+
+    Raises:
+        UserError: it does not lie in (0, 1).
+    """
+    if not 0 < share < 1:
+        raise UserError(f"the share to show is {share}: it lies between 0 and 1, both excluded")
 
 
 class PosteriorReader(Protocol):
@@ -119,8 +127,7 @@ class TargetShare:
 
     def __post_init__(self) -> None:
         """Check, and pass on card and ledger."""
-        if not 0 < self.share < 1:
-            raise UserError(f"the share to show is {self.share}: it lies between 0 and 1, both excluded")
+        check_share(self.share)
         if self.pilot < 10:
             raise UserError(f"pilot is {self.pilot}: the model's own share is estimated from at least 10 samples")
         self.card, self.ledger = self.generator.card, self.generator.ledger

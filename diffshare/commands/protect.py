@@ -1,0 +1,167 @@
+"""The verb ``protect``: samples that show a chosen share of a property, for a sharer who publishes samples alone."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+
+from diffshare.classifiers.property import PropertyClassifier, cross_fit
+from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.commands.configs import with_files
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
+from diffshare.receiver.property.inference import Asked, asked
+from diffshare.receiver.property.queries import ModelQueries, recode
+from diffshare.receiver.property.reading import is_column, reader
+from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.release.generator import Generator, plan_labels
+from diffshare.release.samples import write_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import write_table_samples
+from diffshare.sharer.protection.sampling import (
+    ClassifierReader,
+    ColumnReader,
+    PosteriorReader,
+    TargetShare,
+    check_share,
+)
+from diffshare.storage import check_new_folder
+
+NAMED = 40  # characters of the property's name in what samples.json declares
+
+
+def protect(arguments: list[str]) -> int:
+    """Draw samples of a model that show a chosen share of a property."""
+    config, source, recipe = _parse(arguments)
+    generator, identity = open_generator(config.model)
+    wanted = config.labels or ("balanced" if generator.card.labels else "none")
+    labels = plan_labels(wanted, config.count, generator.card)
+    known = open_auxiliary(source, config.property, config.part, split_seed=config.split_seed)
+    what = asked(config.property, known.classes, config.value, 0.95, config.seed)
+    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
+    queries = ModelQueries(generator, wanted, **options)
+    box = TargetShare(generator, _property_reader(config, what, known, recipe, queries), config.share)
+    named = what.name if what.value == what.name else f"{what.name}: {what.value}"
+    started = time.perf_counter()
+    x = draw_samples(box, labels, **options)
+    info = {
+        "labels": wanted,
+        "classes": list(generator.card.labels),
+        "seed": config.seed,
+        "steps": config.steps or generator.card.steps,
+        "guidance": config.guidance,
+        "model": {"name": config.model.resolve().name, "sha256": identity},
+        "queries": generator.ledger.queries,
+        "network_calls": generator.ledger.network_calls,
+        "seconds": round(time.perf_counter() - started, 3),
+        "protections": [f"share of '{named[:NAMED]}' shown as {config.share:g} in every class"],
+    }
+    _write(config, generator, x, labels, info)
+    print(f"samples: {config.out} ({config.count} accepted of {generator.ledger.queries} candidates)")
+    return 0
+
+
+def _parse(arguments: list[str]) -> tuple[Namespace, Source, Recipe | None]:
+    """Parse and check.
+
+    Returns:
+        the arguments, the source of the reference and the recipe of the classifier, None where not given.
+    """
+    parser = ArgumentParser(
+        prog="diffshare protect",
+        description="Draw samples of a model that show a chosen share of a property in every class, for a sharer who "
+        "publishes the samples and keeps the model. Each sample is chosen among candidates by how likely a classifier "
+        "of the property, trained on labelled records, says that they have it; a column of a table that is the "
+        "property is read as it is. The samples folder is that of the verb sample.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    _add_samples(parser)
+    _add_property(parser)
+    config = parser.parse_args(with_files(arguments, "--reference"))
+    _check(config)
+    built = parser.instantiate(config)
+    return config, built.reference, built.classifier
+
+
+def _add_samples(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="Release folder.")
+    add("--count", type=int, required=True, help="Number of samples.")
+    add("--labels", type=str | None, default=None, help="As for the verb sample: balanced, natural, none or one class.")
+    add("--seed", type=int, default=0, help="Of the classifier and the samples; sample i depends on it and i alone.")
+    add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
+    add("--guidance", type=float, default=1.0, help="guidance_scale of the classes; 1 is plain conditional sampling.")
+    add("--batch-size", type=int | None, default=None, help="Samples a pass.")
+    add("--out", type=Path, required=True, help="Folder to make.")
+    add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+
+
+def _add_property(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--property", required=True, help="Attribute of the reference whose share is chosen.")
+    add("--value", type=str | None, default=None, help="Class of it that counts; class 1 of two where left out.")
+    add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
+    add("--reference", type=Source, sub_configs=True, required=True, help="YAML file of labelled records.")
+    parts = Literal["auxiliary", "test", "all"]
+    add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
+    add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
+    add("--classifier", type=Recipe | None, default=None, help="How the property's classifier is trained: a recipe.")
+    add("--folds", type=int, default=5, help="Models of it, each for the records it has not seen.")
+
+
+def _check(config: Namespace) -> None:
+    check_share(config.share)
+    for name, least in (("count", 1), ("seed", 0), ("split_seed", 0), ("steps", 1), ("batch_size", 1), ("folds", 2)):
+        value = config[name]
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    if not np.isfinite(config.guidance) or config.guidance < 0:
+        raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+    if config.model.resolve() in (config.out.resolve(), *config.out.resolve().parents):
+        raise UserError(f"{config.out} lies in the release, which holds its own files alone: choose another folder")
+    check_new_folder(config.out, overwrite=config.overwrite)
+
+
+def _property_reader(
+    config: Namespace, what: Asked, known: Auxiliary, recipe: Recipe | None, queries: ModelQueries
+) -> PosteriorReader:
+    """What reads the property in the model's samples."""
+    if is_column(what.name, queries):
+        place = [column.name for column in queries.columns].index(what.name)
+        if what.value not in queries.columns[place].categories:
+            raise UserError(f"the model never makes '{what.value}' in its column '{what.name}': name another --value")
+        return ColumnReader(place, queries.columns[place].categories.index(what.value))
+    reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
+    made = _classifier(config, known, recipe or (TreesRecipe() if known.columns else NetworkRecipe()))
+    if known.columns:
+        scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
+        made = PropertyClassifier(scorers, made.scalings, made.calibration)
+    return ClassifierReader(made, what.place)
+
+
+def _classifier(config: Namespace, known: Auxiliary, recipe: Recipe) -> PropertyClassifier:
+    """The property's classifier, of the reference's records."""
+    if known.unknown:
+        print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+    return cross_fit(
+        known.x,
+        known.labels,
+        known.classes,
+        recipe,
+        folds=config.folds,
+        seed=config.seed,
+        categorical=known.categorical,
+        progress=lambda folds: progress(folds, f"training classifiers of {config.property}", config.folds),
+    )
+
+
+def _write(config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
+    if isinstance(generator, TableGenerator):
+        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+    else:
+        write_samples(config.out, x, labels, info, overwrite=config.overwrite)
