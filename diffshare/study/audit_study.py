@@ -2,10 +2,12 @@
 
 On top of the fairness poisoning study: the same training sets, generators, samples and classifiers, and an audit of
 every samples folder against auxiliary records. The gap that the audit predicts stands beside the one that the
-receiver's classifier really has on test records.
+receiver's classifier really has on test records. Poisoned samples can be repaired after their audit, and classified
+again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from sklearn.metrics import roc_auc_score
 from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import read_json
-from diffshare.study.audit_figures import draw_audit
+from diffshare.study.audit_figures import draw_audit, draw_repairs
 from diffshare.study.base import Find, Row
 from diffshare.study.configs import as_word, flat, words
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
+from diffshare.study.repair_results import outcome, repair_table, repaired_row, summarise_repairs
+from diffshare.study.repair_steps import RepairOptions, check_repairs, repair_steps
 from diffshare.study.step import Command, Place, Step
 
 MEASURED = "demographic_parity_difference"
@@ -31,17 +35,26 @@ class AuditStudy(FairnessPoisoning):
     Args:
         clean_seeds: seeds of clean training sets; ``seeds`` are those of the poisoned ones.
         audit: options of the verb ``audit``: ``{downstream: NetworkRecipe, "downstream.steps": 600}``.
+        repairs: how poisoned samples are repaired, by the name that it shall have; not at all where left out. With
+            ``resample`` of a table the group is the samples' own column, hence known, and the figure an upper bound.
         kwargs: as for :class:`diffshare.study.fairness_poisoning.FairnessPoisoning`; ``samples`` are the queries, and
             ``count_groups`` does nothing: the audit reads the groups.
     """
 
-    def __init__(self, clean_seeds: list[int], audit: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        clean_seeds: list[int],
+        audit: dict[str, Any] | None = None,
+        repairs: dict[str, RepairOptions] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not clean_seeds or len(set(clean_seeds)) < len(clean_seeds):
             raise UserError(f"study.clean_seeds is {clean_seeds}: give at least one seed, each once")
         if not self.through_generator:
             raise UserError("study.through_generator is false: an audit is of a generator's samples")
-        self.clean_seeds, self.audit = clean_seeds, dict(flat(audit or {}))
+        self.clean_seeds, self.audit, self.repairs = clean_seeds, dict(flat(audit or {})), repairs or {}
+        check_repairs(self.repairs, self.seeds, clean_seeds)
         self.count_groups = False  # the audit reads them
 
     def cells(self) -> Iterator[Cell]:
@@ -54,7 +67,18 @@ class AuditStudy(FairnessPoisoning):
 
     def steps(self) -> list[Step]:
         """See :class:`diffshare.study.base.Study`."""
-        return [*super().steps(), *(self._audit(cell, g) for cell in self.cells() for g in self.guidances)]
+        found = super().steps()
+        audits = [self._audit(cell, guidance) for cell in self.cells() for guidance in self.guidances]
+        return [*found, *audits, *self._repairs({step.name: step for step in found})]
+
+    def _repairs(self, steps: Mapping[str, Step]) -> Iterator[Step]:
+        """Repairs of every poisoned samples folder, and the classifier on what they leave."""
+        poisoned = [cell for cell in self.cells() if cell.alpha]
+        for cell, guidance, (name, options) in product(poisoned, self.guidances, self.repairs.items()):
+            end = f"{cell.name}-g{guidance:g}"
+            release = Place(f"fit-{cell.name}", "run/release")
+            classifier = steps[f"classifier-{end}"]
+            yield from repair_steps(name, end, options, classifier, release=release, seed=cell.seed)
 
     def _audit(self, cell: Cell, guidance: float) -> Step:
         """The audit of one samples folder, against the auxiliary part of the generator's own source."""
@@ -84,8 +108,27 @@ class AuditStudy(FairnessPoisoning):
                 real = measured.get(self._key(row), {})
                 row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
                 row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}
-                found.append(row | audit_row(read_json(path)))
+                row |= audit_row(read_json(path))
+                if self.repairs and cell.alpha:
+                    row["measured_gap_signed"] = real.get(f"{MEASURED}_signed")
+                    row |= outcome(measured.get(("clean", 0.0, guidance, cell.seed)), "clean_")
+                    row["repairs"] = self._repaired(find, f"{cell.name}-g{guidance:g}")
+                found.append(row)
         return found
+
+    def _repaired(self, find: Find, end: str) -> dict[str, Row | None]:
+        """What each repair of one samples folder brought; None of one that is not done."""
+
+        def read(step: str, path: str) -> Any:
+            found = find(Place(f"{step}-{end}", path))
+            return None if found is None else read_json(found)
+
+        return {
+            name: repaired_row(
+                read(f"repaired-{name}", "run/results.json"), read(f"repair-{name}", "samples/repair.json")
+            )
+            for name in self.repairs
+        }
 
     @staticmethod
     def _key(row: Row) -> tuple[Any, ...]:
@@ -94,15 +137,22 @@ class AuditStudy(FairnessPoisoning):
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`diffshare.study.base.Study`: one entry a guidance."""
         guidances = dict.fromkeys(row["guidance"] for row in rows)
-        return [summarised([r for r in rows if r["guidance"] == g], g, self.level) for g in guidances]
+        found = []
+        for guidance in guidances:
+            mine = [row for row in rows if row["guidance"] == guidance]
+            repairs = {"repairs": summarise_repairs(mine, self.level)} if self.repairs else {}
+            found.append(summarised(mine, guidance, self.level) | repairs)
+        return found
 
     def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
         """See :class:`diffshare.study.base.Study`."""
-        return [verdict_table(summary)]
+        return [verdict_table(summary), *([repair_table(summary)] if self.repairs else [])]
 
     def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
         """See :class:`diffshare.study.base.Study`."""
-        return [draw_audit(rows, folder / "audit.png")]
+        repaired = any(entry.get("repairs") for entry in summary)
+        made = [draw_audit(rows, folder / "audit.png")]
+        return [*made, *([draw_repairs(summary, folder / "repairs.png")] if repaired else [])]
 
 
 def audit_row(made: dict[str, Any]) -> Row:

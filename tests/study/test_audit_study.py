@@ -10,6 +10,7 @@ from diffshare.errors import UserError
 from diffshare.storage import write_json
 from diffshare.study.audit_figures import draw_audit
 from diffshare.study.audit_study import AuditStudy, gap_errors, summarised, verdict_table
+from diffshare.study.repair_steps import RepairOptions
 from diffshare.study.step import Place, identities
 
 
@@ -108,6 +109,7 @@ def test_the_configs_name_what_there_is(monkeypatch):
         for key in ("generator", "classifier"):
             options[key] = [Path(p) for p in options[key]]
         options["policies"] = {k: Path(v) for k, v in options["policies"].items()}
+        options["repairs"] = {k: RepairOptions(**v) for k, v in options["repairs"].items()}
         made = AuditStudy(**options)
         assert (len(made.clean_seeds), len(made.seeds)) == (16, 8)
         assert identities(made.steps())
