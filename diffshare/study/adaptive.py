@@ -1,0 +1,143 @@
+"""What gap remains possible for a sharer who knows the audit, against the queries that the receiver spends?
+
+Real records stand in for a generator that makes no mistakes. For each margin that the sharer keeps: the gap of a
+classifier that is trained on the set, and how often an audit of samples of such a generator flags it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from diffshare.audit.poisoning import MARGIN, Terms
+from diffshare.classifiers.recipes import Recipe
+from diffshare.errors import UserError
+from diffshare.storage import read_json
+from diffshare.study.adaptive_figures import draw_adaptive
+from diffshare.study.adaptive_results import summarise, tables, with_excess
+from diffshare.study.base import Find, Row, Study
+from diffshare.study.configs import as_word, check_axis, flat, merged, named_class, words
+from diffshare.study.step import Command, Place, Step
+
+
+class AdaptiveSharer(Study):
+    """One step a cut of the records, all margins and numbers of queries in it; the audit is at guidance 1.
+
+    Args:
+        source: YAML file of a source; all parts of it are cut anew for each seed.
+        target: attribute that is the class Y, of two classes.
+        sensitive: attribute that is the group S, of two groups; where it is no column, a classifier reads it.
+        classifier: recipe by its ``class_path``, of the receiver's classifier and of that of the group.
+        reference: records of the receiver, for the audit.
+        test: records that the gap is measured on.
+        n: records of a training set.
+        seeds: of the cuts, at least 2: the margin is chosen on one half of them and judged on the other.
+        margins: that the sharer keeps, in log odds, > 0; 0, a random set, is always there.
+        queries: numbers of samples that the receiver draws.
+        audits: of each set and number of queries, all against the cut's one reference.
+        trainings: classifiers of each set, over which its gap is averaged.
+        alpha: share of the set that the sharer chooses, in (0, 1].
+        audit_margin: m of the audit.
+        audit_level: of the audit's test.
+        risk: probability of being flagged that the sharer takes, in (0, 1).
+        overrides: settings of the source and the classifier: ``{source.image_size: 32, classifier.components: 100}``.
+        more: settings over ``overrides``, for the command line: ``--study.more '{"source.root": "data/adult"}'``.
+        level: of the intervals over cuts.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        target: str,
+        sensitive: str,
+        classifier: str,
+        reference: int,
+        test: int,
+        n: int,
+        seeds: list[int],
+        margins: list[float],
+        queries: list[int],
+        audits: int = 8,
+        trainings: int = 2,
+        alpha: float = 0.5,
+        audit_margin: float = MARGIN,
+        audit_level: float = 0.05,
+        risk: float = 0.2,
+        overrides: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
+        level: float = 0.95,
+    ) -> None:
+        _check_grid(seeds, margins, queries)
+        counts = {"reference": reference, "test": test, "n": n, "audits": audits, "trainings": trainings}
+        if low := [name for name, value in counts.items() if value < (2 if name == "n" else 1)]:
+            raise UserError(f"study.{low[0]} is {counts[low[0]]}: it must be at least {2 if low[0] == 'n' else 1}")
+        for name, value in (("risk", risk), ("level", level)):
+            if not 0 < value < 1:
+                raise UserError(f"study.{name} is {value}: it lies between 0 and 1")
+        if not 0 < alpha <= 1:
+            raise UserError(f"study.alpha is {alpha}: the share that the sharer chooses lies in (0, 1]")
+        Terms(margin=audit_margin, level=audit_level)  # refuses what no audit could have
+        if not issubclass(named_class(classifier, "study.classifier"), Recipe):
+            raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
+        self.source = merged([source])
+        if "class_path" not in self.source:
+            raise UserError(f"{source} names no class_path: name a source file such as configs/source/adult.yaml")
+        self.settings = dict(flat(overrides or {})) | dict(flat(more or {}))
+        if other := [key for key in self.settings if not key.startswith(("source.", "classifier."))]:
+            raise UserError(f"study.overrides has {other[0]}: settings here begin with 'source.' or 'classifier.'")
+        self.target, self.sensitive, self.classifier = target, sensitive, classifier
+        self.seeds, self.risk, self.level = seeds, risk, level
+        self.options = {
+            **counts, "alpha": alpha, "margins": margins, "queries": queries,
+            "audit-margin": audit_margin, "audit-level": audit_level,
+        }  # fmt: skip
+
+    def steps(self) -> list[Step]:
+        """See :class:`diffshare.study.base.Study`."""
+        return [self._cut(seed) for seed in self.seeds]
+
+    def _cut(self, seed: int) -> Step:
+        out = Place(f"cut-s{seed}", "cut.json")
+        command: Command = (
+            "--source", as_word(self.source), "--classifier", self.classifier, *words(self.settings.items()),
+            "--target", self.target, "--sensitive", self.sensitive, *words(self.options.items()),
+            "--seed", str(seed), "--out", out,
+        )  # fmt: skip
+        return Step(out.step, (command,), run="diffshare.study.adaptive_steps:measure")
+
+    def rows(self, find: Find) -> list[Row]:
+        """See :class:`diffshare.study.base.Study`: one row a cut and margin."""
+        found: list[Row] = []
+        for seed in self.seeds:
+            path = find(Place(f"cut-s{seed}", "cut.json"))
+            made = {"rows": []} if path is None else read_json(path)
+            shared = {name: value for name, value in made.items() if name != "rows"}
+            found += [{"seed": seed, **row, **shared} for row in made["rows"]]
+        return with_excess(found)
+
+    def summary(self, rows: Sequence[Row]) -> list[Row]:
+        """See :class:`diffshare.study.base.Study`."""
+        return summarise(rows, self.risk, self.level)
+
+    def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
+        """See :class:`diffshare.study.base.Study`."""
+        return tables(summary)
+
+    def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
+        """See :class:`diffshare.study.base.Study`."""
+        return [draw_adaptive(summary, folder / "adaptive.png")]
+
+
+def _check_grid(seeds: list[int], margins: list[float], queries: list[int]) -> None:
+    for name, axis in (("seeds", seeds), ("margins", margins), ("queries", queries)):
+        check_axis(f"study.{name}", axis)
+    if len(seeds) < 2 or min(seeds) < 0:
+        raise UserError(
+            f"study.seeds is {seeds}: give at least two seeds, 0 or more; the margin is chosen on one half of the cuts "
+            "and judged on the other"
+        )
+    if bad := [margin for margin in margins if not 0 < margin < float("inf")]:
+        raise UserError(f"study.margins has {bad[0]}: a margin is a finite number of log odds above 0")
+    if low := [count for count in queries if count < 2]:
+        raise UserError(f"study.queries has {low[0]}: an audit draws at least one sample of each class")

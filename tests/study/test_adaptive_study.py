@@ -1,0 +1,137 @@
+"""The study of the adaptive sharer: its grid, what its rows say together, what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffshare.errors import UserError
+from diffshare.storage import write_json
+from diffshare.study.adaptive import AdaptiveSharer
+from diffshare.study.adaptive_figures import draw_adaptive
+from diffshare.study.adaptive_results import hidden_margin, of_curve, summarise, tables, with_excess
+from diffshare.study.adaptive_steps import _parser
+from diffshare.study.step import Place, identities
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def arguments():
+    return {
+        "source": ROOT / "configs" / "source" / "adult.yaml", "target": "income", "sensitive": "sex",
+        "classifier": "diffshare.classifiers.recipes.TreesRecipe", "overrides": {"classifier": {"trees": 7}},
+        "reference": 30, "test": 20, "n": 10, "seeds": [0, 1, 2, 3], "margins": [0.5, 12.0], "queries": [100, 200],
+    }  # fmt: skip
+
+
+def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -> list[dict]:
+    """Rows of one number of queries; a list has an entry a cut."""
+    found = []
+    for margin, values in gaps.items():
+        for seed, (gap, rate) in enumerate(zip(values, flagged[margin], strict=True)):
+            row = {"seed": seed, "margin": margin, "gap": gap, "difference": margin, "accuracy": 0.8}
+            found.append(row | {"flagged": {"100": rate}, "least_alpha": {"100": 0.25}})
+    return with_excess(found)
+
+
+def test_a_step_a_cut_whose_words_parse(arguments, tmp_path):
+    steps = AdaptiveSharer(**arguments, more={"source.root": "elsewhere"}).steps()
+    assert [step.name for step in steps] == ["cut-s0", "cut-s1", "cut-s2", "cut-s3"]
+    assert identities(steps)
+    words = [str(tmp_path / w.path) if isinstance(w, Place) else w for w in steps[3].commands[0]]
+    config = _parser().parse_args(words)
+    assert (config.seed, config.margins, config.queries, config.alpha) == (3, [0.5, 12.0], [100, 200], 0.5)
+    assert (config.reference, config.test, config.n, config.audit_margin) == (30, 20, 10, 0.4)
+    built = _parser().instantiate(config)
+    assert (built.classifier.trees, str(built.source.root)) == (7, "elsewhere")
+
+
+def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):
+    study = AdaptiveSharer(**arguments)
+    row = {"gap": 0.2, "difference": 0.1, "accuracy": 0.7, "flagged": {"100": 0.0, "200": 0.0}}
+    made = [row | {"margin": 0.0}, row | {"margin": 0.5, "gap": 0.25}]
+    found = {"rows": made, "least_alpha": {"100": None, "200": 0.3}, "reader_accuracy": None}
+    write_json(tmp_path / "cut-s2" / "cut.json", found)
+    paths = {"cut-s2": tmp_path / "cut-s2" / "cut.json"}
+    rows = study.rows(lambda place: paths.get(place.step))
+    assert [(r["seed"], r["margin"]) for r in rows] == [(2, 0.0), (2, 0.5)]
+    assert [r["excess_gap"] for r in rows] == pytest.approx([0, 0.05])
+    assert rows[1]["least_alpha"]["200"] == 0.3
+    summary = study.summary(rows)  # one cut alone: nothing to judge a margin on, and no error
+    assert [e["gap"]["mean"] for e in summary if e["of"] == "curve"] == [None, None]
+    assert [e["least_alpha_undefined"] for e in summary if e["of"] == "curve"] == [1, 0]
+    assert study.summary(study.rows(lambda place: None)) == []
+
+
+def test_a_margin_is_judged_on_the_cuts_that_it_was_not_chosen_on():
+    # even cuts (0, 2) think that margin 1 is the better, odd ones (1, 3) that 2 is
+    gaps = {0.0: [0.1] * 4, 1.0: [0.5, 0.3, 0.5, 0.3], 2.0: [0.2, 0.4, 0.2, 0.4]}
+    rows = rows_of(gaps, {margin: [0.0] * 4 for margin in gaps})
+    made = of_curve(rows, "100", 0.2, 0.95)
+    assert made["margins"] == [1.0, 2.0]
+    assert made["gap"]["mean"] == pytest.approx((0.3 + 0.3 + 0.2 + 0.2) / 4)
+    assert made["excess_gap"]["mean"] == pytest.approx(0.15)
+    assert made["gap_as_chosen"] == pytest.approx(0.4)
+    assert made["cuts"] == made["gap"]["n"] == 4
+    assert made["least_alpha"]["mean"] == 0.25
+
+
+def test_a_maximum_over_equal_margins_is_too_large_and_the_judged_one_is_not():
+    rng, off = np.random.default_rng(0), []
+    for _ in range(200):  # twelve margins that all leave a gap of 0.3, measured with an error
+        gaps = {float(m): (0.3 + 0.05 * rng.normal(size=6)).tolist() for m in range(12)}
+        made = of_curve(rows_of(gaps, {margin: [0.0] * 6 for margin in gaps}), "100", 0.2, 0.95)
+        off.append((made["gap"]["mean"] - 0.3, made["gap_as_chosen"] - 0.3))
+    judged, chosen = np.mean(off, 0)
+    error = np.std(off, 0)[0] / np.sqrt(200)
+    assert abs(judged) < 4 * error
+    assert chosen > 0.02
+
+
+def test_a_margin_that_is_flagged_too_often_is_not_hidden():
+    gaps = {0.0: [0.1, 0.1], 1.0: [0.3, 0.3], 2.0: [0.6, 0.6]}
+    rows = rows_of(gaps, {0.0: [0, 0.1], 1.0: [0.1, 0.3], 2.0: [0.1, 0.35]})
+    assert hidden_margin(rows, "100", 0.2) == 1.0
+    assert hidden_margin(rows, "100", 0.25) == 2.0
+    assert hidden_margin(rows, "100", 0.01) is None
+    assert hidden_margin([], "100", 0.2) is None
+
+
+def test_tables_and_the_figure(tmp_path):
+    gaps = {0.0: [0.1] * 4, 1.0: [0.3, 0.31, 0.3, 0.32], 12.0: [0.6] * 4}
+    flagged = {0.0: [0.0] * 4, 1.0: [0.1] * 4, 12.0: [1.0] * 4}
+    summary = summarise(rows_of(gaps, flagged), 0.2, 0.95)
+    assert [entry["of"] for entry in summary] == ["set"] * 3 + ["curve"]
+    assert [table.row_count for table in tables(summary)] == [3, 1]
+    assert draw_adaptive(summary, tmp_path / "curve.png").stat().st_size > 1000
+    never = summarise([row | {"least_alpha": {"100": None}} for row in rows_of(gaps, flagged)], 0.001, 0.95)
+    assert never[-1]["least_alpha"]["mean"] is None
+    assert tables(never)[1].row_count == 1
+    assert draw_adaptive(never, tmp_path / "never.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"seeds": [0]}, "at least two seeds"),
+        ({"seeds": [0, -1]}, "0 or more"),
+        ({"seeds": [0, 0, 1]}, "study.seeds has 0 twice"),
+        ({"margins": [0.0, 1.0]}, "margins has 0.0: a margin is a finite number"),
+        ({"margins": [float("inf")]}, "margins has inf"),
+        ({"margins": []}, "study.margins is empty"),
+        ({"queries": [1]}, "queries has 1"),
+        ({"n": 1}, "study.n is 1: it must be at least 2"),
+        ({"audits": 0}, "study.audits is 0: it must be at least 1"),
+        ({"risk": 1.0}, "study.risk is 1.0: it lies between 0 and 1"),
+        ({"alpha": 0.0}, r"study.alpha is 0.0: the share that the sharer chooses lies in \(0, 1\]"),
+        ({"audit_margin": -1.0}, "margin is -1.0"),
+        ({"classifier": "diffshare.data.table.Adult"}, "name a Recipe"),
+        ({"classifier": "nowhere.Trees"}, "there is no class nowhere.Trees"),
+        ({"source": ROOT / "configs" / "mix" / "clean.yaml"}, "names no class_path: name a source file"),
+        ({"overrides": {"data.source.root": "x"}}, "has data.source.root: settings here begin with"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(arguments, change, expected):
+    with pytest.raises(UserError, match=expected):
+        AdaptiveSharer(**arguments | change)
