@@ -1,11 +1,12 @@
 """The verb ``protect``: samples that show a chosen share of a property, for a sharer who publishes samples alone."""
 
-import time
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
+from torch import nn
 
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
@@ -18,20 +19,22 @@ from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, recode
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.release.card import Card
 from diffshare.release.generator import Generator, plan_labels
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
+from diffshare.sharer.protection.guiding import SCALE, Guide, GuidedShare, check_scale, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
     ColumnReader,
-    PosteriorReader,
     TargetShare,
     check_share,
 )
 from diffshare.storage import check_new_folder
 
 NAMED = 40  # characters of the property's name in what samples.json declares
+DECLARED = {"accept": "shown as", "guide": "guided to"}
 
 
 def protect(arguments: list[str]) -> int:
@@ -40,29 +43,39 @@ def protect(arguments: list[str]) -> int:
     generator, identity = open_generator(config.model)
     wanted = config.labels or ("balanced" if generator.card.labels else "none")
     labels = plan_labels(wanted, config.count, generator.card)
+    if config.method == "guide":
+        guidable(generator)  # refused before the training
     known = open_auxiliary(source, config.property, config.part, split_seed=config.split_seed)
     what = asked(config.property, known.classes, config.value, 0.95, config.seed)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
-    box = TargetShare(generator, _property_reader(config, what, known, recipe, queries), config.share)
-    named = what.name if what.value == what.name else f"{what.name}: {what.value}"
-    started = time.perf_counter()
+    made = _guided if config.method == "guide" else _accepted
+    box = made(config, what, known, recipe, queries)
+    before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
-    info = {
-        "labels": wanted,
-        "classes": list(generator.card.labels),
+    _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
+    print(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
+    if config.method == "guide":
+        print("note:    guidance may fail: read the share with other records (infer-property), or raise --guide-scale")
+    return 0
+
+
+def _info(config: Namespace, what: Asked, card: Card, labels: str, identity: str) -> dict[str, Any]:
+    """``samples.json``, which goes out with the samples.
+
+    It does not say how many candidates there were, nor how long it took: that gives the model's own share away.
+    """
+    name = what.name if what.value == what.name else f"{what.name}: {what.value}"
+    done = f"share of '{name[:NAMED]}' {DECLARED[config.method]} {config.share:g} in every class"
+    return {
+        "labels": labels,
+        "classes": list(card.labels),
         "seed": config.seed,
-        "steps": config.steps or generator.card.steps,
+        "steps": config.steps or card.steps,
         "guidance": config.guidance,
         "model": {"name": config.model.resolve().name, "sha256": identity},
-        "queries": generator.ledger.queries,
-        "network_calls": generator.ledger.network_calls,
-        "seconds": round(time.perf_counter() - started, 3),
-        "protections": [f"share of '{named[:NAMED]}' shown as {config.share:g} in every class"],
+        "protections": [done],
     }
-    _write(config, generator, x, labels, info)
-    print(f"samples: {config.out} ({config.count} accepted of {generator.ledger.queries} candidates)")
-    return 0
 
 
 def _parse(arguments: list[str]) -> tuple[Namespace, Source, Recipe | None]:
@@ -75,8 +88,9 @@ def _parse(arguments: list[str]) -> tuple[Namespace, Source, Recipe | None]:
         prog="diffshare protect",
         description="Draw samples of a model that show a chosen share of a property in every class, for a sharer who "
         "publishes the samples and keeps the model. Each sample is chosen among candidates by how likely a classifier "
-        "of the property, trained on labelled records, says that they have it; a column of a table that is the "
-        "property is read as it is. The samples folder is that of the verb sample.",
+        "of the property, trained on labelled records, says that they have it (accept; a column of a table that is "
+        "the property is read as it is), or is told whether to have it and guided there by the classifier's gradient "
+        "(guide; diffusion models of images). The samples folder is that of the verb sample.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -107,6 +121,10 @@ def _add_property(parser: ArgumentParser) -> None:
     add("--value", type=str | None, default=None, help="Class of it that counts; class 1 of two where left out.")
     add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
     add("--reference", type=Source, sub_configs=True, required=True, help="YAML file of labelled records.")
+    methods = Literal["accept", "guide"]
+    add("--method", type=methods, default="accept", help="Choose among candidates, or guide by the classifier.")
+    scales = f"How strongly to guide, {SCALE:g} where left out; 1 is Bayes' rule for a perfect classifier."
+    add("--guide-scale", type=float | None, default=None, help=scales)
     parts = Literal["auxiliary", "test", "all"]
     add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
     add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
@@ -116,6 +134,10 @@ def _add_property(parser: ArgumentParser) -> None:
 
 def _check(config: Namespace) -> None:
     check_share(config.share)
+    if config.guide_scale is not None and config.method != "guide":
+        raise UserError("--guide-scale is for --method guide: add that, or leave it out")
+    config.guide_scale = SCALE if config.guide_scale is None else config.guide_scale
+    check_scale(config.guide_scale)
     for name, least in (("count", 1), ("seed", 0), ("split_seed", 0), ("steps", 1), ("batch_size", 1), ("folds", 2)):
         value = config[name]
         if value is not None and value < least:
@@ -127,21 +149,46 @@ def _check(config: Namespace) -> None:
     check_new_folder(config.out, overwrite=config.overwrite)
 
 
-def _property_reader(
+def _accepted(
     config: Namespace, what: Asked, known: Auxiliary, recipe: Recipe | None, queries: ModelQueries
-) -> PosteriorReader:
-    """What reads the property in the model's samples."""
+) -> Generator:
+    """Samples that are chosen among candidates."""
     if is_column(what.name, queries):
         place = [column.name for column in queries.columns].index(what.name)
         if what.value not in queries.columns[place].categories:
             raise UserError(f"the model never makes '{what.value}' in its column '{what.name}': name another --value")
-        return ColumnReader(place, queries.columns[place].categories.index(what.value))
+        code = queries.columns[place].categories.index(what.value)
+        return TargetShare(queries.generator, ColumnReader(place, code), config.share)
     reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
     made = _classifier(config, known, recipe or (TreesRecipe() if known.columns else NetworkRecipe()))
     if known.columns:
         scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
         made = PropertyClassifier(scorers, made.scalings, made.calibration)
-    return ClassifierReader(made, what.place)
+    return TargetShare(queries.generator, ClassifierReader(made, what.place), config.share)
+
+
+def _guided(
+    config: Namespace, what: Asked, known: Auxiliary, recipe: Recipe | None, queries: ModelQueries
+) -> Generator:
+    """Samples that are guided by a classifier, whose networks are kept as it is trained."""
+    chosen = copy(recipe) if recipe is not None else NetworkRecipe()
+    if not isinstance(chosen, NetworkRecipe):
+        raise UserError(
+            f"--method guide needs a classifier with a gradient, {type(chosen).__name__} has none: choose "
+            "NetworkRecipe, or --method accept"
+        )
+    reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
+    networks: list[nn.Module] = []
+    make = chosen.network
+
+    def kept(classes: int, channels: int) -> nn.Module:
+        networks.append(make(classes, channels))
+        return networks[-1]
+
+    chosen.network = kept
+    made = _classifier(config, known, chosen)
+    guide = Guide(tuple(networks), made.scalings, what.place, known.x.shape[1:])
+    return GuidedShare(queries.generator, guide, config.share, config.guide_scale)
 
 
 def _classifier(config: Namespace, known: Auxiliary, recipe: Recipe) -> PropertyClassifier:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffshare.errors import UserError, one_of
 from diffshare.generators.losses import denoise
-from diffshare.generators.process import Network
+from diffshare.generators.process import Network, Preconditioning, Tilt, Tilted
 from diffshare.generators.samplers import Normal
 from diffshare.training.seeding import seed_of
 
@@ -156,11 +156,24 @@ def _run_scheduler(
     extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
     for t in scheduler.timesteps:
         inputs = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        x = scheduler.step(network(inputs, t), t, x, **extra).prev_sample
+        made = _tilted(network, scheduler, inputs, t) if isinstance(network, Tilted) else network(inputs, t)
+        x = scheduler.step(made, t, x, **extra).prev_sample
     return x
 
 
-@torch.inference_mode()
+def _tilted(network: Tilted, scheduler: Any, noisy: Tensor, t: Tensor) -> Tensor:
+    """The output at a trained level of a DDPM: what the network sees is x_t, whatever the scheduler's own scale."""
+    bars = getattr(scheduler, "alphas_cumprod", None)
+    if bars is None:
+        return network(noisy, t)
+    bar = bars.to(noisy.device)[t.round().long()].double()
+    alpha, sigma, one = bar.sqrt(), (1 - bar).sqrt(), torch.ones_like(bar)
+    scales = Preconditioning(1 / alpha, -sigma / alpha, one, t)
+    if scheduler.config.prediction_type == "v_prediction":
+        scales = Preconditioning(alpha, -sigma, one, t)
+    return network.output(noisy, scales, alpha, sigma)
+
+
 def sample_diffusion(
     denoiser: nn.Module,
     scheduler: SchedulerMixin | Sampler,
@@ -172,6 +185,7 @@ def sample_diffusion(
     guidance: float = 1.0,
     null_label: int | None = None,
     on_call: Callable[[int], None] = lambda samples: None,
+    tilt: Tilt | None = None,
 ) -> Tensor:
     """Run the reverse process.
 
@@ -189,20 +203,29 @@ def sample_diffusion(
         guidance: scale w.
         null_label: the label that stands for "no class".
         on_call: told the number of samples of each pass through the network.
+        tilt: logarithm of the weight that each record is to be drawn with; see :class:`Tilted`. Each call of the
+            network is then differentiated.
 
     Returns:
         float32, N x C x H x W.
+
+    Raises:
+        UserError: values that are not finite, or a sampler that takes no tilt.
     """
     device = next(denoiser.parameters()).device
 
     def normal() -> Tensor:
         return randn_tensor((len(streams), *shape), generator=streams, device=device)
 
-    network = guided(denoiser, labels, guidance, null_label, on_call)
-    if isinstance(scheduler, SchedulerMixin):
-        x = _run_scheduler(network, scheduler, normal, streams, steps)
-    else:
-        x = scheduler(network, normal, steps)
+    with torch.inference_mode(tilt is None), torch.no_grad():
+        network = guided(denoiser, labels, guidance, null_label, on_call)
+        tilted = None if tilt is None else Tilted(network, tilt)
+        if isinstance(scheduler, SchedulerMixin):
+            x = _run_scheduler(tilted or network, scheduler, normal, streams, steps)
+        else:
+            x = scheduler(tilted or network, normal, steps)
+    if tilted is not None and not tilted.used:
+        raise UserError("the sampler of this model calls its network itself, so that it cannot be guided")
     if not torch.isfinite(x).all():
         raise UserError(
             f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"

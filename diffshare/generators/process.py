@@ -5,6 +5,7 @@ samplers work on y = x_t / alpha(t) and on falling ratios (Karras et al. 2022, s
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from diffshare.errors import UserError
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (scaled input, c_noise) -> raw output
 Denoiser = Callable[[Tensor, float], Tensor]  # (y, ratio) -> E[x | y]
+Tilt = Callable[[Tensor], Tensor]  # records in [-1, 1], N x ... -> log w(x), N, differentiable
 
 
 class Preconditioning(NamedTuple):
@@ -23,6 +25,53 @@ class Preconditioning(NamedTuple):
     c_out: Tensor
     c_in: Tensor
     c_noise: Tensor
+
+
+@dataclass
+class Tilted:
+    """A network that predicts records drawn with weights w(x), by the gradient of log w at what it predicts.
+
+    Bayes' rule adds the gradient of log E[w(x) | x_t] to the score (Dhariwal & Nichol 2021, section 4, where w is
+    P(y | x)^s); with x^ = E[x | x_t] that is about log w(x^) (Bansal et al. 2023, eq. 6), and the prediction moves by
+    (sigma^2 / alpha) times its gradient to x_t (Tweedie's formula). It is exact where log w is linear and x Gaussian.
+
+    The move is cut so that a prediction in [-1, 1] stays there, and left out where the noise is longer than the record
+    (ratio above the root of its numbers): there the prediction says nothing of the record.
+
+    Attributes:
+        network: the network.
+        tilt: log w.
+        used: a sampler has asked for it; one that calls the network itself would not.
+    """
+
+    network: Network
+    tilt: Tilt
+    used: bool = False
+
+    def __call__(self, inputs: Tensor, told: Tensor) -> Tensor:
+        """The network's own output."""
+        return self.network(inputs, told)
+
+    def output(self, noisy: Tensor, scales: Preconditioning, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """F that stands for the moved record.
+
+        Args:
+            noisy: x_t, N x ...
+            scales: of the network at this time.
+            alpha: share of the record in x_t.
+            sigma: deviation of its noise.
+        """
+        self.used = True
+        if (sigma > alpha * noisy[0].numel() ** 0.5).any():
+            return self.network(_like(scales.c_in, noisy) * noisy, scales.c_noise)
+        with torch.enable_grad():
+            x = noisy.detach().requires_grad_()
+            made = self.network(_like(scales.c_in, x) * x, scales.c_noise)
+            clean = (_like(scales.c_skip, x) * x + _like(scales.c_out, x) * made).clamp(-1, 1)
+            (slope,) = torch.autograd.grad(self.tilt(clean).sum(), x)
+        clean = clean.detach()
+        move = (clean + _like(sigma**2 / alpha, clean) * slope).clamp(-1, 1) - clean
+        return made.detach() + move / _like(scales.c_out, move)
 
 
 class Process:
@@ -76,7 +125,10 @@ class Process:
     def output(self, network: Network, noisy: Tensor, time: Tensor) -> Tensor:
         """F(c_in x_t; c_noise): the network's raw output. noisy: N x ...; time: N or scalar."""
         scales = self.precondition(time)
-        return network(_like(scales.c_in, noisy) * noisy, scales.c_noise.to(noisy.dtype))
+        scales = scales._replace(c_noise=scales.c_noise.to(noisy.dtype))
+        if isinstance(network, Tilted):
+            return network.output(noisy, scales, *self.levels(time))
+        return network(_like(scales.c_in, noisy) * noisy, scales.c_noise)
 
     def clean(self, noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
         """The record D(x_t; t) that a raw output stands for."""

@@ -11,6 +11,7 @@ from diffusers import SchedulerMixin, UNet2DModel
 
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import Sampler, ddpm_sampler, noise_streams, sample_diffusion, to_bytes
+from diffshare.generators.process import Tilt
 from diffshare.nets.classwise import ClasswiseUNet
 from diffshare.release.card import MAX_STEPS, Card
 from diffshare.release.folder import Release
@@ -87,9 +88,19 @@ class DiffusionBox:
         return cls(card, denoiser.to(device), default if scheduler is None else sampler(trained, scheduler))
 
     def sample(
-        self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0
+        self,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        tilt: Tilt | None = None,
     ) -> np.ndarray:
-        """Make one sample for each label; see :class:`diffshare.release.generator.Generator`."""
+        """Make one sample for each label; see :class:`diffshare.release.generator.Generator`.
+
+        ``tilt`` is for whoever owns the model: see :func:`sample_diffusion`.
+        """
         steps = self.card.steps if steps is None else steps
         fixed = isinstance(self.scheduler, SchedulerMixin)  # to levels that were trained; other samplers go between
         most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
@@ -110,6 +121,7 @@ class DiffusionBox:
             guidance=guidance,
             null_label=null,
             on_call=calls.append,
+            tilt=tilt,
         )
         made = self.decode(x)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)

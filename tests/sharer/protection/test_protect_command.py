@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import yaml_source
 
 from diffshare.commands import protect as command
@@ -15,6 +18,7 @@ from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.data.table import CSVTable
 from diffshare.release.card import Card
+from diffshare.release.folder import write_release
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import read_samples
 from diffshare.release.table import fit_schema
@@ -79,7 +83,8 @@ def test_the_receiver_reads_the_chosen_share(release, run_cli, faces, tmp_path):
     samples = read_samples(tmp_path / "s")
     assert samples.info["protections"] == ["share of 'Hat' shown as 0.5 in every class"]
     assert samples.info["classes"] == ["not Smiling", "Smiling"]
-    assert samples.info["queries"] > 500
+    assert not {"queries", "network_calls", "seconds"} & samples.info.keys()  # they give the model's own share away
+    assert int(re.search(r"500 of (\d+) that were drawn", made.out)[1]) > 1500
     np.testing.assert_array_equal(samples.y, np.arange(500) % 2)
     read = run_cli("infer-property", "--samples", tmp_path / "s", "--auxiliary", faces, "--auxiliary.seed", 5,
                    "--property", "Hat", *QUICK, "--json", tmp_path / "read.json")  # fmt: skip
@@ -110,6 +115,42 @@ def test_of_a_table_the_column_is_read(release, run_cli, tmp_path):
         rows = list(csv.DictReader(stream))
     assert np.mean([row["sex"] == "m" for row in rows]) == pytest.approx(0.6, abs=0.08)
     assert json.loads((tmp_path / "s" / "samples.json").read_text())["count"] == 400
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of a diffusion model with random weights."""
+    folder = tmp_path_factory.mktemp("model") / "release"
+    torch.manual_seed(0)
+    down, up = ("DownBlock2D",) * 2, ("UpBlock2D",) * 2
+    network = UNet2DModel(SIZE, down_block_types=down, up_block_types=up, block_out_channels=(8, 8), norm_num_groups=4,
+                          layers_per_block=1, num_class_embeds=3)  # fmt: skip
+
+    def save(to: Path) -> None:
+        network.save_pretrained(to / "unet")
+        DDPMScheduler().save_pretrained(to / "scheduler")
+
+    card = {"family": "ddpm", "modality": "image", "image_size": SIZE, "steps": 3, "labels": ["not Smiling", "Smiling"]}
+    write_release(folder, card, save)
+    return folder
+
+
+def test_a_model_is_guided_and_only_the_scale_moves_its_samples(run_cli, denoiser, faces, tmp_path):
+    def made(verb: str, *more: Any) -> Any:
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        outcome = run_cli(verb, "--model", denoiser, "--count", 12, "--seed", 4, *more, "--out", out)
+        assert outcome.code == 0, outcome.err
+        return read_samples(out)
+
+    guide = ["--reference", faces, "--property", "Hat", "--share", 0.5, "--method", "guide", "--classifier",
+             "NetworkRecipe", "--classifier.steps", 4, "--folds", 2, "--reference.count", 200]  # fmt: skip
+    plain = made("sample")
+    np.testing.assert_array_equal(made("protect", *guide, "--guide-scale", 0).x, plain.x)
+    guided = made("protect", *guide)
+    assert not np.array_equal(guided.x, plain.x)
+    assert guided.info["protections"] == ["share of 'Hat' guided to 0.5 in every class"]
+    other = made("protect", *guide, "--batch-size", 5)
+    assert np.abs(guided.x.astype(int) - other.x).max() <= 1
 
 
 def test_the_records_are_those_of_the_part_and_the_split(release, run_cli, tmp_path, monkeypatch):
@@ -151,6 +192,10 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--guidance": "-1"}, "--guidance is -1.0"),
         ({"--labels": "Cap"}, "unknown labels 'Cap'"),
         ({"--out": "release/s"}, "lies in the release"),
+        ({"--method": "hope"}, "method: "),
+        ({"--method": "guide"}, "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method"),
+        ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
+        ({"--guide-scale": "2"}, "--guide-scale is for --method guide"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(release, refused, changed, words):
@@ -167,7 +212,8 @@ def refused(run_cli, faces, tmp_path, monkeypatch):
         given = {"--model": "release", "--reference": faces, "--property": "Hat", "--share": 0.5, "--count": 20}
         before = sorted(tmp_path.rglob("*"))
         words = [text for pair in (given | {"--out": "s"} | changed).items() for text in pair]
-        outcome = run_cli("protect", *words[:4], *QUICK, *words[4:])
+        quick = [] if "--classifier" in changed else QUICK
+        outcome = run_cli("protect", *words[:4], *quick, *words[4:])
         assert outcome.code == 2, outcome.err
         assert outcome.err.count("\n") == 1, outcome.err
         assert sorted(tmp_path.rglob("*")) == before
@@ -185,6 +231,18 @@ def test_a_property_that_the_model_never_makes_is_refused(release, refused):
     """What the classifier reads of it is 0 or nearly so."""
     release(faces_with(0.0))
     assert "candidates a sample; choose a share nearer" in refused({})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "needs a classifier with a gradient, KernelRecipe has none"),
+        ({"--classifier": "NetworkRecipe", "--reference.image_size": "8"},
+         "the samples are 16 x 16 x 3, the reference images 8 x 8 x 3"),
+    ],
+)  # fmt: skip
+def test_a_classifier_that_cannot_guide_is_refused(refused, denoiser, changed, words):
+    assert words in refused({"--model": denoiser, "--method": "guide"} | changed)
 
 
 def test_a_missing_model_is_refused(refused):

@@ -1,0 +1,164 @@
+"""Samples that are guided to a chosen share of a property by a classifier's gradient, while they are made.
+
+Each sample is told, by its own number, whether it is to have the property: with the probability p in every class. The
+denoiser's prediction is then moved, at every step, by the gradient of scale * log P(what was told | prediction)
+(:class:`diffshare.generators.process.Tilted`): classifier guidance (Dhariwal & Nichol 2021, arXiv 2105.05233, section
+4) with a classifier of clean images (Bansal et al. 2023, arXiv 2302.07121, eq. 6), as PriSampler guides (Hu & Pang
+2023, arXiv 2306.05208).
+
+What a sample is told depends on the model's weights too, which stay with the sharer: whoever knew it would see in how
+many samples the guidance failed, and that depends on the model's own share.
+
+Beside the acceptance of :mod:`diffshare.sharer.protection.sampling` it asks the model for no more samples than it
+gives, each for about three times the work, and reaches what the model makes too rarely to wait for. It promises less:
+guidance may fail for a sample, which then looks as the model would have made it, and it may please the classifier
+instead of making the property. What came out has to be read, by another classifier.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffshare.classifiers.property import Platt
+from diffshare.errors import UserError
+from diffshare.generators.latent import LatentBox
+from diffshare.generators.process import Tilt
+from diffshare.generators.received import DiffusionBox
+from diffshare.release.card import Card
+from diffshare.release.generator import Generator, Ledger
+from diffshare.sharer.protection.sampling import check_share
+
+SCALE = (
+    8.0  # a classifier that is less than sure of what a prediction will be leaves a third of the samples unmoved at 1
+)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A classifier that can be differentiated.
+
+    Attributes:
+        networks: images in [-1, 1], N x C x H x W, to logits, N x K; one a fold, on the CPU, in evaluation mode.
+        scalings: of each network's logits.
+        place: the class that counts as the property.
+        shape: H, W, C of the images that they were trained on.
+    """
+
+    networks: Sequence[nn.Module]
+    scalings: Sequence[Platt]
+    place: int
+    shape: tuple[int, ...]
+
+    def log_likelihoods(self, x: Tensor) -> Tensor:
+        """Log P(property | x) and log P(not property | x) of the folds' mean, N x 2."""
+        found = []
+        for network, scaling in zip(self.networks, self.scalings, strict=True):
+            logits = network(x) * scaling.scale
+            logs = (logits + torch.as_tensor(scaling.shift).to(logits)).log_softmax(1)
+            others = [k for k in range(logs.shape[1]) if k != self.place]
+            found.append(torch.stack([logs[:, self.place], logs[:, others].logsumexp(1)], 1))
+        return torch.stack(found).logsumexp(0) - float(np.log(len(found)))
+
+
+@dataclass
+class GuidedShare:
+    """A black box whose samples are guided to a chosen share of a property in every class; see the module.
+
+    It is a :class:`diffshare.release.generator.Generator`: sample i of a seed depends on those two, the label, steps
+    and guidance, not on the batch.
+
+    Args:
+        generator: the sharer's model, a diffusion model of images.
+        guide: the classifier.
+        share: p, in (0, 1).
+        scale: s; 0 leaves the samples as they are, 1 is Bayes' rule for a perfect classifier.
+
+    Raises:
+        UserError: a share or scale that is none, a model that cannot be guided, or a classifier of other images.
+    """
+
+    generator: Generator
+    guide: Guide
+    share: float
+    scale: float = SCALE
+    card: Card = field(init=False)
+    ledger: Ledger = field(init=False)
+    _key: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check, and pass on card and ledger."""
+        check_share(self.share)
+        check_scale(self.scale)
+        box = guidable(self.generator)
+        size, channels = box.card.image_size, box.denoiser.config.in_channels
+        if self.guide.shape != (size, size, channels):
+            raise UserError(
+                f"the classifier that guides was trained on images of {' x '.join(map(str, self.guide.shape))}, the "
+                f"model makes {size} x {size} x {channels}: train it on images of that size and as many channels"
+            )
+        for network in self.guide.networks:
+            network.to(box.denoiser.device)
+        self.card, self.ledger, self._key = box.card, box.ledger, _digest(box.denoiser)
+
+    def told(self, indices: np.ndarray, seed: int) -> np.ndarray:
+        """Whether each sample of a seed is to have the property, bool, n."""
+        chance = [np.random.default_rng([seed, int(i), self._key]).random() for i in indices]
+        return np.array(chance) < self.share
+
+    def sample(
+        self,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float = 1.0,
+    ) -> np.ndarray:
+        """One guided sample for each label; see :class:`diffshare.release.generator.Generator`."""
+        tilt, box = self._tilt(self.told(indices, seed)), guidable(self.generator)
+        return box.sample(labels, indices, seed=seed, steps=steps, guidance=guidance, tilt=tilt)
+
+    def _tilt(self, wanted: np.ndarray) -> Tilt:
+        """Scale * log P(what each sample is told | x)."""
+        place = torch.from_numpy(np.where(wanted, 0, 1))[:, None]
+
+        def tilt(x: Tensor) -> Tensor:
+            return self.scale * self.guide.log_likelihoods(x).gather(1, place.to(x.device))[:, 0]
+
+        return tilt
+
+
+def _digest(network: nn.Module) -> int:
+    """A number of the weights of a network, 64 bits."""
+    found = hashlib.sha256()
+    for weights in network.parameters():
+        found.update(weights.detach().cpu().numpy().tobytes())
+    return int.from_bytes(found.digest()[:8], "big")
+
+
+def check_scale(scale: float) -> None:
+    """Refuse a scale that is none.
+
+    Raises:
+        UserError: it is negative or not finite.
+    """
+    if not 0 <= scale < np.inf:
+        raise UserError(f"the scale of the guide is {scale}: a number of 0 or more is expected (1 is Bayes' rule)")
+
+
+def guidable(generator: Generator) -> DiffusionBox:
+    """The model, as one that can be guided.
+
+    Raises:
+        UserError: it denoises no images.
+    """
+    if not isinstance(generator, DiffusionBox) or isinstance(generator, LatentBox):
+        raise UserError(
+            f"a model of the family '{generator.card.family}' cannot be guided, it denoises no images: use --method "
+            "accept"
+        )
+    return generator
