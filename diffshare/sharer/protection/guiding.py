@@ -32,9 +32,7 @@ from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.sharer.protection.sampling import check_share
 
-SCALE = (
-    8.0  # a classifier that is less than sure of what a prediction will be leaves a third of the samples unmoved at 1
-)
+SCALE = 8.0  # 1 is Bayes' rule; a classifier is less sure of a prediction than of the image that it becomes
 
 
 @dataclass(frozen=True)
