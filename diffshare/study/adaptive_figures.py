@@ -18,7 +18,7 @@ def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
     figure = Figure((8.4, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    _points(left, curve, "gap", COLOURS[0], "within the audit's reach")
+    _points(left, curve, "gap", COLOURS[0], f"flagged at most {curve[0]['risk']:.0%}")
     means = {entry["margin"]: entry["gap"]["mean"] for entry in sets}
     left.axhline(means[min(means)], color="grey", lw=1, ls=":", label="random set")
     widest = max(means)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
+from diffshare.stats.intervals import clopper_pearson
 from diffshare.stats.summary import t_interval
 from diffshare.study.base import Row
 
@@ -61,9 +62,22 @@ def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Ro
     entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(kept), "level": level, "risk": risk}
     entry |= {"margins": margins, "gap_as_chosen": as_chosen}
     entry |= {name: t_interval([row[name] for row in kept], level).json() for name in FIELDS}
-    entry["flagged"] = t_interval([row["flagged"][queries] for row in kept], level).json()
+    entry["flagged"] = alarm_rate([row["flagged"][queries] for row in kept], level)
     entry["least_alpha"] = t_interval(alphas, level).json()
     return entry | {"least_alpha_undefined": sum(alpha is None for alpha in alphas)}
+
+
+def alarm_rate(rates: Sequence[float], level: float) -> Row:
+    """Mean over cuts of the share of a cut's audits that flag, with Clopper and Pearson's interval.
+
+    The cuts count, not the audits: those of a cut share its reference and mostly agree. A sum of rates that is no whole
+    number is rounded down for the lower end and up for the upper one.
+    """
+    n, total = len(rates), float(np.sum(rates))
+    if not n:
+        return {"mean": None, "interval": None, "n": 0}
+    low, high = clopper_pearson(int(np.floor(total)), n, level).low, clopper_pearson(int(np.ceil(total)), n, level).high
+    return {"mean": total / n, "interval": [low, high], "n": n}
 
 
 def hidden_margin(rows: Sequence[Row], queries: str, risk: float) -> float | None:

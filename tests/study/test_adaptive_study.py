@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from diffshare.errors import UserError
+from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.adaptive import AdaptiveSharer
 from diffshare.study.adaptive_figures import draw_adaptive
-from diffshare.study.adaptive_results import hidden_margin, of_curve, summarise, tables, with_excess
+from diffshare.study.adaptive_results import alarm_rate, hidden_margin, of_curve, summarise, tables, with_excess
 from diffshare.study.adaptive_steps import _parser
 from diffshare.study.step import Place, identities
 
@@ -96,6 +97,15 @@ def test_a_margin_that_is_flagged_too_often_is_not_hidden():
     assert hidden_margin(rows, "100", 0.25) == 2.0
     assert hidden_margin(rows, "100", 0.01) is None
     assert hidden_margin([], "100", 0.2) is None
+
+
+def test_the_interval_of_alarms_counts_cuts():
+    assert alarm_rate([0.0, 1.0, 1.0, 0.0], 0.95)["interval"] == pytest.approx(clopper_pearson(2, 4)[1:])
+    part = alarm_rate([0.0, 0.5, 1.0, 0.0], 0.95)
+    assert part["mean"] == 0.375
+    assert part["interval"] == pytest.approx([clopper_pearson(1, 4).low, clopper_pearson(2, 4).high])
+    assert alarm_rate([0.0] * 4, 0.95)["interval"][0] == 0
+    assert alarm_rate([], 0.95) == {"mean": None, "interval": None, "n": 0}
 
 
 def test_tables_and_the_figure(tmp_path):
