@@ -1,15 +1,18 @@
 """One model of the protection study, one receiver, as its YAML names them; the noise that an epsilon takes."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from scipy.optimize import brentq
+
 from diffshare.errors import UserError
+from diffshare.sharer.protection.dp import spent
 
 REAL, PLAIN = "real", "plain"  # records in the place of samples; samples without protection
 DIGITS = 1e4  # a noise multiplier is rounded up to 1 / DIGITS
+LEAST, MOST = 0.3, 1e6  # noise multipliers; below the least the accountant is slow and the bound says nothing
 
 
 @dataclass
@@ -96,17 +99,19 @@ def noise_multiplier(epsilon: float, rate: float, steps: int, delta: float) -> f
     Raises:
         UserError: no Opacus, or a bound that no noise reaches.
     """
-    try:
-        from opacus.accountants.utils import get_noise_multiplier
-    except ImportError as error:
-        raise UserError(
-            "DP-SGD needs the package opacus, which is not installed: pip install 'diffshare[dp]'"
-        ) from error
-    aim: dict[str, Any] = {"target_epsilon": epsilon, "target_delta": delta, "sample_rate": rate, "steps": steps}
-    try:
-        with warnings.catch_warnings():  # that the best order is the largest or least it has: the bound holds the same
-            warnings.simplefilter("ignore")
-            sigma = get_noise_multiplier(**aim, accountant="rdp", epsilon_tolerance=epsilon / 1000)
-    except ValueError as error:
-        raise UserError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g}: raise epsilon") from error
-    return math.ceil(sigma * DIGITS) / DIGITS
+
+    def over(sigma: float) -> float:
+        return spent(sigma, rate, steps, delta) - epsilon
+
+    # not Opacus' own search, which tries noises so small that their series take minutes
+    low = high = 1.0
+    while over(high) > 0:
+        high *= 2
+        if high > MOST:
+            raise UserError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g}: raise epsilon")
+    while over(low) <= 0:
+        low /= 1.25
+        if low < LEAST:
+            return LEAST
+    sigma = math.ceil(brentq(over, low, high, xtol=0.1 / DIGITS) * DIGITS) / DIGITS
+    return sigma if over(sigma) <= 0 else sigma + 1 / DIGITS
