@@ -8,7 +8,7 @@ import numpy as np
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import check_enough, cross_fit
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import Auxiliary
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
@@ -168,7 +168,7 @@ def attack(
         known.x,
         known.labels,
         known.classes,
-        recipe or (TreesRecipe() if known.columns else NetworkRecipe()),
+        recipe or default_recipe(known.columns),
         folds=folds,
         seed=seed,
         categorical=known.categorical,

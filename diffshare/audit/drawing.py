@@ -8,6 +8,7 @@ from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.release.generator import plan_labels
+from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -49,8 +50,7 @@ class Drawing:
         self._queries = ModelQueries(
             self.generator, "balanced", seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
         )
-        self._info = {"labels": "balanced", "seed": seed, "steps": steps or card.steps, "guidance": guidance}
-        self._info["model"] = {"name": model.resolve().name, "sha256": identity}
+        self._drawn, self._model, self._identity = Drawn("balanced", seed, steps, guidance), model, identity
         self._x: list[np.ndarray] = []
 
     def write(self, folder: Path, count: int) -> None:
@@ -58,8 +58,8 @@ class Drawing:
         start = sum(map(len, self._x))
         if count > start:
             self._x.append(self._queries.take(start, count))
-        x, ledger = np.concatenate(self._x)[:count], self.generator.ledger
-        info = self._info | {"queries": ledger.queries, "seconds": round(ledger.seconds, 3)}
+        x = np.concatenate(self._x)[:count]
+        info = asked_info(self.generator, self._drawn, self._model, self._identity)
         if isinstance(self.generator, TableGenerator):
             write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
         else:

@@ -14,11 +14,12 @@ from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.receiver.property.queries import recode
+from diffshare.release.info import read_info
 from diffshare.release.received import is_number
-from diffshare.release.samples import INFO, NPZ, read_samples
-from diffshare.release.tables import CSV
+from diffshare.release.samples import NPZ, read_samples
+from diffshare.release.tables import CSV, check_rows_file
 from diffshare.stats.information import contingency
-from diffshare.storage import read_json, sha256_file
+from diffshare.storage import sha256_file
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ReferenceRecords:
         target: name of the attribute that is the class.
         missing: the mark of a missing cell of a table.
         sensitive: attributes that are audited; samples of a table may lack their columns.
+        disjoint: how it is known that the sharer has not trained on them; empty where nothing was compared.
     """
 
     x: np.ndarray
@@ -44,6 +46,7 @@ class ReferenceRecords:
     target: str
     missing: str = "?"
     sensitive: tuple[str, ...] = ()
+    disjoint: str = ""
 
     def group(self, name: str) -> Attribute:
         """An attribute as the group S.
@@ -113,8 +116,9 @@ def open_reference(
     found = open_auxiliary(source, target, part, split_seed=split_seed, manifest=manifest, cache_dir=cache_dir)
     mark = getattr(source, "missing", "?")
     return ReferenceRecords(
-        found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark, sensitive
-    )
+        found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark, sensitive,
+        found.disjoint if manifest is not None else "",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,8 @@ def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
 def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
     kinds: dict[str, Any] = {column.name: column.kind for column in reference.columns}
     kinds[reference.target] = list(reference.classes)
-    absent = tuple(name for name in reference.sensitive if name in kinds and name not in header(path))
+    names = header(path)
+    absent = tuple(name for name in reference.sensitive if name in kinds and name not in names)
     x, table = read_rows(path, {k: v for k, v in kinds.items() if k not in absent}, reference.missing)
     index = table.index()
     y = index.attribute(reference.target).codes.astype(np.int64)
@@ -212,12 +217,6 @@ def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
     return SampledRecords(made, y, groups, sha256_file(path), read_info(path.parent), absent)
 
 
-def read_info(folder: Path) -> dict[str, Any]:
-    """What ``samples.json`` says, where there is one: a claim of whoever made the folder."""
-    info = read_json(folder / INFO) if (folder / INFO).is_file() else {}
-    return info if isinstance(info, dict) else {}
-
-
 def claimed_guidance(info: Mapping[str, Any]) -> float:
     """The guidance scale that ``samples.json`` says its samples were drawn at; 1 where it says none that can be."""
     said = info.get("guidance")
@@ -228,8 +227,9 @@ def header(path: Path) -> list[str]:
     """The column names of ``samples.csv``.
 
     Raises:
-        UserError: it is no CSV file.
+        UserError: it is no CSV file, or one that is too large.
     """
+    check_rows_file(path)
     try:
         return read_header(path, ",")
     except csv.Error as error:

@@ -207,6 +207,11 @@ class KernelRecipe(Recipe):
         return log_odds
 
 
+def default_recipe(columns: Sequence[object]) -> Recipe:
+    """The recipe where none is named: boosted trees for a table, which has columns, and a small network for images."""
+    return TreesRecipe() if columns else NetworkRecipe()
+
+
 def _features(x: np.ndarray) -> np.ndarray:
     return gradient_histograms(x) if x.ndim == 4 else np.nan_to_num(x).astype(np.float32)
 

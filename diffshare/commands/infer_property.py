@@ -12,7 +12,7 @@ from rich.table import Table
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit
-from diffshare.classifiers.recipes import NetworkRecipe, TreesRecipe
+from diffshare.classifiers.recipes import default_recipe
 from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, ZERO_SHOT, parse
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
@@ -215,7 +215,7 @@ def _kinds(auxiliary: Auxiliary) -> dict[str, Any] | None:
 def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClassifier:
     if config.degrade and auxiliary.columns:
         raise UserError("--degrade is for images: leave it out for a table")
-    chosen = recipe or (TreesRecipe() if auxiliary.columns else NetworkRecipe())
+    chosen = recipe or default_recipe(auxiliary.columns)
     return cross_fit(
         auxiliary.x,
         auxiliary.labels,

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
 from diffshare.data.source import Source
 from diffshare.errors import UserError
@@ -21,6 +21,7 @@ from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, plan_labels
+from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -67,15 +68,9 @@ def _info(config: Namespace, what: Asked, card: Card, labels: str, identity: str
     """
     name = what.name if what.value == what.name else f"{what.name}: {what.value}"
     done = f"share of '{name[:NAMED]}' {DECLARED[config.method]} {config.share:g} in every class"
-    return {
-        "labels": labels,
-        "classes": list(card.labels),
-        "seed": config.seed,
-        "steps": config.steps or card.steps,
-        "guidance": config.guidance,
-        "model": {"name": config.model.resolve().name, "sha256": identity},
-        "protections": [done],
-    }
+    drawn = Drawn(labels, config.seed, config.steps or card.steps, config.guidance)
+    info = drawn_info(drawn, card.labels, model=config.model.resolve().name, sha256=identity)
+    return info | {"protections": [done]}
 
 
 def _parse(arguments: list[str]) -> tuple[Namespace, Source, Recipe | None]:
@@ -160,7 +155,7 @@ def _accepted(
         code = queries.columns[place].categories.index(what.value)
         return TargetShare(queries.generator, ColumnReader(place, code), config.share)
     reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
-    made = _classifier(config, known, recipe or (TreesRecipe() if known.columns else NetworkRecipe()))
+    made = _classifier(config, known, recipe or default_recipe(known.columns))
     if known.columns:
         scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
         made = PropertyClassifier(scorers, made.scalings, made.calibration)

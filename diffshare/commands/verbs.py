@@ -12,6 +12,7 @@ from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.generator import plan_labels
+from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -78,19 +79,8 @@ def sample(arguments: list[str]) -> int:
         guidance=config.guidance,
     )
     seconds = time.perf_counter() - started
-    info = {
-        "count": config.count,
-        "labels": wanted,
-        "classes": list(generator.card.labels),
-        "seed": config.seed,
-        "steps": config.steps or generator.card.steps,
-        "guidance": config.guidance,
-        "scheduler": config.scheduler,
-        "model": {"name": config.model.resolve().name, "sha256": identity},
-        "queries": generator.ledger.queries,
-        "network_calls": generator.ledger.network_calls,
-        "seconds": round(seconds, 3),
-    }
+    drawn = Drawn(wanted, config.seed, config.steps, config.guidance)
+    info = asked_info(generator, drawn, config.model, identity) | {"scheduler": config.scheduler}
     if isinstance(generator, TableGenerator):
         write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
     else:

@@ -14,7 +14,7 @@ from diffshare.data.source import Index, Source, split
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.release.samples import read_samples
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, check_rows_file
 
 
 class SyntheticDataModule(RecordsDataModule):
@@ -184,12 +184,14 @@ def read_rows(path: Path, columns: Sequence[Column], missing: str) -> tuple[np.n
         missing: its mark of a missing cell.
 
     Raises:
-        UserError: the file is malformed, lacks a column, or has a category or a missing cell that the source has not.
+        UserError: the file is malformed or too large, lacks a column, or has a category or a missing cell that the
+            source has not.
     """
     kinds = {
         column.name: [name for name in column.categories if name != missing] if column.categories else "numeric"
         for column in columns
     }
+    check_rows_file(path)
     table = CSVTable(str(path), kinds, missing=missing, shares=(1.0, 0.0, 0.0))  # type: ignore[arg-type]
     x = table.read(np.arange(len(table.index())))
     for i, column in enumerate(columns):

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
+from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.tables import write_table_samples
 from diffshare.storage import atomic_file, sha256_file
@@ -55,16 +56,20 @@ class SamplesWriter(BasePredictionWriter):
         loaded = [dict(np.load(part, allow_pickle=False)) for part in parts]
         index, label, x = (np.concatenate([part[name] for part in loaded]) for name in ("index", "label", "x"))
         order = np.argsort(index)
-        info = {
-            "count": len(order),
-            "labels": "balanced" if pl_module.conditional else "none",
-            "seed": pl_module.sampling_seed,
-            "steps": pl_module.sampling_steps,
-            "guidance": pl_module.guidance,
-            "model": {"name": self.folder.parent.name, "sha256": sha256_file(Path(str(trainer.ckpt_path)))},
-            "queries": len(order),
-            "seconds": round(time.perf_counter() - self._started, 3),
-        }
+        facts = pl_module.facts
+        info = drawn_info(
+            Drawn(
+                "balanced" if pl_module.conditional else "none",
+                pl_module.sampling_seed,
+                pl_module.sampling_steps,
+                pl_module.guidance,
+            ),
+            facts.labels if facts is not None and pl_module.conditional else (),
+            queries=len(order),
+            seconds=time.perf_counter() - self._started,
+            model=self.folder.parent.name,
+            sha256=sha256_file(Path(str(trainer.ckpt_path))),
+        )
         if (schema := getattr(pl_module, "schema", None)) is not None:
             write_table_samples(self.folder, schema, x[order], info)
         else:

@@ -13,6 +13,7 @@ from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.generator import plan_labels
+from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -62,9 +63,8 @@ class DrawnDataModule(SyntheticDataModule):
         self._check(generator.card, records)
         y = plan_labels(self.labels, self.count, generator.card)
         x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
-        info: dict[str, Any] = {"labels": self.labels, "seed": self.sample_seed, "guidance": self.guidance}
-        info |= {"steps": self.steps or generator.card.steps, "queries": generator.ledger.queries}
-        info |= {"model": {"name": self.model.resolve().name, "sha256": identity}}
+        drawn = Drawn(self.labels, self.sample_seed, self.steps, self.guidance)
+        info = asked_info(generator, drawn, self.model, identity)
         if isinstance(generator, TableGenerator):  # overwrite: another run may have drawn the same in the meantime
             write_table_samples(folder, generator.schema, x, info, overwrite=True)
         else:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from diffshare.errors import UserError
 from diffshare.release.grid import image_grid
+from diffshare.release.info import INFO, read_info
 from diffshare.release.npz import MAX_BYTES, read_npz
-from diffshare.release.received import is_name, is_number, parse_json, read_regular
 from diffshare.storage import atomic_folder, write_json
 
-NPZ, INFO, GRID = "samples.npz", "samples.json", "grid.png"
+NPZ, GRID = "samples.npz", "grid.png"
 GRID_IMAGES = 64
 _KINDS = {"x": "uint8", "y": "int64", "weight": "float32"}
 _MAX_SIDE = 4096
@@ -116,7 +116,7 @@ def read_samples(folder: str | Path, *, max_bytes: int = MAX_BYTES) -> Samples:
         raise UserError(f"{folder} is no samples folder: it has no {NPZ}; give a folder that 'sample' wrote")
     arrays = read_npz(folder / NPZ, _KINDS, max_bytes=max_bytes)
     _check(arrays, str(folder / NPZ))
-    return Samples(arrays["x"], arrays["y"], arrays.get("weight"), _read_info(folder / INFO))
+    return Samples(arrays["x"], arrays["y"], arrays.get("weight"), read_info(folder))
 
 
 def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
@@ -133,22 +133,3 @@ def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
         raise UserError(f"{where}: y must be {len(x)} numbers, one an image, each -1 or more")
     if weight is not None and (weight.shape != y.shape or not np.isfinite(weight).all() or weight.min() < 0):
         raise UserError(f"{where}: weight must be {len(x)} finite numbers, one an image, each 0 or more")
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    """``samples.json``, where there is one: an object whose texts may be printed and whose numbers are finite."""
-    if not path.exists() and not path.is_symlink():
-        return {}
-    value = parse_json(read_regular(path, 1 << 20), str(path))
-    pending: list[Any] = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending += [*item, *item.values()]
-        elif isinstance(item, list):
-            pending += item
-        elif not (item is None or isinstance(item, bool) or is_number(item) or is_name(item)):
-            raise UserError(f"{path} holds a number or a text that may not be shown: delete that file")
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must be a JSON object: delete that file")
-    return value

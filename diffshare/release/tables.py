@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 
 from diffshare.errors import UserError
+from diffshare.release.info import INFO
+from diffshare.release.received import open_regular, shown
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
-CSV, INFO = "samples.csv", "samples.json"
+CSV = "samples.csv"
+MAX_CSV = 512 << 20  # bytes of a received samples.csv
+MAX_ROWS = 4 << 20  # lines: a reader keeps a name for each row, which takes more than a short row itself
+MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
+_READ = 1 << 20
 
 
 def write_table_samples(
@@ -41,6 +47,28 @@ def write_table_samples(
             writer.writerow(schema.names)
             writer.writerows(zip(*texts, strict=True))
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
+
+
+def check_rows_file(path: Path) -> None:
+    """Look at the sizes of a received ``samples.csv`` before anything of it is parsed.
+
+    Reading it takes then at most some 8 bytes a byte of the file and 400 bytes a line, whatever stands in it. Lines
+    that a quoted cell spans count as lines.
+
+    Raises:
+        UserError: no such file, a link, no regular file, or more bytes, more lines or a longer line than one may have.
+    """
+    where, lines, length = shown(str(path), 200)[1:-1], 0, 0
+    stream, _ = open_regular(path, MAX_CSV)
+    with stream:
+        while chunk := stream.read(_READ):
+            first, *others = chunk.split(b"\n")
+            lengths = [length + len(first), *map(len, others)]
+            lines, length = lines + len(others), lengths[-1]
+            if max(lengths) > MAX_LINE:
+                raise UserError(f"{where} has a line of more than {MAX_LINE} bytes, which is no row: get it again")
+            if lines > MAX_ROWS:
+                raise UserError(f"{where} has more than {MAX_ROWS} lines: give a part of it, with its header")
 
 
 def table_cells(values: np.ndarray, column: TableColumn, mark: str) -> list[str]:

@@ -80,7 +80,7 @@ def test_it_is_the_data_module_of_the_samples_that_the_verb_draws(module, releas
     assert (mine.classes, mine.groups, mine.batch_size) == (theirs.classes, theirs.groups, theirs.batch_size)
     facts = json.loads((mine.samples / "samples.json").read_text())
     told = json.loads((tmp_path / "samples" / "samples.json").read_text())
-    for field in ("count", "labels", "seed", "steps", "guidance", "model", "queries"):
+    for field in ("count", "labels", "seed", "steps", "guidance", "model", "queries", "classes", "network_calls"):
         assert facts[field] == told[field], field
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
+from diffshare.release import tables
 from diffshare.release.table import TableColumn, TableSchema
-from diffshare.release.tables import write_table_samples
+from diffshare.release.tables import check_rows_file, write_table_samples
 
 SCHEMA = TableSchema(
     (
@@ -66,3 +67,29 @@ def test_what_is_no_cell_is_refused_and_nothing_is_left(
     with pytest.raises(UserError, match=r"x must be N x 4 with N >= 1"):
         write_table_samples(tmp_path / "out", SCHEMA, x[:, :3], {})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_sizes_of_a_strangers_rows_are_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "samples.csv"
+    write = path.write_bytes
+    write(b"a,b\n1,2\n" + b"3,4\n" * 50)
+    check_rows_file(path)
+    for read in (1, 3, 1 << 20):  # a line may lie in several reads
+        monkeypatch.setattr(tables, "_READ", read)
+        monkeypatch.setattr(tables, "MAX_ROWS", 52)
+        monkeypatch.setattr(tables, "MAX_LINE", 3)
+        check_rows_file(path)
+        monkeypatch.setattr(tables, "MAX_ROWS", 51)
+        with pytest.raises(UserError, match="more than 51 lines"):
+            check_rows_file(path)
+        monkeypatch.setattr(tables, "MAX_ROWS", 52)
+        monkeypatch.setattr(tables, "MAX_LINE", 2)
+        with pytest.raises(UserError, match="a line of more than 2 bytes"):
+            check_rows_file(path)
+    monkeypatch.setattr(tables, "MAX_CSV", 9)
+    with pytest.raises(UserError, match="larger than 9 bytes"):
+        check_rows_file(path)
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    with pytest.raises(UserError, match="is a link"):
+        check_rows_file(link)

@@ -26,10 +26,11 @@ from diffshare.generators.fitted import FittedModule
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.folder import write_release
 from diffshare.release.generator import plan_labels
+from diffshare.release.info import Drawn, asked_info, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.table import TableGenerator, fit_schema
-from diffshare.release.tables import CSV, INFO, write_table_samples
-from diffshare.storage import atomic_file, read_json, write_json
+from diffshare.release.tables import CSV, write_table_samples
+from diffshare.storage import atomic_file, write_json
 from diffshare.training.averaging import WarmupEMA
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import passing_trainer, quiet
@@ -184,7 +185,8 @@ def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
         box: Any = type(module).receive(write_release(Path(folder) / "release", fields, module.save_parts))
     y = plan_labels(plan.labels, plan.samples, box.card)
     x = draw_samples(box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance)
-    info = {"labels": plan.labels, "seed": seed, "guidance": plan.guidance, "p": achieved, "property": plan.property}
+    drawn = Drawn(plan.labels, seed, plan.sampling_steps, plan.guidance)
+    info = asked_info(box, drawn) | {"p": achieved, "property": plan.property}
     if isinstance(box, TableGenerator):
         write_table_samples(plan.shadow(number), box.schema, x, info)
     else:
@@ -194,7 +196,7 @@ def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
 def read_shadow(plan: ShadowPlan, number: int) -> tuple[np.ndarray, float]:
     """Samples of a shadow, as :func:`read_drawn`, and the exact share that it was trained at."""
     folder = plan.shadow(number)
-    return read_drawn(plan, folder), read_json(folder / INFO)["p"]
+    return read_drawn(plan, folder), read_info(folder)["p"]
 
 
 def read_drawn(plan: ShadowPlan, folder: Path) -> np.ndarray:

@@ -14,10 +14,11 @@ from diffshare.errors import UserError
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import MAX_LABELS, Card
 from diffshare.release.generator import Generator, Ledger, plan_labels
-from diffshare.release.received import Fields, parse_json, read_regular
-from diffshare.release.samples import INFO, NPZ, read_samples
+from diffshare.release.info import INFO, read_info
+from diffshare.release.received import Fields
+from diffshare.release.samples import NPZ, read_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, check_rows_file
 
 
 class NamedColumn(Protocol):
@@ -139,7 +140,7 @@ class FolderQueries:
         if table:
             source = _table(folder / CSV, kinds or {}, missing)
             self._x, self.columns = source.read(np.arange(len(source.index()))), source.columns
-            y, info = None, _info(folder)
+            y, info = None, read_info(folder)
         else:
             samples = read_samples(folder)
             if kinds is not None:
@@ -183,14 +184,9 @@ class FolderQueries:
         return self._x[self._order[start:stop]]
 
 
-def _info(folder: Path) -> dict[str, Any]:
-    path = folder / INFO
-    value = parse_json(read_regular(path, 1 << 20), str(path)) if path.exists() else {}
-    return value if isinstance(value, dict) else {}
-
-
 def _table(path: Path, kinds: dict[str, Any], missing: str) -> CSVTable:
     """``samples.csv`` as a source that finds the categories that occur."""
+    check_rows_file(path)
     try:
         header = read_header(path, ",")
     except csv.Error as error:
