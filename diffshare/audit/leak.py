@@ -19,7 +19,7 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Index, Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
-from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
+from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary, unchecked
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
@@ -67,6 +67,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         level=1 - config.level,
         identity=identity,
         membership=_membership(config, source, training),
+        notes=_notes(config, index, training),
     )
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -74,6 +75,20 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         write_json(config.json, report.json(time.perf_counter() - started))
     show(report)
     return 0
+
+
+def _notes(config: Namespace, index: Index, training: TrainingSet | None) -> tuple[str, ...]:
+    """What is not known of the reference: whether the model was trained on some of its records."""
+    if training is not None and not training.same_source:
+        return (
+            f"it was NOT checked that the model was not trained on records of the reference: {config.manifest} is of "
+            "another source (its source_sha256 differs), where a name says nothing; if both hold the same records, "
+            "what is read here says too much: give the source of the training as --reference, or records that are "
+            "surely others",
+        )
+    if training is None and config.part != "all" and index.parts is None:
+        return (unchecked(config.split_seed),)
+    return ()
 
 
 def _membership(config: Namespace, source: Source, training: TrainingSet | None) -> MemberLeak | None:

@@ -49,6 +49,7 @@ class Report:
         identity: SHA-256 of the release's ``diffshare.json``; None for a folder of samples.
         membership: the membership test; None where no release or no manifest was given.
         described: its identity after the section was written into its README.md.
+        notes: what is not known of the reference.
     """
 
     leaks: tuple[Leak, ...]
@@ -59,6 +60,7 @@ class Report:
     identity: str | None
     membership: MemberLeak | None = None
     described: str | None = None
+    notes: tuple[str, ...] = ()
 
     def of(self, identity: str) -> "Report":
         """The report after the release was described, which changes its identity."""
@@ -103,6 +105,7 @@ class Report:
             "properties": [one.json() for one in self.leaks],
             "membership": None if self.membership is None else self.membership.json(),
             "advice": self.advice,
+            "notes": list(self.notes),
             "seconds": round(seconds, 3),
         }
 
@@ -166,6 +169,8 @@ def show(report: Report) -> None:
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
     Console().print(table)
+    for note in report.notes:
+        print(f"note:    {note}")
     for leak in report.leaks:
         if leak.reason is not None:
             print(f"note:    {leak.name}: {leak.reason}")

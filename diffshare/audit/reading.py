@@ -9,22 +9,33 @@ import numpy as np
 from diffshare.audit.material import ReferenceRecords, SampledRecords
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, TreesRecipe
+from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 from diffshare.stats.information import contingency
+from diffshare.stats.misfit import Bias, biases
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.shares import GroupShares, counted_shares, unmixed_shares
 
 REJECTED = 0.05  # p-value from which on down the classifier is said to err on samples in other ways than on records
+RESAMPLES = 200  # of the check, in all; at least 40 a class, or the smallest p-value of many could not be rejected
 
 
 class Fit(NamedTuple):
-    """Whether the samples' scores look like a mixture of the groups' calibration scores, over all classes."""
+    """Whether the samples' scores look like a mixture of the groups' calibration scores, over all classes.
+
+    Attributes:
+        ok: they do: the p-value is at least 0.05. Of samples that are records, one in twenty fails.
+        p_value: of the least likely class, times the number of classes.
+        bias: how far off the shares P(s|y) may be, as far as it shows.
+        remedy: what to do where it is not ok.
+    """
 
     ok: bool
     p_value: float
+    bias: Bias
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -36,12 +47,14 @@ class GroupReader:
         attribute: codes of the reference's records, and the names of the groups.
         reference: the records.
         classifier: cross-fitted on them; None where the samples have the attribute as a column.
+        degraded: it was trained on blurred and noisy copies too.
     """
 
     name: str
     attribute: Attribute
     reference: ReferenceRecords
     classifier: PropertyClassifier | None = None
+    degraded: bool = False
 
     @property
     def table(self) -> np.ndarray:
@@ -87,9 +100,15 @@ class GroupReader:
         if self.classifier is None:
             return None
         scores, rng = self.scores(samples), np.random.default_rng([seed, 5])
-        p = [mixture_fit(c, scores[:, samples.y == k], rng, 200).p_value for k, c in enumerate(self.calibrations())]
-        smallest = min(1.0, len(p) * min(p))
-        return Fit(smallest >= REJECTED, smallest)
+        calibrations = self.calibrations()
+        classes = [scores[:, samples.y == k] for k in range(len(calibrations))]
+        resamples = max(RESAMPLES, 40 * len(calibrations))
+        fits = [mixture_fit(c, mine, rng, resamples) for c, mine in zip(calibrations, classes, strict=True)]
+        bias = biases(calibrations, classes, [found.prevalence for found in fits])
+        smallest = min(1.0, len(fits) * min(found.p_value for found in fits))
+        degrade = not (self.degraded or self.reference.columns)
+        remedy = "train it on degraded copies as well (--degrade), or " if degrade else "name another --classifier, or "
+        return Fit(smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them")
 
 
 def group_reader(
@@ -136,11 +155,11 @@ def group_reader(
         reference.features((name,)),
         attribute.codes.astype(np.int64),
         attribute.classes,
-        recipe or (TreesRecipe() if reference.columns else NetworkRecipe()),
+        recipe or default_recipe(reference.columns),
         folds=folds,
         seed=seed,
         categorical=reference.categorical((name,)),
         augment=degrade if degraded else None,
         progress=progress,
     )
-    return GroupReader(name, attribute, reference, classifier)
+    return GroupReader(name, attribute, reference, classifier, degraded)

@@ -40,13 +40,13 @@ def corrected(audits: Sequence[Audit]) -> list[Audit]:
 
 
 def overall(audits: Sequence[Audit]) -> Audit:
-    """The audit that stands for all: the one with the least p-value; ``clean`` only where every candidate is."""
-    strongest = min(audits, key=lambda a: a.judgement.p_value)
+    """The audit that stands for all: of those with the verdict of all, the one with the least p-value.
+
+    The verdict of all is ``poisoned`` where any candidate is, and ``clean`` only where every one is.
+    """
     verdicts = {a.judgement.verdict for a in audits}
-    verdict: Verdict = strongest.judgement.verdict
-    if verdict == "clean" and verdicts != {"clean"}:
-        verdict = "inconclusive"
-    return replace(strongest, judgement=replace(strongest.judgement, verdict=verdict))
+    verdict = next(v for v in ("poisoned", "inconclusive", "clean") if v in verdicts)
+    return min((a for a in audits if a.judgement.verdict == verdict), key=lambda a: a.judgement.p_value)
 
 
 def clusters(

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from diffshare.audit.poisoning import MARGIN, POWER, WANTED, Terms
+from diffshare.audit.judgement import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, check_leak
 from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.storage import check_new_file
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
@@ -114,8 +115,8 @@ def _check_numbers(config: Namespace) -> None:
         raise UserError(f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction")
     if config.guidance is not None and not 0 <= config.guidance < np.inf:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
-    if config.json is not None and config.json.is_dir():
-        raise UserError(f"cannot write {config.json}: it is a folder; choose another name")
+    if config.json is not None:
+        check_new_file(config.json)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:
@@ -128,6 +129,23 @@ def terms(config: Namespace, looks: int = 1) -> Terms:
     """What is asked of the test."""
     margin = MARGIN if config.margin is None else config.margin
     return Terms(margin, config.level, config.alpha, config.power, looks, max(1, len(names(config))))
+
+
+def count_of(config: Namespace, available: int | None) -> int:
+    """Number of samples to look at.
+
+    Args:
+        config: the arguments.
+        available: samples of the folder; None for a model.
+
+    Raises:
+        UserError: more are asked for than there are.
+    """
+    if available is not None and config.queries is not None and config.queries > available:
+        raise UserError(
+            f"{config.queries} queries asked of a folder of {available} samples: draw more, or lower --queries"
+        )
+    return int(config.queries or available or QUERIES)
 
 
 def names(config: Namespace) -> list[str]:

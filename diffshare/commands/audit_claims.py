@@ -8,9 +8,9 @@ from jsonargparse import Namespace
 
 from diffshare.audit.declared import declared_table, read_declared
 from diffshare.audit.drawing import Drawing
+from diffshare.audit.judgement import Declaration, Terms, declaration_test
 from diffshare.audit.material import ReferenceRecords, claimed_guidance
-from diffshare.audit.poisoning import Declaration, Terms, declaration_test
-from diffshare.audit.reading import GroupReader
+from diffshare.audit.reading import Fit, GroupReader
 from diffshare.commands.audit_arguments import names
 from diffshare.errors import UserError
 from diffshare.stats.shares import GroupShares
@@ -35,21 +35,28 @@ def class_notes(config: Namespace, drawing: Drawing, reference: ReferenceRecords
 
 
 def declaration_of(
-    config: Namespace, reader: GroupReader, shares: GroupShares, asked: Terms, declared: Mapping[str, int] | None
+    config: Namespace,
+    reader: GroupReader,
+    shares: GroupShares,
+    asked: Terms,
+    declared: Mapping[str, int] | None,
+    fit: Fit | None,
 ) -> tuple[Declaration | None, str | None]:
     """The test of what was declared, in a file or in the card of the model, and a note where a card's cannot be made.
 
     What a card says is no reason to refuse the audit of its model: then any card could.
     """
     groups, classes = reader.attribute.classes, reader.reference.classes
+    queries = round(sum(row[0].n for row in shares.shares))
     if config.declared is not None:
-        return declaration_test(shares, read_declared(config.declared, groups, classes), asked), None
+        table = read_declared(config.declared, groups, classes)
+        return declaration_test(shares, table, asked, queries, fit), None
     if declared is None:
         return None, None
     if names(config) != [reader.name]:
         return None, "the card's table is not tested: it does not say of which candidate it is"
     try:
         table = declared_table(dict(declared), groups, classes, str(config.model))
-        return declaration_test(shares, table, asked), None
+        return declaration_test(shares, table, asked, queries, fit), None
     except UserError as error:
         return None, f"the card's table cannot be tested: {error}"

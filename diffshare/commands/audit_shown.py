@@ -34,8 +34,11 @@ def show(one: Audit) -> None:
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:
         outside = ", ".join(one.declaration.cells) or "none"
-        holds = "holds" if one.declaration.holds else "[bold red]does not hold[/]"
+        said = {True: "holds", False: "[bold red]does not hold[/]", None: "[yellow]not decided[/]"}
+        holds = said[one.declaration.holds]
         table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
     Console().print(table)
+    if one.declaration is not None and one.declaration.reason is not None:
+        print(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
     for note in one.notes:
         print(f"note:    {note}")

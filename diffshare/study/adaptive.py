@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from diffshare.audit.poisoning import MARGIN, Terms
+from diffshare.audit.judgement import MARGIN, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.storage import read_json

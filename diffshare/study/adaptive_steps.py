@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser
 
+from diffshare.audit.judgement import Terms
 from diffshare.audit.material import ReferenceRecords, open_reference
-from diffshare.audit.poisoning import Terms
 from diffshare.audit.reading import group_reader
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.recipes import KernelRecipe, Recipe
@@ -225,7 +225,7 @@ class Auditor:
         return float(np.mean(np.array(found) <= terms.level))
 
     def p_value(self, shares: GroupShares, terms: Terms) -> float:
-        """The p-value of :func:`diffshare.audit.poisoning.judge`, without the power that it works out each time."""
+        """The p-value of :func:`diffshare.audit.judgement.judge`, without the power that it works out each time."""
         (found,) = compare(shares, self.reference)
         return found.difference.p_value(terms.tolerance.at(found.reference[0]))
 

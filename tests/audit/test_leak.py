@@ -158,6 +158,13 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     other = leak(*arguments, manifest(folder / "other", source, rows, "0" * 64))
     assert of(other, "Hat")["truth"] is None
     assert of(other, "Male")["truth"] == of(made, "Male")["truth"]
+    assert made["notes"] == []
+    (note,) = other["notes"]
+    assert note.startswith("it was NOT checked that the model was not trained on records of the reference")
+    assert "source_sha256 differs" in note
+    assert f"note:    {note}" in other["out"]
+    (unchecked,) = leak(*arguments[:-1])["notes"]
+    assert "an auditor checks with --manifest" in unchecked
 
 
 def test_the_membership_test_compares_records_of_the_same_attributes(leak, model, faces, tmp_path_factory):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from diffshare.audit.judgement import Terms, judge, reference_of
 from diffshare.audit.material import ReferenceRecords, SampledRecords
-from diffshare.audit.poisoning import Terms, judge, reference_of
 from diffshare.audit.reading import group_reader
 from diffshare.audit.unknown import PROMPTED, prompted
 from diffshare.data.source import Attribute

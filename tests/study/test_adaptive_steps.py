@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from diffshare.audit.judgement import Terms, judge
 from diffshare.audit.material import ReferenceRecords
-from diffshare.audit.poisoning import Terms, judge
 from diffshare.classifiers.recipes import KernelRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column

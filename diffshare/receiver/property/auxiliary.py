@@ -91,7 +91,7 @@ def open_auxiliary(
     if manifest is not None:
         disjoint = refuse_overlap(records.index.names[rows], manifest, records.source_sha256)
     else:
-        disjoint = "" if part == "all" or records.index.parts is not None else _unchecked(split_seed)
+        disjoint = "" if part == "all" or records.index.parts is not None else unchecked(split_seed)
     seen = [i for i, column in enumerate(columns) if column.name not in {name, *withhold}]
     x = records.x[rows][:, seen] if columns else records.x[rows]
     labels = attribute.codes[rows].astype(np.int64)
@@ -102,7 +102,12 @@ def open_auxiliary(
     return Auxiliary(x, labels, attribute.classes, features, attributes, unknown, disjoint)
 
 
-def _unchecked(seed: int) -> str:
+def unchecked(seed: int) -> str:
+    """On what condition records of a source without official parts are none of the sharer's, a sentence.
+
+    Args:
+        seed: of the parts.
+    """
     return (
         "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
         f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "

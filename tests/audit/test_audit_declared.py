@@ -1,0 +1,76 @@
+"""The verb ``audit`` and what somebody declares: tested beside a reference, or in its place."""
+
+import numpy as np
+import pytest
+from audited import TABLE, WITH, against, declare
+
+from diffshare.release.card import Card
+from diffshare.release.samples import write_samples
+from diffshare.stats.detection import poisoned_table
+
+
+def test_a_declared_table_needs_no_records_where_the_group_is_a_column(audit, folder, tmp_path_factory):
+    file = declare(tmp_path_factory.mktemp("d") / "table.json", {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25})
+    by_name = declare(file.with_suffix(".yaml"), {"f": {"low": 35, "high": 15}, "m": {"low": 25, "high": 25}})
+    # without a source the classes are coded in natural order: "high" is 0
+    found = [audit("--samples", folder / name, "--declared", by_name, *WITH) for name in ("clean", "poisoned")]
+    assert [made["verdict"] for made in found] == ["clean", "poisoned"]
+    assert found[0]["against"] == "declared"
+    assert found[0]["declaration"]["holds"]
+    assert found[1]["declaration"] == found[1]["declaration"] | {"holds": False}
+    assert found[1]["declaration"]["cells_outside"]
+    assert found[0]["classes"] == ["high", "low"]
+
+
+def test_a_declaration_is_tested_beside_the_reference(audit, folder, tmp_path_factory):
+    shares = {f"s{s}y{y}": float(v) for (s, y), v in np.ndenumerate(poisoned_table(TABLE, 0.4))}
+    file = declare(tmp_path_factory.mktemp("d") / "table.json", {"counts": shares})
+    honest = audit(*against(folder, "poisoned"), "--declared", file, "--gap-repeats", "0")
+    assert (honest["verdict"], honest["declaration"]["holds"]) == ("poisoned", True)
+    wrong = audit(*against(folder, "clean"), "--declared", file, "--gap-repeats", "0")
+    assert (wrong["verdict"], wrong["declaration"]["holds"]) == ("clean", False)
+    assert "does not hold" in wrong["out"]
+
+
+def test_few_samples_neither_confirm_nor_reject_a_declaration(audit, folder, tmp_path_factory):
+    shares = {f"s{s}y{y}": float(v) for (s, y), v in np.ndenumerate(poisoned_table(TABLE, 0.2))}
+    file = declare(tmp_path_factory.mktemp("d") / "table.json", shares)
+    few = audit(*against(folder, "few"), "--declared", file, "--gap-repeats", "0")
+    assert few["declaration"]["holds"] is None
+    assert few["declaration"]["p_value"] > 0.05  # not rejected, for lack of power
+    assert "60 samples cannot show a poisoned share" in few["declaration"]["reason"]
+    assert "declared table is neither confirmed nor rejected" in few["out"]
+    assert "not decided" in few["out"]
+    many = audit(*against(folder, "clean"), "--declared", file, "--gap-repeats", "0")
+    assert many["declaration"]["holds"] is not None
+    assert many["declaration"]["reason"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"s0y0": 3, "s0y1": 1, "s1y0": 2}, "no cell of 'm' and 'high' (s1y1)"),
+        ({"s0y0": 3, "s0y1": 0, "s1y0": 2, "s1y1": 4}, "must be a number above 0"),
+        ({"s0y0": 3, "s9y1": 1}, "'s9y1' is no cell: expected s0y0 to s1y1"),
+        ({"f": {"low": 1, "rich": 2}}, "'rich' is no class: they are low, high"),
+        ({"x": {"low": 1}}, "'x' is no group: they are f, m"),
+        ([1, 2], "is no table"),
+    ],
+)
+def test_a_bad_declaration_is_refused(refused, folder, tmp_path, value, expected):
+    line = refused(*against(folder, "clean"), "--declared", declare(tmp_path / "table.yaml", value))
+    assert expected in line
+
+
+def test_a_card_that_declares_nothing_is_refused(refused, folder, tmp_path):
+    card = Card("ddpm", "table", ("low", "high"), 10, columns=("sex", "income"))
+    line = refused(*against(folder, "clean"), "--declared", declare(tmp_path / "diffshare.json", card.to_json()))
+    assert "declares no table" in line
+
+
+def test_an_image_needs_records(refused, tmp_path_factory):
+    made = tmp_path_factory.mktemp("d")
+    write_samples(made / "samples", np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1]), {})
+    file = declare(made / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
+    line = refused("--samples", made / "samples", "--declared", file, *WITH)
+    assert "add --reference FILE" in line

@@ -1,0 +1,103 @@
+"""A classifier that does not err on samples as on records: where that takes ``clean`` back, and where it may not."""
+
+import numpy as np
+import pytest
+from audited import TABLE, against, declare, write_rows
+
+from diffshare.audit.judgement import Terms, declaration_test, judge, surrogate_note
+from diffshare.audit.reading import Fit
+from diffshare.stats.association import Reference
+from diffshare.stats.detection import poisoned_table
+from diffshare.stats.misfit import Bias
+from diffshare.stats.shares import GroupShares, counted_shares
+
+TREES = ("--classifier", "TreesRecipe", "--classifier.trees", "30", "--gap-repeats", "0")
+EVEN = Reference(np.ones((2, 2)), known=True)
+
+
+def drawn(alpha: float, n: float = 2000) -> GroupShares:
+    return counted_shares(np.rint(n * poisoned_table(np.ones((2, 2)), alpha)).astype(int))
+
+
+def failed(own: float, common: float = 0.0, *, ok: bool = False) -> Fit:
+    return Fit(ok, 0.01, Bias(np.full(2, common), np.full((2, 2), own), np.ones(2)), "mend it")
+
+
+def test_a_misfit_takes_clean_back_from_the_size_on_at_which_it_could_hide_the_harm():
+    """Shares of 1/2 moved by b in opposite directions differ by 2 log((1/2 + b) / (1/2 - b)); the harm is 1.24."""
+    verdicts = []
+    for own in (0.0, 0.05, 0.1, 0.14, 0.15, 0.2, 0.4, 1.0):
+        made = judge(drawn(0), EVEN, Terms(), failed(own))
+        verdicts.append(made.verdict)
+        assert made.misfit is not None
+        assert made.misfit.decides == (made.verdict == "inconclusive")
+        if 0 < own < 0.3:
+            assert made.misfit.shift == pytest.approx(2 * np.log((0.5 + own) / (0.5 - own)), rel=0.02)
+    assert verdicts[:3] == ["clean"] * 3
+    assert verdicts[-3:] == ["inconclusive"] * 3
+    assert verdicts == sorted(verdicts)
+
+
+def test_an_error_that_all_classes_share_matters_little_where_they_are_alike():
+    assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.2)).verdict == "clean"
+    assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.5)).verdict == "inconclusive"  # nothing is left to tell
+    some = counted_shares(np.array([[540, 460], [460, 540]]))
+    found = [judge(some, EVEN, Terms(), failed(0.0, b)) for b in (0.0, 0.1, 0.4)]
+    assert [made.verdict for made in found] == ["clean", "clean", "inconclusive"]
+
+
+@pytest.mark.parametrize("own", [0.0, 0.1, 1.0])
+def test_no_misfit_makes_or_unmakes_an_accusation(own):
+    """Nor does it decide where the verdict would not be clean anyway, or where the check passed."""
+    for alpha, n, expected in ((0.5, 2000, "poisoned"), (0.0, 60, "inconclusive"), (0.12, 2000, "inconclusive")):
+        made = judge(drawn(alpha, n), EVEN, Terms(), failed(own))
+        assert made.verdict == judge(drawn(alpha, n), EVEN, Terms()).verdict == expected
+        assert made.misfit is not None
+        assert not made.misfit.decides
+    passed = judge(drawn(0), EVEN, Terms(), failed(own, ok=True))
+    assert (passed.verdict, passed.misfit) == ("clean", None)
+    claimed = judge(drawn(0), EVEN, Terms(guidance=2, claimed=True), failed(own))
+    assert claimed.verdict == "inconclusive"
+
+
+def test_a_declaration_that_a_misfit_could_make_hold_is_not_decided():
+    found = declaration_test(drawn(0), np.ones((2, 2)), Terms(), 2000, failed(0.4))
+    assert found.holds is None
+    assert "(p = 0.010), which may hide up to" in str(found.reason)
+    assert "mend it" in str(found.reason)
+    assert declaration_test(drawn(0), np.ones((2, 2)), Terms(), 2000, failed(0.01)).holds
+    assert declaration_test(drawn(0.5), np.ones((2, 2)), Terms(), 2000, failed(0.4)).holds is False
+
+
+def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp_path_factory):
+    """Heights that hardly tell the groups apart, as a generator that blurs would make them, hide most of the attack."""
+    made = tmp_path_factory.mktemp("blurred")
+    write_rows(made / "samples.csv", 1200, 6, poisoned_table(TABLE, 0.4), without=("sex",), apart=4.0)
+    found = audit("--samples", made, *against(folder, "clean")[2:], *TREES)
+    assert abs(found["association"]["difference"]) < found["margin"]  # so that it would pass
+    assert found["minimum_detectable_alpha"] <= 0.3
+    assert found["verdict"] == "inconclusive"
+    assert found["assumption"]["ok"] is False
+    assert found["assumption"]["decides"] is True
+    assert found["assumption"]["shift"] > 0.4
+    assert "does not err on these samples as on records" in found["advice"]
+    assert "name another --classifier, or give a reference that is nearer" in found["advice"]
+    file = declare(made / "table.json", {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25})
+    beside = audit("--samples", made, *against(folder, "clean")[2:], *TREES, "--declared", file)
+    assert beside["declaration"]["holds"] is None
+
+
+def test_records_in_the_place_of_samples_stay_clean(audit, folder):
+    found = audit(*against(folder, "hidden"), *TREES)
+    assert found["verdict"] == "clean"
+    assert found["assumption"].keys() == {"ok", "p_value", "shift", "decides"}
+    assert found["assumption"]["decides"] is False
+
+
+def test_a_margin_of_surrogates_says_what_it_backs():
+    assert "probability 1/20 = 0.05" in surrogate_note(0.3, 19, 0.05)
+    assert "does not back" not in surrogate_note(0.3, 19, 0.05)
+    assert "probability 1/19 = 0.0526, which does not back a level of 0.05: that takes at least 19" in surrogate_note(
+        0.3, 18, 0.05
+    )
+    assert "takes at least 99 surrogates" in surrogate_note(0.3, 19, 0.01)
