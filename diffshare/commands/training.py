@@ -23,6 +23,7 @@ from diffshare.storage import atomic_file, write_json
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
+from diffshare.training.resumed import refuse_changes
 from diffshare.training.run import (
     LAST,
     RunRecord,
@@ -34,21 +35,7 @@ from diffshare.training.run import (
     run_folder,
 )
 from diffshare.training.seeding import BatchSeeding
-from diffshare.training.watch import NonFiniteStop, Throughput
-
-# Settings that may change when a run is resumed: they do not touch the weights, or only say when to stop.
-MAY_CHANGE = (
-    "checkpoint",
-    "release",
-    "data.init_args.num_workers",
-    "data.init_args.cache_dir",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.profiler",
-    "trainer.max_steps",
-    "trainer.max_epochs",
-    "trainer.max_time",
-)
+from diffshare.training.watch import Announcement, NonFiniteStop, Throughput
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -141,7 +128,7 @@ class DiffshareCLI(LightningCLI):
                 raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
             if resume:
                 config.ckpt_path = str(check_resumable(self.run_dir))
-                self._refuse_changes()
+                refuse_changes(self.run_dir, self.resolved)
             else:
                 check_new(self.run_dir)
         elif config.get("ckpt_path") is None:
@@ -164,26 +151,6 @@ class DiffshareCLI(LightningCLI):
         config.pop("ckpt_path", None)
         text = parser.dump(config, skip_link_targets=False, skip_none=False, skip_validation=True)
         return yaml.safe_load(text)
-
-    def _refuse_changes(self) -> None:
-        """A resumed run must be the run that it was."""
-        path = self.run_dir / "config.yaml"
-        if not path.is_file():
-            return
-        before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(self.resolved)
-        changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-        changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in self._may_change(now))]
-        if changed:
-            key = changed[0]
-            raise UserError(
-                f"{self.run_dir} was started with another configuration: {key} was {before.get(key)}, is now "
-                f"{now.get(key)}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out --config "
-                "and overrides to go on as it was, or start a new run"
-            )
-
-    def _may_change(self, now: dict[str, Any]) -> tuple[str, ...]:
-        fixed_end = now.get("model.init_args.lr_schedule") == "cosine"  # the rate depends on the number of steps
-        return tuple(k for k in MAY_CHANGE if not (fixed_end and k.startswith("trainer.max_")))
 
     # --- building ------------------------------------------------------------------------------------------------
 
@@ -242,18 +209,19 @@ class DiffshareCLI(LightningCLI):
         logged of the next batch.
         """
         if self.verb == "predict":
-            return [SamplesWriter(self.run_dir / "samples")]
+            return [Announcement(), SamplesWriter(self.run_dir / "samples")]
         mine = self._get(self.config_init, "trainer").callbacks or []
         classifies = isinstance(self.model, AttributeClassifier)
         fairness = [Fairness()] if classifies and not any(isinstance(c, Fairness) for c in mine) else []
         if self.verb != "fit":
-            return [*fairness]
+            return [Announcement(), *fairness]
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
         keeper.path = self.run_dir / LAST
         record = RunRecord(self.run_dir, self.seed, self.resumed)
         logged = self._get(self.config_init, "trainer").logger is not False
         rate = [LearningRateMonitor("step")] if logged else []
-        return [*fairness, record, keeper, BatchSeeding(self.seed), NonFiniteStop(), Throughput(), *rate]
+        watched = [NonFiniteStop(), Throughput(), *rate]
+        return [Announcement(), *fairness, record, keeper, BatchSeeding(self.seed), *watched]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -267,12 +235,6 @@ class DiffshareCLI(LightningCLI):
         if self.verb == "fit" and not self.resumed and self.trainer.is_global_zero:
             with atomic_file(self.run_dir / "config.yaml") as temporary:
                 temporary.write_text(yaml.safe_dump(self.resolved, sort_keys=False), encoding="utf-8")
-        if self.trainer.is_global_zero:
-            size = sum(p.numel() for p in self.model.parameters()) / 1e6
-            device = f"{self.trainer.num_devices} x {self.trainer.strategy.root_device.type}"
-            print(
-                f"{self.verb}: {type(self.model).__name__}, {size:.2f} M parameters, {self.trainer.precision}, {device}"
-            )
         arguments = self._prepare_subcommand_kwargs(self.verb)
         result = getattr(self.trainer, self.verb)(**arguments)
         if not self.trainer.is_global_zero:
@@ -317,11 +279,3 @@ def _value(arguments: list[str], name: str) -> str | None:
         if argument.startswith(f"{name}="):
             return argument.partition("=")[2]
     return None
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level, keys joined by dots."""
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    joined = ((f"{prefix}.{k}" if prefix else str(k), v) for k, v in value.items())
-    return {path: leaf for key, child in joined for path, leaf in _flat(child, key).items()}

@@ -1,4 +1,4 @@
-"""What a person watches while a model trains: speed, and that the loss is a number."""
+"""What a person watches while a model trains: what is trained, how fast, and that the loss is a number."""
 
 import time
 from typing import Any
@@ -10,6 +10,29 @@ from torch import Tensor
 from diffshare.batch import Batch
 from diffshare.errors import UserError
 from diffshare.training.checkpoint import KeepCheckpoint
+
+
+class Announcement(Callback):
+    """Says once what is run: verb, model, its number of parameters, precision and devices.
+
+    The networks of some families follow from the data, so that there is nothing to count before ``setup`` is done.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Before the first batch, when the networks are there."""
+        if self._said or not trainer.is_global_zero:
+            return
+        self._said = True
+        count = sum(p.numel() for p in pl_module.parameters())
+        size = f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
+        device = f"{trainer.num_devices} x {trainer.strategy.root_device.type}"
+        verb = trainer.state.fn.value if trainer.state.fn else ""
+        print(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
+
+    on_validation_start = on_test_start = on_predict_start = on_fit_start
 
 
 class NonFiniteStop(Callback):

@@ -1,0 +1,62 @@
+"""A resumed run is the run that it was: which settings may change on the way, and the refusal of all others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffshare.errors import UserError
+
+# Settings that may change when a run is resumed: they do not touch the weights, or only say when to stop.
+MAY_CHANGE = (
+    "checkpoint",
+    "release",
+    "data.init_args.num_workers",
+    "data.init_args.cache_dir",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "trainer.max_steps",
+    "trainer.max_epochs",
+    "trainer.max_time",
+)
+
+
+def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
+    """Refuse another configuration than the one that a run was started with.
+
+    Args:
+        folder: of the run; one without ``config.yaml`` is not looked at.
+        resolved: the whole configuration now, plain values.
+
+    Raises:
+        UserError: names the first setting that has changed, with both values, and how many more have.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return
+    before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(resolved)
+    allowed = _may_change(now)
+    changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+    changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in allowed)]
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{folder} was started with another configuration: {key} was {before.get(key)}, is now "
+            f"{now.get(key)}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out --config "
+            "and overrides to go on as it was, or start a new run"
+        )
+
+
+def _may_change(now: Mapping[str, Any]) -> tuple[str, ...]:
+    fixed_end = now.get("model.init_args.lr_schedule") == "cosine"  # the rate depends on the number of steps
+    return tuple(k for k in MAY_CHANGE if not (fixed_end and k.startswith("trainer.max_")))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level, keys joined by dots."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    joined = ((f"{prefix}.{k}" if prefix else str(k), v) for k, v in value.items())
+    return {path: leaf for key, child in joined for path, leaf in _flat(child, key).items()}
