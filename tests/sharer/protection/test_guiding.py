@@ -21,6 +21,7 @@ from diffshare.generators.received import DiffusionBox
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.sharer.protection.guiding import Guide, GuidedShare
+from diffshare.sharer.protection.sampling import TargetShare
 
 SIZE, COUNT, HATS = 16, 150, 0.2
 CLASSES = ("not Smiling", "Smiling")
@@ -128,6 +129,23 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     parts = np.concatenate([drawn(box, 7), drawn(box, 23, start=7)])
     assert np.abs(whole - parts).max() <= 1
     assert box.ledger.queries == 60
+
+
+class Known:
+    """A reader that knows every face."""
+
+    def share(self, x: np.ndarray) -> float:
+        return float(hats(x).mean())
+
+    def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
+        return hats(x).astype(float)
+
+
+def test_candidates_that_were_guided_can_be_accepted() -> None:
+    guided = GuidedShare(model(), guide(), 0.5, scale=3.0)
+    box = TargetShare(guided, Known(), 0.5, pilot=100)
+    assert hats(drawn(box, 80)).mean() == pytest.approx(0.5, abs=0.17)
+    assert box.ledger.queries < 2 * (80 + 2 * 100)  # accepted alone, a hat in five faces takes 2.5 candidates a sample
 
 
 def test_log_likelihoods_are_those_of_the_folds_mean() -> None:
