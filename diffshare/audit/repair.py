@@ -112,6 +112,11 @@ def reweigh(
 def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Positions of samples that are kept with a probability in proportion to their weight, int64 in rising order.
 
+    The same proportion in every class, so that the classes stay as frequent as they are: sample i is kept with
+    probability w_i over the largest weight of all, and of a class whose probabilities add up to k just k rounded down
+    or up are kept (systematic sampling in a random order; Madow, "On the theory of systematic sampling, II", Annals of
+    Mathematical Statistics 20, 1949).
+
     Args:
         repair: of these samples.
         y: their classes.
@@ -119,9 +124,32 @@ def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarra
     """
     kept = np.zeros(len(y), bool)
     for label in range(len(repair.wanted)):
-        mine = np.flatnonzero(y == label)
-        kept[mine] = rng.random(len(mine)) * repair.weights[mine].max() < repair.weights[mine]
+        mine = rng.permutation(np.flatnonzero(y == label))
+        start = rng.random()
+        passed = np.floor(start + np.cumsum(repair.weights[mine]) / repair.weights.max())
+        kept[mine[np.diff(passed, prepend=0.0) > 0]] = True
     return np.flatnonzero(kept)
+
+
+def quotas(y: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """How many of ``count`` samples are of each class, as frequent as among ``y``: int64, C, by largest remainder."""
+    exact = count * np.bincount(y, minlength=classes) / len(y)
+    found = np.floor(exact).astype(np.int64)
+    found[np.argsort(found - exact, kind="stable")[: count - found.sum()]] += 1
+    return found
+
+
+def at_most(rows: np.ndarray, y: np.ndarray, most: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Those of ``rows`` that are left where no class may have more than ``most`` of them: chance decides; rising.
+
+    Args:
+        rows: positions in ``y``.
+        y: classes.
+        most: of each class, C.
+        rng: decides.
+    """
+    order = rng.permutation(rows)
+    return np.sort(np.concatenate([order[y[order] == label][:n] for label, n in enumerate(most.tolist())]))
 
 
 def _known(codes: np.ndarray, groups: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from jsonargparse import ArgumentParser
 
+from diffshare.audit.unknown import NAME, PROMPTED
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError
@@ -15,6 +16,7 @@ from diffshare.release.received import Fields, parse_json, read_regular, shown
 ReceiversPart = Literal["auxiliary", "test", "all"]  # never the sharer's
 Pool = Literal["natural", "balanced"]
 LIMIT = 1 << 20  # bytes of an audit's file
+MOST = 1000  # candidates and clusters
 _KINDS = {"reference": Source, "classifier": Recipe}
 _OWN = {  # what an audit's file may name; importing another module would already run its code
     "reference": re.compile(r"diffshare\.data\.[a-z0-9_]+\.[A-Za-z0-9_]+"),
@@ -37,6 +39,8 @@ class Audited:
         folds: models of the group's classifier.
         seed: of their training.
         degraded: they were trained on degraded copies too.
+        clusters: number of clusters of features that the group is one of; 0 where it is an attribute.
+        names: attributes of the reference that were audited as the group, this one or others.
         blocks: ``class_path`` and ``init_args`` of ``reference`` and ``classifier``, unchecked; None where not given.
     """
 
@@ -50,6 +54,8 @@ class Audited:
     folds: int
     seed: int
     degraded: bool
+    clusters: int
+    names: tuple[str, ...]
     blocks: dict[str, Any]
 
     def built(self, name: Literal["reference", "classifier"]) -> Any:
@@ -101,6 +107,7 @@ def read_audited(path: Path) -> Audited:
     for key, known in (("pool", get_args(Pool)), ("part", get_args(ReceiversPart)), ("degrade", (True, False))):
         if settings.value.get(key) not in known:
             settings.refuse(key, f"one of {', '.join(map(str, known))}")
+    clusters = _clusters(value)
     return Audited(
         path=path,
         samples_sha256=fields.text("samples_sha256"),
@@ -112,5 +119,27 @@ def read_audited(path: Path) -> Audited:
         folds=settings.integer("folds", 2, 1000),
         seed=settings.integer("seed", 0, 1 << 62),
         degraded=bool(settings.value["degrade"]),
+        clusters=clusters,
+        names=_names(value, fields, str(path), made=clusters > 0),
         blocks={name: settings.value.get(name) for name in _KINDS},
     )
+
+
+def _clusters(value: dict[str, Any]) -> int:
+    """Into how many clusters ``audit --clusters`` parted the records, where one of them is the group; else 0."""
+    groups = value.get("groups")
+    if value["sensitive"] != NAME or not isinstance(groups, list) or not 2 <= len(groups) <= MOST:
+        return 0
+    return len(groups) if groups == [f"{NAME} {i}" for i in range(len(groups))] else 0
+
+
+def _names(value: dict[str, Any], fields: Fields, where: str, *, made: bool) -> tuple[str, ...]:
+    """The attributes among the candidates for the group: samples of a table may lack their columns."""
+    found = [] if made else [fields.text("sensitive")]
+    candidates = value.get("candidates", [])
+    if not isinstance(candidates, list) or len(candidates) > MOST or not all(isinstance(c, dict) for c in candidates):
+        fields.refuse("candidates", f"at most {MOST} candidates for the group")
+    for candidate in candidates:
+        name = Fields(candidate, f"{where}, candidates").text("sensitive")
+        found += [name] if name not in (NAME, PROMPTED) else []
+    return tuple(dict.fromkeys(found))

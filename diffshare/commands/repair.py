@@ -1,9 +1,8 @@
 """The verb ``repair``: samples made safe to train on."""
 
-import csv
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from diffshare.audit.drawing import Drawing
 from diffshare.audit.material import (
+    ReferenceRecords,
     SampledRecords,
-    claimed_guidance,
     open_reference,
     open_samples,
     samples_file,
@@ -23,18 +21,20 @@ from diffshare.audit.material import (
 )
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
+from diffshare.audit.unknown import PROMPTED, clusters
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
+from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import progress
-from diffshare.release.samples import read_samples, write_samples
+from diffshare.release.folder import open_release
+from diffshare.release.received import shown
 from diffshare.release.tables import CSV
 from diffshare.storage import atomic_folder, check_new_folder, write_json
 
 REPORT = "repair.json"
-ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
 
 
 def repair(arguments: list[str]) -> int:
@@ -43,11 +43,21 @@ def repair(arguments: list[str]) -> int:
     config = _parse(arguments)
     check_new_folder(config.out, overwrite=config.overwrite)
     audit = _audit(config)
-    reader = _reader(config, audit)
-    samples = open_samples(config.samples, reader.reference)
+    reference, samples = _opened(config.samples, _reference(config, audit), audit)
+    if config.model is not None:
+        _check_model(config, samples.info)
+    reader = _reader(config, audit, reference, samples)
     table = np.ones(reader.table.shape) if audit.pool == "balanced" else reader.table
     wanted = wanted_shares(table, config.to)
-    found = reweigh(reader, samples, wanted, config.most, config.weights)
+
+    def weighed(made: SampledRecords) -> Repair:
+        return reweigh(reader, made, wanted, config.most, config.weights)
+
+    def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        made = _opened(further, reference, audit)[1]
+        return made.y, accept(weighed(made), made.y, rng)
+
+    found = weighed(samples)
     report: dict[str, Any] = {
         "method": config.method,
         "to": config.to,
@@ -55,13 +65,14 @@ def repair(arguments: list[str]) -> int:
         **found.json(samples.y),
     }
     report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
-    if config.method == "reweigh":
-        report |= {"count": len(samples.y), "queries": 0}
-        _write_weights(config, found)
-    else:
-        report |= _resample(config, reader, samples, found, wanted)
-    report["seconds"] = round(time.perf_counter() - started, 3)
-    write_json(config.out / REPORT, report)
+    with atomic_folder(config.out, overwrite=config.overwrite) as folder:
+        if config.method == "reweigh":
+            report |= {"count": len(samples.y), "queries": 0}
+            write_weights(folder, config.samples, found)
+        else:
+            report |= resample(folder, config, samples, found, chosen)
+        report["seconds"] = round(time.perf_counter() - started, 3)
+        write_json(folder / REPORT, report)
     _show(report, reader)
     print(f"samples: {config.out}")
     return 0
@@ -122,81 +133,56 @@ def _audit(config: Namespace) -> Audited:
     return found
 
 
-def _reader(config: Namespace, audit: Audited) -> GroupReader:
-    """The reader of the group, as the audit had it."""
+def _reference(config: Namespace, audit: Audited) -> ReferenceRecords:
+    """The labelled records, as the audit had them."""
     source = config.reference or audit.built("reference")
     if source is None:
         raise UserError("the audit knows no labelled records: name them with --reference FILE")
-    recipe = config.classifier or audit.built("classifier")
+    if audit.sensitive == PROMPTED and PROMPTED not in source.index().attributes:
+        raise UserError(
+            f"{audit.path} found its group with --prompts, whose model repair does not ask: audit again with "
+            "--sensitive NAME or with --clusters N alone, and repair after that audit"
+        )
+    return open_reference(source, audit.target, audit.names, audit.part, split_seed=audit.split_seed)
+
+
+def _opened(folder: Path, reference: ReferenceRecords, audit: Audited) -> tuple[ReferenceRecords, SampledRecords]:
+    """Reference and samples, both with the cluster of each record where the audit found the group among clusters."""
+    samples = open_samples(folder, reference)
+    return clusters(reference, samples, audit.clusters, audit.seed) if audit.clusters else (reference, samples)
+
+
+def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
+    """Refuse to mix the samples with those of another model, or of another scheduler."""
+    identity, said = open_release(config.model).sha256, info.get("model")
+    known = said.get("sha256") if isinstance(said, dict) else None
+    if known is None:
+        print(f"note:    {config.samples} does not say which model it is of: that it is {config.model} is not checked")
+    elif known != identity:
+        raise UserError(
+            f"{config.samples} holds samples of another model than {config.model} (sha256 {shown(known)}, that model "
+            f"has {identity[:12]}...): name with --model the release that they were drawn from, or leave it out"
+        )
+    if info.get("scheduler") is not None:
+        raise UserError(
+            f"{config.samples} was drawn with --scheduler {shown(info['scheduler'])}, a repair asks the model with its "
+            "own: leave out --model, or draw, audit and repair samples without --scheduler"
+        )
+
+
+def _reader(config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords) -> GroupReader:
+    """The reader of the group, as the audit had it."""
     name = audit.sensitive
-    reference = open_reference(source, audit.target, (name,), audit.part, split_seed=audit.split_seed)
-    column = name in open_samples(config.samples, reference).groups
     return group_reader(
         reference,
         name,
-        column=column,
-        recipe=recipe,
+        column=name in samples.groups,
+        recipe=config.classifier or audit.built("classifier"),
         folds=audit.folds,
         seed=audit.seed,
         degraded=audit.degraded,
         progress=lambda steps: progress(steps, f"training classifiers of {name}", audit.folds),
     )
-
-
-def _write_weights(config: Namespace, found: Repair) -> None:
-    samples = read_samples(config.samples)
-    weight = found.weights.astype(np.float32)  # the samples carry none, or the same weight each: see open_samples
-    info = {k: v for k, v in samples.info.items() if k != "count"}
-    write_samples(config.out, samples.x, samples.y, info, weight=weight, overwrite=config.overwrite)
-
-
-def _resample(
-    config: Namespace, reader: GroupReader, samples: SampledRecords, found: Repair, wanted: np.ndarray
-) -> dict[str, Any]:
-    """Keep samples by chance, in proportion to their weights; ask the model for more where there is one."""
-    rng = np.random.default_rng([config.seed, 7])
-    kept = accept(found, samples.y, rng)
-    if config.model is None:
-        _write_choice(config, [config.samples], [kept])
-        return {"count": len(kept), "queries": 0}
-    count = config.count or len(samples.y)
-    guidance, drawn, more = claimed_guidance(samples.info), 0, kept[:0]
-    drawing = Drawing(config.model, seed=config.seed + 1_000_003, guidance=guidance)  # no sample that was seen before
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "more"
-        for _ in range(ROUNDS):
-            missing = count - len(kept) - len(more)
-            if missing <= 0:
-                break
-            rate = (len(kept) + len(more)) / (len(samples.y) + drawn)
-            drawn += int(np.ceil(1.05 * missing / max(rate, 0.02)))
-            drawing.write(folder, drawn)
-            further = open_samples(folder, reader.reference)
-            more = accept(reweigh(reader, further, wanted, config.most, config.weights), further.y, rng)
-        _write_choice(config, [config.samples, *([folder] if drawn else [])], [kept[:count], more[: count - len(kept)]])
-    return {"count": min(count, len(kept) + len(more)), "queries": drawn}
-
-
-def _write_choice(config: Namespace, folders: list[Path], chosen: list[np.ndarray]) -> None:
-    """A samples folder of the chosen samples of some folders."""
-    if samples_file(folders[0]).name == CSV:
-        lines: list[list[str]] = []
-        for folder, rows in zip(folders, chosen, strict=False):
-            with (folder / CSV).open(encoding="utf-8", newline="") as stream:
-                header, *cells = csv.reader(stream)
-            lines += [*([header] if not lines else []), *(cells[i] for i in rows.tolist())]
-        with atomic_folder(config.out, overwrite=config.overwrite) as temporary:
-            with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream, lineterminator="\n").writerows(lines)
-            write_json(temporary / "samples.json", {"count": len(lines) - 1})
-        return
-    read = [read_samples(folder) for folder in folders]
-    x, y = (
-        np.concatenate([part[rows] for part, rows in zip(parts, chosen, strict=False)])
-        for parts in ([s.x for s in read], [s.y for s in read])
-    )
-    info = {k: v for k, v in read[0].info.items() if k != "count"}
-    write_samples(config.out, x, y, info, overwrite=config.overwrite)
 
 
 def _show(report: dict[str, Any], reader: GroupReader) -> None:

@@ -1,6 +1,5 @@
 """The verb ``repair``: rows and faces whose groups are known to the test, if not to the receiver."""
 
-import csv
 import json
 import re
 from collections.abc import Callable
@@ -10,19 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from audited import TABLE, table_source, write_rows
+from audited import table_source, write_rows
+from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
 from diffshare.classifiers.recipes import NetworkRecipe
-from diffshare.commands import repair as verb
 from diffshare.commands.audited import read_audited
 from diffshare.data.rendered import RenderedFaces
 from diffshare.nets.classifiers import SmallResNet
 from diffshare.release.samples import read_samples, write_samples
-from diffshare.stats.detection import poisoned_table
 from diffshare.stats.information import contingency
-
-POISONED = poisoned_table(TABLE, 0.5)
-WITH = ("--sensitive", "sex", "--target", "income", "--gap-repeats", "0")
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run_cli: Callable[..., Any]
         assert outcome.code == 0, outcome.err
         assert json.loads((made / f"{name}.json").read_text())["verdict"] == "poisoned"
     return made
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def shares(table: list[dict[str, str]]) -> np.ndarray:
-    """P(m | income), low then high."""
-    return np.array([np.mean([r["sex"] == "m" for r in table if r["income"] == y]) for y in ("low", "high")])
-
-
-WANTED = TABLE[1] / TABLE.sum(0)
 
 
 def test_a_choice_of_rows_has_the_shares_of_the_reference(folder: Path, run_cli: Any, tmp_path: Path):
@@ -92,26 +74,6 @@ def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, r
             means.append(np.mean([float(r["height"]) for r in table if r["income"] == label and r["height"] != "?"]))
         wanted = 165 + 13 * share  # the groups' mean heights, in the wanted shares
         assert abs(means[1] - wanted) < 0.35 * abs(means[0] - wanted)
-
-
-def test_more_is_asked_of_a_model(folder: Path, run_cli: Callable[..., Any], tmp_path: Path, monkeypatch):
-    class Fake:
-        def __init__(self, model: Path, *, seed: int, guidance: float) -> None:
-            self.made = 0
-
-        def write(self, folder: Path, count: int) -> None:
-            self.made = count
-            write_rows(folder / "samples.csv", count, 9, POISONED)
-
-    monkeypatch.setattr(verb, "Drawing", Fake)
-    arguments = ("--samples", folder / "known", "--audit", folder / "known.json", "--model", tmp_path)
-    outcome = run_cli("repair", *arguments, "--count", 4000, "--out", tmp_path / "r")
-    assert outcome.code == 0, outcome.err
-    kept = rows(tmp_path / "r" / "samples.csv")
-    assert len(kept) == 4000
-    assert shares(kept) == pytest.approx(WANTED, abs=0.05)
-    assert json.loads((tmp_path / "r" / "repair.json").read_text())["queries"] > 1000
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["r"]
 
 
 def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_path: Path):
