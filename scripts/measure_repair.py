@@ -50,8 +50,9 @@ from diffshare.storage import read_json, write_json  # noqa: E402
 
 ALPHA, FAVOURED, ROUNDS, FOLDS = 0.5, 1, 20, 5
 HIDDEN = ("sex", "relationship", "marital-status")
-SETTINGS = ("adult", "adult_columns", "faces")
 SIZES = {"adult": 2000, "adult_columns": 2000, "faces": 1200}
+FIXED = {"alpha": ALPHA, "favour": FAVOURED, "n": SIZES, "rounds": ROUNDS, "folds": FOLDS}
+COMMAND = "python scripts/measure_repair.py --root DATA --json docs/results/repair.json"
 NEEDS_GROUP = ("thresholds, oracle", "thresholds, estimated")  # of every record that is decided on
 
 
@@ -123,6 +124,20 @@ class Case:
         """The classifier, trained."""
         return self.classifier().fit(self.view(on.x), on.y, sample_weight=weight)
 
+    def tested(self, on: Records, weight: np.ndarray | None = None) -> dict[str, float]:
+        """Outcome of the classifier that is trained on these records."""
+        return outcome(self.trained(on, weight).predict(self.view(self.test.x)), self.test)
+
+    def weighed(self, weights: np.ndarray) -> dict[str, float]:
+        """Outcome of training on the poisoned records with weights, and what these do to the true groups."""
+        sizes = [effective_size(weights[self.poisoned.y == k]) for k in (0, 1)]
+        return self.tested(self.poisoned, weights) | {"size": sum(sizes), "share_error": self.share_error(weights)}
+
+    def share_error(self, weights: np.ndarray) -> float:
+        """How far the share of group 1 is off one half, in the class where it is further."""
+        on = self.poisoned
+        return max(abs(float(np.average(on.s[on.y == k], weights=weights[on.y == k])) - 0.5) for k in (0, 1))
+
     def reader(self, *, oracle: bool) -> GroupReader:
         """Of the group, by classifiers or known."""
         recipe = TreesRecipe(60) if self.table else LinearRecipe()
@@ -145,9 +160,8 @@ def made_case(setting: str, root: str, seed: int) -> Case:
     mine = np.flatnonzero(split(whole.index, source.shares, seed) == PARTS.index("auxiliary"))
     rows = [module.sets["train"].rows for module in modules]
     test = modules[0].sets["test"]
-    assert len(np.unique(np.concatenate([np.union1d(*rows), mine, test.rows]))) == (
-        len(np.union1d(*rows)) + len(mine) + len(test.rows)
-    )
+    parts = [np.union1d(*rows), mine, test.rows]
+    assert len(np.unique(np.concatenate(parts))) == sum(map(len, parts))
     hidden = {target, *(HIDDEN if setting == "adult" else ())}
     columns = () if faces else tuple(c for c in source.columns if c.name not in hidden)
     places = ... if faces else [i for i, c in enumerate(source.columns) if c.name not in hidden]
@@ -156,8 +170,7 @@ def made_case(setting: str, root: str, seed: int) -> Case:
         return Records(whole.x[rows] if faces else whole.x[rows][:, places], y, s)
 
     poisoned, clean = (records(k.rows, k.target, k.sensitive) for k in (m.sets["train"] for m in modules))
-    y = whole.index.attribute(target)
-    s = whole.index.attribute(group)
+    y, s = whole.index.attribute(target), whole.index.attribute(group)
     known = records(mine, y.codes[mine].astype(np.int64), s.codes[mine])
     attribute = Attribute(s.codes[mine], s.classes)
     reference = ReferenceRecords(known.x, known.y, y.classes, {group: attribute}, columns, target, sensitive=(group,))
@@ -179,60 +192,44 @@ def outcome(decisions: np.ndarray, test: Records) -> dict[str, float]:
 def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     """Outcome of each option, with the group known or read."""
     word = "oracle" if oracle else "estimated"
-    on, test, known = case.poisoned, case.test, case.reference
+    on, test, known, view = case.poisoned, case.test, case.reference, case.view
     reader = case.reader(oracle=oracle)
-    samples = SampledRecords(on.x, on.y, {case.group: on.s}, "", {})
-    repair = reweigh(reader, samples, wanted_shares(np.ones((2, 2)), "equal"))
-    weights = repair.weights
+    samples, equal = SampledRecords(on.x, on.y, {case.group: on.s}, "", {}), wanted_shares(np.ones((2, 2)), "equal")
+    repair = reweigh(reader, samples, equal)
     kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
-    part = Records(on.x[kept], on.y[kept], on.s[kept])
+    inside = np.isin(np.arange(len(on.y)), kept).astype(float)
     asked = SampledRecords(test.x, test.y, {}, "", {})
     read, read_test = (on.s, test.s) if oracle else (reader.scores(v).mean(0).argmax(1) for v in (samples, asked))
-    view, unrepaired = case.view, case.trained(on)
-    scores = (unrepaired.decision_function(view(x)) for x in (known.x, test.x))
-    of_known, of_test = scores
+    unrepaired = case.trained(on)
+    of_known, of_test = (unrepaired.decision_function(view(x)) for x in (known.x, test.x))
     thresholds = thresholded_decisions(
         of_known, known.y, known.attributes[case.group].codes, of_test, read_test, seed=case.seed
     )
     constrained = constrained_decisions(
         case.classifier(), view(on.x), on.y, read, view(test.x), rounds=ROUNDS, seed=case.seed
     )
-
-    def shares(w: np.ndarray) -> float:
-        return max(abs(float(np.average(on.s[on.y == k], weights=w[on.y == k])) - 0.5) for k in (0, 1))
-
-    size = sum(effective_size(weights[on.y == k]) for k in (0, 1))
-    inside = np.isin(np.arange(len(on.y)), kept).astype(float)
-    about = {"share_error": shares(weights), "weights_cut": repair.cut, "read_rightly": float((read == on.s).mean())}
+    about = {"weights_cut": repair.cut, "read_rightly": float((read == on.s).mean())}
+    chosen = {"size": float(len(kept)), "share_error": case.share_error(inside)}
     found = {
-        f"reweigh, {word}": outcome(case.trained(on, weights).predict(view(test.x)), test) | about | {"size": size},
-        f"resample, {word}": outcome(case.trained(part).predict(view(test.x)), test)
-        | {"size": float(len(kept)), "share_error": shares(inside)},
+        f"reweigh, {word}": case.weighed(repair.weights) | about,
+        f"resample, {word}": case.tested(Records(on.x[kept], on.y[kept], on.s[kept])) | chosen,
         f"thresholds, {word}": outcome(thresholds, test) | {"size": float(len(on.y))},
         f"constraint, {word}": outcome(constrained, test) | {"size": float(len(on.y))},
     }
     if not oracle:
-        weights = reweigh(reader, samples, wanted_shares(np.ones((2, 2)), "equal"), weights="mass").weights
-        size = sum(effective_size(weights[on.y == k]) for k in (0, 1))
-        found["reweigh by mass, estimated"] = outcome(case.trained(on, weights).predict(view(test.x)), test) | {
-            "share_error": shares(weights), "size": size
-        }  # fmt: skip
+        found["reweigh by mass, estimated"] = case.weighed(reweigh(reader, samples, equal, weights="mass").weights)
     return found
 
 
 def one_seed(setting: str, root: str, seed: int) -> dict[str, dict[str, float]]:
     """Outcome of every option."""
     case = made_case(setting, root, seed)
-    view, test, n = case.view, case.test, float(len(case.poisoned.y))
-    known = case.reference
+    known, n = case.reference, {"size": float(len(case.poisoned.y))}
     s = known.attributes[case.group].codes.astype(np.int64)
     equal = 1 / known.table(known.attributes[case.group])[s, known.y]
-    own = case.trained(Records(known.x, known.y, s), equal / equal.mean())
-    rows = {
-        "clean": outcome(case.trained(case.clean).predict(view(test.x)), test) | {"size": n},
-        "no repair": outcome(case.trained(case.poisoned).predict(view(test.x)), test) | {"size": n},
-        "auxiliary records alone": outcome(own.predict(view(test.x)), test) | {"size": effective_size(equal)},
-    }
+    own = case.tested(Records(known.x, known.y, s), equal / equal.mean())
+    rows = {"clean": case.tested(case.clean) | n, "no repair": case.tested(case.poisoned) | n}
+    rows["auxiliary records alone"] = own | {"size": effective_size(equal)}
     if setting != "adult_columns":
         rows |= repaired(case, oracle=False)
     return rows | repaired(case, oracle=True)
@@ -252,10 +249,8 @@ def summarise(setting: str, seeds: dict[str, dict[str, dict[str, float]]]) -> li
         row["excess_gap_gone_percent"] = t_interval(gone).json()
         row["accuracy_loss_to_no_repair"] = paired_difference(column("no repair", "accuracy"), accuracy).json()
         row["accuracy_loss_to_clean"] = paired_difference(column("clean", "accuracy"), accuracy).json()
-        for key in ("share_error", "weights_cut", "read_rightly"):
-            if key in runs[0][name]:
-                row[key] = t_interval(column(name, key)).json()
-        summary.append(row)
+        told = [key for key in ("share_error", "weights_cut", "read_rightly") if key in runs[0][name]]
+        summary.append(row | {key: t_interval(column(name, key)).json() for key in told})
     return summary
 
 
@@ -264,24 +259,23 @@ def show(summary: Sequence[dict[str, Any]]) -> None:
     table = Table("option", "gap", "excess gone, %", "accuracy", "loss, points", "effective size", "worst cell",
                   title=f"{summary[0]['setting']}: {summary[0]['seeds']} seeds, 95 % intervals over seeds")  # fmt: skip
     for row in summary:
-        loss = {k: v if v is None else (100 * np.array(v)).tolist()
-                for k, v in row["accuracy_loss_to_no_repair"].items() if k != "n"}  # fmt: skip
-        table.add_row(row["option"], _text(row["gap"], ".3f"), _text(row["excess_gap_gone_percent"], ".0f"),
-                      _text(row["accuracy"], ".3f"), _text(loss, ".1f"), f"{row['size']['mean']:.0f}",
-                      _text(row["worst_cell"], ".3f"))  # fmt: skip
+        gap, accuracy, worst = (_text(row[key], ".3f") for key in ("gap", "accuracy", "worst_cell"))
+        gone, size = _text(row["excess_gap_gone_percent"], ".0f"), f"{row['size']['mean']:.0f}"
+        loss = _text(row["accuracy_loss_to_no_repair"], ".1f", 100)
+        table.add_row(row["option"], gap, gone, accuracy, loss, size, worst)
     Console(width=150).print(table)
 
 
-def _text(value: dict[str, Any], form: str) -> str:
-    ends = value["interval"]
-    return f"{value['mean']:{form}}" + ("" if ends is None else f" [{ends[0]:{form}}, {ends[1]:{form}}]")
+def _text(value: dict[str, Any], form: str, scale: float = 1) -> str:
+    ends = value["interval"] or ()
+    return f"{scale * value['mean']:{form}}" + (f" [{', '.join(f'{scale * v:{form}}' for v in ends)}]" if ends else "")
 
 
 def main() -> None:
     """Parse, measure, print, write; seeds that the file already holds are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="folder with adult/")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -289,18 +283,15 @@ def main() -> None:
     held = read_json(options.json)["runs"] if options.json and options.json.is_file() else {}
     for setting in options.settings:
         runs = held.setdefault(setting, {})
-        for seed in options.seeds:
-            if str(seed) in runs:
-                continue
+        for seed in (seed for seed in options.seeds if str(seed) not in runs):
             started = time.process_time()
             runs[str(seed)] = one_seed(setting, options.root, seed)
             print(f"{setting}, seed {seed}: {time.process_time() - started:.1f} s of CPU", file=sys.stderr, flush=True)
             if options.json:
                 rows = [row for name, found in held.items() for row in summarise(name, found)]
-                about = {"command": "python scripts/measure_repair.py --root DATA --json docs/results/repair.json"}
-                about |= {"code": code_revision(), "versions": versions(), "seeds": sorted(map(int, runs))}
-                fixed = {"alpha": ALPHA, "favour": FAVOURED, "n": SIZES, "rounds": ROUNDS, "folds": FOLDS}
-                write_json(options.json, about | {"settings": fixed, "rows": rows, "runs": held})
+                about = {"command": COMMAND, "code": code_revision(), "versions": versions()}
+                about |= {"seeds": sorted(map(int, runs)), "settings": FIXED, "rows": rows, "runs": held}
+                write_json(options.json, about)
         show(summarise(setting, runs))
 
 
