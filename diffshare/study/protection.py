@@ -276,6 +276,7 @@ class Protection(Study):
             measured=find(Place(f"measure-{end}", "measured.json")),
             tested=[find(Place(f"classifier-{end}", f"run{k}/results.json")) for k in range(self.trainings)],
             samples=find(Place(samples.step, f"{samples.path}/samples.json")),
+            log=find(Place(samples.step, "log.txt")) if cell.model != REAL else None,
             card=find(Place(f"fit-{cell.name}", "run/release/diffshare.json")),
             audited=find(Place(f"audit-{cell.name}", "audit.json")) if view == PLAIN else None,
             reference=find(Place(f"reference-s{cell.seed}", "reference/reference.json")),

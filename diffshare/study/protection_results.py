@@ -1,5 +1,6 @@
 """What the protection study found: a row a samples folder, and what the rows say together."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from diffshare.storage import read_json
 from diffshare.study.base import Row
 from diffshare.study.protection_model import REAL
 
+DRAWN = re.compile(r"\((\d+) of (\d+) that were drawn\)")  # of the verb protect
 JUDGED = "pacc"  # method of the first receiver that errors are told by
 READING, ACCURACY = 0.05, -0.02  # what is aimed at: how far off the chosen share, change of the accuracy
 # what the summary averages: the field, its heading, its digits
@@ -38,6 +40,7 @@ class Files:
         measured: of ``measure``.
         tested: results of each training of the receiver's classifier.
         samples: ``samples.json``.
+        log: output of the verb that drew the samples.
         card: of the release.
         audited: of ``audit --as sharer``.
         reference: ``reference.json`` of the seed.
@@ -46,6 +49,7 @@ class Files:
     measured: Path | None
     tested: Sequence[Path | None]
     samples: Path | None
+    log: Path | None
     card: Path | None
     audited: Path | None
     reference: Path | None
@@ -78,12 +82,23 @@ def sample_row(shared: Row, files: Files) -> Row | None:
     row["kid_difference"] = measured.get("kid_difference")
     row["training_seconds"] = (measured["training"] or {}).get("seconds")
     row["epsilon"] = read_json(files.card)["epsilon"] if files.card else None
-    info = read_json(files.samples) if files.samples else {}
-    row["queries_a_sample"] = info["queries"] / info["count"] if "queries" in info else None
+    row["queries_a_sample"] = _queries(files)
     row["jpeg"] = None
     if shared["model"] == REAL and files.reference:
         row["jpeg"] = read_json(files.reference)["jpeg"][f"{shared['p']:g}"]
     return row | _audited(None if files.audited is None else read_json(files.audited))
+
+
+def _queries(files: Files) -> float | None:
+    """Samples that the model was asked for, over those that were kept.
+
+    A folder of protected samples does not say it, since that would give the model's own share away: the verb prints it.
+    """
+    info = read_json(files.samples) if files.samples else {}
+    if "queries" in info:
+        return float(info["queries"] / info["count"])
+    said = DRAWN.findall(files.log.read_text(encoding="utf-8")) if files.log else []
+    return int(said[-1][1]) / int(said[-1][0]) if said else None
 
 
 def _claimed(row: Row) -> float:
