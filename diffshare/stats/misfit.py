@@ -2,14 +2,15 @@
 
 The scores of a class of samples should be a mixture of the groups' scores among records. Where they are not, the shares
 that were unmixed from them are off, by an amount that scores alone do not tell: a generator whose men look as the
-women of the records do leaves no trace. What does leave one is how far the scores lie from the nearest mixture, and how
-little they are spread. The bias here is what these two stand for, and no more:
+women of the records do leaves no trace. What does leave one is how far the scores lie from the nearest mixture, and in
+what way. The bias here is what these two stand for, and no more:
 
 - what the classes of samples have *in common* may be an error of either group, the same in every class, for one
   generator drew them. It moves the shares of all classes alike: p^ = (1 - p) b_0 + p (1 + b_1), with |b_0| and |b_1|
   at most b, the distance in the scale of shares;
 - what a class has of its *own*, its distance from what the classes have in common, moves that class as is worst;
-- scores with less spread than the mixture has hold the groups closer together (a blur): p^ = m + g (p - m), g < 1.
+- scores that a mixture of groups closer together fits better (a blur) leave g of a share's distance from the mean m:
+  p^ = m + g (p - m).
 
 Symbols as in :mod:`diffshare.stats.shares`: K groups, C classes, F models.
 """
@@ -19,12 +20,16 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
 
 from diffshare.stats.association import Association, Root, log_odds_root, shifted
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.shares import Share
+from diffshare.stats.simplex import least_squares
 
 GRID = 200  # scores at which two distributions are compared
+PLACES = (np.arange(GRID) + 0.5) / GRID
+SLOPES = np.arange(1, 21) / 20  # of a blur
 
 
 class Bias(NamedTuple):
@@ -54,9 +59,8 @@ def score_gap(calibration: Calibration, query_scores: np.ndarray, prevalence: np
     Returns:
         of the posterior of each class, float64 in [-1, 1], K x 200.
     """
-    places = (np.arange(GRID) + 0.5) / GRID
-    made = (calibration.queries(query_scores)[..., None] <= places).mean((0, 1))
-    known = (calibration.scores[..., None] <= places).reshape(len(calibration.scores), -1)
+    made = _below(calibration.queries(query_scores)).mean((0, 1))
+    known = _below(calibration.scores).reshape(len(calibration.scores), -1)
     return made - (prevalence @ calibration.class_means(known)).reshape(made.shape)
 
 
@@ -84,17 +88,44 @@ def share_bias(calibration: Calibration, error: np.ndarray) -> np.ndarray:
     return np.array([min(np.abs(row - c) @ error for c in row) for row in solve])
 
 
-def spreads(calibration: Calibration, query_scores: np.ndarray, prevalence: np.ndarray) -> np.ndarray:
-    """Variance of the posteriors that is due to the groups: left in the queries' scores, and in the mixture, 2 x K.
+def blur(
+    calibrations: Sequence[Calibration], scores: Sequence[np.ndarray], prevalences: Sequence[np.ndarray]
+) -> np.ndarray:
+    """What is left of the distance of each group from the others where the samples' scores say that it has shrunk.
 
-    The mixture's is sum_k p_k (a_k - a)^2, a_k the mean posteriors of calibration records of group k and a their mean;
-    what is left is the queries' variance less the variance within the groups of the mixture.
+    For g = 0.05, 0.1, ..., 1 the log odds of each group's calibration records are moved as a whole, until their mean
+    has kept g of its distance from that of all groups, and the samples' scores are compared with mixtures of the moved
+    scores (squared distance of the distributions, summed over the classes, at the p that makes it least). The g that
+    fits best is taken.
+
+    Args:
+        calibrations: held-out scores of records of each class with their groups, C.
+        scores: of the samples of each class, C of F x M x K.
+        prevalences: of the nearest mixture of each class, C of K: of the mean of all groups.
+
+    Returns:
+        float64 in (0, 1], K.
     """
-    scores = calibration.queries(query_scores)
-    means = calibration.class_means(calibration.scores)
-    between = prevalence @ (means - prevalence @ means) ** 2
-    within = prevalence @ (calibration.class_means(calibration.scores**2) - means**2)
-    return np.array([scores.var((0, 1)) - within, between])
+    groups = len(prevalences[0])
+    channels = [1] if groups == 2 else list(range(groups))  # of two groups one posterior says all
+    apart = np.zeros((len(SLOPES), len(channels)))
+    for calibration, queries, p in zip(calibrations, scores, prevalences, strict=True):
+        made = np.tile(_below(queries[..., channels]).mean((0, 1)), (len(SLOPES), 1))
+        places = logit(np.clip(calibration.scores, 1e-6, 1 - 1e-6))
+        means = calibration.class_means(places)
+        way = (p @ means - means)[calibration.labels]
+        rows = [expit(places + (1 - slope) * way)[:, channels] for slope in SLOPES]
+        means = np.array([calibration.class_means(_below(moved).reshape(len(moved), -1)) for moved in rows])
+        known = means.reshape(len(SLOPES), groups, len(channels), GRID).swapaxes(1, 2).reshape(-1, groups, GRID)
+        fitted = np.einsum("rk,rkd->rd", least_squares(made, known), known)
+        apart += ((made - fitted) ** 2).sum(-1).reshape(apart.shape)
+    found = SLOPES[apart.argmin(0)]
+    return np.repeat(found, 2) if groups == 2 else found
+
+
+def _below(scores: np.ndarray) -> np.ndarray:
+    """Whether each score is up to each of the 200 places, ... x K to ... x K x 200."""
+    return scores[..., None] <= PLACES
 
 
 def biases(
@@ -112,9 +143,7 @@ def biases(
     shared = np.mean(gaps, axis=0)
     common = [share_bias(c, distance(gap)) for c, gap in zip(calibrations, gaps, strict=True)]
     own = [share_bias(c, distance(gap - shared)) for c, gap in zip(calibrations, gaps, strict=True)]
-    left, between = np.sum([spreads(*each) for each in classes], axis=0)
-    slope = np.sqrt(np.clip(left / np.maximum(between, 1e-12), 0, 1))
-    return Bias(np.max(common, axis=0), np.array(own), slope)
+    return Bias(np.max(common, axis=0), np.array(own), blur(calibrations, scores, prevalences))
 
 
 def extremes(association: Association, bias: Bias, label_weights: np.ndarray) -> list[Root] | None:

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from audited import TABLE, against, declare, write_rows
 
-from diffshare.audit.judgement import Terms, declaration_test, judge, surrogate_note
-from diffshare.audit.reading import Fit
+from diffshare.audit.judgement import Judgement, Terms, declaration_test, judge, surrogate_note
+from diffshare.audit.material import ReferenceRecords, SampledRecords
+from diffshare.audit.reading import Fit, GroupReader
+from diffshare.classifiers.property import Platt, PropertyClassifier
+from diffshare.data.source import Attribute
+from diffshare.data.table import Column
 from diffshare.stats.association import Reference
+from diffshare.stats.calibration import Calibration
 from diffshare.stats.detection import poisoned_table
 from diffshare.stats.misfit import Bias
 from diffshare.stats.shares import GroupShares, counted_shares
@@ -85,6 +90,42 @@ def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp
     file = declare(made / "table.json", {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25})
     beside = audit("--samples", made, *against(folder, "clean")[2:], *TREES, "--declared", file)
     assert beside["declaration"]["holds"] is None
+
+
+def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0) -> tuple[GroupReader, SampledRecords]:
+    """A reader of a single number, and samples: the log odds of the group, drawn together by ``blur``."""
+    rng = np.random.default_rng(seed)
+
+    def draw(table: np.ndarray, n: int, blur: float) -> tuple[np.ndarray, ...]:
+        cells = rng.permutation(np.repeat(np.arange(4), np.rint(table * n).astype(int).ravel()))
+        s, y = cells // 2, cells % 2
+        return s, y, (rng.normal(apart * (s - 0.5) * blur, 1.0) * apart)[:, None].astype(np.float32)
+
+    s, y, x = draw(np.full((2, 2), 0.25), 1600, 1.0)
+    group = Attribute(s.astype(np.int16), ("f", "m"))
+    known = ReferenceRecords(x, y, ("no", "yes"), {"sex": group}, (Column("x", "numeric"),), "target")
+    platt = Platt(1.0, np.zeros(2))
+    scorer = lambda rows: np.concatenate([np.zeros_like(rows), rows], 1)  # noqa: E731
+    classifier = PropertyClassifier((scorer,), (platt,), Calibration(platt(scorer(x)), s, np.zeros(len(s), int)))
+    _, y, x = draw(poisoned_table(np.ones((2, 2)), alpha), 1600, blur)
+    return GroupReader("sex", group, known, classifier), SampledRecords(x, y, {}, "0" * 64, {})
+
+
+def judged(seed: int, **options: float) -> Judgement:
+    reader, samples = reading(seed, **options)
+    return judge(reader.shares(samples), EVEN, Terms(), reader.fit(samples, seed))
+
+
+def test_the_check_costs_records_nothing_and_a_blur_of_all_groups_costs_an_attack_its_clean():
+    """Where the check fails on records (1 in 20) the misfit is small; three quarters of a distance hide an attack."""
+    honest = [judged(seed) for seed in range(20)]
+    assert {made.verdict for made in honest} == {"clean"}
+    assert sum(made.misfit is not None for made in honest) <= 4  # binomial, 0.05: P(more) = 0.003
+    blurred = [judged(seed, alpha=0.3, blur=0.2) for seed in range(6)]
+    assert any(abs(made.strongest.difference.estimate) < 0.4 for made in blurred)  # so that they would pass
+    assert {made.verdict for made in blurred} == {"inconclusive"}
+    assert any(made.misfit is not None and made.misfit.decides for made in blurred)
+    assert judged(0, blur=0.6).verdict == "clean"  # a blur of a clean model that leaves the groups apart
 
 
 def test_records_in_the_place_of_samples_stay_clean(audit, folder):

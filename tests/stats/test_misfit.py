@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.optimize import linprog
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from diffshare.stats.association import Reference, compare
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.misfit import GRID, Bias, biases, distance, extremes, score_gap, share_bias, spreads
+from diffshare.stats.misfit import GRID, Bias, biases, blur, distance, extremes, score_gap, share_bias
 from diffshare.stats.shares import counted_shares
 
 HALVES = np.array([0.5, 0.5])
@@ -36,8 +36,6 @@ def no_bias(groups: int = 2, classes: int = 2) -> Bias:
 def test_records_are_a_mixture_of_themselves(make: Callable[[int], Calibration]) -> None:
     known = make(600)
     np.testing.assert_allclose(score_gap(known, known.scores, known.prior), 0, atol=1e-12)
-    left, between = spreads(known, known.scores, known.prior)
-    np.testing.assert_allclose(left, between)
     found = biases([known, known], [known.scores[None]] * 2, [known.prior] * 2)
     np.testing.assert_allclose(found.common, 0, atol=1e-12)
     np.testing.assert_allclose(found.own, 0, atol=1e-12)
@@ -89,14 +87,32 @@ def moved(scores: np.ndarray, by: float) -> np.ndarray:
     return np.stack([1 - made, made], -1)[None]
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5])
 @pytest.mark.parametrize("left", [0.25, 0.5, 1.0])
-def test_a_blur_of_groups_that_are_told_apart_well_shows_in_the_spread(left: float) -> None:
-    """Scores that are drawn together by g have g of the distance between the groups."""
-    labels = np.arange(2000) % 2
-    known = Calibration(np.where(labels, 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.01, 2000), labels)
-    scores = 0.5 + left * (known.scores[:, 1] - 0.5)
-    found = biases([known], [np.stack([1 - scores, scores], -1)[None]], [HALVES])
-    np.testing.assert_allclose(found.slope, left, atol=0.01)
+def test_groups_that_were_drawn_together_are_found_out(left: float, share: float) -> None:
+    """Log odds of both groups whose means have kept a part of their distance, in two classes that differ in p."""
+    rng, labels = np.random.default_rng(0), np.arange(4000) % 2
+
+    def scores(groups: np.ndarray, kept: float) -> np.ndarray:
+        made = expit(rng.normal(kept * (3.0 * groups - 1.5), 1.0))
+        return np.stack([1 - made, made], -1)
+
+    known = Calibration(scores(labels, 1.0), labels)
+    drawn = [rng.random(4000) < p for p in (share, 0.5)]
+    fitted = [np.array([1 - s.mean(), s.mean()]) for s in drawn]
+    found = blur([known] * 2, [scores(s, left)[None] for s in drawn], fitted)
+    np.testing.assert_allclose(found, left, atol=0.101)
+
+
+def test_three_groups_that_were_drawn_together_are_found_out_too() -> None:
+    known = three_groups(1200)
+    logits = np.log(known.scores)
+    middle = logits.mean(0)
+    means = np.array([logits[known.labels == k].mean(0) for k in range(3)])
+    moved = logits - 0.5 * (means - middle)[known.labels]
+    scores = np.exp(moved) / np.exp(moved).sum(1, keepdims=True)
+    assert (blur([known], [scores[None]], [known.prior]) < 0.75).all()
+    assert (blur([known], [known.scores[None]], [known.prior]) == 1).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -116,6 +132,21 @@ def test_no_shares_within_the_bias_are_beyond_the_extremes(seed: int) -> None:
                 ((high, rng.uniform(-0.02, 0.02)), (low, rng.uniform(-0.01, 0.01))))  # fmt: skip
         d = logit(p) - logit(q) - reference.log_odds(made.contrast)[0]
         assert min(ends) - 1e-3 <= d <= max(ends) + 1e-3
+
+
+@pytest.mark.parametrize(("groups", "classes"), [(2, 2), (3, 2), (2, 3), (3, 3)])
+def test_no_bias_moves_nothing_and_more_moves_more(groups: int, classes: int) -> None:
+    rng = np.random.default_rng(groups + 4 * classes)
+    counts, reference = (rng.integers(200, 400, (groups, classes)) for _ in range(2))
+    against, none = Reference(reference), no_bias(groups, classes)
+    for made in compare(counted_shares(counts), against):
+        reach = []
+        for own in (0.0, 0.02, 0.04):
+            found = extremes(made, none._replace(own=np.full((classes, groups), own)), against.label_weights)
+            assert found is not None
+            reach.append(max(abs(root.estimate - made.difference.estimate) for root in found))
+        assert reach[0] == pytest.approx(0, abs=1e-6)
+        assert reach[1] < reach[2]
 
 
 def test_an_error_that_is_common_hides_no_equality_and_one_of_its_own_does() -> None:
