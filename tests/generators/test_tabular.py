@@ -14,6 +14,7 @@ import yaml
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.release.folder import open_release
+from diffshare.release.info import read_info
 from diffshare.release.table import TableGenerator, load_schema
 
 COLUMNS = {"age": "numeric", "dose": "numeric", "ward": "categorical", "sex": ["f", "m"], "ill": ["no", "yes"]}
@@ -155,6 +156,7 @@ def test_validation_and_prediction_of_a_run(run_cli: Callable[..., Any], trained
     assert outcome.code == 0, outcome.err
     rows = read(tmp_path / "run" / "samples")
     assert [row["ill"] for row in rows] == ["no", "yes"] * 5
+    assert read_info(tmp_path / "run" / "samples")["classes"] == ["no", "yes"]
 
 
 def test_a_run_goes_on_where_it_was_stopped(run_cli: Callable[..., Any], trained: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.meta.data import TrainedShadowDataModule
 from diffshare.receiver.meta.shadows import read_shadow
+from diffshare.release.info import read_info
 from diffshare.release.table import parse_schema
 from diffshare.storage import read_json
 
@@ -64,6 +65,9 @@ def test_every_shadow_is_there_with_its_exact_share(made) -> None:
     assert made.sets["train"].x.shape == (3, 12, 2 + 128)
     for number, p in enumerate(made.proportions):
         assert read_shadow(made.plan, number)[1] == pytest.approx(p, abs=0.5 / 40 + 1e-9)
+        told = read_info(made.plan.shadow(number))
+        assert told["classes"] == ["no", "yes"]
+        assert told["queries"] == made.plan.samples
 
 
 def test_all_shadows_are_coded_by_all_auxiliary_records(made) -> None:
