@@ -57,8 +57,8 @@ def draw_repairs(summary: Sequence[Row], path: Path) -> Path:
         pair[1].set_xlabel("poisoned share alpha")
         for panel, field in zip(pair, ("gap", "accuracy"), strict=True):
             _repair_curves(panel, entry["repairs"], field)
-    signed = all(one["signed"] for entry in columns for one in entry["repairs"])
-    axes[0, 0].set_ylabel("demographic parity difference" + (",\ngroup 1 minus group 0" if signed else ""))
+    directed = all(one["directed"] for entry in columns for one in entry["repairs"])
+    axes[0, 0].set_ylabel("demographic parity difference" + (",\nthe group that is favoured first" if directed else ""))
     axes[1, 0].set_ylabel("accuracy on real test records")
     for panel in axes.flat:
         panel.grid(alpha=0.25)

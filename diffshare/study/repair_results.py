@@ -12,6 +12,7 @@ from diffshare.study.base import Row
 
 GAP = "demographic_parity_difference"
 SIDES = ("clean", "poisoned", "repaired")
+Shares = Sequence[Sequence[float | None]] | None
 
 
 class Gone(NamedTuple):
@@ -67,6 +68,26 @@ def share_gone(
     return Gone(share, float(b / a - half), float(b / a + half))
 
 
+def direction(poisoned: Shares, clean: Shares) -> int | None:
+    """Whom the poisoning favours: 1 where it moved group 1 towards class 1, -1 where group 0.
+
+    A policy may take the direction in which the random base of a seed happens to lean, so that it differs by seed, and
+    signed gaps of several seeds would cancel. The mixes tell it without a look at any classifier.
+
+    Args:
+        poisoned: P(s | y) of the poisoned mix, [y][s].
+        clean: of the clean mix of the same seed.
+
+    Returns:
+        None where either is unknown, or with other than two groups and classes.
+    """
+    tables = [np.array(table, np.float64) for table in (poisoned, clean) if table is not None]
+    if len(tables) < 2 or any(table.shape != (2, 2) or np.isnan(table).any() for table in tables):
+        return None
+    leans = [float(table[1, 1] - table[0, 1]) for table in tables]
+    return 1 if leans[0] >= leans[1] else -1
+
+
 def outcome(result: Mapping[str, Any] | None, prefix: str = "") -> Row:
     """Gap, signed gap (group 1 minus group 0) and accuracy of a classifier's ``results.json``; None without it."""
     result = result or {}
@@ -90,11 +111,11 @@ def summarise_repairs(rows: Sequence[Row], level: float) -> list[Row]:
         level: of the intervals.
 
     Returns:
-        one mapping each: ``repair``, ``policy``, ``alpha``, ``seeds``; ``signed``: whether gaps are group 1 minus
-        group 0 (two groups) or absolute; ``gap`` and ``accuracy`` of ``clean``, ``poisoned`` and ``repaired``, each
-        with a t interval; ``excess`` of ``poisoned`` and ``repaired`` over ``clean`` and ``accuracy_change`` to
-        ``poisoned`` and ``clean``, both paired by seed; ``excess_gone`` (:func:`share_gone`); mean ``samples`` and
-        ``queries``.
+        one mapping each: ``repair``, ``policy``, ``alpha``, ``seeds``; ``directed``: whether gaps are selection rates
+        of the group that is favoured minus the other's (two groups), or absolute; ``gap`` and ``accuracy`` of
+        ``clean``, ``poisoned`` and ``repaired``, each with a t interval; ``excess`` of ``poisoned`` and ``repaired``
+        over ``clean`` and ``accuracy_change`` to ``poisoned`` and ``clean``, both paired by seed; ``excess_gone``
+        (:func:`share_gone`); mean ``samples`` and ``queries``.
     """
     keys = dict.fromkeys((name, row["policy"], row["alpha"]) for row in rows for name in row.get("repairs", {}))
     found = []
@@ -108,11 +129,21 @@ def summarise_repairs(rows: Sequence[Row], level: float) -> list[Row]:
 
 
 def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
-    signed = all(row[f"{side}_gap_signed"] is not None for row in rows for side in ("clean", "measured"))
-    word = "gap_signed" if signed else "gap"
     repaired = [row["repairs"][name] for row in rows]
-    gap = {"clean": [row[f"clean_{word}"] for row in rows], "poisoned": [row[f"measured_{word}"] for row in rows]}
-    gap["repaired"] = [one[word] for one in repaired]
+    gaps = [
+        {
+            "clean": (row["clean_gap"], row["clean_gap_signed"]),
+            "poisoned": (row["measured_gap"], row["measured_gap_signed"]),
+            "repaired": (one["gap"], one["gap_signed"]),
+        }
+        for row, one in zip(rows, repaired, strict=True)
+    ]
+    signs = [row["direction"] for row in rows]
+    directed = None not in [*signs, *(signed for sides in gaps for _, signed in sides.values())]
+    gap = {
+        side: [sign * sides[side][1] if directed else sides[side][0] for sign, sides in zip(signs, gaps, strict=True)]
+        for side in SIDES
+    }
     accuracy = {"clean": [row["clean_accuracy"] for row in rows], "poisoned": [row["accuracy"] for row in rows]}
     accuracy["repaired"] = [one["accuracy"] for one in repaired]
 
@@ -120,7 +151,7 @@ def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
         return paired_difference(table[one], table[other], level).json()
 
     return {
-        "signed": signed,
+        "directed": directed,
         "level": level,
         "gap": {side: t_interval(gap[side], level).json() for side in SIDES},
         "accuracy": {side: t_interval(accuracy[side], level).json() for side in SIDES},

@@ -13,7 +13,7 @@ from diffshare.errors import UserError
 from diffshare.stats.summary import t_interval
 from diffshare.study.audit_figures import draw_repairs
 from diffshare.study.audit_study import AuditStudy
-from diffshare.study.repair_results import repair_table, share_gone, summarise_repairs
+from diffshare.study.repair_results import direction, repair_table, share_gone, summarise_repairs
 from diffshare.study.repair_steps import RepairOptions
 from diffshare.study.step import Place, identities, identity
 
@@ -118,6 +118,7 @@ def row(seed: int, alpha: float, poisoned: float, repaired: float | None, clean:
     made |= {"measured_gap_signed": poisoned, "accuracy": 0.8, "clean_gap": clean, "clean_gap_signed": clean}
     one = {"gap": None if repaired is None else abs(repaired), "gap_signed": repaired, "accuracy": 0.79 + 0.01 * seed}
     one |= {"samples": 1500, "effective_size": 1400.0, "weights_cut": 0.0, "queries": 0}
+    made["direction"] = 1
     return made | {"clean_accuracy": 0.82, "repairs": {"w": one if repaired is not None else None}}
 
 
@@ -125,7 +126,7 @@ def test_the_summary_pairs_seeds(tmp_path):
     rows = [row(0, 0.5, 0.5, 0.2), row(1, 0.5, 0.3, -0.1), row(2, 0.5, 0.4, None), row(3, 0.5, 0.4, 0.2, None)]
     rows += [row(0, 0.1, 0.2, 0.15), {k: v for k, v in row(0, 0, 0.1, 0.1).items() if k != "repairs"}]
     low, high = sorted(summarise_repairs(rows, 0.95), key=lambda e: e["alpha"])
-    assert (high["alpha"], high["seeds"], high["signed"]) == (0.5, [0, 1], True)
+    assert (high["alpha"], high["seeds"], high["directed"]) == (0.5, [0, 1], True)
     assert high["excess_gone"]["share"] == pytest.approx((0.3 + 0.4) / (0.4 + 0.2))
     assert high["gap"]["repaired"]["mean"] == pytest.approx(0.05)  # signed: one is below 0
     assert high["excess"]["repaired"]["mean"] == pytest.approx(-0.05)
@@ -137,9 +138,26 @@ def test_the_summary_pairs_seeds(tmp_path):
     entry = {"guidance": 1.0, "repairs": [low, high]}
     assert repair_table([entry, {"guidance": 3.0, "repairs": []}]).row_count == 2
     assert draw_repairs([entry], tmp_path / "r.png").stat().st_size > 1000
-    unsigned = [r | {"measured_gap_signed": None} for r in rows[:2]]
-    assert summarise_repairs(unsigned, 0.95)[0]["gap"]["repaired"]["mean"] == pytest.approx(0.15)
+    for field in ("measured_gap_signed", "direction"):
+        unsigned = [r | {field: None} for r in rows[:2]]
+        assert summarise_repairs(unsigned, 0.95)[0]["gap"]["repaired"]["mean"] == pytest.approx(0.15)
     assert summarise_repairs([rows[2], rows[3]], 0.95) == []
+
+
+def test_gaps_of_seeds_that_are_poisoned_in_opposite_directions_do_not_cancel():
+    rows = [row(0, 0.5, 0.5, 0.2), row(1, 0.5, 0.3, 0.15)]
+    other = rows[1] | {"direction": -1, "measured_gap_signed": -0.3, "clean_gap_signed": -0.1}
+    other["repairs"] = {"w": other["repairs"]["w"] | {"gap_signed": -0.15}}
+    assert summarise_repairs([rows[0], other], 0.95) == summarise_repairs(rows, 0.95)
+
+
+def test_the_direction_is_read_off_the_mixes():
+    clean = [[0.6, 0.4], [0.4, 0.6]]
+    assert direction([[0.8, 0.2], [0.2, 0.8]], clean) == 1
+    assert direction([[0.5, 0.5], [0.5, 0.5]], clean) == -1  # it still leans to group 1, less than by nature
+    assert direction(None, clean) is None
+    assert direction([[0.5, 0.5], [None, None]], clean) is None
+    assert direction([[0.2, 0.3, 0.5]] * 2, [[0.2, 0.3, 0.5]] * 2) is None
 
 
 # --- a small run -----------------------------------------------------------------------------------------------------
@@ -198,7 +216,9 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
     assert poisoned["repairs"]["more"]["queries"] > 0 == poisoned["repairs"]["resample"]["queries"]
     one = {e["repair"]: e for e in results["summary"][0]["repairs"]}["resample"]
     classified = json.loads((out / "steps/repaired-resample-poisoned-a0.5-s0-g1/run/results.json").read_text())
-    assert one["gap"]["repaired"]["mean"] == classified["demographic_parity_difference_signed"]
+    assert poisoned["direction"] in (1, -1)
+    signed = classified["demographic_parity_difference_signed"]
+    assert one["gap"]["repaired"]["mean"] == poisoned["direction"] * signed
     assert one["accuracy"]["repaired"]["mean"] == classified["accuracy"]
     assert (out / "figures" / "repairs.png").read_bytes().startswith(b"\x89PNG")
     assert "excess gone" in outcome.out
