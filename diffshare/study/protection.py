@@ -23,7 +23,7 @@ from diffshare.study.step import Command, Place, Step, mix_and_fit
 
 STEPS = "diffshare.study.protection_steps"
 PRIVATE = "diffshare.sharer.protection.dp.PrivateDDPM"
-APART = 1000  # between the seeds of two trainings of the receiver's classifier
+APART = 1000  # between the seeds of two trainings of the receiver's classifier, and of two readers of the property
 
 
 class Protection(Study):
@@ -139,24 +139,25 @@ class Protection(Study):
                     found += [self._measure(cell, view), self._use(cell, view)]
         return found
 
-    def _kept(self, seed: int, attribute: str, one: Receiver, out: Place) -> Command:
+    def _kept(self, seed: int, attribute: str, one: Receiver, out: Place, start: int) -> Command:
         mix = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": one.records}}
         block = {"part": "auxiliary", "validation_share": 0.0, "mix": mix}
-        options = ("--steps", str(one.steps), "--folds", str(one.folds), "--seed", str(seed), "--out", out)
+        options = ("--steps", str(one.steps), "--folds", str(one.folds), "--seed", str(start), "--out", out)
         return (*self.settings.module(seed, attribute, one.source, **block), *options)
 
     def _readers(self, seed: int) -> Step:
         """The classifiers whose features kernel distances are measured in."""
         name, one = f"readers-s{seed}", Receiver(self.reader_records, self.reader_steps, folds=2)
-        commands = [
-            self._kept(seed, attribute, one, Place(name, f"readers/{attribute}")) for attribute in self.features
-        ]
+        places = {attribute: Place(name, f"readers/{attribute}") for attribute in self.features}
+        commands = [self._kept(seed, attribute, one, out, seed) for attribute, out in places.items()]
         return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
 
     def _receivers(self, seed: int) -> Step:
         name = f"receivers-s{seed}"
         places = {who: Place(name, f"receivers/{who}") for who in self.receivers}
-        commands = [self._kept(seed, self.property, one, places[who]) for who, one in self.receivers.items()]
+        # From other initial weights than the sharer's (those of `seed`), or their errors would agree for that reason.
+        each = enumerate(self.receivers.items(), 1)
+        commands = [self._kept(seed, self.property, one, places[who], seed + APART * k) for k, (who, one) in each]
         return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
 
     def _reading(self, seed: int) -> Command:

@@ -180,7 +180,8 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
         (``plain_error``), and to the chosen share on protected ones (``error``, ``largest``). ``best``: of each
         receiver the method that reads plain samples best. ``by_p``: what that method reads of protected samples at
         each true share. ``criteria``: of each aim its ``value``, ``interval``, ``worst`` generator, ``limit``, and
-        whether it is ``reached`` (null where there is no aim, or a generator is missing).
+        whether it is ``reached`` (null where there is no aim, a generator is missing, or the mean of the accuracy
+        reaches it and its interval does not).
     """
     chosen = float(rows[0]["shown"])
     both = [row for row in rows if row["plain_read"] is not None]
@@ -202,13 +203,20 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
     change = [row["accuracy_difference"] for row in rows]
     mean = t_interval(change, level).json()
     if mean["mean"] is not None:
-        reached = float(mean["mean"]) >= ACCURACY  # type: ignore[arg-type]
-        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, reached, missing))
+        kept = _kept_accuracy(mean)
+        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, kept, missing))
     for name in ("true", "chosen"):
         kids = [row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"] for row in rows]
         what = f"KID to real records of the {name} share, difference"
         criteria.append(_criterion(what, t_interval(kids, level).json(), max(kids), None, None, missing))
     return {"attacks": attacks, "best": best, "by_p": by_p, "criteria": criteria}
+
+
+def _kept_accuracy(mean: Mapping[str, Any]) -> bool | None:
+    """Whether accuracy falls by no more than the aim: None where the mean says so and the interval does not."""
+    if mean["mean"] < ACCURACY:
+        return False
+    return True if mean["interval"] and mean["interval"][0] >= ACCURACY else None
 
 
 def _attack(both: Sequence[Row], rows: Sequence[Row], receiver: str, method: str, level: float) -> Row:
