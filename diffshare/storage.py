@@ -69,6 +69,19 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
     _check_above(path)
 
 
+def check_apart(path: Path, release: Path) -> None:
+    """Refuse a folder to make that lies in a release, or that the release lies in: ``--overwrite`` would take it along.
+
+    Raises:
+        UserError: one is, or is in, the other.
+    """
+    made, read = path.resolve(), release.resolve()
+    if read in (made, *made.parents):
+        raise UserError(f"{path} lies in the release, which holds its own files alone: choose another folder")
+    if made in read.parents:
+        raise UserError(f"{path} is where the release {release} lies: choose another folder")
+
+
 def check_new_file(path: Path) -> None:
     """Refuse early what :func:`atomic_file` would refuse after the work is done.
 

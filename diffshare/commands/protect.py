@@ -32,7 +32,7 @@ from diffshare.sharer.protection.sampling import (
     TargetShare,
     check_share,
 )
-from diffshare.storage import check_new_folder
+from diffshare.storage import check_apart, check_new_folder
 
 NAMED = 40  # characters of the property's name in what samples.json declares
 DECLARED = {"accept": "shown as", "guide": "guided to"}
@@ -48,6 +48,11 @@ def protect(arguments: list[str]) -> int:
         guidable(generator)  # refused before the training
     known = open_auxiliary(source, config.property, config.part, split_seed=config.split_seed)
     what = asked(config.property, known.classes, config.value, 0.95, config.seed)
+    if set(known.classes) == set(generator.card.labels or ()):
+        raise UserError(
+            f"'{config.property}' is what the model's classes stand for: choose its share with --labels of the verb "
+            "sample, or name another --property"
+        )
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
@@ -57,7 +62,7 @@ def protect(arguments: list[str]) -> int:
     _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
     print(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
     if config.method == "guide":
-        print("note:    guidance may fail: read the share with other records (infer-property), or raise --guide-scale")
+        print("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
     return 0
 
 
@@ -139,8 +144,7 @@ def _check(config: Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
     if not np.isfinite(config.guidance) or config.guidance < 0:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
-    if config.model.resolve() in (config.out.resolve(), *config.out.resolve().parents):
-        raise UserError(f"{config.out} lies in the release, which holds its own files alone: choose another folder")
+    check_apart(config.out, config.model)
     check_new_folder(config.out, overwrite=config.overwrite)
 
 

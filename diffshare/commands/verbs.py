@@ -17,7 +17,7 @@ from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
-from diffshare.storage import check_new_folder
+from diffshare.storage import check_apart, check_new_folder
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
@@ -100,8 +100,7 @@ def _check_sample(config: Namespace) -> None:
         raise UserError(
             f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
         ) from error
-    if config.model.resolve() in (config.out.resolve(), *config.out.resolve().parents):
-        raise UserError(f"{config.out} lies in the release, which holds its own files alone: choose another folder")
+    check_apart(config.out, config.model)
     check_new_folder(config.out, overwrite=config.overwrite)
 
 

@@ -36,7 +36,9 @@ class Tilted:
     (sigma^2 / alpha) times its gradient to x_t (Tweedie's formula). It is exact where log w is linear and x Gaussian.
 
     The move is cut so that a prediction in [-1, 1] stays there, and left out where the noise is longer than the record
-    (ratio above the root of its numbers): there the prediction says nothing of the record.
+    (ratio above the root of its numbers): there the prediction says nothing of the record. It is added to the network's
+    own output, bounded or not, so that a tilt of 0 changes nothing: where that output lies outside, a sampler that
+    bounds its predictions takes some of the move back.
 
     Attributes:
         network: the network.

@@ -17,7 +17,8 @@ instead of making the property. What came out has to be read, by another classif
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.sharer.protection.sampling import check_share
 
+MOST = 1000.0  # a scale beyond it drives every pixel to its bound
 SCALE = 8.0  # 1 is Bayes' rule; a classifier is less sure of a prediction than of the image that it becomes
 
 
@@ -98,8 +100,8 @@ class GuidedShare:
                 f"the classifier that guides was trained on images of {' x '.join(map(str, self.guide.shape))}, the "
                 f"model makes {size} x {size} x {channels}: train it on images of that size and as many channels"
             )
-        for network in self.guide.networks:
-            network.to(box.denoiser.device)
+        moved = tuple(deepcopy(network).to(box.denoiser.device) for network in self.guide.networks)
+        self.guide = replace(self.guide, networks=moved)  # the caller's stay where they are
         self.card, self.ledger, self._key = box.card, box.ledger, _digest(box.denoiser)
 
     def told(self, indices: np.ndarray, seed: int) -> np.ndarray:
@@ -142,10 +144,12 @@ def check_scale(scale: float) -> None:
     """Refuse a scale that is none.
 
     Raises:
-        UserError: it is negative or not finite.
+        UserError: it is not in 0..1000.
     """
-    if not 0 <= scale < np.inf:
-        raise UserError(f"the scale of the guide is {scale}: a number of 0 or more is expected (1 is Bayes' rule)")
+    if not 0 <= scale <= MOST:
+        raise UserError(
+            f"the scale of the guide is {scale}: a number from 0 to {MOST:g} is expected (1 is Bayes' rule)"
+        )
 
 
 def guidable(generator: Generator) -> DiffusionBox:

@@ -192,9 +192,12 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--guidance": "-1"}, "--guidance is -1.0"),
         ({"--labels": "Cap"}, "unknown labels 'Cap'"),
         ({"--out": "release/s"}, "lies in the release"),
+        ({"--out": "."}, "is where the release release lies"),
+        ({"--property": "Smiling"}, "'Smiling' is what the model's classes stand for"),
         ({"--method": "hope"}, "method: "),
         ({"--method": "guide"}, "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method"),
         ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
+        ({"--method": "guide", "--guide-scale": "1e30"}, "0 to 1000 are expected"),
         ({"--guide-scale": "2"}, "--guide-scale is for --method guide"),
     ],
 )
