@@ -11,12 +11,13 @@ from diffshare.audit.unknown import NAME, PROMPTED
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError
-from diffshare.release.received import Fields, parse_json, read_regular, shown
+from diffshare.release.received import Fields, is_number, parse_json, read_regular, shown
 
 ReceiversPart = Literal["auxiliary", "test", "all"]  # never the sharer's
 Pool = Literal["natural", "balanced"]
 LIMIT = 1 << 20  # bytes of an audit's file
 MOST = 1000  # candidates and clusters
+GUIDANCE = 1000  # as large as one may be
 _KINDS = {"reference": Source, "classifier": Recipe}
 _OWN = {  # what an audit's file may name; importing another module would already run its code
     "reference": re.compile(r"diffshare\.data\.[a-z0-9_]+\.[A-Za-z0-9_]+"),
@@ -40,6 +41,7 @@ class Audited:
         seed: of their training.
         degraded: they were trained on degraded copies too.
         clusters: number of clusters of features that the group is one of; 0 where it is an attribute.
+        guidance: at which the samples were taken to be drawn, 0 to 1000; None where the file does not tell.
         names: attributes of the reference that were audited as the group, this one or others.
         blocks: ``class_path`` and ``init_args`` of ``reference`` and ``classifier``, unchecked; None where not given.
     """
@@ -55,6 +57,7 @@ class Audited:
     seed: int
     degraded: bool
     clusters: int
+    guidance: float | None
     names: tuple[str, ...]
     blocks: dict[str, Any]
 
@@ -120,6 +123,7 @@ def read_audited(path: Path) -> Audited:
         seed=settings.integer("seed", 0, 1 << 62),
         degraded=bool(settings.value["degrade"]),
         clusters=clusters,
+        guidance=_guidance(fields),
         names=_names(value, fields, str(path), made=clusters > 0),
         blocks={name: settings.value.get(name) for name in _KINDS},
     )
@@ -131,6 +135,16 @@ def _clusters(value: dict[str, Any]) -> int:
     if value["sensitive"] != NAME or not isinstance(groups, list) or not 2 <= len(groups) <= MOST:
         return 0
     return len(groups) if groups == [f"{NAME} {i}" for i in range(len(groups))] else 0
+
+
+def _guidance(fields: Fields) -> float | None:
+    """The guidance of the audit: what its user stated, else what the samples claim."""
+    found = fields.value.get("guidance")
+    if found is None:
+        return None
+    if not is_number(found) or not 0 <= found <= GUIDANCE:
+        fields.refuse("guidance", f"a number from 0 to {GUIDANCE}")
+    return float(found)
 
 
 def _names(value: dict[str, Any], fields: Fields, where: str, *, made: bool) -> tuple[str, ...]:

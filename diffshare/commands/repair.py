@@ -70,7 +70,7 @@ def repair(arguments: list[str]) -> int:
             report |= {"count": len(samples.y), "queries": 0}
             write_weights(folder, config.samples, found)
         else:
-            report |= resample(folder, config, samples, found, chosen)
+            report |= resample(folder, config, samples, found, chosen, audit.guidance)
         report["seconds"] = round(time.perf_counter() - started, 3)
         write_json(folder / REPORT, report)
     _show(report, reader)

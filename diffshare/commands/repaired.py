@@ -4,20 +4,36 @@ import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jsonargparse import Namespace
 
 from diffshare.audit.drawing import Drawing
-from diffshare.audit.material import SampledRecords, claimed_guidance, samples_file
+from diffshare.audit.material import SampledRecords, claimed_guidance, header, samples_file
 from diffshare.audit.repair import Repair, accept, at_most, quotas
+from diffshare.data.csvfile import read_blocks
+from diffshare.errors import UserError
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.tables import CSV
 from diffshare.storage import write_json
 
 ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
+
+
+class Chosen(NamedTuple):
+    """Samples of a folder that are kept.
+
+    Attributes:
+        folder: samples folder.
+        rows: their positions among its samples, ascending.
+        total: number of samples there when they were chosen.
+    """
+
+    folder: Path
+    rows: np.ndarray
+    total: int
 
 
 def write_weights(folder: Path, given: Path, found: Repair) -> None:
@@ -34,6 +50,7 @@ def resample(
     samples: SampledRecords,
     found: Repair,
     chosen: Callable[[Path, np.random.Generator], tuple[np.ndarray, np.ndarray]],
+    guidance: float | None = None,
 ) -> dict[str, Any]:
     """Keep samples by chance, in proportion to their weights; ask the model for more where there is one.
 
@@ -43,17 +60,22 @@ def resample(
         samples: what is repaired.
         found: its weights.
         chosen: of a folder of further samples, their classes and the positions of those that are kept.
+        guidance: at which the audit took the samples to be drawn; as ``samples.json`` says where None.
+
+    Raises:
+        UserError: the model's rows have other columns than the samples.
     """
     rng = np.random.default_rng([config.seed, 7])
     kept = accept(found, samples.y, rng)
     if config.model is None:
-        _write_choice(folder, [config.samples], [kept])
+        _write_choice(folder, [Chosen(config.samples, kept, len(samples.y))])
         return {"count": len(kept), "queries": 0}
     classes, drawn, y, more = len(found.wanted), 0, samples.y[:0], kept[:0]
     quota = quotas(samples.y, config.count or len(samples.y), classes)
     first = at_most(kept, samples.y, quota, rng)
     missing = quota - np.bincount(samples.y[first], minlength=classes)
-    drawing = _drawing(config, samples.info)
+    guidance = claimed_guidance(samples.info) if guidance is None else guidance
+    drawing = _drawing(config, samples.info, guidance)
     with TemporaryDirectory() as temporary:
         place = Path(temporary) / "more"
         for _ in range(ROUNDS):
@@ -63,9 +85,11 @@ def resample(
             rate = (len(kept) + len(more)) / (len(samples.y) + drawn)
             drawn += int(np.ceil(1.05 * classes * lacking / max(rate, 0.02)))
             drawing.write(place, drawn)  # as many of each class
+            _check_columns(place, config)
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
-        _write_choice(folder, [config.samples, *([place] if drawn else [])], [first, more])
+        parts = [Chosen(config.samples, first, len(samples.y)), *([Chosen(place, more, len(y))] if drawn else [])]
+        _write_choice(folder, parts, {"guidance": guidance} if drawn else {})
     if len(first) + len(more) < quota.sum():
         print(
             f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
@@ -73,37 +97,73 @@ def resample(
     return {"count": len(first) + len(more), "queries": drawn}
 
 
-def _drawing(config: Namespace, info: Mapping[str, Any]) -> Drawing:
+def _drawing(config: Namespace, info: Mapping[str, Any], guidance: float) -> Drawing:
     """The model, asked as it was for the samples: at the same guidance and steps, with noise of its own."""
     said, seed = info.get("steps"), config.seed + 1_000_003
     steps = said if isinstance(said, int) and not isinstance(said, bool) and said > 0 else None
     seed += info.get("seed") == seed  # no sample that was seen before
-    return Drawing(config.model, seed=seed, steps=steps, guidance=claimed_guidance(info))
+    return Drawing(config.model, seed=seed, steps=steps, guidance=guidance)
 
 
-def _write_choice(folder: Path, given: list[Path], chosen: list[np.ndarray]) -> None:
-    """The chosen samples of some folders, as one."""
-    if samples_file(given[0]).name == CSV:
-        _write_rows(folder, given, chosen)
+def _check_columns(further: Path, config: Namespace) -> None:
+    """Refuse rows of a model whose columns are not those of the samples, in whatever order."""
+    if samples_file(config.samples).name != CSV:
         return
-    read = [read_samples(one) for one in given]
+    wanted, found = header(config.samples / CSV), header(further / CSV)
+    if other := sorted({*wanted} ^ {*found}):
+        where = ("the samples", "its rows") if other[0] in wanted else ("its rows", "the samples")
+        raise UserError(
+            f"{config.model} makes rows of other columns than {config.samples}: {other[0]!r:.60} is in {where[0]} "
+            f"alone, not in {where[1]}; leave out --model, or repair samples of that model with all their columns"
+        )
+
+
+def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any] | None = None) -> None:
+    """The chosen samples of some folders, as one.
+
+    Args:
+        folder: to write to.
+        parts: what is kept of each; ``samples.json`` of the first goes on to say how the samples were drawn.
+        known: what is known better than that file says it.
+    """
+    info = read_info(parts[0].folder) | dict(known or {})
+    if samples_file(parts[0].folder).name == CSV:
+        _write_rows(folder, parts, info)
+        return
+    read = [read_samples(part.folder) for part in parts]
     x, y = (
-        np.concatenate([part[rows] for part, rows in zip(parts, chosen, strict=False)])
-        for parts in ([s.x for s in read], [s.y for s in read])
+        np.concatenate([array[part.rows] for array, part in zip(arrays, parts, strict=True)])
+        for arrays in ([s.x for s in read], [s.y for s in read])
     )
-    info = {k: v for k, v in read[0].info.items() if k != "count"}
-    _write_images(folder, x, y, info)
+    _write_images(folder, x, y, {k: v for k, v in info.items() if k != "count"})
 
 
-def _write_rows(folder: Path, given: list[Path], chosen: list[np.ndarray]) -> None:
-    lines: list[list[str]] = []
-    for one, rows in zip(given, chosen, strict=False):
-        with (one / CSV).open(encoding="utf-8", newline="") as stream:
-            header, *cells = csv.reader(stream)
-        lines += [*([header] if not lines else []), *(cells[i] for i in rows.tolist())]
+def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any]) -> None:
+    """Rows under the first folder's header, whatever the order of the others' columns."""
+    names = header(parts[0].folder / CSV)
+    lines = [cells for part in parts for cells in _rows(part, names)]
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(lines)
-    write_json(folder / INFO, read_info(given[0]) | {"count": len(lines) - 1})
+        csv.writer(stream, lineterminator="\n").writerows([names, *lines])
+    write_json(folder / INFO, {**info, "count": len(lines)})
+
+
+def _rows(part: Chosen, names: list[str]) -> list[tuple[str, ...]]:
+    """The chosen rows with their columns in the order of ``names``, which are all of them.
+
+    The reader is the one that numbered the rows: another may count empty lines, and each row after one would be
+    taken for its neighbour.
+    """
+    path = part.folder / CSV
+    own = header(path)
+    order = [own.index(name) for name in names]
+    every = [
+        cells
+        for block in read_blocks(path, len(own), header=True)
+        for cells in zip(*(block.columns[i] for i in order), strict=True)
+    ]
+    if len(every) != part.total:
+        raise UserError(f"{path} has {len(every)} rows, {part.total} were audited: do not change it during a repair")
+    return [every[i] for i in part.rows.tolist()]
 
 
 def _write_images(

@@ -17,6 +17,7 @@ from diffshare.audit.material import samples_sha256
 from diffshare.audit.repair import Repair, accept, at_most, quotas
 from diffshare.commands import repair as verb
 from diffshare.commands import repaired
+from diffshare.commands.audited import read_audited
 from diffshare.storage import read_json, write_json
 
 SHA = "5" * 64
@@ -136,6 +137,30 @@ def test_more_is_drawn_as_the_samples_were(folder: Path, run_cli: Any, tmp_path:
     said = read_json(tmp_path / "r" / "samples.json")
     assert (said["guidance"], said["count"]) == (2.0, 2000)
     assert "is not checked" not in outcome.out
+
+
+@pytest.mark.parametrize(("stated", "asked"), [(3.5, 3.5), (0, 0.0), (None, 2.0)])
+def test_the_guidance_of_the_audit_outdoes_the_claim_of_the_samples(folder, run_cli, tmp_path, model, stated, asked):
+    write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"guidance": stated})
+    given = ("--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r", "--model", tmp_path)
+    outcome = run_cli("repair", *given)
+    assert outcome.code == 0, outcome.err
+    assert Fake.asked["guidance"] == asked
+    assert read_json(tmp_path / "r" / "samples.json")["guidance"] == asked
+
+
+def test_an_audit_keeps_the_guidance_that_was_stated(folder: Path, run_cli: Any, tmp_path: Path):
+    common = ("audit", "--samples", folder / "s", "--reference", folder / "reference.yaml", *WITH)
+    assert run_cli(*common, "--guidance", 3.5, "--json", tmp_path / "a.json").code == 0
+    assert read_audited(tmp_path / "a.json").guidance == 3.5
+
+
+@pytest.mark.parametrize("guidance", [-1, 1001, 1e300, "2", True, [1]])
+def test_odd_guidance_is_refused(folder: Path, run_cli: Any, tmp_path: Path, guidance: Any):
+    write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"guidance": guidance})
+    outcome = run_cli("repair", "--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    assert "'guidance' must be a number from 0 to 1000" in outcome.err
 
 
 @pytest.mark.parametrize(
