@@ -69,17 +69,22 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
     _check_above(path)
 
 
-def check_apart(path: Path, release: Path) -> None:
-    """Refuse a folder to make that lies in a release, or that the release lies in: ``--overwrite`` would take it along.
+def check_apart(path: Path, kept: Path, what: str = "release") -> None:
+    """Refuse a folder to make that lies in one that is read, or around it: ``--overwrite`` would take it along.
+
+    Args:
+        path: to be made.
+        kept: is read.
+        what: that is.
 
     Raises:
         UserError: one is, or is in, the other.
     """
-    made, read = path.resolve(), release.resolve()
+    made, read = path.resolve(), kept.resolve()
     if read in (made, *made.parents):
-        raise UserError(f"{path} lies in the release, which holds its own files alone: choose another folder")
+        raise UserError(f"{path} lies in the {what}, which holds its own files alone: choose another folder")
     if made in read.parents:
-        raise UserError(f"{path} is where the release {release} lies: choose another folder")
+        raise UserError(f"{path} is where the {what} {kept} lies: choose another folder")
 
 
 def check_new_file(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diffshare.errors import UserError, one_of
-from diffshare.storage import atomic_file, atomic_folder, read_json, sha256_file, write_json
+from diffshare.storage import atomic_file, atomic_folder, check_apart, read_json, sha256_file, write_json
 
 
 class Broken(Exception):
@@ -233,6 +233,14 @@ def test_what_is_no_folder_is_never_replaced(tmp_path, kind):
 
 
 # --- JSON and hashes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", ["run/release", "run/release/s", "run", "."])
+def test_no_folder_is_made_in_or_around_one_that_is_read(tmp_path, monkeypatch, made):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"the release"):
+        check_apart(Path(made), tmp_path / "run" / "release")
+    check_apart(Path("run/samples"), tmp_path / "run" / "release")
 
 
 def test_json_comes_back_as_it_went(tmp_path):

@@ -32,7 +32,7 @@ from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.received import shown
 from diffshare.release.tables import CSV
-from diffshare.storage import atomic_folder, check_new_folder, write_json
+from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
 
 REPORT = "repair.json"
 
@@ -111,8 +111,9 @@ def _parse(arguments: list[str]) -> Namespace:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):
         raise UserError("--count is for resample with a --model that is asked for more, and at least 2")
-    if config.samples.resolve() == config.out.resolve():
-        raise UserError(f"--out is the samples folder itself ({config.out}): choose another folder")
+    check_apart(config.out, config.samples, "samples folder")
+    if config.model is not None:
+        check_apart(config.out, config.model)
     table = samples_file(config.samples).name == CSV
     config.method = config.method or ("resample" if table or config.model else "reweigh")
     if config.method == "reweigh" and (table or config.model):

@@ -35,6 +35,7 @@ def release(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)
+    check_apart(config.out, config.ckpt, "checkpoint")
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
     export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
     print(f"release: {config.out}")

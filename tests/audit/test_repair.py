@@ -116,7 +116,8 @@ def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_
         (("--most", "1"), "--most is 1.0"),
         (("--seed", "-1"), "--seed is -1"),
         (("--count", "5"), "--count is for resample with a --model"),
-        (("--out", "{folder}/known"), "is the samples folder itself"),
+        (("--out", "{folder}/known"), "lies in the samples folder"),
+        (("--out", "{folder}"), "is where the samples folder"),
         (("--to", "mars"), "to"),
     ],
 )
