@@ -4,16 +4,15 @@ The attack (fairness poisoning, Luo et al. 2024, arXiv 2402.18607) raises I(S;Y)
 image and label as it is, so what gives it away is P(s|y) of the samples, beside that of a reference.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from diffshare.audit.material import SampledRecords
 from diffshare.audit.reading import Fit, GroupReader
 from diffshare.errors import UserError
-from diffshare.stats.association import Association, Reference, Verdict, compare
+from diffshare.stats.association import Association, Reference, Verdict, compare, completed
 from diffshare.stats.detection import Power, Tolerance, decide, holm, power, spent
 from diffshare.stats.misfit import Bias, extremes
 from diffshare.stats.shares import GroupShares
@@ -22,6 +21,12 @@ from diffshare.stats.shares import GroupShares
 # poison, and an attack below that share leaves little of a gap.
 MARGIN = 0.4
 WANTED, POWER = 0.3, 0.8  # the poisoned share that an audit shall see, and how surely
+Origin = Literal["--margin", "the default margin", "the margin from --margin-from"]
+REMEDIES: dict[Origin, str] = {
+    "--margin": "lower it",
+    "the default margin": "set a lower --margin",
+    "the margin from --margin-from": "name surrogates that are clean and were drawn alike",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Terms:
         guidance: at which the samples were drawn; widens the margin (see ``Tolerance``).
         fixed: the margin is for this guidance, it is not widened.
         claimed: the guidance is what whoever made the samples says: nothing is ``clean`` by it.
+        origin: of the margin, in words, for a refusal.
     """
 
     margin: float = MARGIN
@@ -49,6 +55,7 @@ class Terms:
     guidance: float = 1.0
     fixed: bool = False
     claimed: bool = False
+    origin: Origin = "--margin"
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
@@ -86,6 +93,22 @@ class Misfit(NamedTuple):
         return f"up to {self.shift:.2f} log odds" if np.isfinite(self.shift) else "any association"
 
 
+class Unknown(NamedTuple):
+    """Samples whose group is not known: an empty cell, or a category that the reference lacks. They count for no group.
+
+    Attributes:
+        samples: of all classes.
+        share: of the samples of the class that has the largest.
+        label: of that class.
+        decides: those known would be ``clean``, but not if the unknown ones of each class were in the worst group.
+    """
+
+    samples: int
+    share: float
+    label: int
+    decides: bool
+
+
 @dataclass(frozen=True)
 class Judgement:
     """What the samples' shares say against one reference.
@@ -98,6 +121,8 @@ class Judgement:
         power: what the audit can see.
         associations: of every contrast.
         misfit: where the classifier's check failed.
+        unknown: where the group of some samples is not known.
+        plain: the guidance is a claim, and without it the samples would be ``poisoned``.
     """
 
     verdict: Verdict
@@ -107,9 +132,17 @@ class Judgement:
     power: Power
     associations: list[Association]
     misfit: Misfit | None = None
+    unknown: Unknown | None = None
+    plain: bool = False
 
 
-def judge(shares: GroupShares, reference: Reference, terms: Terms, fit: Fit | None = None) -> Judgement:
+def judge(
+    shares: GroupShares,
+    reference: Reference,
+    terms: Terms,
+    fit: Fit | None = None,
+    unknown: np.ndarray | None = None,
+) -> Judgement:
     """Compare the samples' shares with a reference.
 
     ``clean`` rests on a classifier that errs on samples as on records. Where the check of that failed (``fit``), the
@@ -120,11 +153,18 @@ def judge(shares: GroupShares, reference: Reference, terms: Terms, fit: Fit | No
     differ from records as a rule, and the check sees small differences: a verdict that went by its p-value alone would
     be ``inconclusive`` for nearly all of them, however little it mattered.
 
+    Where the group of some samples is ``unknown``, ``clean`` stays only where those known would be clean with all
+    unknown ones of each class in whichever group is worst (:func:`diffshare.stats.association.completed`).
+
+    Where the guidance is a claim, nothing is ``clean``, and no claim is refused: whoever made the samples could else
+    stop their audit.
+
     Args:
         shares: of the samples.
         reference: with which they are compared.
         terms: margin, level, power.
         fit: of the classifier that read the group; None where none did.
+        unknown: samples of each class whose group is not known, C; None where a classifier read it.
 
     Raises:
         UserError: a reference with an empty cell or of another size, or a margin that the wanted share does not exceed.
@@ -133,13 +173,8 @@ def judge(shares: GroupShares, reference: Reference, terms: Terms, fit: Fit | No
     tolerance = terms.tolerance
     margins = [tolerance.at(a.reference[0]) for a in found]
     harms = [tolerance.harm(reference.table, terms.wanted, a.contrast) for a in found]
-    for margin, harm in zip(margins, harms, strict=True):
-        if harm <= margin:
-            raise UserError(
-                f"--margin {terms.margin:g} (at guidance {terms.guidance:g}: {margin:.3f}) is no less than what a "
-                f"poisoned share of {terms.wanted:g} does to this reference ({harm:.3f} log odds): lower it, "
-                "or raise --alpha"
-            )
+    if not terms.claimed:
+        _refuse_blind(margins, harms, terms)
     able = power(shares, reference, tolerance, terms.each, wanted=terms.wanted, power=terms.power)
     powered = able.alpha is not None and able.alpha <= terms.wanted
     p = holm([a.difference.p_value(m) for a, m in zip(found, margins, strict=True)])
@@ -148,12 +183,60 @@ def judge(shares: GroupShares, reference: Reference, terms: Terms, fit: Fit | No
     verdicts = {decide(a, m, h, terms.each, powered=powered) for a, m, h in zip(found, margins, harms, strict=True)}
     verdict: Verdict = "clean" if verdicts == {"clean"} and not terms.claimed else "inconclusive"
     verdict = "poisoned" if p_value <= terms.level else verdict
-    misfit = None
+    misfit, lacking = None, None
+    if unknown is not None and unknown.any():
+        lacking = _unknown(
+            shares, unknown, reference, found, lambda i, a: decide(a, margins[i], harms[i], terms.each, powered=powered)
+        )
+        lacking = lacking._replace(decides=lacking.decides and verdict == "clean")
+        verdict = "inconclusive" if lacking.decides else verdict
     if fit is not None and not fit.ok:
         misfit = _misfit(found, harms, terms.each, fit.bias, reference.label_weights)
         misfit = misfit._replace(decides=misfit.decides and verdict == "clean")
         verdict = "inconclusive" if misfit.decides else verdict
-    return Judgement(verdict, p_value, found[least], margins[least], able, found, misfit)
+    plain = terms.claimed and verdict != "poisoned" and _without_claim(shares, reference, terms) == "poisoned"
+    return Judgement(verdict, p_value, found[least], margins[least], able, found, misfit, lacking, plain)
+
+
+def _refuse_blind(margins: Sequence[float], harms: Sequence[float], terms: Terms) -> None:
+    """Refuse a margin that holds what the wanted share does."""
+    for margin, harm in zip(margins, harms, strict=True):
+        if harm <= margin:
+            drawn = "" if terms.fixed or terms.guidance == 1 else ", draw at guidance 1"
+            raise UserError(
+                f"{terms.origin} {terms.margin:g} (at guidance {terms.guidance:g}: {margin:.3f}) is no less than what "
+                f"a poisoned share of {terms.wanted:g} does to this reference ({harm:.3f} log odds): "
+                f"{REMEDIES[terms.origin]}{drawn}, or raise --alpha"
+            )
+
+
+def _without_claim(shares: GroupShares, reference: Reference, terms: Terms) -> Verdict:
+    """The verdict if the samples were drawn at guidance 1; every candidate at its part of the level."""
+    plain = replace(terms, guidance=1.0, claimed=False, level=spent(terms.level, terms.candidates))
+    return judge(shares, reference, plain).verdict
+
+
+def _unknown(
+    shares: GroupShares,
+    unknown: np.ndarray,
+    reference: Reference,
+    found: Sequence[Association],
+    verdict: Callable[[int, Association], Verdict],
+) -> Unknown:
+    """How many samples' group is not known, and whether some contrast is then not ``clean`` for every group of theirs.
+
+    Args:
+        shares: of the samples whose group is known.
+        unknown: number of the others by class, C.
+        reference: with which they are compared.
+        found: all contrasts.
+        verdict: on a contrast, by its place and association.
+    """
+    parts = unknown / (unknown + [row[0].n for row in shares.shares])
+    verdicts = {
+        verdict(i, end) for i, one in enumerate(found) for end in completed(shares, unknown, reference, one.contrast)
+    }
+    return Unknown(int(unknown.sum()), float(parts.max()), int(parts.argmax()), verdicts != {"clean"})
 
 
 def _misfit(
@@ -177,10 +260,17 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
             "they would be clean, but the classifier of the group does not err on these samples as on records "
             f"(p = {fit.p_value:.3f}), which may hide {made.misfit.size}; {fit.remedy}"
         )
-    if terms.claimed:
+    if made.unknown is not None and made.unknown.decides:
         return (
-            f"that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is what their "
-            f"samples.json says; add --guidance {terms.guidance:g} if you know it, else --guidance 1"
+            f"they would be clean, but the group of {made.unknown.samples} samples is not known, and were it the "
+            "worst, they would not be; fill it in, drop its column so that a classifier reads it, or give a reference "
+            "that has all of its categories"
+        )
+    if terms.claimed:
+        found = "they are poisoned at guidance 1; " if made.plain else ""
+        return (
+            f"{found}that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is what "
+            f"their samples.json says; add --guidance {terms.guidance:g} if you know it, else --guidance 1"
         )
     if made.power.alpha is not None and made.power.alpha <= terms.wanted:
         return (
@@ -198,80 +288,6 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
     )
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """A declared table, tested: where the samples' P(s|y) lies outside, and whether the association agrees.
-
-    Attributes:
-        holds: True where the samples are ``clean`` beside it, False where its association is rejected; None where they
-            decide neither, for few samples reject nothing.
-        p_value: of that test, with the audit's margin.
-        association: the declared log odds ratio, of the contrast that disagrees most.
-        cells: names of the cells whose intervals do not hold the declared P(s|y).
-        reason: why ``holds`` is None, and what would decide it; None where it is not.
-    """
-
-    holds: bool | None
-    p_value: float
-    association: float
-    cells: tuple[str, ...]
-    reason: str | None = None
-
-
-def declaration_test(
-    shares: GroupShares, table: np.ndarray, terms: Terms, queries: int, fit: Fit | None = None
-) -> Declaration:
-    """Test a declared table as a reference that is known.
-
-    Args:
-        shares: of the samples.
-        table: counts or shares that were declared, K x C.
-        terms: margin and level.
-        queries: number of samples.
-        fit: of the classifier that read the group; None where none did.
-    """
-    found = judge(shares, Reference(table, known=True), terms, fit)
-    declared = np.asarray(table, np.float64) / np.asarray(table, np.float64).sum(0)
-    apart = [
-        f"s{s}y{y}"
-        for y, row in enumerate(shares.shares)
-        for s, share in enumerate(row)
-        if not (i := share.interval(1 - terms.each)).low <= declared[s, y] <= i.high
-    ]
-    holds = {"clean": True, "poisoned": False, "inconclusive": None}[found.verdict]
-    reason = undecided(found, terms, queries, fit) if holds is None else None
-    return Declaration(holds, found.p_value, found.strongest.reference[0], tuple(apart), reason)
-
-
 def reference_of(reader: GroupReader, pool: Literal["natural", "balanced"]) -> Reference:
     """The reader's records as a reference: as they are, or with equal cells where the sharer balanced its pool."""
     return Reference(np.ones(reader.table.shape), known=True) if pool == "balanced" else Reference(reader.table)
-
-
-def surrogate_margin(readers: Sequence[tuple[GroupReader, SampledRecords]], reference: Reference) -> float:
-    """A margin from samples of generators that are known to be clean: the largest |d| among them.
-
-    The samples of a further such generator exceed it with probability 1 / (n + 1), whatever the distribution.
-
-    Args:
-        readers: of each surrogate, the reader and the samples.
-        reference: as for the audit itself.
-    """
-    return max(abs(a.difference.estimate) for reader, made in readers for a in compare(reader.shares(made), reference))
-
-
-def surrogate_note(margin: float, count: int, level: float) -> str:
-    """What such a margin is worth: how often a further clean generator is beyond it, and whether that backs the level.
-
-    Args:
-        margin: of :func:`surrogate_margin`.
-        count: n surrogates.
-        level: of the test.
-    """
-    beyond = 1 / (count + 1)
-    note = f"margin {margin:.3f} from {count} clean surrogates: a further clean generator exceeds it with probability "
-    note += f"1/{count + 1} = {beyond:.3g}"
-    needed = int(np.ceil(1 / level - 1e-9)) - 1
-    if count < needed:
-        note += f", which does not back a level of {level:g}: that takes at least {needed} surrogates"
-    return note

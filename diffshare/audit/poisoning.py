@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from diffshare.audit.declaration import Declaration
 from diffshare.audit.gap import PredictedGap
-from diffshare.audit.judgement import Declaration, Judgement, Terms, undecided
+from diffshare.audit.judgement import Judgement, Terms, Unknown, undecided
 from diffshare.audit.reading import Fit
 from diffshare.stats.association import Association, Reference
 from diffshare.stats.shares import GroupShares
@@ -76,6 +77,7 @@ class Audit:
             "looks": terms.looks,
             "classifier_accuracy": self.accuracy,
             "assumption": None if self.fit is None else self._assumption(self.fit),
+            "unknown": None if made.unknown is None else self._unknown(made.unknown),
             "declaration": None if self.declaration is None else self._declaration(self.declaration),
             "notes": list(self.notes),
             "seconds": round(seconds, 3),
@@ -113,6 +115,15 @@ class Audit:
             "association": made.association,
             "cells_outside": list(made.cells),
             "reason": made.reason,
+        }
+
+    def _unknown(self, made: Unknown) -> dict[str, Any]:
+        """The samples of unknown group: how many, and the largest share of a class that they are."""
+        return {
+            "samples": made.samples,
+            "share": made.share,
+            "class": self.classes[made.label],
+            "decides": made.decides,
         }
 
     def _assumption(self, fit: Fit) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class GroupReader:
         return self.classifier.scores(x)
 
     def shares(self, samples: SampledRecords) -> GroupShares:
-        """P(s|y) of the samples.
+        """P(s|y) of the samples; of those whose group is known, where it is a column (see :meth:`unknown`).
 
         Raises:
             UserError: a classifier too weak for that, or no sample with a known group in some class.
@@ -94,6 +94,12 @@ class GroupReader:
             return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])
         except UserError as error:
             raise UserError(f"'{self.name}': {error} (held-out accuracy {self.classifier.accuracy:.3f})") from error
+
+    def unknown(self, samples: SampledRecords) -> np.ndarray | None:
+        """Samples of each class whose group no column tells, int64, C; None where a classifier reads it."""
+        if self.classifier is not None:
+            return None
+        return np.bincount(samples.y[samples.groups[self.name] < 0], minlength=len(self.reference.classes))
 
     def fit(self, samples: SampledRecords, seed: int = 0) -> Fit | None:
         """Whether the classifier seems to err on samples as on records; None where it is not needed."""

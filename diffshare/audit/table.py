@@ -1,7 +1,7 @@
 """Groups and classes counted off the columns of a samples folder, without any records to compare with."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,25 @@ from diffshare.release.received import is_name, shown
 from diffshare.stats.information import contingency
 
 
-def counted_table(
-    folder: Path, sensitive: str, target: str, count: int | None = None
-) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], int]:
+class Counted(NamedTuple):
+    """A table of samples.
+
+    Attributes:
+        counts: of each group and class, int64, K x C.
+        groups: names of the K groups.
+        classes: names of the C classes.
+        unknown: samples of each class whose group is not known, int64, C.
+        rows: number of samples, these included.
+    """
+
+    counts: np.ndarray
+    groups: tuple[str, ...]
+    classes: tuple[str, ...]
+    unknown: np.ndarray
+    rows: int
+
+
+def counted_table(folder: Path, sensitive: str, target: str, count: int | None = None) -> Counted:
     """Counts of each group and class.
 
     Categories are coded in natural order, as a source of the same file would code them.
@@ -24,11 +40,9 @@ def counted_table(
         target: column that is the class.
         count: rows from the first on; all where None.
 
-    Returns:
-        int64, K x C; names of the groups and of the classes; number of rows.
-
     Raises:
-        UserError: no such column, fewer rows than asked for, a column with one category or an odd one.
+        UserError: no such column, fewer rows than asked for, a row without a class, a column with one category or an
+            odd one.
     """
     kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
     _, table = read_rows(samples_file(folder), kinds, "?")
@@ -42,5 +56,8 @@ def counted_table(
             raise UserError(f"all samples have the same '{name}': there is no association to audit")
         if odd := [text for text in attribute.classes if not is_name(text)]:
             raise UserError(f"{folder}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown")
+    if lacking := int((y.codes < 0).sum()):
+        raise UserError(f"{folder}: {lacking} samples have no '{target}': fill it in or drop them")
     counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
-    return counts, s.classes, y.classes, len(kept)
+    unknown = np.bincount(y.codes[s.codes < 0], minlength=len(y.classes))
+    return Counted(counts, s.classes, y.classes, unknown, len(kept))

@@ -9,16 +9,17 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from diffshare.audit.declaration import declaration_test
 from diffshare.audit.declared import read_declared
 from diffshare.audit.drawing import Drawing
-from diffshare.audit.judgement import Judgement, declaration_test, judge
+from diffshare.audit.judgement import judge
 from diffshare.audit.material import samples_file, samples_sha256
 from diffshare.audit.poisoning import Audit, advice
 from diffshare.audit.table import counted_table
 from diffshare.audit.unknown import overall
 from diffshare.commands.audit_arguments import count_of, parse, terms
 from diffshare.commands.audit_candidates import with_records
-from diffshare.commands.audit_claims import at_guidance
+from diffshare.commands.audit_claims import at_guidance, guidance_notes, judgement_notes
 from diffshare.commands.audit_shown import show
 from diffshare.errors import UserError
 from diffshare.release.info import read_info
@@ -83,11 +84,14 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
             "the group of an image must be read by a classifier, which needs labelled records: add --reference FILE "
             "(--declared is then tested beside it)"
         )
-    counts, groups, classes, total = counted_table(folder, config.sensitive, config.target, config.queries)
-    asked = at_guidance(config, terms(config), read_info(folder))
+    counted = counted_table(folder, config.sensitive, config.target, config.queries)
+    groups, classes, unknown = counted.groups, counted.classes, counted.unknown
+    info = read_info(folder)
+    asked = at_guidance(config, terms(config), info)
     reference = Reference(read_declared(config.declared, groups, classes), known=True)
-    shares = counted_shares(counts)
-    made: Judgement = judge(shares, reference, asked)
+    shares = counted_shares(counted.counts)
+    made = judge(shares, reference, asked, unknown=unknown)
+    notes = (*judgement_notes(made, asked, config.sensitive, classes), *guidance_notes(config, info))
     return Audit(
         judgement=made,
         shares=shares,
@@ -96,10 +100,13 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
         names=(config.sensitive, config.target),
         groups=groups,
         classes=classes,
-        queries=total,
+        queries=counted.rows,
         samples_sha256=samples_sha256(folder),
-        declaration=declaration_test(shares, reference.table, asked, total),
-        notes=("no gap is predicted without records to measure it on",),
+        declaration=declaration_test(shares, reference.table, asked, counted.rows, unknown=unknown),
+        notes=(
+            *notes,
+            "no gap is predicted without records to measure it on",
+        ),
     )
 
 

@@ -3,19 +3,24 @@
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.audit.judgement import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
-from diffshare.commands.leak_arguments import add_leak, check_leak
+from diffshare.commands.leak_arguments import add_leak, changed, check_leak
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.storage import check_new_file
 
+MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
+
+OF_RECORDS = (  # what --declared alone, which counts columns, has no use for
+    "candidates", "clusters", "prompts", "margin_from", "sequential", "manifest", "part", "split_seed", "classifier",
+    "folds", "degrade", "downstream", "withhold", "gap_repeats",
+)  # fmt: skip
 
 
 def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None, Recipe | None]:
@@ -31,7 +36,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None
     parser = _parser()
     config = parser.parse_args(with_files(arguments, "--reference"))
     _check_numbers(config)
-    _check_together(config)
+    _check_together(config, parser)
     if config.model is not None and config.guidance is None:
         config.guidance = 1.0  # plain conditional sampling
     built = parser.instantiate(config)
@@ -113,8 +118,10 @@ def _check_numbers(config: Namespace) -> None:
         raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
     if config.gap_repeats < 0 or config.gap_repeats == 1:
         raise UserError(f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction")
-    if config.guidance is not None and not 0 <= config.guidance < np.inf:
-        raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+    if config.guidance is not None and not 0 <= config.guidance <= MOST_GUIDANCE:
+        raise UserError(
+            f"--guidance is {config.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
+        )
     if config.json is not None:
         check_new_file(config.json)
     try:
@@ -128,7 +135,15 @@ def _check_numbers(config: Namespace) -> None:
 def terms(config: Namespace, looks: int = 1) -> Terms:
     """What is asked of the test."""
     margin = MARGIN if config.margin is None else config.margin
-    return Terms(margin, config.level, config.alpha, config.power, looks, max(1, len(names(config))))
+    return Terms(
+        margin,
+        config.level,
+        config.alpha,
+        config.power,
+        looks,
+        max(1, len(names(config))),
+        origin="the default margin" if config.margin is None else "--margin",
+    )
 
 
 def count_of(config: Namespace, available: int | None) -> int:
@@ -154,15 +169,15 @@ def names(config: Namespace) -> list[str]:
     return list(dict.fromkeys([*given, *config.candidates]))
 
 
-def _check_together(config: Namespace) -> None:
+def _check_together(config: Namespace, parser: ArgumentParser) -> None:
     if (config.model is None) == (config.samples is None):
         raise UserError("give either --model (a release folder) or --samples (a samples folder), one of them")
     if config.samples is not None:
         drawing = ["steps", "batch_size", "out", *(["guidance"] if config["as"] == "sharer" else [])]
-        if changed := [name for name in drawing if config[name] is not None]:
-            flag = changed[0].replace("_", "-")
+        if given := [name for name in drawing if config[name] is not None]:
+            flag = given[0].replace("_", "-")
             raise UserError(f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out")
-    check_leak(config)
+    check_leak(config, parser)
     if config.reference is None and config.declared is None:
         raise UserError("give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with")
     if config["as"] == "sharer":
@@ -176,6 +191,9 @@ def _check_together(config: Namespace) -> None:
         raise UserError(
             "name the group with --sensitive, or several with --candidates, or ask for --clusters or --prompts"
         )
+    if config.target in names(config):
+        flag = "--sensitive" if config.target == config.sensitive else "--candidates"
+        raise UserError(f"{flag} and --target are both '{config.target}': name two attributes")
     if config.margin is not None and config.margin_from:
         raise UserError("--margin and --margin-from both set the margin: give one of them")
     if config.declared is not None and (len(names(config)) > 1 or unnamed):
@@ -183,14 +201,7 @@ def _check_together(config: Namespace) -> None:
             "--declared is a table of one group: name it with --sensitive, not with --candidates, --clusters or "
             "--prompts"
         )
-    if config.reference is None:
-        needs = {
-            "candidates": config.candidates,
-            "clusters": config.clusters,
-            "prompts": config.prompts,
-            "margin-from": config.margin_from,
-        }
-        if given := [name for name, value in needs.items() if value]:
-            raise UserError(f"--{given[0]} needs records: add --reference FILE")
+    if config.reference is None and (given := changed(config, parser, OF_RECORDS)):
+        raise UserError(f"--{given[0]} needs records: add --reference FILE, or leave it out")
     if config.pool == "balanced" and config.declared is not None and config.reference is None:
         raise UserError("--pool balanced and --declared both say what the samples are compared with: give one of them")

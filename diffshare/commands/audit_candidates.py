@@ -9,14 +9,15 @@ from jsonargparse import Namespace
 
 from diffshare.audit.drawing import Drawing
 from diffshare.audit.gap import PredictedGap, predict_gap
-from diffshare.audit.judgement import Terms, judge, reference_of, surrogate_margin, surrogate_note
+from diffshare.audit.judgement import Terms, judge, reference_of
 from diffshare.audit.material import ReferenceRecords, SampledRecords, claimed_guidance, open_reference, open_samples
 from diffshare.audit.poisoning import Audit
 from diffshare.audit.reading import GroupReader, group_reader
+from diffshare.audit.surrogates import surrogate_margin, surrogate_note
 from diffshare.audit.unknown import NAME, PROMPTED, clusters, corrected, overall, prompted
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.commands.audit_arguments import count_of, names, terms
-from diffshare.commands.audit_claims import at_guidance, class_notes, declaration_of
+from diffshare.commands.audit_claims import at_guidance, class_notes, declaration_of, guidance_notes, judgement_notes
 from diffshare.data.source import Source
 from diffshare.errors import one_of
 from diffshare.receiver.sampling import progress
@@ -45,20 +46,29 @@ def with_records(
     for name in names(config):
         reference.group(name)  # refused before samples are drawn
     _check_columns(config, reference)
-    notes = () if drawing is None else class_notes(config, drawing, reference)
-    notes = (reference.disjoint, *notes) if reference.disjoint else notes
+    notes: tuple[str, ...] = (reference.disjoint,) if reference.disjoint else ()
     plan = [count_of(config, None)]
-    if config.samples is not None:
-        plan = [count_of(config, len(open_samples(folder, reference).y))]
+    if drawing is not None:
+        notes += class_notes(config, "the model's", drawing.classes, reference)
+    else:
+        whole = open_samples(folder, reference)
+        plan = [count_of(config, len(whole.y))]
+        notes += class_notes(config, "the samples'", whole.info.get("classes"), reference)
+        notes += guidance_notes(config, whole.info)
     plan = looks(config.sequential, plan[0]) if config.sequential else plan
     zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
     readers: dict[str, GroupReader] = {}
     found: list[Audit] = []
     for count in plan:
+        last = count == plan[-1]
         if drawing is not None:
+            if not last and count < len(drawing.classes):  # as many of each class: some have none yet
+                continue
             drawing.write(folder, count)
         samples = open_samples(folder, reference)
         samples = samples if drawing is not None else _drawn(samples, count, config.seed)
+        if not last and not _each_class(samples, names(config), len(reference.classes)):
+            continue  # nothing to judge by yet, which decides nothing
         known, made = _unnamed(config, reference, samples, zero_shot)
         wanted = list(dict.fromkeys([*names(config), *(name for name in (NAME, PROMPTED) if name in made.groups)]))
         for name in wanted:
@@ -73,6 +83,12 @@ def with_records(
             break
     gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
     return [replace(one, gap=gaps[one.names[0]], notes=(*one.notes, *notes)) for one in found]
+
+
+def _each_class(samples: SampledRecords, groups: list[str], classes: int) -> bool:
+    """Whether each class has a sample whose group is known, for each group that is a column."""
+    known = [np.ones(len(samples.y), bool), *(samples.groups[name] >= 0 for name in groups if name in samples.groups)]
+    return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
 
 
 def _unnamed(
@@ -122,12 +138,14 @@ def _one(
     notes = []
     if config.margin_from:
         margin, said = _margin(config, reader, reference, asked)
-        asked = replace(asked, margin=margin, fixed=True)
+        asked = replace(asked, margin=margin, fixed=True, origin="the margin from --margin-from")
         notes.append(said)
     shares, fit = reader.shares(samples), reader.fit(samples, config.seed)
-    declaration, note = declaration_of(config, reader, shares, asked, declared, fit)
+    unknown = reader.unknown(samples)
+    declaration, note = declaration_of(config, reader, shares, asked, declared, fit, unknown)
     notes += [note] if note else []
-    made = judge(shares, reference, asked, fit)
+    made = judge(shares, reference, asked, fit, unknown)
+    notes += judgement_notes(made, asked, reader.name, reader.reference.classes)
     if fit is not None and made.misfit is not None:
         notes.append(
             f"the classifier of {reader.name} does not err on samples as on records (p = {fit.p_value:.3f}): what "

@@ -1,34 +1,78 @@
 """What a model or its samples say of themselves, and how far an audit goes by it: they may be made to deceive."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from jsonargparse import Namespace
 
+from diffshare.audit.declaration import Declaration, declaration_test
 from diffshare.audit.declared import declared_table, read_declared
-from diffshare.audit.drawing import Drawing
-from diffshare.audit.judgement import Declaration, Terms, declaration_test
+from diffshare.audit.judgement import Judgement, Terms
 from diffshare.audit.material import ReferenceRecords, claimed_guidance
 from diffshare.audit.reading import Fit, GroupReader
-from diffshare.commands.audit_arguments import names
+from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
+from diffshare.release.received import is_name, is_number
 from diffshare.stats.shares import GroupShares
 
 
 def at_guidance(config: Namespace, asked: Terms, info: Mapping[str, Any]) -> Terms:
-    """The terms at the guidance of the samples: as it was asked for or is stated, else as their file claims."""
+    """The terms at the guidance of the samples: as it was asked for or is stated, else as their file claims.
+
+    A claim beyond what ``--guidance`` may be counts as 1 (see :func:`guidance_notes`).
+    """
     stated = config.guidance is not None
-    guidance = config.guidance if stated else claimed_guidance(info)
+    said = claimed_guidance(info)
+    guidance = config.guidance if stated else said if said <= MOST_GUIDANCE else 1.0
     return replace(asked, guidance=guidance, fixed=config.margin is not None, claimed=not stated and guidance != 1)
 
 
-def class_notes(config: Namespace, drawing: Drawing, reference: ReferenceRecords) -> tuple[str, ...]:
-    """Whether the model's classes are those of the target; rows have them by name, images by number alone."""
-    model, target = drawing.classes, reference.classes
-    if reference.columns or model == target:
+def guidance_notes(config: Namespace, info: Mapping[str, Any]) -> tuple[str, ...]:
+    """That the samples claim a guidance that is none."""
+    said = info.get("guidance")
+    if config.guidance is not None or said is None or (is_number(said) and 0 <= said <= MOST_GUIDANCE):
         return ()
-    said = f"the model's classes are {', '.join(model[:4])}, those of '{config.target}' {', '.join(target[:4])}"
+    return (f"the guidance that samples.json claims is no number from 0 to {MOST_GUIDANCE:g}: it is taken for 1",)
+
+
+def judgement_notes(made: Judgement, asked: Terms, group: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """What a verdict leaves out: samples of unknown group, and what it would be without a claim."""
+    notes = []
+    if made.unknown is not None:
+        notes.append(
+            f"the {group} of {made.unknown.samples} samples is not known ({made.unknown.share:.1%} of those of class "
+            f"'{classes[made.unknown.label]}'): they count for no group"
+        )
+    if made.plain:
+        notes.append(
+            f"poisoned, unless the samples were really drawn at guidance {asked.guidance:g}, which only their "
+            f"samples.json says; state it with --guidance (1 if you do not know)"
+        )
+    return tuple(notes)
+
+
+def class_notes(
+    config: Namespace, owner: Literal["the model's", "the samples'"], classes: object, reference: ReferenceRecords
+) -> tuple[str, ...]:
+    """Whether the classes of a model or of samples are those of the target; rows have them by name.
+
+    Args:
+        config: the arguments.
+        owner: whose the classes are, in words.
+        classes: as a card or ``samples.json`` names them: whatever it holds; what is no list of names is passed over.
+        reference: the records.
+
+    Raises:
+        UserError: the target's classes in another order.
+    """
+    if reference.columns or not isinstance(classes, list | tuple) or not all(map(is_name, classes)):
+        return ()
+    model, target = tuple(classes), reference.classes
+    if model in ((), target):
+        return ()
+    said = f"{owner} classes are {', '.join(model[:4])}, those of '{config.target}' {', '.join(target[:4])}"
     if set(model) == set(target):
         raise UserError(f"{said}, in this order: give a reference that codes them as the model does")
     return (f"{said}: taken for the same in this order (is --target the right attribute?)",)
@@ -41,6 +85,7 @@ def declaration_of(
     asked: Terms,
     declared: Mapping[str, int] | None,
     fit: Fit | None,
+    unknown: np.ndarray | None,
 ) -> tuple[Declaration | None, str | None]:
     """The test of what was declared, in a file or in the card of the model, and a note where a card's cannot be made.
 
@@ -50,13 +95,13 @@ def declaration_of(
     queries = round(sum(row[0].n for row in shares.shares))
     if config.declared is not None:
         table = read_declared(config.declared, groups, classes)
-        return declaration_test(shares, table, asked, queries, fit), None
+        return declaration_test(shares, table, asked, queries, fit, unknown), None
     if declared is None:
         return None, None
     if names(config) != [reader.name]:
         return None, "the card's table is not tested: it does not say of which candidate it is"
     try:
         table = declared_table(dict(declared), groups, classes, str(config.model))
-        return declaration_test(shares, table, asked, queries, fit), None
+        return declaration_test(shares, table, asked, queries, fit, unknown), None
     except UserError as error:
         return None, f"the card's table cannot be tested: {error}"

@@ -1,5 +1,7 @@
 """The arguments of ``audit --as sharer``, and those that it has no use for."""
 
+from collections.abc import Sequence
+
 from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.errors import UserError
@@ -8,12 +10,18 @@ OF_RECEIVER = (
     "sensitive",
     "candidates",
     "clusters",
+    "prompts",
+    "clip",
     "margin",
     "margin_from",
+    "alpha",
+    "power",
+    "pool",
     "sequential",
     "declared",
     "downstream",
     "withhold",
+    "gap_repeats",
     "out",
 )
 
@@ -26,8 +34,17 @@ def add_leak(parser: ArgumentParser) -> None:
     add("--write-card", action="store_true", help="Sharer: put what can be read, without the values, into README.md.")
 
 
-def check_leak(config: Namespace) -> None:
+def changed(config: Namespace, parser: ArgumentParser, names: Sequence[str]) -> list[str]:
+    """Those of these arguments that are not as they are by default, as flags without ``--``."""
+    return [name.replace("_", "-") for name in names if config[name] != parser.get_default(name)]
+
+
+def check_leak(config: Namespace, parser: ArgumentParser) -> None:
     """Refuse what does not go together with the role.
+
+    Args:
+        config: the arguments.
+        parser: which knows their defaults.
 
     Raises:
         UserError: an argument of the other role, or none that says what to attack with.
@@ -37,9 +54,8 @@ def check_leak(config: Namespace) -> None:
             flag = "properties" if config.properties else "write-card"
             raise UserError(f"--{flag} is for a sharer who audits the own release: add --as sharer, or leave it out")
         return
-    if given := [name for name in OF_RECEIVER if config[name]]:
-        flag = given[0].replace("_", "-")
-        raise UserError(f"--{flag} is for a receiver's audit, --as sharer has no use for it: leave it out")
+    if given := changed(config, parser, OF_RECEIVER):
+        raise UserError(f"--{given[0]} is for a receiver's audit, --as sharer has no use for it: leave it out")
     if config.reference is None:
         raise UserError("--as sharer attacks with labelled records that were not trained on: add --reference FILE")
     if config.write_card and config.model is None:

@@ -91,7 +91,7 @@ def log_odds_root(high: Share, low: Share) -> Root:
 
 
 def _term(share: Share, place: np.ndarray) -> np.ndarray:
-    p = expit(place)
+    p = expit(np.clip(place, -2 * END, 2 * END))  # beyond, the variance rounds to 0
     return (share.estimate - p) ** 2 / share.variance(p)
 
 
@@ -130,8 +130,10 @@ def _width(root: Root) -> float:
 
 
 def standard_error(high: Share, low: Share, p_high: float, p_low: float) -> float:
-    """Standard error of logit p_high - logit p_low where these are the truth, to first order."""
-    parts = ((share.variance(p) / (p * (1 - p)) ** 2) for share, p in ((high, p_high), (low, p_low)))
+    """Standard error of logit p_high - logit p_low where these are the truth, to first order; within ``END``."""
+    least = float(expit(-END))
+    cut = [(share, min(max(p, least), 1 - least)) for share, p in ((high, p_high), (low, p_low))]
+    parts = ((share.variance(p) / (p * (1 - p)) ** 2) for share, p in cut)
     return float(np.sqrt(sum(parts)))
 
 
@@ -229,10 +231,37 @@ def compare(samples: GroupShares, reference: Reference) -> list[Association]:
             f"the reference has an empty cell (group {group}, class {label}): its association is undefined; give more "
             "records or other attributes"
         )
-    found = []
-    for contrast in contrasts(*table.shape):
-        two = pair(samples, contrast, reference.label_weights)
-        root = log_odds_root(*two)
-        against = reference.log_odds(contrast)
-        found.append(Association(contrast, root, against, shifted(root, *against), two))
-    return found
+    return [_association(samples, reference, contrast) for contrast in contrasts(*table.shape)]
+
+
+def _association(samples: GroupShares, reference: Reference, contrast: Contrast) -> Association:
+    two = pair(samples, contrast, reference.label_weights)
+    root = log_odds_root(*two)
+    against = reference.log_odds(contrast)
+    return Association(contrast, root, against, shifted(root, *against), two)
+
+
+def completed(
+    samples: GroupShares, unknown: np.ndarray, reference: Reference, contrast: Contrast
+) -> tuple[Association, Association]:
+    """The least and the greatest association that a contrast can have, whatever the samples of unknown group are.
+
+    At the one end those of the contrast's class all are in its group and those of the others in another, at the other
+    end the reverse.
+
+    Args:
+        samples: counted shares of those whose group is known.
+        unknown: number of the others in each class, integers, C.
+        reference: with which they are compared.
+        contrast: which group and class.
+    """
+    ends = []
+    for own in (False, True):
+        rows = []
+        for label, (row, count) in enumerate(zip(samples.shares, np.asarray(unknown).tolist(), strict=True)):
+            group = contrast.group if (label == contrast.label) == own else (contrast.group + 1) % samples.groups
+            total = row[0].n + count
+            known = [share.estimate * row[0].n + count * (s == group) for s, share in enumerate(row)]
+            rows.append(tuple(Share(float(k / total), total) for k in known))
+        ends.append(_association(GroupShares(tuple(rows)), reference, contrast))
+    return ends[0], ends[1]

@@ -29,7 +29,8 @@ def contingency(sensitive: np.ndarray, target: np.ndarray, groups: int, classes:
     """Counts of each pair (s, y).
 
     Args:
-        sensitive: integers in 0..groups-1, N. Records with a negative code (unknown) are not counted.
+        sensitive: integers in 0..groups-1, N. Records with a negative code (unknown) are not counted: whoever
+            calls says how many there are.
         target: integers in 0..classes-1, N.
         groups: number of groups.
         classes: number of classes.

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from audited import TABLE, against, declare, write_rows
 
-from diffshare.audit.judgement import Judgement, Terms, declaration_test, judge, surrogate_note
+from diffshare.audit.declaration import declaration_test
+from diffshare.audit.judgement import Judgement, Terms, judge
 from diffshare.audit.material import ReferenceRecords, SampledRecords
 from diffshare.audit.reading import Fit, GroupReader
+from diffshare.audit.surrogates import surrogate_note
 from diffshare.classifiers.property import Platt, PropertyClassifier
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column

@@ -126,3 +126,43 @@ def test_names_in_samples_are_shown_as_they_are_or_refused(audit, refused, tmp_p
 def test_sentences_and_their_model_go_together(refused, folder, given):
     line = refused(*against(folder, "clean"), *given)
     assert "--prompts and --clip go together" in line
+
+
+def test_the_group_is_not_the_class_with_a_declared_table_either(refused, folder, tmp_path):
+    file = declare(tmp_path / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
+    alone = ("--samples", folder / "clean", "--declared", file, "--target", "income")
+    assert "--sensitive and --target are both 'income'" in refused(*alone, "--sensitive", "income")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--withhold", "ward"),
+        ("--manifest", "mix"),
+        ("--classifier", "TreesRecipe"),
+        ("--downstream", "TreesRecipe"),
+        ("--sequential", "10"),
+        ("--degrade",),
+    ],
+)
+def test_what_a_declared_table_alone_has_no_use_for_is_refused(refused, folder, tmp_path, given):
+    file = declare(tmp_path / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
+    line = refused("--samples", folder / "clean", "--declared", file, *WITH, *given)
+    assert f"{given[0]} needs records: add --reference FILE, or leave it out" in line
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--margin", "0"),
+        ("--prompts", "a man", "a woman"),
+        ("--clip", "folder"),
+        ("--gap-repeats", "0"),
+        ("--alpha", "0.2"),
+        ("--power", "0.9"),
+        ("--pool", "balanced"),
+    ],
+)
+def test_what_a_sharer_has_no_use_for_is_refused(refused, folder, given):
+    sharer = ("--as", "sharer", "--samples", folder / "clean", "--reference", folder / "reference.yaml")
+    assert f"{given[0]} is for a receiver's audit" in refused(*sharer, *given)
