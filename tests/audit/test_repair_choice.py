@@ -116,7 +116,7 @@ def test_a_choice_leaves_the_classes_as_frequent_as_they_were(folder: Path, run_
 
 @pytest.mark.parametrize("count", [600, 3000])
 def test_so_does_one_that_is_filled_up_by_the_model(folder, run_cli, tmp_path, model, count):
-    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path, "--count", count)
+    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--count", count)
     assert outcome.code == 0, outcome.err
     kept = rows(tmp_path / "r" / "samples.csv")
     assert len(kept) == count
@@ -131,7 +131,7 @@ def test_so_does_one_that_is_filled_up_by_the_model(folder, run_cli, tmp_path, m
 
 
 def test_more_is_drawn_as_the_samples_were(folder: Path, run_cli: Any, tmp_path: Path, model: None):
-    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path, "--seed", 4)
+    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--seed", 4)
     assert outcome.code == 0, outcome.err
     assert Fake.asked == {"seed": 1_000_007, "steps": 7, "guidance": 2.0}
     said = read_json(tmp_path / "r" / "samples.json")
@@ -142,7 +142,16 @@ def test_more_is_drawn_as_the_samples_were(folder: Path, run_cli: Any, tmp_path:
 @pytest.mark.parametrize(("stated", "asked"), [(3.5, 3.5), (0, 0.0), (None, 2.0)])
 def test_the_guidance_of_the_audit_outdoes_the_claim_of_the_samples(folder, run_cli, tmp_path, model, stated, asked):
     write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"guidance": stated})
-    given = ("--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r", "--model", tmp_path)
+    given = (
+        "--samples",
+        folder / "s",
+        "--audit",
+        tmp_path / "a.json",
+        "--out",
+        tmp_path / "r",
+        "--model",
+        tmp_path / "model",
+    )
     outcome = run_cli("repair", *given)
     assert outcome.code == 0, outcome.err
     assert Fake.asked["guidance"] == asked
@@ -175,7 +184,7 @@ def test_samples_of_two_kinds_are_not_mixed(folder, run_cli, tmp_path, model, sa
     shutil.copytree(folder / "s", tmp_path / "s")
     write_json(tmp_path / "s" / "samples.json", said)
     shutil.copy(folder / "a.json", tmp_path)
-    outcome = repair(run_cli, tmp_path, tmp_path / "r", "--model", tmp_path)
+    outcome = repair(run_cli, tmp_path, tmp_path / "r", "--model", tmp_path / "model")
     assert outcome.code == 2
     assert len(outcome.err.strip().splitlines()) == 1
     assert re.search(words, outcome.err), outcome.err
@@ -186,7 +195,7 @@ def test_samples_that_do_not_say_their_model_are_repaired_with_a_note(folder, ru
     shutil.copytree(folder / "s", tmp_path / "s")
     (tmp_path / "s" / "samples.json").unlink()
     shutil.copy(folder / "a.json", tmp_path)
-    outcome = repair(run_cli, tmp_path, tmp_path / "r", "--model", tmp_path)
+    outcome = repair(run_cli, tmp_path, tmp_path / "r", "--model", tmp_path / "model")
     assert outcome.code == 0, outcome.err
     assert "is not checked" in outcome.out
     assert Fake.asked["steps"] is None
@@ -249,12 +258,12 @@ def test_a_repair_that_is_stopped_leaves_what_there_was(folder, run_cli, tmp_pat
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "tmp").mkdir()
-    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path)
+    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model")
     assert (outcome.code, outcome.err) == (130, "diffshare: stopped by Ctrl-C\n")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["tmp"]
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "old").touch()
-    assert repair(run_cli, folder, tmp_path / "r", "--model", tmp_path, "--overwrite").code == 130
+    assert repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--overwrite").code == 130
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["old", "r", "tmp"]
 
 
