@@ -171,11 +171,11 @@ def audit(options: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def repair(options: argparse.Namespace) -> dict[str, Any]:
-    """Choose among the poisoned samples, and further ones, so that the groups balance, and train on them again."""
+    """Weigh the poisoned samples so that the groups balance, and train on them again."""
     poisoned = options.out / "poisoned"
     run(
         "repair", "--samples", poisoned / "samples", "--audit", poisoned / "audit.json",
-        "--model", poisoned / "run" / "release", "--out", options.out / "repaired" / "samples",
+        "--out", options.out / "repaired" / "samples",
     )  # fmt: skip
     return classify(options, "repaired/samples", "repaired/classifier")
 
