@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from audited import table_source, write_rows
-from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import yaml_source
+from random_release import random_ddpm
 
 from diffshare.audit.attribute_leak import RESAMPLES, WIDTH, Reading, _by
 from diffshare.audit.leak_report import Disclosed, Report, section_of
@@ -21,7 +20,7 @@ from diffshare.audit.member_leak import MemberLeak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, infer
-from diffshare.release.folder import open_release, write_release
+from diffshare.release.folder import open_release
 from diffshare.release.samples import write_samples
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.membership import membership
@@ -51,19 +50,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release with random weights."""
-    folder = tmp_path_factory.mktemp("model") / "release"
-    torch.manual_seed(0)
-    down, up = ("DownBlock2D",) * 2, ("UpBlock2D",) * 2
-    network = UNet2DModel(SIZE, down_block_types=down, up_block_types=up, block_out_channels=(8, 8), norm_num_groups=4,
-                          layers_per_block=1, num_class_embeds=3)  # fmt: skip
-
-    def save(to: Path) -> None:
-        network.save_pretrained(to / "unet")
-        DDPMScheduler().save_pretrained(to / "scheduler")
-
-    card = {"family": "ddpm", "modality": "image", "image_size": SIZE, "steps": 2, "labels": ["not Smiling", "Smiling"]}
-    write_release(folder, card | {"label_frequencies": [0.4, 0.6]}, save)
-    return folder
+    return random_ddpm(tmp_path_factory.mktemp("model") / "release", SIZE, steps=2, label_frequencies=[0.4, 0.6])
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import yaml_source
+from random_release import random_ddpm
 
 from diffshare.commands import protect as command
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.data.table import CSVTable
 from diffshare.release.card import Card
-from diffshare.release.folder import write_release
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import read_samples
 from diffshare.release.table import fit_schema
@@ -120,19 +118,7 @@ def test_of_a_table_the_column_is_read(release, run_cli, tmp_path):
 @pytest.fixture(scope="module")
 def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of a diffusion model with random weights."""
-    folder = tmp_path_factory.mktemp("model") / "release"
-    torch.manual_seed(0)
-    down, up = ("DownBlock2D",) * 2, ("UpBlock2D",) * 2
-    network = UNet2DModel(SIZE, down_block_types=down, up_block_types=up, block_out_channels=(8, 8), norm_num_groups=4,
-                          layers_per_block=1, num_class_embeds=3)  # fmt: skip
-
-    def save(to: Path) -> None:
-        network.save_pretrained(to / "unet")
-        DDPMScheduler().save_pretrained(to / "scheduler")
-
-    card = {"family": "ddpm", "modality": "image", "image_size": SIZE, "steps": 3, "labels": ["not Smiling", "Smiling"]}
-    write_release(folder, card, save)
-    return folder
+    return random_ddpm(tmp_path_factory.mktemp("model") / "release", SIZE, steps=3)
 
 
 def test_a_model_is_guided_and_only_the_scale_moves_its_samples(run_cli, denoiser, faces, tmp_path):
