@@ -2,8 +2,9 @@
 
 Each split cuts the faces into the sharer's classifier records, the receiver's and a pool, disjoint. The model draws
 from the pool, the property in a true share p; ``TargetShare`` accepts those that make it the chosen share, with the
-sharer's classifier. The receiver reads both with his own, by every method. ``truth`` is the share among the accepted by
-the faces' own labels, which nobody but this script sees. Both classifiers are kernel machines.
+sharer's classifiers, one that chooses and one that checks. The receiver reads both with his own, by every method.
+``truth`` is the share among the accepted by the faces' own labels, which nobody but this script sees. All classifiers
+are kernel machines.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.classifiers.gradients import gradient_histograms  # noqa: E402
-from diffshare.classifiers.property import PropertyClassifier, cross_fit  # noqa: E402
+from diffshare.classifiers.property import PropertyClassifier, cross_fit, stratified_folds  # noqa: E402
 from diffshare.classifiers.recipes import KernelRecipe  # noqa: E402
 from diffshare.data.cache import open_records  # noqa: E402
 from diffshare.data.celeba import CelebA  # noqa: E402
@@ -36,6 +37,7 @@ from diffshare.stats.summary import t_interval  # noqa: E402
 from diffshare.storage import write_json  # noqa: E402
 
 SHARES, CHOSEN, QUERIES, RECORDS = (0.1, 0.3, 0.7, 0.9), 0.5, 2000, 1665
+ASIDE = 3  # one in so many of the sharer's records is for the classifier that checks, as the verb has it
 
 
 class Drawn:
@@ -65,16 +67,17 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
     """A row for each true share."""
     order = np.random.default_rng([seed, 1]).permutation(len(labels))
     parts = np.split(order, [RECORDS, 2 * RECORDS])
-    sharers, receivers = (
+    aside = stratified_folds(labels[parts[0]], ASIDE, np.random.default_rng([seed, 2])) == 0
+    sharers, checker, receivers = (
         looked_up(cross_fit(features[rows], labels[rows], ("0", "1"), KernelRecipe(), seed=seed), features)
-        for rows in parts[:2]
+        for rows in (parts[0][~aside], parts[0][aside], parts[1])
     )
     pool = parts[2]
     kinds = pool[labels[pool] == 1], pool[labels[pool] == 0]
     rows = []
     for p in SHARES:
         model = Drawn(p, *kinds)
-        box = TargetShare(model, ClassifierReader(sharers), CHOSEN)
+        box = TargetShare(model, ClassifierReader(sharers), CHOSEN, ClassifierReader(checker))
         none, numbers = np.full(QUERIES, -1), np.arange(QUERIES)
         try:
             after = box.sample(none, numbers, seed=seed)

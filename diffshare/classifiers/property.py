@@ -5,6 +5,7 @@ by the models of all folds, so that both sides average over the same models; see
 :class:`diffshare.stats.calibration.Calibration`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -126,14 +127,21 @@ def cross_fit(
     return PropertyClassifier(scorers, scalings, Calibration(scores, labels, groups))
 
 
-def check_enough(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
+def check_enough(labels: np.ndarray, names: Sequence[str], folds: int, portion: float = 1.0) -> None:
     """Refuse records that cannot calibrate a classifier.
+
+    Args:
+        labels: int64 in 0..K-1, N.
+        names: of the K classes.
+        folds: of the classifier.
+        portion: of the records that it gets, in (0, 1].
 
     Raises:
         UserError: a class without records, or with fewer than the folds need.
     """
     counts = np.bincount(labels, minlength=len(names))
-    needed = 2 * LEAST_PER_CELL * folds  # twice what Calibration insists on: an interval from 5 records is no interval
+    # twice what Calibration insists on: an interval from 5 records is no interval
+    needed = math.ceil(2 * LEAST_PER_CELL * folds / portion)
     rarest = int(counts.argmin())
     if np.count_nonzero(counts) < 2:
         only = names[int(counts.argmax())]

@@ -8,7 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
-from diffshare.classifiers.property import PropertyClassifier, cross_fit
+from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
 from diffshare.data.source import Source
@@ -34,6 +34,7 @@ from diffshare.sharer.protection.sampling import (
 )
 from diffshare.storage import check_apart, check_new_folder
 
+ASIDE = 3  # one in so many records of the reference is for the classifier that checks
 NAMED = 40  # characters of the property's name in what samples.json declares
 DECLARED = {"accept": "shown as", "guide": "guided to"}
 
@@ -56,6 +57,8 @@ def protect(arguments: list[str]) -> int:
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
+    if known.unknown:
+        print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
@@ -159,11 +162,16 @@ def _accepted(
         code = queries.columns[place].categories.index(what.value)
         return TargetShare(queries.generator, ColumnReader(place, code), config.share)
     reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
-    made = _classifier(config, known, recipe or default_recipe(known.columns))
-    if known.columns:
-        scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
-        made = PropertyClassifier(scorers, made.scalings, made.calibration)
-    return TargetShare(queries.generator, ClassifierReader(made, what.place), config.share)
+    aside = stratified_folds(known.labels, ASIDE, np.random.default_rng([config.seed, ASIDE])) == 0
+    check_enough(known.labels, known.classes, config.folds, portion=1 / ASIDE)
+    readers = []
+    for rows in (~aside, aside):
+        made = _classifier(config, known, rows, recipe or default_recipe(known.columns))
+        if known.columns:
+            scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
+            made = PropertyClassifier(scorers, made.scalings, made.calibration)
+        readers.append(ClassifierReader(made, what.place))
+    return TargetShare(queries.generator, readers[0], config.share, readers[1])
 
 
 def _guided(
@@ -185,24 +193,23 @@ def _guided(
         return networks[-1]
 
     chosen.network = kept
-    made = _classifier(config, known, chosen)
+    made = _classifier(config, known, np.ones(len(known.x), bool), chosen)
     guide = Guide(tuple(networks), made.scalings, what.place, known.x.shape[1:])
     return GuidedShare(queries.generator, guide, config.share, config.guide_scale)
 
 
-def _classifier(config: Namespace, known: Auxiliary, recipe: Recipe) -> PropertyClassifier:
-    """The property's classifier, of the reference's records."""
-    if known.unknown:
-        print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: Recipe) -> PropertyClassifier:
+    """A classifier of the property, of some of the reference's records."""
+    what = f"training classifiers of {config.property} ({np.count_nonzero(rows)} records)"
     return cross_fit(
-        known.x,
-        known.labels,
+        known.x[rows],
+        known.labels[rows],
         known.classes,
         recipe,
         folds=config.folds,
         seed=config.seed,
         categorical=known.categorical,
-        progress=lambda folds: progress(folds, f"training classifiers of {config.property}", config.folds),
+        progress=lambda folds: progress(folds, what, config.folds),
     )
 
 

@@ -1,24 +1,28 @@
 """Samples that show a chosen share of a property, whatever the model would show: for a sharer who publishes samples.
 
 The model is asked for candidates, and a candidate is accepted with a probability that depends on how it looks. Where f
-is the density of the model's samples of a class, pi their share of the property and s(x) the posterior of the property
-among them, f = pi f_1 + (1 - pi) f_0 and s = pi f_1 / f. Accepting x with a probability proportional to
+is the density of the model's samples of a class, s(x) the posterior of the property among them and m its mean, f is a
+mixture m f_1 + (1 - m) f_0 of what looks like the property, f_1 = s f / m, and of what does not, f_0 = (1 - s) f /
+(1 - m). Accepting x with a probability proportional to
 
-    w(x) = s(x) p / pi + (1 - s(x)) (1 - p) / (1 - pi)
+    w(x) = q s(x) / m + (1 - q) (1 - s(x)) / (1 - m)
 
-leaves the density p f_1 + (1 - p) f_0 of all that s depends on: an attack that sees no more of a sample than the
-sharer's classifier does finds what it would find in a model of the share p, by every method. Quotas of a classifier's
-*decisions* would keep its false alarms at the model's own rate, which tells the methods apart.
+leaves q f_1 + (1 - q) f_0, whose share of the property is q R_1 + (1 - q) R_0, where R_1 and R_0 are the shares in f_1
+and f_0. A perfect s has R_1 = 1 and R_0 = 0, and q is the chosen share p. A classifier that was calibrated on records
+is not so sure of what a model makes, so that much of a frequent property hides in f_0: R_1 and R_0 are therefore
+*read*, on a pilot, by a second classifier of other records, as a receiver reads them, and q = (p - R_0) / (R_1 - R_0).
+The first classifier would not do: it reads in f_1 and f_0 what it put there itself.
 
-Where the property is plain to see, s is 0 or 1 and the accepted samples have it in the share p. Where the classifier is
-unsure, the true share among them lies between the model's own and p, and a receiver with a better classifier reads
-that: the sharer needs the best classifier there is. It is the aim of PriSampler (Hu & Pang 2023, arXiv 2306.05208),
-reached by choosing instead of by guiding.
+Quotas of a classifier's *decisions* would keep its false alarms at the model's own rate, which tells the methods of an
+attack apart. A receiver with a better classifier than the two reads a share between p and the model's own where they
+err on the same samples: the sharer needs the best classifier there is. It is the aim of PriSampler (Hu & Pang 2023,
+arXiv 2306.05208), reached by choosing instead of by guiding.
 
 The share is p *within each class*: an association of class and property is gone as well. The share within the errors of
-pi and s is left, and the model itself must not be published.
+R_1, R_0 and s is left, and the model itself must not be published.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,8 +34,9 @@ from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.stats.prevalence import estimate
 
-PILOT = 500  # candidates of a class that its share is estimated from
-PILOT_BATCH = 100  # how many of them are asked for at once
+PILOT = 250  # candidates of a class and of the rarer kind that its share is read from
+FIRST, BATCH = 500, 100  # candidates that are asked for before a class is given up, and at once
+CLEAR = 0.1  # R_1 - R_0 that is needed at least
 APART = 1 << 24  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
 DEAREST = 50.0  # candidates a sample that are at most worth it
 MOST = 2000  # candidates of a sample after which something must be wrong
@@ -48,12 +53,16 @@ def check_share(share: float) -> None:
         raise UserError(f"the share to show is {share}: it lies between 0 and 1, both excluded")
 
 
-class PosteriorReader(Protocol):
-    """What says how likely each sample has the property."""
+class ShareReader(Protocol):
+    """What reads how many samples have the property."""
 
     def share(self, x: np.ndarray) -> float:
         """Share of samples (n x ...) with the property, in [0, 1]."""
         ...
+
+
+class PosteriorReader(ShareReader, Protocol):
+    """What says how likely each sample has the property as well."""
 
     def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
         """P(property | x) among samples whose share it is, float64, n."""
@@ -99,6 +108,31 @@ class ColumnReader:
         return (x[:, self.column] == self.code).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How the candidates of a class are accepted.
+
+    Attributes:
+        own: share of the property among them, for the posterior.
+        mean: m, of that posterior, in (0, 1).
+        share: q, of what looks like the property, in [0, 1].
+    """
+
+    own: float
+    mean: float
+    share: float
+
+    @property
+    def candidates(self) -> float:
+        """That a sample takes, in the mean."""
+        return max(self.share / max(self.mean, 1e-9), (1 - self.share) / max(1 - self.mean, 1e-9))
+
+    def chance(self, posterior: np.ndarray) -> np.ndarray:
+        """With which probability to accept."""
+        up, down = self.share / self.mean, (1 - self.share) / (1 - self.mean)
+        return (posterior * up + (1 - posterior) * down) / self.candidates
+
+
 @dataclass
 class TargetShare:
     """A black box whose samples show a chosen share of a property in every class; see the module.
@@ -110,26 +144,29 @@ class TargetShare:
         generator: the sharer's model.
         reader: says how likely a sample has the property.
         share: p, in (0, 1).
-        pilot: samples of each class from which the model's own share is estimated, before the first is given.
+        checker: reads what the reader's choice holds, and has seen none of its records; None where the reader is
+            perfect, so that R_1 = 1 and R_0 = 0.
+        pilot: samples of each class, and of its rarer kind, that are read before the first is given.
 
     Raises:
         UserError: a share that is none; while sampling, a model that (nearly) never or (nearly) always makes the
-            property, so that a sample would take more than 50 candidates.
+            property, so that a sample would take more than 50 candidates, or a share that choosing cannot reach.
     """
 
     generator: Generator
     reader: PosteriorReader
     share: float
+    checker: ShareReader | None = None
     pilot: int = PILOT
     card: Card = field(init=False)
     ledger: Ledger = field(init=False)
-    _own: dict[tuple[object, ...], float] = field(init=False, default_factory=dict)
+    _choices: dict[tuple[object, ...], Choice] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check, and pass on card and ledger."""
         check_share(self.share)
         if self.pilot < 10:
-            raise UserError(f"pilot is {self.pilot}: the model's own share is estimated from at least 10 samples")
+            raise UserError(f"pilot is {self.pilot}: the model's own share is read from at least 10 samples of a kind")
         self.card, self.ledger = self.generator.card, self.generator.ledger
 
     def sample(
@@ -142,9 +179,7 @@ class TargetShare:
         guidance: float = 1.0,
     ) -> np.ndarray:
         """One accepted sample for each label; see :class:`diffshare.release.generator.Generator`."""
-        own = np.zeros(len(labels))
-        for label in np.unique(labels):
-            own[labels == label] = self._share_of(int(label), seed, steps, guidance)
+        choices = {int(label): self._choice(int(label), seed, steps, guidance) for label in np.unique(labels)}
         made: np.ndarray | None = None
         waiting, number = np.arange(len(labels)), 0
         while len(waiting):
@@ -157,39 +192,82 @@ class TargetShare:
             x = self.generator.sample(labels[waiting], places, seed=seed, steps=steps, guidance=guidance)
             if made is None:
                 made = np.empty((len(labels), *x.shape[1:]), x.dtype)
-            taken = self._accepted(x, own[waiting], places, seed)
+            taken = self._accepted(x, labels[waiting], choices, places, seed)
             made[waiting[taken]] = x[taken]
             waiting, number = waiting[~taken], number + 1
         assert made is not None
         return made
 
-    def _share_of(self, label: int, seed: int, steps: int | None, guidance: float) -> float:
-        """The model's own share in a class, estimated once."""
-        key = (label, seed, steps, guidance)
-        if key not in self._own:
-            parts = []
-            for start in range(0, self.pilot, PILOT_BATCH):
-                places = np.arange(start, min(start + PILOT_BATCH, self.pilot))
-                labels = np.full(len(places), label, np.int64)
-                parts.append(self.generator.sample(labels, places, seed=seed, steps=steps, guidance=guidance))
-            own = self.reader.share(np.concatenate(parts))
-            cost = max(self.share / max(own, 1e-9), (1 - self.share) / max(1 - own, 1e-9))
-            if cost > DEAREST:
-                raise UserError(
-                    f"the model makes the property in {100 * own:.1f} % of its samples of class {label}: showing "
-                    f"{100 * self.share:g} % would take {min(cost, 1e6):,.0f} candidates a sample; choose a share "
-                    "nearer to the model's, or train it on a balanced mix"
-                )
-            self._own[key] = own
-        return self._own[key]
-
-    def _accepted(self, x: np.ndarray, own: np.ndarray, places: np.ndarray, seed: int) -> np.ndarray:
+    def _accepted(
+        self, x: np.ndarray, labels: np.ndarray, choices: Mapping[int, Choice], places: np.ndarray, seed: int
+    ) -> np.ndarray:
         """Which candidates to take, bool, n."""
         taken = np.zeros(len(x), bool)
-        chance = np.array([np.random.default_rng([seed, int(place), 7]).random() for place in places])
-        for share in np.unique(own):
-            these = own == share
-            s = self.reader.posterior(x[these], float(share))
-            up, down = self.share / max(share, 1e-9), (1 - self.share) / max(1 - share, 1e-9)
-            taken[these] = chance[these] * max(up, down) < s * up + (1 - s) * down
+        drawn = np.array([np.random.default_rng([seed, int(place), 7]).random() for place in places])
+        for label in np.unique(labels):
+            these, choice = labels == label, choices[int(label)]
+            taken[these] = drawn[these] < choice.chance(self.reader.posterior(x[these], choice.own))
         return taken
+
+    # --- the pilot -----------------------------------------------------------------------------------------------
+
+    def _choice(self, label: int, seed: int, steps: int | None, guidance: float) -> Choice:
+        """How to accept in a class, found once."""
+        key = (label, seed, steps, guidance)
+        if key not in self._choices:
+            x, own = self._pilot(label, seed, steps, guidance)
+            posterior = self.reader.posterior(x, own)
+            choice = Choice(own, float(posterior.mean()), self._chosen(x, posterior, label))
+            self._check_cost(choice, label)
+            self._choices[key] = choice
+        return self._choices[key]
+
+    def _pilot(self, label: int, seed: int, steps: int | None, guidance: float) -> tuple[np.ndarray, float]:
+        """Enough samples of a class, and their share of the property."""
+        x, wanted = np.empty(0), max(BATCH, 2 * self.pilot)
+        while True:
+            for start in range(len(x), wanted, BATCH):
+                places = np.arange(start, min(start + BATCH, wanted))
+                labels = np.full(len(places), label, np.int64)
+                more = self.generator.sample(labels, places, seed=seed, steps=steps, guidance=guidance)
+                x = np.concatenate([x, more]) if len(x) else more
+            own = self.reader.share(x)
+            rarer = min(own, 1 - own) * len(x)
+            if rarer >= self.pilot:
+                return x, own
+            if len(x) >= FIRST:
+                self._check_cost(Choice(own, own, self.share), label)
+            # a tenth more, since the share is not exact; never much more than was seen, while it is seen badly
+            wanted = min(4 * len(x), int(1.1 * self.pilot * len(x) / max(rarer, 1)) + BATCH)
+
+    def _chosen(self, x: np.ndarray, posterior: np.ndarray, label: int) -> float:
+        """The q of which p is read."""
+        if self.checker is None:
+            return self.share
+        low, high = (self.checker.share(x[systematic(weights)]) for weights in (1 - posterior, posterior))
+        if not low < self.share < high or high - low < CLEAR:
+            raise UserError(
+                f"by choosing samples of class {label} a share between {low:.2f} and {high:.2f} can be shown, not "
+                f"{self.share:g}: the classifier does not tell the property well enough in them; give it more records "
+                "(--reference) or training, or name another --share"
+            )
+        return (self.share - low) / (high - low)
+
+    def _check_cost(self, choice: Choice, label: int) -> None:
+        if choice.candidates > DEAREST:
+            raise UserError(
+                f"the model makes the property in {100 * choice.own:.1f} % of its samples of class {label}: showing "
+                f"{100 * self.share:g} % would take {min(choice.candidates, 1e6):,.0f} candidates a sample; choose a "
+                "share nearer to the model's, or train it on a balanced mix"
+            )
+
+
+def systematic(weights: np.ndarray) -> np.ndarray:
+    """As many positions as there are weights, each as often as its weight says, to less than one. int64, n.
+
+    Args:
+        weights: >= 0, one of them above, n.
+    """
+    ends = np.cumsum(weights)
+    points = (np.arange(len(weights)) + 0.5) / len(weights) * ends[-1]
+    return np.searchsorted(ends, points)

@@ -139,23 +139,30 @@ def test_a_model_is_guided_and_only_the_scale_moves_its_samples(run_cli, denoise
     assert np.abs(guided.x.astype(int) - other.x).max() <= 1
 
 
-def test_the_records_are_those_of_the_part_and_the_split(release, run_cli, tmp_path, monkeypatch):
+def test_the_records_are_those_of_the_part_and_the_split_two_thirds_to_choose_by_and_the_rest_to_check(
+    release, run_cli, tmp_path, monkeypatch
+):
     release(faces_with(HATS))
     shares, seen = [0.5, 0.3, 0.2], []
-    options = {"count": 300, "image_size": SIZE, "seed": 1, "shares": shares}
+    options = {"count": 900, "image_size": SIZE, "seed": 1, "shares": shares}
     file = yaml_source(tmp_path / "f.yaml", "rendered.RenderedFaces", **options)
 
     def watched(x, *rest, **options):
         seen.append(x)
-        raise command.UserError("seen enough")
+        if len(seen) == 2:
+            raise command.UserError("seen enough")
 
     monkeypatch.setattr(command, "cross_fit", watched)
     outcome = run_cli("protect", "--model", "release", "--reference", file, "--property", "Hat", "--share", 0.5,
-                      "--count", 5, "--part", "test", "--split-seed", 3, "--out", tmp_path / "s")  # fmt: skip
+                      "--count", 5, "--part", "test", "--split-seed", 3, "--folds", 2,
+                      "--out", tmp_path / "s")  # fmt: skip
     assert "seen enough" in outcome.err
-    source = RenderedFaces(300, SIZE, 1)
+    source = RenderedFaces(900, SIZE, 1)
     wanted = np.flatnonzero(split(source.index(), tuple(shares), 3) == 2)
-    np.testing.assert_array_equal(seen[0], source.read(wanted))
+    chooser, checker = ({x.tobytes() for x in part} for part in seen)
+    assert not chooser & checker  # faces differ, and none is used twice
+    assert chooser | checker == {x.tobytes() for x in source.read(wanted)}
+    assert len(chooser) == pytest.approx(2 * len(checker), abs=3)
 
 
 GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, SIZE, 1), np.uint8))

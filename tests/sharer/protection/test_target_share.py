@@ -11,7 +11,7 @@ from diffshare.errors import UserError
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
-from diffshare.sharer.protection.sampling import ClassifierReader, ColumnReader, TargetShare
+from diffshare.sharer.protection.sampling import ClassifierReader, ColumnReader, TargetShare, systematic
 from diffshare.stats.prevalence import estimate
 
 MEANS = (-1.0, 1.0)  # of the two kinds, which overlap
@@ -45,6 +45,20 @@ class ExactReader:
         return ratio / (1 + ratio)
 
 
+class UnsureReader(ExactReader):
+    """Half as sure of the samples as it may be, as a classifier of records is of what a model makes."""
+
+    def posterior(self, x, share):
+        return 0.5 * super().posterior(x, share) + 0.5 * share
+
+
+class MeanReader:
+    """Reads the share off the mean of the numbers, which no choice by another reader spoils."""
+
+    def share(self, x):
+        return float(x[:, 0].mean() - MEANS[0]) / (MEANS[1] - MEANS[0])
+
+
 def drawn(box: TargetShare, count: int, classes: int = 1, seed: int = 0, start: int = 0) -> np.ndarray:
     labels = np.arange(start, start + count) % classes
     return box.sample(labels, np.arange(start, start + count), seed=seed)
@@ -54,7 +68,7 @@ def drawn(box: TargetShare, count: int, classes: int = 1, seed: int = 0, start: 
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_what_shows_is_the_mixture_with_the_chosen_share(own, share):
     """Kinds that overlap: the density is the mixture's, which no attack on these numbers can tell from the real one."""
-    made = drawn(TargetShare(Numbers((own,)), ExactReader(), share, pilot=2000), 1500)[:, 0]
+    made = drawn(TargetShare(Numbers((own,)), ExactReader(), share, pilot=400), 1500)[:, 0]
 
     def mixture(x):
         return share * norm.cdf(x, MEANS[1]) + (1 - share) * norm.cdf(x, MEANS[0])
@@ -64,12 +78,38 @@ def test_what_shows_is_the_mixture_with_the_chosen_share(own, share):
 
 
 def test_kinds_that_are_plain_to_see_have_the_chosen_share():
-    made = drawn(TargetShare(Numbers((0.1,)), ColumnReader(1, 1), 0.5, pilot=2000), 1500)
+    made = drawn(TargetShare(Numbers((0.1,)), ColumnReader(1, 1), 0.5, pilot=400), 1500)
     assert made[:, 1].mean() == pytest.approx(0.5, abs=0.07)
 
 
+@pytest.mark.parametrize(("own", "share"), [(0.8, 0.6), (0.25, 0.4)])
+def test_a_second_reader_makes_up_for_what_the_first_is_unsure_of(own, share):
+    """What is read of the accepted is the share, though the chooser alone would leave it nearer to the model's own."""
+    alone, checked = (
+        MeanReader().share(drawn(TargetShare(Numbers((own,)), UnsureReader(), share, checker, pilot=500), 2000))
+        for checker in (None, MeanReader())
+    )
+    assert abs(alone - share) > 0.08
+    assert checked == pytest.approx(share, abs=0.05)  # the pilot's standard error is 0.02, that of 2000 samples 0.011
+
+
+def test_a_share_that_choosing_cannot_reach_is_refused_with_those_that_it_can():
+    box = TargetShare(Numbers((0.9,)), UnsureReader(), 0.2, MeanReader())
+    with pytest.raises(UserError, match=r"class 0 a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"):
+        drawn(box, 5)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0, 2.0], [0.3], [0.0, 0.0, 1e-9, 3e-9]])
+def test_positions_are_drawn_as_often_as_their_weights_say(weights):
+    weights = np.array(weights)
+    times = np.bincount(systematic(weights), minlength=len(weights))
+    assert times.sum() == len(weights)
+    assert (abs(times - len(weights) * weights / weights.sum()) < 1).all()
+    assert (times[weights == 0] == 0).all()
+
+
 def test_the_share_holds_in_every_class_so_that_their_association_is_gone():
-    plain, box = Numbers((0.15, 0.7)), TargetShare(Numbers((0.15, 0.7)), ColumnReader(1, 1), 0.4, pilot=1000)
+    plain, box = Numbers((0.15, 0.7)), TargetShare(Numbers((0.15, 0.7)), ColumnReader(1, 1), 0.4, pilot=200)
     made, before = drawn(box, 2400, classes=2), plain.sample(np.arange(2400) % 2, np.arange(2400), seed=0)
     assert abs(before[1::2, 1].mean() - before[::2, 1].mean()) > 0.45
     for part in (made[::2], made[1::2]):
@@ -77,11 +117,11 @@ def test_the_share_holds_in_every_class_so_that_their_association_is_gone():
 
 
 def test_a_sample_depends_on_its_number_alone_and_the_ledger_counts_all_candidates():
-    box = TargetShare(Numbers((0.2,)), ExactReader(), 0.5, pilot=200)
+    box = TargetShare(Numbers((0.2,)), ExactReader(), 0.5, pilot=40)
     assert isinstance(box, Generator)
     whole = drawn(box, 60)
-    assert box.ledger.queries > 60 + 200
-    fresh = TargetShare(Numbers((0.2,)), ExactReader(), 0.5, pilot=200)
+    assert box.ledger.queries > 60 + 40 / 0.2
+    fresh = TargetShare(Numbers((0.2,)), ExactReader(), 0.5, pilot=40)
     parts = np.concatenate([drawn(fresh, 17), drawn(fresh, 43, start=17)])
     np.testing.assert_array_equal(whole, parts)
     assert not np.array_equal(whole, drawn(fresh, 60, seed=1))
@@ -108,9 +148,10 @@ def reader_of_hats(seed: int, count: int) -> ClassifierReader:
 
 
 def test_the_receivers_own_attack_reads_the_chosen_share_whatever_the_true_one_is():
-    mine, receivers = reader_of_hats(1, 900), reader_of_hats(2, 900).classifier
+    mine, second, receivers = (reader_of_hats(seed, 900) for seed in (1, 3, 2))
+    receivers = receivers.classifier
     for hats in (0.15, 0.75):
-        box = TargetShare(Faces(hats), mine, 0.5)
+        box = TargetShare(Faces(hats), mine, 0.5, second)
         x = ModelQueries(box, "none", seed=3).take(0, 700)
         scores = receivers.scores(x)
         for method in ("acc", "pacc", "emq", "dmy"):
@@ -127,9 +168,9 @@ def test_a_share_that_cannot_be_shown_is_refused(share):
 
 
 def test_a_model_without_the_property_is_refused_before_it_is_asked_for_ever():
-    box = TargetShare(Numbers((0.0,)), ExactReader(), 0.5, pilot=100)
+    box = TargetShare(Numbers((0.0,)), ExactReader(), 0.5, pilot=50)
     with pytest.raises(UserError, match=r"0.0 % of its samples of class 0.*candidates a sample"):
         drawn(box, 5)
-    assert box.ledger.queries == 100
+    assert box.ledger.queries < 2000
     with pytest.raises(UserError, match="pilot is 3"):
         TargetShare(Numbers((0.5,)), ExactReader(), 0.5, pilot=3)
