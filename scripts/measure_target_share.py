@@ -37,7 +37,7 @@ from diffshare.stats.summary import t_interval  # noqa: E402
 from diffshare.storage import write_json  # noqa: E402
 
 SHARES, CHOSEN, QUERIES, RECORDS = (0.1, 0.3, 0.7, 0.9), 0.5, 2000, 1665
-ASIDE = 3  # one in so many of the sharer's records is for the classifier that checks, as the verb has it
+ASIDE = 2  # one in so many of the sharer's records is for the classifier that checks, as the verb has it
 
 
 class Drawn:

@@ -198,6 +198,7 @@ def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path 
 
 
 @pytest.mark.timeout(1800)  # minutes on a busy machine
+@pytest.mark.slow
 def test_readme_commands_run(tmp_path, monkeypatch, run_cli):
     monkeypatch.chdir(tmp_path)
     assert run_in(tmp_path, README, RUNS, run_cli, None) > 0

@@ -34,7 +34,7 @@ from diffshare.sharer.protection.sampling import (
 )
 from diffshare.storage import check_apart, check_new_folder
 
-ASIDE = 3  # one in so many records of the reference is for the classifier that checks
+ASIDE = 2  # one in so many records of the reference is for the classifier that checks
 NAMED = 40  # characters of the property's name in what samples.json declares
 DECLARED = {"accept": "shown as", "guide": "guided to"}
 

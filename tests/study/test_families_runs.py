@@ -14,6 +14,7 @@ FAMILIES = {
 MORE = {"trainer": {"max_steps": 3, "log_every_n_steps": 1}, "data.source.count": 1200, "data.batch_size": 8}
 
 
+@pytest.mark.slow
 def test_from_config_to_figure_and_once_only(run_cli, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     classifier = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}

@@ -14,6 +14,7 @@ READER = {"records": 150, "steps": 20, "folds": 2}
 SHARER = {"folds": 2, "classifier": "NetworkRecipe", "classifier.steps": 20, "reference.count": 1000}
 
 
+@pytest.mark.slow
 def test_from_config_to_figures_and_once_only(run_cli, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     classifier = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}

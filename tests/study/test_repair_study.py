@@ -184,6 +184,7 @@ def table_configs(folder: Path) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
+@pytest.mark.slow
 def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     generator, classifier = table_configs(tmp_path)
