@@ -35,6 +35,7 @@ from diffshare.audit.mitigation import constrained_decisions, thresholded_decisi
 from diffshare.audit.reading import GroupReader, group_reader  # noqa: E402
 from diffshare.audit.repair import accept, reweigh, wanted_shares  # noqa: E402
 from diffshare.classifiers.gradients import gradient_histograms  # noqa: E402
+from diffshare.classifiers.property import stratified_folds  # noqa: E402
 from diffshare.classifiers.recipes import Recipe, Scorer, TreesRecipe  # noqa: E402
 from diffshare.data.mixes import Clean  # noqa: E402
 from diffshare.data.module import MixDataModule  # noqa: E402
@@ -138,10 +139,11 @@ class Case:
         on = self.poisoned
         return max(abs(float(np.average(on.s[on.y == k], weights=weights[on.y == k])) - 0.5) for k in (0, 1))
 
-    def reader(self, *, oracle: bool) -> GroupReader:
-        """Of the group, by classifiers or known."""
+    def reader(self, *, oracle: bool, part: np.ndarray | None = None) -> GroupReader:
+        """Of the group, by classifiers or known; by a part of the reference (bool, N) alone."""
         recipe = TreesRecipe(60) if self.table else LinearRecipe()
-        return group_reader(self.reference, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed)
+        known = self.reference if part is None else self.reference.part(part)
+        return group_reader(known, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed)
 
 
 def made_case(setting: str, root: str, seed: int) -> Case:
@@ -218,7 +220,24 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     }
     if not oracle:
         found["reweigh by mass, estimated"] = case.weighed(reweigh(reader, samples, equal, weights="mass").weights)
+        found |= checked(case, samples, equal)
     return found
+
+
+def checked(case: Case, samples: SampledRecords, wanted: np.ndarray) -> dict[str, dict[str, float]]:
+    """Outcome of weights that a second reader checks, each reader from half of the reference."""
+    on, known = case.poisoned, case.reference
+    cells = known.attributes[case.group].codes.astype(np.int64) * 2 + known.y
+    half = stratified_folds(cells, 2, np.random.default_rng([case.seed, 2])) == 0
+    first, second = (case.reader(oracle=False, part=rows) for rows in (half, ~half))
+    repair = reweigh(first, samples, wanted, weights="checked", checker=second)
+    kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
+    inside = np.isin(np.arange(len(on.y)), kept).astype(float)
+    chosen = {"size": float(len(kept)), "share_error": case.share_error(inside)}
+    return {
+        "reweigh checked, estimated": case.weighed(repair.weights) | {"weights_cut": repair.cut},
+        "resample checked, estimated": case.tested(Records(on.x[kept], on.y[kept], on.s[kept])) | chosen,
+    }
 
 
 def one_seed(setting: str, root: str, seed: int) -> dict[str, dict[str, float]]:

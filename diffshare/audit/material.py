@@ -66,6 +66,11 @@ class ReferenceRecords:
             )
         return attribute
 
+    def part(self, rows: np.ndarray) -> "ReferenceRecords":
+        """Those of the records that ``rows``, bool, N, names."""
+        attributes = {name: Attribute(known.codes[rows], known.classes) for name, known in self.attributes.items()}
+        return replace(self, x=self.x[rows], y=self.y[rows], attributes=attributes)
+
     def table(self, group: Attribute) -> np.ndarray:
         """Counts of each group and class, int64, K x C."""
         return contingency(group.codes, self.y, len(group.classes), len(self.classes))

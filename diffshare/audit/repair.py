@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.optimize import nnls
 
 from diffshare.audit.material import SampledRecords
 from diffshare.audit.reading import GroupReader
 from diffshare.classifiers.property import fit_platt
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.reweighing import bounded, coefficients, effective_size
-from diffshare.stats.shares import GroupShares
+from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
+from diffshare.stats.shares import GroupShares, unmixed_shares
 
 To = Literal["reference", "equal", "independent"]
-Weights = Literal["density", "mass"]
+Weights = Literal["density", "mass", "checked"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Repair:
         cut: share of the weights that were out of bounds.
         before: P(s|y) of the samples, [y][s].
         wanted: P(s|y) that the weights aim at, [y][s].
-        after: P(s|y) of the weighted samples by the reader's posteriors, [y][s].
+        after: P(s|y) of the weighted samples by the reader's posteriors, or as the checker reads them, [y][s].
     """
 
     weights: np.ndarray
@@ -66,7 +67,12 @@ def wanted_shares(table: np.ndarray, to: To) -> np.ndarray:
 
 
 def reweigh(
-    reader: GroupReader, samples: SampledRecords, wanted: np.ndarray, most: float = 10.0, weights: Weights = "density"
+    reader: GroupReader,
+    samples: SampledRecords,
+    wanted: np.ndarray,
+    most: float = 10.0,
+    weights: Weights = "density",
+    checker: GroupReader | None = None,
 ) -> Repair:
     """Weights that give the groups of each class the wanted shares.
 
@@ -75,38 +81,70 @@ def reweigh(
     score, calibrated anew within each class (Platt 1999) and moved to the samples' shares (Saerens et al. 2002).
     ``mass`` gives every *true* group the wanted mass (:mod:`diffshare.stats.reweighing`): with a weak reader its
     coefficients are extreme, and the weights differ within a group by whatever makes a sample look like one group.
-    With a group that is known the two are the same.
+    With a group that is known the two are the same. ``checked`` is for samples of a generator, which a classifier of
+    records reads less surely than it says: weights of the form of ``density``, sum_s (a / m)(s|y) P(s | x, y) with m
+    the mean posterior, of which a second reader of other records reads the wanted shares.
 
     Args:
         reader: of the group.
         samples: what is repaired.
         wanted: P(s|y) to aim at, [y][s].
         most: largest weight, in units of the mean of its class.
-        weights: ``density`` or ``mass``.
+        weights: ``density``, ``mass`` or ``checked``.
+        checker: of the same group, from records that the reader has not; only for ``checked``, and not needed there
+            where the group is known.
 
     Raises:
         UserError: a classifier too weak, or a class without samples.
     """
     before = _clipped(reader.shares(samples))
-    scores = None if reader.classifier is None else reader.scores(samples).mean(0)
-    made, cut = np.ones(len(samples.y)), 0.0
-    after = np.zeros_like(before)
+    first, second = (
+        None if one is None or one.classifier is None else one.scores(samples) for one in (reader, checker)
+    )
+    made, after, cut = np.ones(len(samples.y)), np.zeros_like(before), 0.0
     for label, shares in enumerate(before):
         mine = samples.y == label
-        if scores is None:
+        target = wanted[label] / shares
+        if first is None:
             posteriors = _known(samples.groups[reader.name][mine], len(shares))
-            raw = posteriors @ (wanted[label] / shares)
         else:
-            calibration = reader.calibrations()[label]
-            posteriors = _posteriors(calibration, scores[mine], shares)
-            means = calibration.class_means(calibration.scores)
-            raw = posteriors @ (wanted[label] / shares)
-            if weights == "mass":
-                raw = scores[mine] @ coefficients(means, shares, wanted[label])
+            calibration, scores = reader.calibrations()[label], first[:, mine].mean(0)
+            posteriors = _posteriors(calibration, scores, shares)
+        if checker is not None and second is not None:
+            parts = _mixed(_read_of_each(checker, label, second[:, mine], posteriors), wanted[label])
+            target = parts / posteriors.mean(0)
+        raw = posteriors @ target
+        if weights == "mass" and first is not None:
+            raw = scores @ coefficients(calibration.class_means(calibration.scores), shares, wanted[label])
         made[mine], out = bounded(raw, most)
         cut += out * mine.mean()
         after[label] = (made[mine, None] * posteriors).mean(0)
+        if checker is not None and second is not None:
+            after[label] = _reading(checker, label, second[:, mine], made[mine])
     return Repair(made, float(cut), before, wanted, after)
+
+
+def _reading(checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """P(s) that the checker reads in weighted samples of one class, K; their scores are F x N x K."""
+    found = unmixed_shares([checker.calibrations()[label]], [scores[:, systematic(weights)]]).shares[0]
+    return np.array([share.estimate for share in found])
+
+
+def _read_of_each(checker: GroupReader, label: int, scores: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
+    """What the checker reads in the samples as each group's posterior weighs them, K x K: a row for each."""
+    return np.array([_reading(checker, label, scores, weights) for weights in posteriors.T])
+
+
+def _mixed(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Parts a >= 0, sum 1, of a mixture in which the checker reads what is wanted, as nearly as there is one; K.
+
+    Args:
+        read: what it reads in each part, K x K.
+        wanted: shares, K.
+    """
+    sure = 1e3  # the weight of the equation that they add up to 1
+    parts, _ = nnls(np.vstack([read.T, np.full(len(read), sure)]), np.append(wanted, sure))
+    return parts / parts.sum()
 
 
 def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:

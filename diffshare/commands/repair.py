@@ -22,6 +22,7 @@ from diffshare.audit.material import (
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.audit.unknown import PROMPTED, clusters
+from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
@@ -46,12 +47,12 @@ def repair(arguments: list[str]) -> int:
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     if config.model is not None:
         _check_model(config, samples.info)
-    reader = _reader(config, audit, reference, samples)
+    reader, checker = _readers(config, audit, reference, samples)
     table = np.ones(reader.table.shape) if audit.pool == "balanced" else reader.table
     wanted = wanted_shares(table, config.to)
 
     def weighed(made: SampledRecords) -> Repair:
-        return reweigh(reader, made, wanted, config.most, config.weights)
+        return reweigh(reader, made, wanted, config.most, config.weights, checker)
 
     def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         made = _opened(further, reference, audit)[1]
@@ -94,7 +95,10 @@ def _parse(arguments: list[str]) -> Namespace:
     methods = Literal["reweigh", "resample"]
     add("--method", type=methods | None, default=None, help="reweigh: weights in samples.npz. resample: a choice.")
     add("--to", type=To, default="reference", help="P(s|y) of the reference, equal, or P(s) in every class.")
-    kinds = "density: what a classifier sees is as wanted. mass: the true groups are, for a strong reader."
+    kinds = "density: what a classifier sees is as wanted. mass: the true groups are, for a strong reader. checked: "
+    kinds += (
+        "density, until a second reader sees the wanted shares; for what a generator makes, from half the reference."
+    )
     add("--weights", type=Weights, default="density", help=kinds)
     add("--most", type=float, default=10.0, help="Largest weight, in units of the mean.")
     add("--count", type=int | None, default=None, help="Samples wanted of resample with a model; as many as given.")
@@ -171,8 +175,24 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
         )
 
 
+def _readers(
+    config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords
+) -> tuple[GroupReader, GroupReader | None]:
+    """The reader of the group, as the audit had it, and one that checks where the weights are to be checked."""
+    name = audit.sensitive
+    if config.weights != "checked" or name in samples.groups:
+        return _reader(config, audit, reference, samples), None
+    cells = reference.group(name).codes.astype(np.int64) * len(reference.classes) + reference.y
+    half = stratified_folds(cells, 2, np.random.default_rng([config.seed, 2])) == 0
+    try:
+        parts = [_reader(config, audit, reference.part(rows), samples) for rows in (half, ~half)]
+    except UserError as error:
+        raise UserError(f"of the half of the reference that --weights checked gives to each reader: {error}") from error
+    return parts[0], parts[1]
+
+
 def _reader(config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords) -> GroupReader:
-    """The reader of the group, as the audit had it."""
+    """A reader of the group, as the audit had it."""
     name = audit.sensitive
     return group_reader(
         reference,

@@ -65,3 +65,14 @@ def effective_size(weights: np.ndarray) -> float:
     """Kish's effective sample size (sum w)^2 / sum w^2: as many equally weighted records tell as much."""
     weights = np.asarray(weights, np.float64)
     return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
+def systematic(weights: np.ndarray) -> np.ndarray:
+    """As many positions as there are weights, each as often as its weight says, to less than one. int64, N.
+
+    Args:
+        weights: >= 0, one of them above, N.
+    """
+    ends = np.cumsum(weights)
+    points = (np.arange(len(weights)) + 0.5) / len(weights) * ends[-1]
+    return np.searchsorted(ends, points)

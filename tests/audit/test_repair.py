@@ -63,8 +63,9 @@ def test_a_group_that_has_to_be_read_is_repaired_as_well(folder: Path, run_cli: 
     assert (abs(shares(kept) - WANTED) < 0.4 * excess).all()
 
 
-def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, run_cli: Any, tmp_path: Path):
-    arguments = ("--samples", folder / "hidden", "--audit", folder / "hidden.json")
+@pytest.mark.parametrize("weights", ["density", "checked"])
+def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, run_cli: Any, tmp_path: Path, weights):
+    arguments = ("--samples", folder / "hidden", "--audit", folder / "hidden.json", "--weights", weights)
     outcome = run_cli("repair", *arguments, "--out", tmp_path / "r")
     assert outcome.code == 0, outcome.err
     before, kept = rows(folder / "hidden" / "samples.csv"), rows(tmp_path / "r" / "samples.csv")
@@ -74,6 +75,18 @@ def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, r
             means.append(np.mean([float(r["height"]) for r in table if r["income"] == label and r["height"] != "?"]))
         wanted = 165 + 13 * share  # the groups' mean heights, in the wanted shares
         assert abs(means[1] - wanted) < 0.35 * abs(means[0] - wanted)
+
+
+def test_two_readers_need_two_halves_of_enough_records(folder: Path, run_cli: Any, tmp_path: Path):
+    reference = yaml.safe_load((folder / "reference.yaml").read_text())
+    few = Path(reference["init_args"]["path"]).read_text().splitlines()[:500]
+    (tmp_path / "few.csv").write_text("\n".join(few) + "\n")
+    reference["init_args"]["path"] = str(tmp_path / "few.csv")
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump(reference))
+    given = ("--samples", folder / "hidden", "--audit", folder / "hidden.json", "--reference", tmp_path / "few.yaml")
+    outcome = run_cli("repair", *given, "--weights", "checked", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    assert re.search("^diffshare: of the half of the reference that --weights checked .* too few", outcome.err)
 
 
 def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_path: Path):

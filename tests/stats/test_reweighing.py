@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.stats.reweighing import bounded, coefficients, effective_size
+from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
 
 
 def drawn(seed: int, shares: list[float], confusion: np.ndarray, n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
@@ -61,3 +61,12 @@ def test_what_cannot_be_weighted_is_refused() -> None:
         coefficients(np.full((2, 2), 0.5), np.array([0.5, 0.5]), np.array([0.5, 0.5]))
     with pytest.raises(UserError, match="no sample has a weight above 0"):
         bounded(np.array([-1.0, 0.0]), 10)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0, 2.0], [0.3], [0.0, 0.0, 1e-9, 3e-9]])
+def test_positions_are_drawn_as_often_as_their_weights_say(weights):
+    weights = np.array(weights)
+    times = np.bincount(systematic(weights), minlength=len(weights))
+    assert times.sum() == len(weights)
+    assert (abs(times - len(weights) * weights / weights.sum()) < 1).all()
+    assert (times[weights == 0] == 0).all()

@@ -33,6 +33,7 @@ from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.stats.prevalence import estimate
+from diffshare.stats.reweighing import systematic
 
 PILOT = 250  # candidates of a class and of the rarer kind that its share is read from
 FIRST, BATCH = 500, 100  # candidates that are asked for before a class is given up, and at once
@@ -260,14 +261,3 @@ class TargetShare:
                 f"{100 * self.share:g} % would take {min(choice.candidates, 1e6):,.0f} candidates a sample; choose a "
                 "share nearer to the model's, or train it on a balanced mix"
             )
-
-
-def systematic(weights: np.ndarray) -> np.ndarray:
-    """As many positions as there are weights, each as often as its weight says, to less than one. int64, n.
-
-    Args:
-        weights: >= 0, one of them above, n.
-    """
-    ends = np.cumsum(weights)
-    points = (np.arange(len(weights)) + 0.5) / len(weights) * ends[-1]
-    return np.searchsorted(ends, points)

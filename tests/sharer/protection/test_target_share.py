@@ -11,7 +11,7 @@ from diffshare.errors import UserError
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
-from diffshare.sharer.protection.sampling import ClassifierReader, ColumnReader, TargetShare, systematic
+from diffshare.sharer.protection.sampling import ClassifierReader, ColumnReader, TargetShare
 from diffshare.stats.prevalence import estimate
 
 MEANS = (-1.0, 1.0)  # of the two kinds, which overlap
@@ -97,15 +97,6 @@ def test_a_share_that_choosing_cannot_reach_is_refused_with_those_that_it_can():
     box = TargetShare(Numbers((0.9,)), UnsureReader(), 0.2, MeanReader())
     with pytest.raises(UserError, match=r"class 0 a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"):
         drawn(box, 5)
-
-
-@pytest.mark.parametrize("weights", [[1.0, 0.0, 2.0], [0.3], [0.0, 0.0, 1e-9, 3e-9]])
-def test_positions_are_drawn_as_often_as_their_weights_say(weights):
-    weights = np.array(weights)
-    times = np.bincount(systematic(weights), minlength=len(weights))
-    assert times.sum() == len(weights)
-    assert (abs(times - len(weights) * weights / weights.sum()) < 1).all()
-    assert (times[weights == 0] == 0).all()
 
 
 def test_the_share_holds_in_every_class_so_that_their_association_is_gone():
