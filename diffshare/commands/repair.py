@@ -33,6 +33,7 @@ from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.received import shown
 from diffshare.release.tables import CSV
+from diffshare.stats.calibration import LEAST_PER_CELL
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
 
 REPORT = "repair.json"
@@ -95,11 +96,12 @@ def _parse(arguments: list[str]) -> Namespace:
     methods = Literal["reweigh", "resample"]
     add("--method", type=methods | None, default=None, help="reweigh: weights in samples.npz. resample: a choice.")
     add("--to", type=To, default="reference", help="P(s|y) of the reference, equal, or P(s) in every class.")
-    kinds = "density: what a classifier sees is as wanted. mass: the true groups are, for a strong reader. checked: "
-    kinds += (
-        "density, until a second reader sees the wanted shares; for what a generator makes, from half the reference."
+    kinds = (
+        "density: what a classifier sees is as wanted. checked: the same, so that a second reader sees the wanted "
+        "shares, each reader from half of the reference; the default where that has enough records. mass: the true "
+        "groups are as wanted, for a strong reader."
     )
-    add("--weights", type=Weights, default="density", help=kinds)
+    add("--weights", type=Weights | None, default=None, help=kinds)
     add("--most", type=float, default=10.0, help="Largest weight, in units of the mean.")
     add("--count", type=int | None, default=None, help="Samples wanted of resample with a model; as many as given.")
     add("--classifier", type=Recipe | None, default=None, help="How the group's classifier is trained: a recipe.")
@@ -178,11 +180,24 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
 def _readers(
     config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords
 ) -> tuple[GroupReader, GroupReader | None]:
-    """The reader of the group, as the audit had it, and one that checks where the weights are to be checked."""
+    """The reader of the group, as the audit had it, and one that checks where the weights are to be checked.
+
+    Which weights are to be made is put into ``config`` where it was left open.
+    """
     name = audit.sensitive
+    group = reference.group(name)
+    least, needed = int(reference.table(group).min()), 4 * LEAST_PER_CELL * audit.folds
+    if config.weights is None:
+        read = name not in samples.groups
+        config.weights = "checked" if read and least >= needed else "density"
+        if read and least < needed:
+            print(
+                "note:    weights that no second reader checks, which may repair too little: the reference has "
+                f"{least} records in its smallest cell, {needed} would do for both readers"
+            )
     if config.weights != "checked" or name in samples.groups:
         return _reader(config, audit, reference, samples), None
-    cells = reference.group(name).codes.astype(np.int64) * len(reference.classes) + reference.y
+    cells = group.codes.astype(np.int64) * len(reference.classes) + reference.y
     half = stratified_folds(cells, 2, np.random.default_rng([config.seed, 2])) == 0
     try:
         parts = [_reader(config, audit, reference.part(rows), samples) for rows in (half, ~half)]

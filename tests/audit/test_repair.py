@@ -87,6 +87,11 @@ def test_two_readers_need_two_halves_of_enough_records(folder: Path, run_cli: An
     outcome = run_cli("repair", *given, "--weights", "checked", "--out", tmp_path / "r")
     assert outcome.code == 2
     assert re.search("^diffshare: of the half of the reference that --weights checked .* too few", outcome.err)
+    for reference, weights in ((tmp_path / "few.yaml", "density"), (folder / "reference.yaml", "checked")):
+        outcome = run_cli("repair", *given[:4], "--reference", reference, "--out", tmp_path / weights)
+        assert outcome.code == 0, outcome.err
+        assert json.loads((tmp_path / weights / "repair.json").read_text())["weights"] == weights
+        assert ("no second reader checks" in outcome.out) == (weights == "density")
 
 
 def test_weights_of_faces_move_the_true_groups(run_cli: Callable[..., Any], tmp_path: Path):
