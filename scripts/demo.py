@@ -7,26 +7,33 @@ same commands as the README and prints each before it runs. ``lightning_logs/dem
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from diffshare.cli import main as diffshare
 from diffshare.provenance import versions
 from diffshare.storage import read_json, write_json
 
 PROPERTY, TARGET, SENSITIVE = "Eyeglasses", "Smiling", "Male"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MODELS = ("clean", "poisoned")
-READER = "--classifier NetworkRecipe --classifier.steps 300 --folds 2"  # of a group or property: half a minute
+SAMPLING_STEPS = 16  # network calls a sample: 25, the default, take half as long again and look the same here
+LANE = """import json, sys
+from diffshare.cli import main
+for words in json.loads(sys.argv[1]):
+    if status := main(words):
+        sys.exit(status)
+"""  # one process for several commands: each would spend seconds on imports
+READER = "--classifier NetworkRecipe --classifier.steps 200 --folds 2"  # of a group or property: half a minute
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +44,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alpha", type=float, default=0.5, help="poisoned share of the other mix")
     parser.add_argument("--faces", type=int, default=20000, help="faces to render")
     parser.add_argument("--records", type=int, default=4000, help="faces that each model is trained on")
-    parser.add_argument("--samples", type=int, default=1500, help="samples to draw from each model")
+    parser.add_argument("--steps", type=int, default=1200, help="training steps of each model")
+    parser.add_argument("--samples", type=int, default=1200, help="samples to draw from each model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--classifier", default="", help="further arguments of the classifiers' fit, in one piece")
     parser.add_argument("--property-options", default=READER, help="further arguments of infer-property, in one piece")
@@ -60,25 +68,25 @@ def shown(words: list[object]) -> list[str]:
     return line
 
 
-def run(*words: object) -> None:
-    """Run one command of diffshare."""
-    status = diffshare(shown(list(words)))
-    if status:
-        sys.exit(status)
+def run_both(lanes: Sequence[Sequence[list[object]]], log: Path, *, quiet: bool = False) -> None:
+    """Run two lists of commands at once, each on its half of the cores.
 
-
-def run_both(commands: dict[str, list[object]], log: Path) -> None:
-    """Run two commands at once, each on its half of the cores; the output of the second goes to ``log``."""
-    lines = [shown(words) for words in commands.values()]
-    print(f"(both at once; the output of the second is in {log})", flush=True)
+    Args:
+        lanes: the two.
+        log: the output of the second goes there, and is printed when both have ended.
+        quiet: it is not printed.
+    """
+    lines = [[shown(words) for words in lane] for lane in lanes]
+    print(f"(both at once; the output of the second {'is in' if quiet else 'follows, and stays in'} {log})", flush=True)
     half = str(max(1, len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else 1)
     env = os.environ | {"OMP_NUM_THREADS": half}
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as quiet:
-        places: list[dict[str, Any]] = [{}, {"stdout": quiet, "stderr": quiet}]
+    with log.open("a+", encoding="utf-8") as second:
+        start = second.tell()
+        places: list[dict[str, Any]] = [{}, {"stdout": second, "stderr": second}]
         started = [
-            subprocess.Popen([sys.executable, "-m", "diffshare.cli", *line], env=env, **place)
-            for line, place in zip(lines, places, strict=True)
+            subprocess.Popen([sys.executable, "-c", LANE, json.dumps(lane)], env=env, **place)
+            for lane, place in zip(lines, places, strict=True)
         ]
         try:
             statuses = [process.wait() for process in started]
@@ -86,98 +94,104 @@ def run_both(commands: dict[str, list[object]], log: Path) -> None:
             for process in started:
                 process.wait()
             sys.exit(130)
-    if any(statuses):
-        print(log.read_text(encoding="utf-8")[-2000:], file=sys.stderr)
-        sys.exit(next(status for status in statuses if status))
+        second.seek(start)
+        if any(statuses):
+            print(second.read()[-2000:], file=sys.stderr)
+            sys.exit(next(status for status in statuses if status))
+        if not quiet:
+            print(second.read(), end="", flush=True)
 
 
 def train(options: argparse.Namespace) -> None:
     """The sharer's side: two mixes, two models, two releases."""
-    both = {"clean": ["proportion"], "poisoned": ["favour"]}
+    both = {"clean": "proportion", "poisoned": "favour"}
     mixes = {
         "clean": ["--data.mix.p", options.share, "--data.mix.property", PROPERTY],
         "poisoned": ["--data.mix.alpha", options.alpha],
     }
     run_both(
-        {
-            name: [
+        [
+            [[
                 "fit", "--config", CONFIGS / "ddpm_faces.yaml", "--config", CONFIGS / "mix" / f"{overlay}.yaml",
                 "--data.source.count", options.faces, "--data.pool", "balanced", "--data.mix.n", options.records,
-                *mixes[name], "--trainer.val_check_interval", 1000, "--seed_everything", options.seed,
+                *mixes[name], "--trainer.max_steps", options.steps,
+                "--trainer.val_check_interval", max(1, options.steps // 2), "--seed_everything", options.seed,
                 "--run-dir", options.out / name / "run", *options.fit,
-            ]
-            for name, (overlay,) in both.items()
-        },
+            ]]
+            for name, overlay in both.items()
+        ],
         options.out / "poisoned" / "log.txt",
+        quiet=True,
     )  # fmt: skip
 
 
 def draw(options: argparse.Namespace) -> None:
     """The receiver's side begins: samples of both models."""
     run_both(
-        {
-            name: [
+        [
+            [[
                 "sample", "--model", options.out / name / "run" / "release", "--count", options.samples,
-                "--labels", "balanced", "--seed", options.seed, "--out", options.out / name / "samples",
-            ]
+                "--labels", "balanced", "--seed", options.seed, "--steps", SAMPLING_STEPS,
+                "--out", options.out / name / "samples",
+            ]]
             for name in MODELS
-        },
+        ],
         options.out / "poisoned" / "log.txt",
+        quiet=True,
     )  # fmt: skip
 
 
-def classify(options: argparse.Namespace, samples: str, name: str) -> dict[str, Any]:
-    """Train the receiver's classifier on samples and test it on real faces; its results."""
-    folder = options.out / name
-    run(
-        "fit", "--config", CONFIGS / "classifier_celeba.yaml", "--data.samples", options.out / samples,
-        *real_faces(options), "--data.target", TARGET, "--data.sensitive", SENSITIVE, "--data.test_balance", "true",
-        "--seed_everything", options.seed, "--trainer.enable_progress_bar", "false", "--run-dir", folder,
-        *options.classifier.split(),
-    )  # fmt: skip
-    run("test", "--run-dir", folder)
-    return read_json(folder / "results.json")
+def classifier(options: argparse.Namespace, name: str, verb: str = "fit") -> list[object]:
+    """The command that trains the receiver's classifier on a samples folder, or tests it on real faces."""
+    if verb == "test":
+        return ["test", "--run-dir", options.out / name / "classifier"]
+    return [
+        "fit", "--config", CONFIGS / "classifier_celeba.yaml", "--data.samples", options.out / name / "samples",
+        "--data.test_source", CONFIGS / "source" / "faces.yaml", "--data.test_source.count", options.faces,
+        "--data.test_source.image_size", image_size(options), "--data.target", TARGET, "--data.sensitive", SENSITIVE,
+        "--data.test_balance", "true", "--seed_everything", options.seed, "--trainer.enable_progress_bar", "false",
+        "--run-dir", options.out / name / "classifier", *options.classifier.split(),
+    ]  # fmt: skip
 
 
-def real_faces(options: argparse.Namespace) -> list[object]:
-    """The real records that the classifiers are tested on, at the size of the samples."""
-    size = read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"]
-    source = ["--data.test_source", CONFIGS / "source" / "faces.yaml", "--data.test_source.count", options.faces]
-    return [*source, "--data.test_source.image_size", size]
+def reference(options: argparse.Namespace, name: str = "reference") -> list[object]:
+    """The receiver's own labelled faces, at the size of the samples."""
+    source = [f"--{name}", CONFIGS / "source" / "faces.yaml", f"--{name}.count", options.faces]
+    return [*source, f"--{name}.image_size", image_size(options)]
 
 
-def infer(options: argparse.Namespace) -> dict[str, Any]:
-    """Read the secret share off the clean model's samples."""
-    size = read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"]
-    run(
-        "infer-property", "--samples", options.out / "clean" / "samples",
-        "--auxiliary", CONFIGS / "source" / "faces.yaml", "--auxiliary.count", options.faces,
-        "--auxiliary.image_size", size, "--property", PROPERTY, "--json", options.out / "property.json",
-        *options.property_options.split(),
-    )  # fmt: skip
-    return read_json(options.out / "property.json")
+def image_size(options: argparse.Namespace) -> int:
+    """Of the samples."""
+    return int(read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"])
 
 
-def audit(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Ask whether a model's training set was poisoned, by its samples alone."""
-    size = read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"]
-    run(
-        "audit", "--samples", options.out / name / "samples", "--reference", CONFIGS / "source" / "faces.yaml",
-        "--reference.count", options.faces, "--reference.image_size", size, "--pool", "balanced",
-        "--sensitive", SENSITIVE, "--target", TARGET, "--gap-repeats", 0, "--json", options.out / name / "audit.json",
-        *options.audit_options.split(),
-    )  # fmt: skip
-    return read_json(options.out / name / "audit.json")
+def receive(options: argparse.Namespace) -> None:
+    """What the receiver does with the samples alone, and real faces of his own.
 
-
-def repair(options: argparse.Namespace) -> dict[str, Any]:
-    """Weigh the poisoned samples so that the groups balance, and train on them again."""
-    poisoned = options.out / "poisoned"
-    run(
+    He trains a classifier on each model's samples, asks whether a model was poisoned, reads the clean one's secret, and
+    makes the poisoned one's samples safe to train on, for which he asks that model for more.
+    """
+    poisoned, repaired = options.out / "poisoned", options.out / "repaired"
+    audits = [
+        [
+            "audit", "--samples", options.out / name / "samples", *reference(options), "--pool", "balanced",
+            "--sensitive", SENSITIVE, "--target", TARGET, "--gap-repeats", 0,
+            "--json", options.out / name / "audit.json", *options.audit_options.split(),
+        ]
+        for name in MODELS
+    ]  # fmt: skip
+    infer = [
+        "infer-property", "--samples", options.out / "clean" / "samples", *reference(options, "auxiliary"),
+        "--property", PROPERTY, "--json", options.out / "property.json", *options.property_options.split(),
+    ]  # fmt: skip
+    repair = [
         "repair", "--samples", poisoned / "samples", "--audit", poisoned / "audit.json",
-        "--out", options.out / "repaired" / "samples",
-    )  # fmt: skip
-    return classify(options, "repaired/samples", "repaired/classifier")
+        "--model", poisoned / "run" / "release", "--out", repaired / "samples",
+    ]  # fmt: skip
+    clean, bad, again = (
+        [classifier(options, name, verb) for verb in ("fit", "test")] for name in (*MODELS, "repaired")
+    )
+    run_both([[*clean, *bad, audits[0], infer], [audits[1], repair, *again]], poisoned / "log.txt")
 
 
 def main() -> None:
@@ -194,14 +208,11 @@ def main() -> None:
 
     timed("fit", lambda: train(options))
     timed("sample", lambda: draw(options))
-    print("\nThe receiver's side: a classifier on each model's samples, tested on real faces", flush=True)
-    measured = {
-        name: timed("classify", lambda n=name: classify(options, f"{n}/samples", f"{n}/classifier")) for name in MODELS
-    }
-    found = timed("property", lambda: infer(options))
-    print("\nWas either of them poisoned? The receiver has labelled faces of his own", flush=True)
-    audits = {name: timed("audit", lambda n=name: audit(options, n)) for name in MODELS}
-    measured["repaired"] = timed("repair", lambda: repair(options))
+    print("\nThe receiver's side: what do the samples do to a classifier, what do they give away?", flush=True)
+    timed("receive", lambda: receive(options))
+    measured = {name: read_json(options.out / name / "classifier" / "results.json") for name in (*MODELS, "repaired")}
+    audits = {name: read_json(options.out / name / "audit.json") for name in MODELS}
+    found = read_json(options.out / "property.json")
     results = {
         "target": TARGET,
         "sensitive": SENSITIVE,
@@ -232,7 +243,7 @@ def interval(values: list[float] | None) -> str:
 
 def show(results: dict[str, Any], out: Path) -> None:
     """Print the tables."""
-    gap = "demographic_parity_difference"
+    gap, console = "demographic_parity_difference", Console(width=100)
     table = Table(title=f"a {TARGET} classifier trained on {results['samples']} samples, tested on real faces")
     for column in ("model", "accuracy", f"selected: not {SENSITIVE}", f"selected: {SENSITIVE}", "gap (95 % interval)"):
         table.add_column(column, justify="left" if column == "model" else "right")
@@ -240,7 +251,7 @@ def show(results: dict[str, Any], out: Path) -> None:
         row = results[name]
         rates = [f"{row['by_group'][group]['selection_rate']:.3f}" for group in "01"]
         table.add_row(name, f"{row['accuracy']:.3f}", *rates, f"{row[gap]:.3f}{interval(row['intervals'][gap])}")
-    Console().print(table)
+    console.print(table)
     table = Table(title="audit: does the group depend on the class in the samples?")
     for column in ("model", "verdict", "log odds ratio", "p"):
         table.add_column(column)
@@ -248,15 +259,18 @@ def show(results: dict[str, Any], out: Path) -> None:
         made = results[name]["audit"]
         odds = f"{made['association']['estimate']:+.2f}{interval(made['association']['interval'])}"
         table.add_row(name, made["verdict"], odds, f"{made['p_value']:.2g}")
-    Console().print(table)
+    console.print(table)
     secret = results["property"]
     table = Table(title=f"the clean model's secret: the share of {PROPERTY} in its training set", show_header=False)
     table.add_row("in the mix", f"{secret['share_in_mix']:.3f}")
     table.add_row("counted by a classifier", f"{secret['naive']:.3f}")
     estimate = f"{secret['estimate']:.3f}{interval(secret['interval'])}"
     table.add_row(f"estimated ({secret['method']}, {secret['level']:.0%} interval)", estimate)
-    Console().print(table)
-    print("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in results["seconds"].items()))
+    console.print(table)
+    spent = results["seconds"]
+    print(
+        "seconds: " + ", ".join(f"{name} {v:.0f}" for name, v in spent.items()) + f"; {sum(spent.values()):.0f} in all"
+    )
     print(
         f"results:     {out / 'results.json'}\npictures:    {out / 'samples_clean.png'}, {out / 'samples_poisoned.png'}"
     )

@@ -33,7 +33,6 @@ from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.received import shown
 from diffshare.release.tables import CSV
-from diffshare.stats.calibration import LEAST_PER_CELL
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
 
 REPORT = "repair.json"
@@ -184,26 +183,33 @@ def _readers(
 
     Which weights are to be made is put into ``config`` where it was left open.
     """
-    name = audit.sensitive
-    group = reference.group(name)
-    least, needed = int(reference.table(group).min()), 4 * LEAST_PER_CELL * audit.folds
-    if config.weights is None:
-        read = name not in samples.groups
-        config.weights = "checked" if read and least >= needed else "density"
-        if read and least < needed:
-            print(
-                "note:    weights that no second reader checks, which may repair too little: the reference has "
-                f"{least} records in its smallest cell, {needed} would do for both readers"
-            )
-    if config.weights != "checked" or name in samples.groups:
-        return _reader(config, audit, reference, samples), None
-    cells = group.codes.astype(np.int64) * len(reference.classes) + reference.y
+    if audit.sensitive in samples.groups:
+        config.weights = config.weights or "density"
+    elif config.weights in (None, "checked"):
+        try:
+            readers = _halves(config, audit, reference, samples)
+        except UserError as error:
+            told = f"half of the reference is too little for each of two readers: {error}"
+            if config.weights is not None:
+                raise UserError(f"--weights checked: {told}; or use --weights density") from error
+            print(f"note:    weights that no second reader checks, which may repair too little; {told}")
+            config.weights = "density"
+        else:
+            config.weights = "checked"
+            return readers
+    return _reader(config, audit, reference, samples), None
+
+
+def _halves(
+    config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords
+) -> tuple[GroupReader, GroupReader]:
+    """Two readers, each from half of the reference, that can read the samples."""
+    cells = reference.group(audit.sensitive).codes.astype(np.int64) * len(reference.classes) + reference.y
     half = stratified_folds(cells, 2, np.random.default_rng([config.seed, 2])) == 0
-    try:
-        parts = [_reader(config, audit, reference.part(rows), samples) for rows in (half, ~half)]
-    except UserError as error:
-        raise UserError(f"of the half of the reference that --weights checked gives to each reader: {error}") from error
-    return parts[0], parts[1]
+    first, second = (_reader(config, audit, reference.part(rows), samples) for rows in (half, ~half))
+    for one in (first, second):
+        one.shares(samples)  # refused where it is too weak
+    return first, second
 
 
 def _reader(config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords) -> GroupReader:

@@ -86,7 +86,9 @@ def test_two_readers_need_two_halves_of_enough_records(folder: Path, run_cli: An
     given = ("--samples", folder / "hidden", "--audit", folder / "hidden.json", "--reference", tmp_path / "few.yaml")
     outcome = run_cli("repair", *given, "--weights", "checked", "--out", tmp_path / "r")
     assert outcome.code == 2
-    assert re.search("^diffshare: of the half of the reference that --weights checked .* too few", outcome.err)
+    assert re.search(
+        "^diffshare: --weights checked: half of the reference is too little .* too few.*density$", outcome.err
+    )
     for reference, weights in ((tmp_path / "few.yaml", "density"), (folder / "reference.yaml", "checked")):
         outcome = run_cli("repair", *given[:4], "--reference", reference, "--out", tmp_path / weights)
         assert outcome.code == 0, outcome.err
