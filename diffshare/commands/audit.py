@@ -25,7 +25,7 @@ from diffshare.errors import UserError
 from diffshare.release.info import read_info
 from diffshare.stats.association import Reference
 from diffshare.stats.shares import counted_shares
-from diffshare.storage import check_new_folder, write_json
+from diffshare.storage import check_apart, check_new_folder, write_json
 
 
 def audit(arguments: list[str]) -> int:
@@ -35,6 +35,7 @@ def audit(arguments: list[str]) -> int:
     if config["as"] == "sharer":
         return int(importlib.import_module("diffshare.audit.leak").audit_leak(config, source, classifier))
     if config.out is not None:
+        check_apart(config.out, config.model)  # --out goes with --model alone
         check_new_folder(config.out, overwrite=config.overwrite)
     drawing = _drawing(config)
     with TemporaryDirectory() as temporary:

@@ -73,6 +73,20 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_work(run_cli, folde
 
 
 @pytest.mark.parametrize(
+    ("place", "words"),
+    [("model", "lies in the release"), ("model/samples", "lies in the release"), (".", "is where the release")],
+)
+def test_samples_are_kept_neither_in_the_release_nor_around_it(refused, folder, tmp_path, place, words):
+    """``--overwrite`` would take the release along."""
+    model = tmp_path / "run" / "model"
+    model.mkdir(parents=True)
+    (model / "diffshare.json").write_text("{}")
+    arguments = ("--model", model, "--reference", folder / "reference.yaml", *WITH, "--overwrite")
+    assert words in refused(*arguments, "--out", tmp_path / "run" / place)
+    assert sorted((tmp_path / "run").rglob("*")) == [model, model / "diffshare.json"]
+
+
+@pytest.mark.parametrize(
     ("text", "words"), [('{"guidance": NaN}', "is not valid JSON"), ("[]", "must be a JSON object"), ("{", "not valid")]
 )
 def test_a_samples_json_that_is_none_is_refused(refused, folder, tmp_path_factory, text, words):
