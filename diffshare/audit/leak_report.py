@@ -176,7 +176,7 @@ def show(report: Report) -> None:
             print(f"note:    {leak.name}: {leak.reason}")
         elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
             p = leak.assumption.p_value
-            print(f"note:    {leak.name}: the classifier does not err on samples as on records (p = {p:.3f})")
+            print(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
     if report.membership is not None:
         print(f"records: {report.membership.line}")
     print(f"advice:  {report.advice}")

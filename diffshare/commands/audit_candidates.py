@@ -148,8 +148,8 @@ def _one(
     notes += judgement_notes(made, asked, reader.name, reader.reference.classes)
     if fit is not None and made.misfit is not None:
         notes.append(
-            f"the classifier of {reader.name} does not err on samples as on records (p = {fit.p_value:.3f}): what "
-            f"shows of that may hide {made.misfit.size}; {fit.remedy}"
+            f"the classifier of {reader.name} errs on the samples otherwise than on records (p = {fit.p_value:.3f}): "
+            f"what shows of that may hide {made.misfit.size}; {fit.remedy}"
         )
     return Audit(
         judgement=made,
