@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from scipy.special import betaincinv
 
 from diffshare.stats.bootstrap import drift_size
-from diffshare.stats.intervals import clopper_pearson
 from diffshare.stats.summary import t_interval
 from diffshare.storage import read_json
 from diffshare.study.base import Row
@@ -58,7 +58,7 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     """Error and coverage of each method, over proportions, seeds and runs.
 
     Runs of one generator are no repetitions of the experiment: errors are averaged within a generator before an
-    interval is made, and the binomial interval of the coverage counts generators.
+    interval is made, and the interval of the coverage counts generators (:func:`coverage_interval`).
 
     Args:
         rows: of :class:`PropertyInference`.
@@ -91,21 +91,40 @@ def _together(rows: Sequence[Row], level: float) -> Row:
         by_generator.setdefault((row["p"], row["seed"]), []).append(row)
     errors = [float(np.mean([abs(r["error"]) for r in mine])) for mine in by_generator.values()]
     signed = [float(np.mean([r["error"] for r in mine])) for mine in by_generator.values()]
-    coverage = float(np.mean([np.mean([r["covered"] for r in mine]) for mine in by_generator.values()]))
-    n = len(by_generator)
-    held = clopper_pearson(round(coverage * n), n, level)
+    covered = [float(np.mean([r["covered"] for r in mine])) for mine in by_generator.values()]
     tested = [r["assumption"] < 0.05 for r in rows if "assumption" in r]
     return {
-        "generators": n,
+        "generators": len(by_generator),
         "runs": len(rows),
         "mean_absolute_error": t_interval(errors, level).json(),
         "bias": t_interval(signed, level).json(),
         "half_width": float(np.mean([(r["high"] - r["low"]) / 2 for r in rows])),
-        "coverage": coverage,
-        "coverage_interval": [held.low, held.high],
+        "coverage": float(np.mean(covered)),
+        "coverage_interval": list(coverage_interval(covered, level)),
         "accuracy": float(np.mean([r["accuracy"] for r in rows])),
         "assumption_rejected": float(np.mean(tested)) if tested else None,
     }
+
+
+def coverage_interval(shares: Sequence[float], level: float) -> tuple[float, float]:
+    """Interval of the mean over generators of the share of a generator's runs whose interval held.
+
+    Clopper and Pearson's beta quantiles at the sum s of the n shares, which need not be whole:
+
+        low = B((1 - level) / 2; s, n - s + 1),  high = B((1 + level) / 2; s + 1, n - s)
+
+    and 0, 1 where s is 0, n. A share in [0, 1] varies no more than a single run of the same mean, so that the binomial
+    quantiles are wide enough (the tests sum the chances for ten generators of two runs). Those of a rounded s miss the
+    mean too often on one side, and Student's interval of the shares has no width where all are 0 or all are 1.
+
+    Args:
+        shares: one a generator, in [0, 1]; at least one.
+        level: of the interval, in (0, 1).
+    """
+    n, s, tail = len(shares), float(np.sum(shares)), (1 - level) / 2
+    low = 0.0 if s <= 0 else float(betaincinv(s, n - s + 1, tail))
+    high = 1.0 if s >= n else float(betaincinv(s + 1, n - s, 1 - tail))
+    return low, high
 
 
 def usual_queries(entries: Sequence[Mapping[str, Any]]) -> int:

@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diffshare.errors import UserError
+from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.property_figures import draw_error, draw_truth
 from diffshare.study.property_inference import PropertyInference
-from diffshare.study.property_results import of_inference, of_remedy, outcome_table, summarise
+from diffshare.study.property_results import coverage_interval, of_inference, of_remedy, outcome_table, summarise
 from diffshare.study.step import Place, identities
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,13 +121,35 @@ def test_errors_and_coverage_of_each_method(rows):
     assert (counting["generators"], counting["runs"]) == (4, 8)
     assert counting["coverage"] == 0
     assert corrected["coverage"] == pytest.approx(0.5)  # 0.03 off is not covered, 0.01 off is
-    low, high = corrected["coverage_interval"]
-    assert low < 0.07  # of four generators, not of eight runs
-    assert high > 0.93
+    assert corrected["coverage_interval"] == pytest.approx(clopper_pearson(2, 4)[1:])  # of generators, not of runs
+    assert counting["coverage_interval"] == pytest.approx(clopper_pearson(0, 4)[1:])
     assert corrected["error_to_counting"] == pytest.approx(0.1)
     assert corrected["assumption_rejected"] == 0.5
     assert summary["pacc", "surrogate"]["assumption_rejected"] is None
     assert summary["pacc", "surrogate"]["mean_absolute_error"]["mean"] == pytest.approx(0)
+
+
+def test_the_interval_of_a_coverage_is_clopper_and_pearsons_and_holds_the_mean():
+    for shares in ([0.0] * 4, [1.0] * 4, [1.0, 0.0, 0.0], [0.5, 0.5, 1.0], [1 / 3, 2 / 3, 0.0, 0.0]):
+        expected = clopper_pearson(round(sum(shares)), len(shares))[1:]
+        assert coverage_interval(shares, 0.95) == pytest.approx(expected)
+    ends = [coverage_interval([1.0] * 6 + [share, 0.0, 0.0, 0.0], 0.95) for share in (0.0, 0.5, 1.0)]
+    assert [low for low, _ in ends] == sorted({low for low, _ in ends})
+    assert [high for _, high in ends] == sorted({high for _, high in ends})
+
+
+@pytest.mark.parametrize("together", [0.0, 0.3, 0.7, 1.0])
+def test_the_interval_of_a_coverage_holds_it_as_often_as_it_says(together):
+    """Exactly, for ten generators of two runs, a share of whose generators has both runs agree."""
+    halves = np.arange(21)
+    ends = np.array([coverage_interval([total / 20] * 10, 0.95) for total in halves])
+    for p in np.linspace(0.01, 0.99, 99):
+        one = together * np.array([1 - p, 0, p]) + (1 - together) * np.array([(1 - p) ** 2, 2 * p * (1 - p), p**2])
+        chance = np.ones(1)
+        for _ in range(10):
+            chance = np.convolve(chance, one)
+        assert chance[ends[:, 0] > p].sum() <= 0.025
+        assert chance[ends[:, 1] < p].sum() <= 0.025
 
 
 def test_widening_moves_no_estimate_and_covers_more(rows):
