@@ -17,13 +17,11 @@ from typing import Literal
 
 import numpy as np
 
-from diffshare.data.coding import MAX_CLASSES, Coder, check_official_shares, parts_beside_test
+from diffshare.data.cells import Kind, parser_of
+from diffshare.data.coding import MAX_CLASSES, check_official_shares, parts_beside_test
 from diffshare.data.csvfile import Block, check_delimiter, read_blocks, read_header
-from diffshare.data.source import Attribute, Index, check_shares
+from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
-
-Kind = Literal["numeric", "categorical"]
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -212,88 +210,9 @@ def _select(block: Block, chosen: Sequence[int]) -> Block:
     return replace(block, columns=[block.columns[position] for position in chosen])
 
 
-class _NumericColumn:
-    """Values of a numeric column, gathered block by block."""
-
-    def __init__(self, name: str, missing: str) -> None:
-        self.name, self.missing = name, missing
-        self._values: list[np.ndarray] = []
-
-    def add(self, block: Block, cells: Sequence[str]) -> None:
-        """Parse further cells.
-
-        Raises:
-            UserError: one is no finite number that float32 can hold.
-        """
-        known = [cell for cell in cells if cell != self.missing]
-        try:
-            values = np.array(list(map(float, known)))
-            fits = bool(np.all(np.abs(values) <= _LARGEST)) and "_" not in "".join(known)
-        except ValueError:
-            fits = False
-        if not fits:
-            row = next(row for row, cell in enumerate(cells) if cell != self.missing and not _is_number(cell))
-            where = f"{block.where(row)}, column '{self.name}'"
-            raise UserError(f"{where}: {cells[row]!r:.60} is no finite number (missing cells are '{self.missing}')")
-        column = np.full(len(cells), np.nan, np.float32)
-        column[[cell != self.missing for cell in cells] if len(known) < len(cells) else slice(None)] = values
-        self._values.append(column)
-
-    def finish(self) -> tuple[Column, np.ndarray, None]:
-        """Schema and values (float32, N) of the column; it is no attribute."""
-        values = np.concatenate(self._values)
-        known = values[~np.isnan(values)]
-        return Column(self.name, "numeric", integer=bool(np.all(known == np.floor(known)))), values, None
-
-
-class _CategoricalColumn:
-    """Categories of a categorical column, gathered block by block."""
-
-    def __init__(self, name: str, missing: str, declared: list[str] | None) -> None:
-        self.name, self.missing, self.declared = name, missing, declared
-        self._allowed = {*(declared or ()), missing}
-        self._coder = Coder(missing)
-
-    def add(self, block: Block, cells: Sequence[str]) -> None:
-        """Code further cells.
-
-        Raises:
-            UserError: one is none of the declared categories, or there are too many different ones.
-        """
-        if self.declared is not None and not self._allowed.issuperset(cells):
-            row = next(row for row, cell in enumerate(cells) if cell not in self._allowed)
-            where = f"{block.where(row)}, column '{self.name}'"
-            raise UserError(f"{where}: {cells[row]!r:.60} is no declared category: {', '.join(self.declared[:12])}")
-        self._coder.add(cells)
-        if self._coder.overflow:
-            what = "call it numeric" if self._coder.numeric() else "leave it out"
-            raise UserError(f"{block.file}: column '{self.name}' has more than {MAX_CLASSES} categories: {what}")
-
-    def finish(self) -> tuple[Column, np.ndarray, Attribute]:
-        """Schema, values (codes as float32, N) and attribute of the column."""
-        attribute = self._coder.attribute(self.declared)
-        unknown = attribute.codes < 0
-        categories = (*attribute.classes, self.missing) if unknown.any() else attribute.classes
-        values = np.where(unknown, len(attribute.classes), attribute.codes).astype(np.float32)
-        return Column(self.name, "categorical", categories), values, attribute
-
-
-def _is_number(cell: str) -> bool:
-    """Whether the cell is a number within float32's range; NaN, infinities and Python's ``1_000`` are none."""
-    try:
-        return abs(float(cell)) <= _LARGEST and "_" not in cell
-    except ValueError:
-        return False
-
-
 def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str) -> _Table:
     """Parse all blocks, whose columns are those of the schema."""
-    parsers = [
-        _NumericColumn(name, missing)
-        if kind == "numeric"
-        else _CategoricalColumn(name, missing, kind if isinstance(kind, list) else None)
-        for name, kind in schema.items()
-    ]
+    parsers = [parser_of(name, kind, missing) for name, kind in schema.items()]
     names: list[str] = []
     sizes: list[int] = []
     stamps: list[int] = []
@@ -303,7 +222,8 @@ def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], m
         names += map(block.where, range(len(block.lines)))
         sizes += block.sizes
         stamps += [block.stamp] * len(block.lines)
-    columns, values, attributes = zip(*(parser.finish() for parser in parsers), strict=True)
-    coded = {name: attribute for name, attribute in zip(schema, attributes, strict=True) if attribute is not None}
+    found = {parser.name: parser.finish() for parser in parsers}
+    coded = {name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None}
     index = Index(np.array(names), np.array(sizes, np.int64), coded, stamps=np.array(stamps, np.int64))
-    return _Table(columns, np.stack(values, axis=1), index)
+    columns = tuple(Column(name, parsed.kind, parsed.categories, parsed.integer) for name, parsed in found.items())
+    return _Table(columns, np.stack([parsed.values for parsed in found.values()], axis=1), index)
