@@ -104,7 +104,8 @@ RUNS: dict[str, Run] = {
     "--sensitive Male --target Smiling --json declared.json": Run(
         f"{REFERENCE.format('reference')} --queries 100 --gap-repeats 0"
     ),
-    "python -m diffshare.cli repair --samples samples_audit --audit audit.json --out samples_repaired": Run(),
+    "python -m diffshare.cli repair --samples samples_audit --audit audit.json --model lightning_logs/faces/release "
+    "--out samples_repaired": Run(),
     f"{FIT}ddpm_faces.yaml --run-dir lightning_logs/faces": Run(FACES),
     f"{SAMPLE_FACES} --labels balanced --seed 0 --out samples": Run(),
     f"{FIT}ddpm_celeba.yaml --data.source.root data/celeba --run-dir lightning_logs/celeba": Run(
