@@ -24,7 +24,8 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from diffshare.data.mixes import Clean
-from diffshare.data.module import MixDataModule, scaled
+from diffshare.data.module import MixDataModule
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.generators.ddpm import DDPM
 from diffshare.training.averaging import WarmupEMA

@@ -19,7 +19,8 @@ from _bench import Row, report
 from diffusers import DDPMScheduler, UNet2DModel
 
 from diffshare.data.mixes import Clean
-from diffshare.data.module import MixDataModule, RecordSet
+from diffshare.data.module import MixDataModule
+from diffshare.data.recordsets import RecordSet
 from diffshare.data.rendered import RenderedFaces
 from diffshare.generators.base import describe
 from diffshare.generators.ddpm import DDPM

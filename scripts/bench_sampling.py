@@ -27,7 +27,8 @@ from PIL import Image
 
 from diffshare.classifiers.quick import fit_quickly
 from diffshare.cli import main as diffshare
-from diffshare.data.module import MixDataModule, scaled
+from diffshare.data.module import MixDataModule
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.generators.families import open_generator
 from diffshare.nets.classifiers import SmallResNet

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.errors import UserError
 from diffshare.generators.denoising import DenoisingModule
 from diffshare.generators.diffusion import noise_streams

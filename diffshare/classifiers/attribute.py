@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 
 from diffshare.batch import Batch
-from diffshare.data.module import RecordsDataModule, RecordSet, scaled
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import column_positions
 from diffshare.errors import UserError
 from diffshare.training.rates import Rate, optimizer_and_rate

@@ -13,7 +13,7 @@ from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.classifiers.property import Platt, PropertyClassifier, cross_fit
 from diffshare.classifiers.quick import probabilities
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, code_rows, logits
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.nets.classifiers import SmallResNet, TableMLP
 from diffshare.stats.calibration import Calibration
 from diffshare.storage import atomic_folder, read_json, write_json

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from diffshare.classifiers.attribute import AttributeClassifier
-from diffshare.data.module import RecordsDataModule, scaled
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import scaled
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding

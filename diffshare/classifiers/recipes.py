@@ -13,7 +13,8 @@ from torch import nn
 
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.quick import fit_quickly
-from diffshare.data.module import RecordsDataModule, RecordSet, scaled
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet, TableMLP

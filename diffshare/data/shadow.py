@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diffshare.data.module import RecordsDataModule, RecordSet
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet
 from diffshare.errors import UserError
 from diffshare.storage import read_json
 

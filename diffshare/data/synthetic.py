@@ -8,7 +8,8 @@ import numpy as np
 
 from diffshare.data.cache import Records, open_records
 from diffshare.data.listed import listed_names
-from diffshare.data.module import RecordsDataModule, RecordSet
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet
 from diffshare.data.roles import Roles
 from diffshare.data.source import Index, Source, split
 from diffshare.data.table import Column, CSVTable

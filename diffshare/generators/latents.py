@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from diffshare.data.cache import Records, open_records
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.data.source import Index, Source
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import to_bytes

@@ -12,7 +12,8 @@ from jsonargparse import ArgumentParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diffshare.classifiers.kept import Kept, read_kept
-from diffshare.data.module import MixDataModule, scaled
+from diffshare.data.module import MixDataModule
+from diffshare.data.recordsets import scaled
 from diffshare.data.source import Index
 from diffshare.errors import UserError
 from diffshare.release.samples import read_samples

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from diffshare.audit.fairness import Fairness
 from diffshare.batch import Batch
-from diffshare.data.module import RecordsDataModule, RecordSet
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet
 
 
 class Deciding(LightningModule):

@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import nn
 
 from diffshare.audit.membership import denoising_losses, released
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.generators.ddpm import DDPM

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from diffshare.batch import Batch
 from diffshare.classifiers.attribute import AttributeClassifier
-from diffshare.data.module import RecordsDataModule, RecordSet
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import LeNet, SmallResNet, TableMLP

@@ -14,7 +14,8 @@ from torch import Tensor
 from diffshare.batch import Batch, Request
 from diffshare.data.cache import open_records
 from diffshare.data.mixes import Clean, Proportion
-from diffshare.data.module import MixDataModule, scaled
+from diffshare.data.module import MixDataModule
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import PARTS, split
 from diffshare.errors import UserError

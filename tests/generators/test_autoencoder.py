@@ -8,7 +8,7 @@ import torch
 from latent_runs import NETWORK, fit, samples, tiny_vae
 
 from diffshare.batch import Batch
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.generators.autoencoder import Autoencoder

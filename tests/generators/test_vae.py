@@ -14,7 +14,7 @@ import torch
 from latent_runs import fit, samples
 
 from diffshare.batch import Batch
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator

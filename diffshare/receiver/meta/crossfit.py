@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from diffshare.data.module import RecordsDataModule, RecordSet
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet
 from diffshare.errors import UserError
 from diffshare.receiver.meta.classifier import MetaClassifier
 from diffshare.stats.intervals import Interval, check_level

@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from diffshare.classifiers.quick import fit_quickly
 from diffshare.data.mixes import Pool
-from diffshare.data.module import RecordsDataModule, RecordSet, scaled
+from diffshare.data.module import RecordsDataModule
+from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet
 from diffshare.sharer.poisoning.critic import reproducible

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
 from diffshare.classifiers.property import Platt
-from diffshare.data.module import scaled
+from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import sampling_scheduler
