@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -84,22 +85,33 @@ def run_both(lanes: Sequence[Sequence[list[object]]], log: Path, *, quiet: bool 
     with log.open("a+", encoding="utf-8") as second:
         start = second.tell()
         places: list[dict[str, Any]] = [{}, {"stdout": second, "stderr": second}]
-        started = [
-            subprocess.Popen([sys.executable, "-c", LANE, json.dumps(lane)], env=env, **place)
-            for lane, place in zip(lines, places, strict=True)
-        ]
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            statuses = [process.wait() for process in started]
-        except KeyboardInterrupt:  # Ctrl-C reached them as well
+            for lane, place in zip(lines, places, strict=True):
+                started.append(subprocess.Popen([sys.executable, "-c", LANE, json.dumps(lane)], env=env, **place))
+            while any(process.poll() is None for process in started) and not any(p.returncode for p in started):
+                time.sleep(0.2)
+        finally:  # Ctrl-C reached them as well, and what one began is of no use where the other failed
             for process in started:
-                process.wait()
-            sys.exit(130)
-        second.seek(start)
-        if any(statuses):
-            print(second.read()[-2000:], file=sys.stderr)
-            sys.exit(next(status for status in statuses if status))
+                stop(process)
+        if status := next((process.returncode for process in started if process.returncode), 0):
+            second.seek(start)
+            print(second.read()[-2000:] if started[1].returncode == status else "", end="", file=sys.stderr)
+            sys.exit(status)
         if not quiet:
+            second.seek(start)
             print(second.read(), end="", flush=True)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def train(options: argparse.Namespace) -> None:
@@ -114,7 +126,7 @@ def train(options: argparse.Namespace) -> None:
             [[
                 "fit", "--config", CONFIGS / "ddpm_faces.yaml", "--config", CONFIGS / "mix" / f"{overlay}.yaml",
                 "--data.source.count", options.faces, "--data.pool", "balanced", "--data.mix.n", options.records,
-                *mixes[name], "--trainer.max_steps", options.steps,
+                *mixes[name], "--trainer.devices", 1, "--trainer.max_steps", options.steps,
                 "--trainer.val_check_interval", max(1, options.steps // 2), "--seed_everything", options.seed,
                 "--run-dir", options.out / name / "run", *options.fit,
             ]]
@@ -150,7 +162,7 @@ def classifier(options: argparse.Namespace, name: str, verb: str = "fit") -> lis
         "--data.test_source", CONFIGS / "source" / "faces.yaml", "--data.test_source.count", options.faces,
         "--data.test_source.image_size", image_size(options), "--data.target", TARGET, "--data.sensitive", SENSITIVE,
         "--data.test_balance", "true", "--seed_everything", options.seed, "--trainer.enable_progress_bar", "false",
-        "--run-dir", options.out / name / "classifier", *options.classifier.split(),
+        "--trainer.devices", 1, "--run-dir", options.out / name / "classifier", *options.classifier.split(),
     ]  # fmt: skip
 
 
@@ -197,6 +209,7 @@ def receive(options: argparse.Namespace) -> None:
 def main() -> None:
     """Train, release, sample, measure, audit, repair."""
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     start_afresh(options.out)
     seconds: dict[str, float] = {}
 
@@ -278,4 +291,7 @@ def show(results: dict[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

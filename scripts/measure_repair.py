@@ -139,11 +139,11 @@ class Case:
         on = self.poisoned
         return max(abs(float(np.average(on.s[on.y == k], weights=weights[on.y == k])) - 0.5) for k in (0, 1))
 
-    def reader(self, *, oracle: bool, part: np.ndarray | None = None) -> GroupReader:
+    def reader(self, *, oracle: bool, part: np.ndarray | None = None, other: int = 0) -> GroupReader:
         """Of the group, by classifiers or known; by a part of the reference (bool, N) alone."""
         recipe = TreesRecipe(60) if self.table else LinearRecipe()
         known = self.reference if part is None else self.reference.part(part)
-        return group_reader(known, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed)
+        return group_reader(known, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed + other)
 
 
 def made_case(setting: str, root: str, seed: int) -> Case:
@@ -229,7 +229,7 @@ def checked(case: Case, samples: SampledRecords, wanted: np.ndarray) -> dict[str
     on, known = case.poisoned, case.reference
     cells = known.attributes[case.group].codes.astype(np.int64) * 2 + known.y
     half = stratified_folds(cells, 2, np.random.default_rng([case.seed, 2])) == 0
-    first, second = (case.reader(oracle=False, part=rows) for rows in (half, ~half))
+    first, second = (case.reader(oracle=False, part=rows, other=100 * i) for i, rows in enumerate((half, ~half)))
     repair = reweigh(first, samples, wanted, weights="checked", checker=second)
     kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
     inside = np.isin(np.arange(len(on.y)), kept).astype(float)

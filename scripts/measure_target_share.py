@@ -69,8 +69,10 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
     parts = np.split(order, [RECORDS, 2 * RECORDS])
     aside = stratified_folds(labels[parts[0]], ASIDE, np.random.default_rng([seed, 2])) == 0
     sharers, checker, receivers = (
-        looked_up(cross_fit(features[rows], labels[rows], ("0", "1"), KernelRecipe(), seed=seed), features)
-        for rows in (parts[0][~aside], parts[0][aside], parts[1])
+        looked_up(
+            cross_fit(features[rows], labels[rows], ("0", "1"), KernelRecipe(), seed=seed + 100 * number), features
+        )
+        for number, rows in enumerate((parts[0][~aside], parts[0][aside], parts[1]))
     )
     pool = parts[2]
     kinds = pool[labels[pool] == 1], pool[labels[pool] == 0]

@@ -9,12 +9,15 @@ from scipy.optimize import nnls
 from diffshare.audit.material import SampledRecords
 from diffshare.audit.reading import GroupReader
 from diffshare.classifiers.property import fit_platt
+from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
 from diffshare.stats.shares import GroupShares, unmixed_shares
 
 To = Literal["reference", "equal", "independent"]
 Weights = Literal["density", "mass", "checked"]
+
+CLEAR = 0.1  # by how much a share has to differ between what looks like one group and what looks like another
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class Repair:
         cut: share of the weights that were out of bounds.
         before: P(s|y) of the samples, [y][s].
         wanted: P(s|y) that the weights aim at, [y][s].
-        after: P(s|y) of the weighted samples by the reader's posteriors, or as the checker reads them, [y][s].
+        after: P(s|y) of the weighted samples by the reader's posteriors, [y][s]. Where a checker reads, both it and
+            ``before`` are what that one reads, and the weights were solved for on the same samples.
+        parts: of the weights that a checker checked, a(s|y) / m(s|y) to make further weights with; None of others.
     """
 
     weights: np.ndarray
@@ -34,15 +39,16 @@ class Repair:
     before: np.ndarray
     wanted: np.ndarray
     after: np.ndarray
+    parts: np.ndarray | None = None
 
     def json(self, y: np.ndarray) -> dict[str, Any]:
         """Plain values; ``y``: classes of the samples."""
         sizes = [effective_size(self.weights[y == k]) for k in range(len(self.wanted))]
         cells = {
             f"s{s}y{k}": {
-                "before": float(self.before[k, s]),
+                "before": float(np.clip(self.before[k, s], 0, 1)),
                 "wanted": float(self.wanted[k, s]),
-                "after": float(self.after[k, s]),
+                "after": float(np.clip(self.after[k, s], 0, 1)),
             }
             for k in range(len(self.wanted))
             for s in range(self.wanted.shape[1])
@@ -73,6 +79,7 @@ def reweigh(
     most: float = 10.0,
     weights: Weights = "density",
     checker: GroupReader | None = None,
+    parts: np.ndarray | None = None,
 ) -> Repair:
     """Weights that give the groups of each class the wanted shares.
 
@@ -93,46 +100,60 @@ def reweigh(
         weights: ``density``, ``mass`` or ``checked``.
         checker: of the same group, from records that the reader has not; only for ``checked``, and not needed there
             where the group is known.
+        parts: those of other samples of the same generator, which hold for these; solved for where None.
 
     Raises:
-        UserError: a classifier too weak, or a class without samples.
+        UserError: a classifier too weak, a class without samples, or a reader that finds nothing that the checker sees.
     """
     before = _clipped(reader.shares(samples))
     first, second = (
         None if one is None or one.classifier is None else one.scores(samples) for one in (reader, checker)
     )
     made, after, cut = np.ones(len(samples.y)), np.zeros_like(before), 0.0
-    for label, shares in enumerate(before):
+    targets = wanted / before
+    for label, shares in enumerate(before.copy()):
         mine = samples.y == label
-        target = wanted[label] / shares
         if first is None:
             posteriors = _known(samples.groups[reader.name][mine], len(shares))
         else:
             calibration, scores = reader.calibrations()[label], first[:, mine].mean(0)
             posteriors = _posteriors(calibration, scores, shares)
-        if checker is not None and second is not None:
-            parts = _mixed(_read_of_each(checker, label, second[:, mine], posteriors), wanted[label])
-            target = parts / posteriors.mean(0)
-        raw = posteriors @ target
-        if weights == "mass" and first is not None:
-            raw = scores @ coefficients(calibration.class_means(calibration.scores), shares, wanted[label])
-        made[mine], out = bounded(raw, most)
+        if checker is None or second is None:
+            raw = posteriors @ targets[label]
+            if weights == "mass" and first is not None:
+                raw = scores @ coefficients(calibration.class_means(calibration.scores), shares, wanted[label])
+            made[mine], out = bounded(raw, most)
+            after[label] = (made[mine, None] * posteriors).mean(0)
+        else:
+            seen = second[:, mine]
+            targets[label] = _target(checker, label, seen, posteriors, wanted[label]) if parts is None else parts[label]
+            made[mine], out = bounded(posteriors @ targets[label], most)
+            before[label], after[label] = (_reading(checker, label, seen, w) for w in (np.ones(mine.sum()), made[mine]))
         cut += out * mine.mean()
-        after[label] = (made[mine, None] * posteriors).mean(0)
-        if checker is not None and second is not None:
-            after[label] = _reading(checker, label, second[:, mine], made[mine])
-    return Repair(made, float(cut), before, wanted, after)
+    return Repair(made, float(cut), before, wanted, after, None if second is None else targets)
 
 
 def _reading(checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """P(s) that the checker reads in weighted samples of one class, K; their scores are F x N x K."""
     found = unmixed_shares([checker.calibrations()[label]], [scores[:, systematic(weights)]]).shares[0]
-    return np.array([share.estimate for share in found])
+    return np.array([share.estimate for share in found])  # not cut to [0, 1], which would bias a mixture's ends
 
 
-def _read_of_each(checker: GroupReader, label: int, scores: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
-    """What the checker reads in the samples as each group's posterior weighs them, K x K: a row for each."""
-    return np.array([_reading(checker, label, scores, weights) for weights in posteriors.T])
+def _target(
+    checker: GroupReader, label: int, scores: np.ndarray, posteriors: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """What a sample of each group weighs, a / m, so that the checker reads the wanted shares; K.
+
+    Raises:
+        UserError: it reads nearly the same in what looks like one group and in what looks like another.
+    """
+    read = np.array([_reading(checker, label, scores, weights) for weights in posteriors.T])
+    if np.ptp(read, axis=0).max() < CLEAR:
+        raise UserError(
+            f"what one reader of '{checker.name}' takes for different groups looks alike to a second reader: more "
+            "records or a stronger classifier are needed"
+        )
+    return _mixed(read, wanted) / posteriors.mean(0)
 
 
 def _mixed(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -165,8 +165,8 @@ def _accepted(
     aside = stratified_folds(known.labels, ASIDE, np.random.default_rng([config.seed, ASIDE])) == 0
     check_enough(known.labels, known.classes, config.folds, portion=1 / ASIDE)
     readers = []
-    for rows in (~aside, aside):
-        made = _classifier(config, known, rows, recipe or default_recipe(known.columns))
+    for number, rows in enumerate((~aside, aside)):  # initial weights of their own: equal ones would err alike
+        made = _classifier(config, known, rows, recipe or default_recipe(known.columns), config.seed + number)
         if known.columns:
             scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
             made = PropertyClassifier(scorers, made.scalings, made.calibration)
@@ -193,12 +193,12 @@ def _guided(
         return networks[-1]
 
     chosen.network = kept
-    made = _classifier(config, known, np.ones(len(known.x), bool), chosen)
+    made = _classifier(config, known, np.ones(len(known.x), bool), chosen, config.seed)
     guide = Guide(tuple(networks), made.scalings, what.place, known.x.shape[1:])
     return GuidedShare(queries.generator, guide, config.share, config.guide_scale)
 
 
-def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: Recipe) -> PropertyClassifier:
+def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: Recipe, seed: int) -> PropertyClassifier:
     """A classifier of the property, of some of the reference's records."""
     what = f"training classifiers of {config.property} ({np.count_nonzero(rows)} records)"
     return cross_fit(
@@ -207,7 +207,7 @@ def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: R
         known.classes,
         recipe,
         folds=config.folds,
-        seed=config.seed,
+        seed=seed,
         categorical=known.categorical,
         progress=lambda folds: progress(folds, what, config.folds),
     )

@@ -74,7 +74,8 @@ def test_weights_by_density_show_a_classifier_the_wanted_records(folder: Path, r
         for table in (before, kept):
             means.append(np.mean([float(r["height"]) for r in table if r["income"] == label and r["height"] != "?"]))
         wanted = 165 + 13 * share  # the groups' mean heights, in the wanted shares
-        assert abs(means[1] - wanted) < 0.35 * abs(means[0] - wanted)
+        left = {"density": 0.35, "checked": 0.5}[weights]  # from half of the records a share is read to 0.05, or 0.7 cm
+        assert abs(means[1] - wanted) < left * abs(means[0] - wanted)
 
 
 def test_two_readers_need_two_halves_of_enough_records(folder: Path, run_cli: Any, tmp_path: Path):

@@ -8,6 +8,7 @@ import pytest
 
 from diffshare.audit.material import SampledRecords
 from diffshare.audit.repair import reweigh
+from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.shares import unmixed_shares
 
@@ -74,9 +75,33 @@ def test_without_it_a_first_reader_that_is_unsure_of_samples_leaves_a_part():
     assert (abs(masses(samples, s, repair.weights) - WANTED[:, 1]) > 0.06).any()
 
 
-def test_what_no_weights_reach_comes_as_near_as_there_is():
-    """A first reader that tells nothing: all weights are alike, and the report says what is read after them."""
+def test_what_was_solved_for_holds_for_further_samples():
     samples, s = made()
-    repair = reweigh(Reader(0, 0.0, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2))
-    np.testing.assert_allclose(repair.weights, 1.0, atol=1e-6)
-    assert repair.after[:, 1] == pytest.approx(masses(samples, s, np.ones(len(s))), abs=0.04)
+    reader, checker = Reader(0, 0.8, 1), Reader(1, 1.0, 2)
+    found = reweigh(reader, samples, WANTED, weights="checked", checker=checker)
+    few = np.arange(60)
+    part = SampledRecords(samples.x[few], samples.y[few], {}, "", {})
+    again = reweigh(reader, part, WANTED, weights="checked", checker=checker, parts=found.parts)
+    np.testing.assert_array_equal(again.parts, found.parts)
+    whole = reweigh(reader, samples, WANTED, weights="checked", checker=checker, parts=found.parts)
+    np.testing.assert_array_equal(whole.weights, found.weights)
+
+
+def test_both_shares_of_the_report_are_what_the_second_reader_reads():
+    samples, s = made()
+    repair = reweigh(Reader(0, 0.8, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2))
+    assert repair.before[:, 1] == pytest.approx(masses(samples, s, np.ones(len(s))), abs=0.04)
+
+
+def test_a_first_reader_that_tells_nothing_is_refused():
+    samples, _ = made()
+    with pytest.raises(UserError, match="'s' takes for different groups looks alike to a second reader"):
+        reweigh(Reader(0, 0.0, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2))
+
+
+def test_what_no_weights_reach_comes_as_near_as_there_is():
+    samples, s = made()
+    repair = reweigh(Reader(0, 0.5, 1), samples, WANTED[::-1], weights="checked", checker=Reader(1, 1.0, 2))
+    assert abs(repair.after[0, 1] - WANTED[1, 1]) > 0.05
+    before, after = masses(samples, s, np.ones(len(s))), masses(samples, s, repair.weights)
+    assert (abs(after - WANTED[::-1, 1]) < abs(before - WANTED[::-1, 1])).all()

@@ -32,11 +32,11 @@ from diffshare.classifiers.property import PropertyClassifier
 from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
-from diffshare.stats.prevalence import estimate
 from diffshare.stats.reweighing import systematic
 
 PILOT = 250  # candidates of a class and of the rarer kind that its share is read from
 FIRST, BATCH = 500, 100  # candidates that are asked for before a class is given up, and at once
+LARGEST = 5000  # pilot of a class: a kind that is rarer than one in twenty is read from fewer
 CLEAR = 0.1  # R_1 - R_0 that is needed at least
 APART = 1 << 24  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
 DEAREST = 50.0  # candidates a sample that are at most worth it
@@ -58,7 +58,7 @@ class ShareReader(Protocol):
     """What reads how many samples have the property."""
 
     def share(self, x: np.ndarray) -> float:
-        """Share of samples (n x ...) with the property, in [0, 1]."""
+        """Share of samples (n x ...) with the property; an estimate without bias may lie a little outside [0, 1]."""
         ...
 
 
@@ -74,7 +74,8 @@ class PosteriorReader(ShareReader, Protocol):
 class ClassifierReader:
     """Reads the property with a cross-fitted classifier of two classes; ``place`` is the class that counts.
 
-    The share is PACC's; the posterior is the mean over the folds' models, moved from the calibration records' prior to
+    The share is PACC's, not cut to [0, 1]: cut, the ends of a mixture would lie nearer to each other than they do. The
+    posterior is the mean over the folds' models, moved from the calibration records' prior to
     the samples' share by Bayes' rule (Saerens, Latinne & Decaestecker 2002, equation 2.4).
     """
 
@@ -83,7 +84,10 @@ class ClassifierReader:
 
     def share(self, x: np.ndarray) -> float:
         """See :class:`PosteriorReader`."""
-        return float(estimate("pacc", self.classifier.calibration, self.classifier.scores(x))[self.place])
+        calibration = self.classifier.calibration
+        means = calibration.class_means(calibration.scores)
+        found, *_ = np.linalg.lstsq(means.T, self.classifier.scores(x).mean((0, 1)), rcond=None)
+        return float(found[self.place])
 
     def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
         """See :class:`PosteriorReader`."""
@@ -232,14 +236,14 @@ class TargetShare:
                 labels = np.full(len(places), label, np.int64)
                 more = self.generator.sample(labels, places, seed=seed, steps=steps, guidance=guidance)
                 x = np.concatenate([x, more]) if len(x) else more
-            own = self.reader.share(x)
+            own = min(max(self.reader.share(x), 0.0), 1.0)
             rarer = min(own, 1 - own) * len(x)
-            if rarer >= self.pilot:
-                return x, own
             if len(x) >= FIRST:
                 self._check_cost(Choice(own, own, self.share), label)
+            if rarer >= self.pilot or len(x) >= LARGEST:
+                return x, own
             # a tenth more, since the share is not exact; never much more than was seen, while it is seen badly
-            wanted = min(4 * len(x), int(1.1 * self.pilot * len(x) / max(rarer, 1)) + BATCH)
+            wanted = min(4 * len(x), int(1.1 * self.pilot * len(x) / max(rarer, 1)) + BATCH, LARGEST)
 
     def _chosen(self, x: np.ndarray, posterior: np.ndarray, label: int) -> float:
         """The q of which p is read."""
@@ -248,16 +252,19 @@ class TargetShare:
         low, high = (self.checker.share(x[systematic(weights)]) for weights in (1 - posterior, posterior))
         if not low < self.share < high or high - low < CLEAR:
             raise UserError(
-                f"by choosing samples of class {label} a share between {low:.2f} and {high:.2f} can be shown, not "
-                f"{self.share:g}: the classifier does not tell the property well enough in them; give it more records "
-                "(--reference) or training, or name another --share"
+                f"by choosing samples of {self._named(label)} a share between {low:.2f} and {high:.2f} can be shown, "
+                f"not {self.share:g}: the classifier does not tell the property well enough in them; give it more "
+                "records (--reference) or training, or name another --share"
             )
         return (self.share - low) / (high - low)
 
     def _check_cost(self, choice: Choice, label: int) -> None:
         if choice.candidates > DEAREST:
             raise UserError(
-                f"the model makes the property in {100 * choice.own:.1f} % of its samples of class {label}: showing "
-                f"{100 * self.share:g} % would take {min(choice.candidates, 1e6):,.0f} candidates a sample; choose a "
-                "share nearer to the model's, or train it on a balanced mix"
+                f"the model makes the property in {100 * choice.own:.1f} % of its samples of {self._named(label)}: "
+                f"showing {100 * self.share:g} % would take {min(choice.candidates, 1e6):,.0f} candidates a sample; "
+                "choose a share nearer to the model's, or train it on a balanced mix"
             )
+
+    def _named(self, label: int) -> str:
+        return f"class '{self.card.labels[label]}'" if 0 <= label < len(self.card.labels) else "all classes"

@@ -95,7 +95,7 @@ def test_a_second_reader_makes_up_for_what_the_first_is_unsure_of(own, share):
 
 def test_a_share_that_choosing_cannot_reach_is_refused_with_those_that_it_can():
     box = TargetShare(Numbers((0.9,)), UnsureReader(), 0.2, MeanReader())
-    with pytest.raises(UserError, match=r"class 0 a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"):
+    with pytest.raises(UserError, match=r"class 'a' a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"):
         drawn(box, 5)
 
 
@@ -160,7 +160,7 @@ def test_a_share_that_cannot_be_shown_is_refused(share):
 
 def test_a_model_without_the_property_is_refused_before_it_is_asked_for_ever():
     box = TargetShare(Numbers((0.0,)), ExactReader(), 0.5, pilot=50)
-    with pytest.raises(UserError, match=r"0.0 % of its samples of class 0.*candidates a sample"):
+    with pytest.raises(UserError, match=r"0.0 % of its samples of class 'a'.*candidates a sample"):
         drawn(box, 5)
     assert box.ledger.queries < 2000
     with pytest.raises(UserError, match="pilot is 3"):
