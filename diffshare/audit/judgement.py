@@ -257,7 +257,7 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
     """Why a judgement is ``inconclusive`` and what would decide it, without a stop at the end."""
     if made.misfit is not None and made.misfit.decides and fit is not None:
         return (
-            "they would be clean, but the classifier of the group does not err on these samples as on records "
+            "they would be clean, but the classifier of the group errs on these samples otherwise than on records "
             f"(p = {fit.p_value:.3f}), which may hide {made.misfit.size}; {fit.remedy}"
         )
     if made.unknown is not None and made.unknown.decides:
