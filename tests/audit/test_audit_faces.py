@@ -72,7 +72,7 @@ def test_a_model_is_asked_no_more_than_it_takes(audit, monkeypatch, tmp_path_fac
     monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (box, "0" * 64))
     arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling", *KERNEL)
     found = audit(
-        "--model", made, *arguments, "--gap-repeats", "0", "--queries", "1000", "--sequential", "125",
+        "--model", made / "release", *arguments, "--gap-repeats", "0", "--queries", "1000", "--sequential", "125",
         "--out", made / "kept", "--guidance", "3",
     )  # fmt: skip
     assert found["verdict"] == "poisoned"
