@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    from diffshare.commands.configs import check_configs
+    from diffshare.commands.configs import check_configs, read_plainly
 
+    read_plainly()
     check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):
         from diffshare.commands.training import run

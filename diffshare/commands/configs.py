@@ -5,9 +5,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonargparse
 import yaml
 
 from diffshare.errors import UserError
+from diffshare.settings import load_argument, load_settings
+
+
+def read_plainly() -> None:
+    """Let jsonargparse read YAML as :mod:`diffshare.settings` does."""
+    jsonargparse.set_loader("yaml", load_argument, (yaml.YAMLError,))
 
 
 def check_configs(arguments: Sequence[str]) -> None:
@@ -48,7 +55,7 @@ def _content(name: str) -> Any:
     if not path.is_file():
         raise UserError(f"there is no config file {name}: give the path of a YAML file")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_settings(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{name}{line} is not valid YAML ({error.problem}): mend that place") from error

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from diffshare.errors import UserError
+from diffshare.settings import load_settings
 
 
 def merged(paths: Iterable[Path]) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
         if not path.is_file():
             raise UserError(f"there is no config file {path}: give the path of a YAML file")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = load_settings(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is not valid YAML: mend it") from error
         if not isinstance(content, dict):
