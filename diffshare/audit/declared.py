@@ -1,82 +1,137 @@
 """A table of groups and classes that somebody declares: the sharer in a card, or who knows the population."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
+from diffshare.classes import Joined, differing, join, listed, quoted
 from diffshare.errors import UserError
-from diffshare.release.card import parse_card
+from diffshare.release.card import Card, parse_card
 from diffshare.release.received import is_number, parse_json, read_regular
+from diffshare.settings import load_settings
 
 _CELL = re.compile(r"s(\d{1,4})y(\d{1,4})")
 LIMIT = 1 << 20  # bytes of a declaration
 
 
-def read_declared(path: Path, groups: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+class Declared(NamedTuple):
+    """A declared table.
+
+    Attributes:
+        table: float64, groups x classes, all above 0.
+        notes: which of its groups or classes were told by their positions.
+    """
+
+    table: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_declared(path: Path, groups: Sequence[str], classes: Sequence[str]) -> Declared:
     """The table of a file.
 
     Args:
-        path: a release's ``diffshare.json``; or JSON or YAML with a number for each cell, as ``s0y0: 10`` by code or as
-            ``Female: {"<=50K": 10, ...}`` by name; ``declared:`` or ``counts:`` may stand above it.
+        path: a release's ``diffshare.json``; or JSON or YAML with a number for each cell, by name as
+            ``Female: {"<=50K": 10, ...}`` or by number as ``s0y0: 10``; ``declared:`` or ``counts:`` may stand
+            above it.
         groups: names of the groups by code.
         classes: names of the classes by code.
-
-    Returns:
-        float64, groups x classes, all above 0.
 
     Raises:
         UserError: no such file, a card that declares nothing, or cells that are missing, empty or no numbers.
     """
     value = _parsed(path)
     if isinstance(value, dict) and "format" in value and "files" in value:
-        value = parse_card(value, str(path)).declared
-        if value is None:
+        card = parse_card(value, str(path))
+        if card.declared is None:
             raise UserError(f"{path} declares no table of groups and classes: audit against --reference instead")
+        return table_of_card(card, groups, classes, str(path))
     if isinstance(value, dict):
         value = value.get("declared", value.get("counts", value))
     if not isinstance(value, dict) or not value:
         raise UserError(f"{path} is no table: expected a number for each cell, for instance 's0y0: 10'")
-    return declared_table(value, groups, classes, str(path))
+    if all(isinstance(row, dict) for row in value.values()):
+        return Declared(_by_name(value, groups, classes, str(path)))
+    return _by_number(value, _sides(((), ()), (groups, classes), str(path)), str(path))
 
 
-def declared_table(value: dict[str, Any], groups: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
-    """The table of a declaration that was read; see :func:`read_declared`."""
-    named = all(isinstance(row, dict) for row in value.values())
+def table_of_card(card: Card, groups: Sequence[str], classes: Sequence[str], where: str) -> Declared:
+    """The table that a card declares, by the names that it gives its numbers.
+
+    Args:
+        card: with ``declared``.
+        groups: names of the groups by code.
+        classes: names of the classes by code.
+        where: of the card, for messages.
+
+    Raises:
+        UserError: names or numbers that do not fit.
+    """
+    assert card.declared is not None
+    told = card.declared_names
+    known = ((), card.labels) if told is None else (told.groups, told.classes)
+    return _by_number(card.declared, _sides(known, (groups, classes), f"the card of {where}"), where)
+
+
+def _sides(theirs: Sequence[Sequence[str]], ours: Sequence[Sequence[str]], who: str) -> list[Joined]:
+    """Groups and classes of a declaration as the audit numbers them."""
+    sides = zip(("groups", "classes"), theirs, ours, strict=True)
+    return [join(a, b, who, "the audit", kind=kind) for kind, a, b in sides]
+
+
+def _by_name(value: dict[str, Any], groups: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
     table = np.full((len(groups), len(classes)), np.nan)
     for key, row in value.items():
-        for label, number in (row if named else {"": row}).items():
-            s, y = _place(str(key), str(label), groups, classes, where, named=named)
-            if not is_number(number) or number <= 0:
-                raise UserError(
-                    f"{where}: the cell of '{groups[s]}' and '{classes[y]}' must be a number above 0, not "
-                    f"{number!r:.40}: an empty cell has no association to compare with"
-                )
-            table[s, y] = number
+        s = _place(str(key), groups, "group", where)
+        for label, number in row.items():
+            y = _place(str(label), classes, "class", where)
+            table[s, y] = _number(number, groups[s], classes[y], where)
+    return _whole(table, groups, classes, where)
+
+
+def _by_number(value: Mapping[str, Any], sides: Sequence[Joined], where: str) -> Declared:
+    s, y = sides
+    table = np.full((len(s.ours), len(y.ours)), np.nan)
+    for key, number in value.items():
+        cell = _CELL.fullmatch(str(key))
+        if cell is None or int(cell[1]) >= len(s.codes) or int(cell[2]) >= len(y.codes):
+            raise UserError(
+                f"{where}: '{str(key)[:60]}' is no cell: expected s0y0 to s{len(s.codes) - 1}y{len(y.codes) - 1}, s "
+                "the group and y the class"
+            )
+        place = s.codes[int(cell[1])], y.codes[int(cell[2])]
+        for code, side, position in zip(place, (s, y), (cell[1], cell[2]), strict=True):
+            if code < 0:
+                raise side.refusal(side.theirs[int(position)])
+        table[place] = _number(number, s.ours[place[0]], y.ours[place[1]], where)
+    notes = tuple(side.note for side in (s, y) if side.note is not None)
+    return Declared(_whole(table, s.ours, y.ours, where), notes)
+
+
+def _number(number: Any, group: str, label: str, where: str) -> float:
+    if not is_number(number) or number <= 0:
+        raise UserError(
+            f"{where}: the cell of '{group}' and '{label}' must be a number above 0, not {number!r:.40}: an empty cell "
+            "has no association to compare with"
+        )
+    return float(number)
+
+
+def _whole(table: np.ndarray, groups: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
     if np.isnan(table).any():
         s, y = np.argwhere(np.isnan(table))[0]
         raise UserError(f"{where} has no cell of '{groups[s]}' and '{classes[y]}' (s{s}y{y}): give every cell")
     return table
 
 
-def _place(
-    key: str, label: str, groups: Sequence[str], classes: Sequence[str], where: str, *, named: bool
-) -> tuple[int, int]:
-    if named:
-        for kind, name, known in (("group", key, groups), ("class", label, classes)):
-            if name not in known:
-                raise UserError(f"{where}: '{name:.60}' is no {kind}: they are {', '.join(known)[:200]}")
-        return list(groups).index(key), list(classes).index(label)
-    cell = _CELL.fullmatch(key)
-    if cell is None or int(cell[1]) >= len(groups) or int(cell[2]) >= len(classes):
-        raise UserError(
-            f"{where}: '{key[:60]}' is no cell: expected s0y0 to s{len(groups) - 1}y{len(classes) - 1}, s the group "
-            "and y the class"
-        )
-    return int(cell[1]), int(cell[2])
+def _place(name: str, known: Sequence[str], kind: str, where: str) -> int:
+    if name not in known:
+        twin = next((f", but '{ours}' is" for _, ours in differing([name], known)), "")
+        raise UserError(f"{where}: {quoted(name)} is no {kind}{twin}: they are {listed(known)}")
+    return list(known).index(name)
 
 
 def _parsed(path: Path) -> Any:
@@ -84,6 +139,6 @@ def _parsed(path: Path) -> Any:
     if path.suffix == ".json":
         return parse_json(data, str(path))
     try:
-        return yaml.safe_load(data.decode("utf-8"))
+        return load_settings(data.decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is no YAML: write one number for each cell, for instance 's0y0: 10'") from error

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+from diffshare.audit.material import ReferenceRecords, join_classes
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.queries import ModelQueries
-from diffshare.release.generator import plan_labels
+from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
+
+_EACH = Labels("balanced")
 
 
 class Drawing:
@@ -46,12 +49,22 @@ class Drawing:
                 f"{model} has no classes: its samples have no class that a classifier could be trained on, so there is "
                 "nothing to audit"
             )
-        self.declared, self.classes = card.declared, card.labels
+        self.card = card
         self._queries = ModelQueries(
-            self.generator, "balanced", seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
+            self.generator, _EACH, seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
         )
-        self._drawn, self._model, self._identity = Drawn("balanced", seed, steps, guidance), model, identity
+        self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
         self._x: list[np.ndarray] = []
+
+    def check_classes(self, reference: ReferenceRecords) -> None:
+        """Refuse a model whose samples could not be compared with a reference, before any is drawn.
+
+        Raises:
+            UserError: the classes of the two contradict each other, or one has a class that the other has not.
+        """
+        joined = join_classes(self.card.labels, reference, f"the samples of {self._model}")
+        if joined.beyond:
+            raise joined.refusal(joined.beyond[0])
 
     def write(self, folder: Path, count: int) -> None:
         """A samples folder of the first ``count`` samples; those that were drawn before are not asked for again."""
@@ -63,4 +76,4 @@ class Drawing:
         if isinstance(self.generator, TableGenerator):
             write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
         else:
-            write_samples(folder, x, plan_labels("balanced", count, self.generator.card), info, overwrite=True)
+            write_samples(folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True)

@@ -103,6 +103,7 @@ class Fairness(Callback):
         options |= {"resamples": self.resamples, "min_group": self.min_group}
         self.results = fairness_report(known if known.any() else unknown[None], known=bool(known.any()), **options)  # type: ignore[arg-type]
         self.results |= {"classes": list(self._classes), "groups": list(self._names)}  # what the codes stand for
+        self.results["positive_class"] = self._classes[self.positive]
         for name in Disparity._fields[1:]:  # the accuracy of all is in the classifier's own log
             if self.results[name] is not None:
                 pl_module.log(f"{stage}/{name}", self.results[name], rank_zero_only=True)

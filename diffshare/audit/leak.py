@@ -15,12 +15,13 @@ from diffshare.audit.attribute_leak import Leak, attack, unread
 from diffshare.audit.leak_report import Disclosed, Report, section_of, show
 from diffshare.audit.member_leak import MemberLeak, member_leak
 from diffshare.audit.training import TrainingSet, read_training
+from diffshare.classes import another_attribute, join, listed
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Index, Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary, unchecked
-from diffshare.receiver.property.conditioning import refuse_chosen
+from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
 from diffshare.receiver.property.reading import reader
@@ -48,7 +49,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     index = source.index()
     wanted = _wanted(config, index)  # refused before anything is drawn
     queries, card, identity = _queries(config, source)
-    labels = _labels(config, index, queries.classes)
+    labels = _labels(config, index, queries)
     if not config.properties:
         wanted = [(name, None) for name, _ in wanted if name not in labels]
     training = None if config.manifest is None else read_training(config.manifest, index)
@@ -61,13 +62,13 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         leaks.append(_one(config, source, recipe, training, queries, x, (name, value, labels)))
     report = Report(
         leaks=tuple(leaks),
-        disclosed=_disclosed(card, labels, training),
+        disclosed=_disclosed(card, labels, training, index),
         queries=len(x),
         labels=queries.labels,
         level=1 - config.level,
         identity=identity,
         membership=_membership(config, source, training),
-        notes=_notes(config, index, training),
+        notes=_notes(config, index, training, card, labels),
     )
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -77,7 +78,18 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     return 0
 
 
-def _notes(config: Namespace, index: Index, training: TrainingSet | None) -> tuple[str, ...]:
+def _notes(
+    config: Namespace, index: Index, training: TrainingSet | None, card: Card | None, labels: Sequence[str]
+) -> tuple[str, ...]:
+    """What classes were told by their position; whether the model was trained on records of the reference."""
+    told = () if training is None else training.notes
+    if card is not None and labels:
+        whole = join(card.labels, index.attribute(labels[0]).classes, "the model", f"'{labels[0]}' of the reference")
+        told = (*told, *filter(None, (whole.note, another_attribute(card.target, labels[0], "the model"))))
+    return (*told, *_disjoint(config, index, training))
+
+
+def _disjoint(config: Namespace, index: Index, training: TrainingSet | None) -> tuple[str, ...]:
     """What is not known of the reference: whether the model was trained on some of its records."""
     if training is not None and not training.same_source:
         return (
@@ -109,12 +121,22 @@ def _queries(config: Namespace, source: Any) -> tuple[Queries, Card | None, str 
     return ModelQueries(generator, **options), generator.card, identity
 
 
-def _labels(config: Namespace, index: Index, classes: Sequence[str]) -> list[str]:
-    """Attributes that the model's classes stand for: the one that is named, else those with the same classes."""
+def _labels(config: Namespace, index: Index, queries: Queries) -> list[str]:
+    """The attribute that the model's classes stand for, or none: the one that is named, else by names of classes.
+
+    Raises:
+        UserError: no such attribute, or several that the classes may stand for.
+    """
     if config.target is not None:
         index.attribute(config.target)
         return [config.target]
-    return [name for name, a in index.attributes.items() if classes and set(a.classes) == set(classes)]
+    found = stand_for(index.attributes, queries.classes, queries.target)
+    if len(found) > 1:
+        raise UserError(
+            f"the model's classes {listed(queries.classes)} may be those of any of {listed(found)}: name the right one "
+            "with --target"
+        )
+    return found
 
 
 def _wanted(config: Namespace, index: Index) -> list[tuple[str, str | None]]:
@@ -161,6 +183,7 @@ def _one(
             labels=queries.labels,
             classes=queries.classes,
             conditioned_on=chosen,
+            option="target",
         )
     except UserError as error:
         return unread(name, what.value, str(error), truth)
@@ -189,7 +212,9 @@ def _asked(config: Namespace, known: Auxiliary, name: str, value: str | None) ->
         return unread(name, value or known.classes[0], str(error), None)
 
 
-def _disclosed(card: Card | None, labels: Sequence[str], training: TrainingSet | None) -> tuple[Disclosed, ...]:
+def _disclosed(
+    card: Card | None, labels: Sequence[str], training: TrainingSet | None, index: Index
+) -> tuple[Disclosed, ...]:
     """What the card says itself, so that no attack is needed."""
     if card is None:
         return ()
@@ -198,7 +223,8 @@ def _disclosed(card: Card | None, labels: Sequence[str], training: TrainingSet |
     if card.label_frequencies is not None:
         truth = None
         if training is not None and labels:
-            truth = tuple(training.share(name, k) for k in range(len(card.labels)))
+            places = join(card.labels, index.attribute(name).classes, "the model", f"'{name}' of the reference").codes
+            truth = tuple(training.share(name, k) for k in places.tolist())
         found.append(Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth))
     if card.declared is not None:
         total, cells = sum(card.declared.values()), sorted(card.declared)

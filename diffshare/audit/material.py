@@ -1,20 +1,21 @@
 """What an audit looks at: labelled records of the receiver's own, and a samples folder, in the same codes."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from diffshare.data.csvfile import read_header
+from diffshare.classes import Joined, another_attribute, join, listed, quoted
+from diffshare.data.csvfile import no_column, read_header
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.receiver.property.queries import recode
-from diffshare.release.info import read_info
+from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.received import is_number
 from diffshare.release.samples import NPZ, read_samples
 from diffshare.release.tables import CSV, check_rows_file
@@ -36,6 +37,7 @@ class ReferenceRecords:
         missing: the mark of a missing cell of a table.
         sensitive: attributes that are audited; samples of a table may lack their columns.
         disjoint: how it is known that the sharer has not trained on them; empty where nothing was compared.
+        used: how many records of the source they are, in words.
     """
 
     x: np.ndarray
@@ -47,6 +49,7 @@ class ReferenceRecords:
     missing: str = "?"
     sensitive: tuple[str, ...] = ()
     disjoint: str = ""
+    used: str = ""
 
     def group(self, name: str) -> Attribute:
         """An attribute as the group S.
@@ -122,7 +125,7 @@ def open_reference(
     mark = getattr(source, "missing", "?")
     return ReferenceRecords(
         found.x, found.labels, found.classes, dict(found.attributes), found.columns, target, mark, sensitive,
-        found.disjoint if manifest is not None else "",
+        found.disjoint if manifest is not None else "", found.used,
     )  # fmt: skip
 
 
@@ -132,11 +135,12 @@ class SampledRecords:
 
     Attributes:
         x: as ``ReferenceRecords.x``; NaN where a cell has a category that the reference does not know.
-        y: the class, int64, M.
+        y: the class as the reference numbers it, int64, M.
         groups: codes of each attribute that is a column of the samples, by name; -1 where not known.
         sha256: of the file that they were read from.
         info: what ``samples.json`` says of them: a claim.
         absent: columns of the reference that they lack; NaN in ``x``.
+        notes: what of their names was not found in the reference, or was taken by its position.
     """
 
     x: np.ndarray
@@ -145,6 +149,7 @@ class SampledRecords:
     sha256: str
     info: dict[str, Any]
     absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def take(self, rows: np.ndarray) -> "SampledRecords":
         """These samples alone, positions in any order."""
@@ -192,13 +197,38 @@ def open_samples(folder: Path, reference: ReferenceRecords) -> SampledRecords:
             f"the samples in {folder} are {_size(samples.x)}, the records of the reference {_size(reference.x)}: add "
             f"--reference.image_size {samples.x.shape[1]} (or name a source of as many channels)"
         )
-    _check_classes(samples.y, reference, str(folder))
+    info, who = dict(samples.info), f"the samples in {folder}"
+    joined = join_classes(class_names(info, folder), reference, who)
+    y = joined.recode(samples.y)
+    _check_classes(y, reference, str(folder))
     if samples.weight is not None and np.ptp(samples.weight) > 0:  # a training would honour them, no share here does
         raise UserError(
             f"{folder} carries weights, which an audit does not see: audit and repair samples as they were drawn, "
             "without the array 'weight'"
         )
-    return SampledRecords(samples.x, samples.y, {}, sha256_file(path), dict(samples.info))
+    notes = (joined.note, another_attribute(class_target(info), reference.target, who))
+    return SampledRecords(samples.x, y, {}, sha256_file(path), info, notes=tuple(filter(None, notes)))
+
+
+def join_classes(names: Sequence[str], reference: ReferenceRecords, who: str) -> Joined:
+    """The classes of samples, or of a model that makes them, as the reference numbers them.
+
+    Args:
+        names: theirs by number; empty where they have none.
+        reference: the records.
+        who: has them, in words.
+
+    Raises:
+        UserError: they contradict each other, or lack a class of the reference.
+    """
+    whose = f"'{reference.target}' of the reference"
+    joined = join(names, reference.classes, who, whose, by_position=not reference.columns)
+    if joined.lacking:
+        raise UserError(
+            f"{whose} has the class {quoted(joined.lacking[0])}, {who} have only {listed(joined.theirs)}: give a "
+            "reference without those records, or name the attribute that the classes stand for with --target"
+        )
+    return joined
 
 
 def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
@@ -210,16 +240,32 @@ def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
     index = table.index()
     y = index.attribute(reference.target).codes.astype(np.int64)
     _check_classes(y, reference, str(path))
-    groups = {}
+    groups, notes = {}, []
     for name, attribute in index.attributes.items():
         if name != reference.target:
-            known = {text: code for code, text in enumerate(reference.attributes[name].classes)}
-            codes = np.array([*(known.get(text, -1) for text in attribute.classes), -1])
-            groups[name] = codes[attribute.codes]
+            known, told = _column(name, attribute.classes, reference)
+            groups[name] = np.append(known, -1)[attribute.codes]
+            notes += [told] if told else []
     places = [i for i, column in enumerate(reference.columns) if column.name not in absent]
     made = np.full((len(x), len(reference.columns)), np.nan, np.float32)
     made[:, places] = recode(x, table.columns, [reference.columns[i] for i in places])
-    return SampledRecords(made, y, groups, sha256_file(path), read_info(path.parent), absent)
+    return SampledRecords(made, y, groups, sha256_file(path), read_info(path.parent), absent, tuple(notes))
+
+
+def _column(name: str, texts: tuple[str, ...], reference: ReferenceRecords) -> tuple[np.ndarray, str | None]:
+    """The reference's number of each text that a column of the samples holds, and a note on those that have none (-1).
+
+    Raises:
+        UserError: the column is audited, and its names differ from the reference's in their writing, or all of them.
+    """
+    classes = reference.attributes[name].classes
+    if name not in reference.sensitive or not texts:
+        place = {text: code for code, text in enumerate(classes)}
+        return np.array([place.get(text, -1) for text in texts], np.int64), None
+    who = f"the samples' column '{name}'"
+    joined = join(texts, classes, who, f"'{name}' of the reference", kind="values", by_position=False)
+    told = f"{who} holds {listed(joined.beyond)}, the reference knows {listed(classes)} alone"
+    return joined.codes, told if joined.beyond else None
 
 
 def claimed_guidance(info: Mapping[str, Any]) -> float:
@@ -249,20 +295,16 @@ def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarr
     """
     names = header(path)
     if absent := [name for name in kinds if name not in names]:
-        raise UserError(f"{path} has no column '{absent[0]}': its header has {', '.join(names)!r:.200}")
+        raise no_column(path, absent[0], names)
     table = CSVTable(str(path), kinds, missing=missing)
     return table.read(np.arange(len(table.index()))), table
 
 
 def _check_classes(y: np.ndarray, reference: ReferenceRecords, where: str) -> None:
+    """Refuse samples without a class, or of which a class of the reference is missing; ``y`` as that numbers them."""
     if (y < 0).any():
         raise UserError(
             f"{where}: {int((y < 0).sum())} samples have no class: draw them with --labels balanced or natural"
-        )
-    if y.max() >= len(reference.classes):
-        raise UserError(
-            f"{where} has samples of class {y.max()}, '{reference.target}' has {len(reference.classes)} classes: name "
-            "the attribute that the samples' classes stand for with --target"
         )
     counts = np.bincount(y, minlength=len(reference.classes))
     if counts.min() == 0:

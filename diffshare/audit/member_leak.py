@@ -8,6 +8,7 @@ import numpy as np
 
 from diffshare.audit.membership import LEVELS, NOISES, denoising_losses, released
 from diffshare.audit.training import TrainingSet
+from diffshare.classes import join
 from diffshare.data.cache import Records, open_records
 from diffshare.data.source import PARTS, Part, Source, split
 from diffshare.errors import UserError
@@ -99,7 +100,8 @@ def member_leak(
     try:
         if not training.same_source:
             raise UserError("the manifest is of another source than the reference: its records are not at hand")
-        model = released(open_release(folder), device=device)
+        release = open_release(folder)
+        model = released(release, device=device)
         records = open_records(source)
         members, others, matched = _matched(records, source, training, part, split_seed, seed)
         target = training.roles.get("target")
@@ -108,6 +110,10 @@ def member_leak(
             labels = records.index.attribute(target).codes.astype(np.int64)
         where = dict(zip(training.names, training.codes[target].tolist(), strict=True)) if target else {}
         trained = np.array([where.get(name, -1) for name in records.index.names[members].tolist()], np.int64)
+        if target is not None and release.card.labels:  # from the source's numbers to the model's
+            classes = records.index.attribute(target).classes
+            whole = join(classes, release.card.labels, f"'{target}' of the reference", "the model")
+            labels, trained = (np.append(whole.codes, -1)[codes] for codes in (labels, trained))
         losses = [
             _losses(model, records, rows, given, seed) for rows, given in ((members, trained), (others, labels[others]))
         ]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffshare.classes import listed
 from diffshare.errors import UserError
 
 Constraint = Literal["equalized_odds", "demographic_parity"]
@@ -40,7 +41,7 @@ def constrained_decisions(
         classifier: of scikit-learn; its ``fit`` takes ``sample_weight``. It is cloned.
         x: rows, or features of images, to train on, float, N x D.
         y: their classes, 0 or 1, N.
-        s: their groups, known or read, codes >= 0, N.
+        s: their groups, known or read, codes >= 0 or names, N.
         records: to decide on, float, M x D.
         constraint: which rates the groups shall share on the training records.
         slack: by how much each group's rates may differ from those of all, in (0, 1).
@@ -86,9 +87,9 @@ def thresholded_decisions(
     Args:
         scores: of labelled records that the classifier was not trained on, higher for class 1, float, N.
         y: their classes, 0 or 1, N.
-        s: their groups, codes >= 0, N.
+        s: their groups, codes >= 0 or names, N.
         record_scores: of the records to decide on, float, M.
-        record_s: their groups, among those of ``s``, M.
+        record_s: their groups, among those of ``s`` and of the same kind, M: by name where both are names.
         constraint: which rates the groups shall share on the labelled records.
         objective: what the thresholds maximise; plain accuracy is of classes as frequent as in the labelled records.
         seed: draws the decisions.
@@ -103,11 +104,17 @@ def thresholded_decisions(
     from fairlearn.postprocessing import ThresholdOptimizer
 
     y, s = _checked(y, s, len(scores))
-    record_s = np.asarray(record_s, np.int64)
+    record_s = _groups(record_s)
+    if (record_s.dtype.kind == "U") != (s.dtype.kind == "U"):
+        raise UserError("the groups of one side are names, those of the other numbers: give both as names")
     if len(record_s) != len(record_scores):
         raise UserError(f"{len(record_scores)} records have {len(record_s)} groups: give the group of each")
     if unseen := sorted(set(record_s.tolist()) - set(s.tolist())):
-        raise UserError(f"no labelled record is of group {unseen[0]}: a threshold of it cannot be chosen; add some")
+        known = listed(sorted(map(str, set(s.tolist()))))
+        raise UserError(
+            f"no labelled record is of group '{unseen[0]}', they are of {known}: a threshold of it cannot be chosen; "
+            "add some"
+        )
     optimizer = ThresholdOptimizer(
         estimator=_scorer(), constraints=constraint, objective=objective, prefit=True, predict_method="predict"
     )
@@ -134,16 +141,22 @@ def _column(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores, np.float64).reshape(-1, 1)
 
 
+def _groups(s: np.ndarray) -> np.ndarray:
+    """Groups as int64 codes or as text."""
+    made = np.asarray(s)
+    return made.astype(np.str_) if made.dtype.kind in "UO" else made.astype(np.int64)
+
+
 def _checked(y: np.ndarray, s: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and groups as int64, each group with both classes."""
-    y, s = np.asarray(y, np.int64), np.asarray(s, np.int64)
+    """Classes as int64 and groups as codes or names, each group with both classes."""
+    y, s = np.asarray(y, np.int64), _groups(s)
     if not n == len(y) == len(s):
         raise UserError(f"{n} records have {len(y)} classes and {len(s)} groups: give both of each")
     if set(y.tolist()) != {0, 1}:
         raise UserError(
             f"the classes are {sorted(set(y.tolist()))[:5]}: fair decisions are for the two classes 0 and 1"
         )
-    if (s < 0).any():
+    if s.dtype.kind != "U" and (s < 0).any():
         raise UserError(f"the group of {int((s < 0).sum())} of {n} records is unknown: read it or drop them")
     for group in np.unique(s).tolist():
         if len(missing := {0, 1} - set(y[s == group].tolist())):

@@ -4,12 +4,15 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from diffshare.classes import join, listed
 from diffshare.data.listed import HEADER
 from diffshare.data.source import Index
 from diffshare.errors import UserError
+from diffshare.release.received import is_name
 from diffshare.storage import read_json
 
 ROLES = ("target", "sensitive", "property")
@@ -20,16 +23,19 @@ class TrainingSet:
     """The records of a mix manifest.
 
     Attributes:
-        codes: class of each record, int64, N, of every attribute that is known of it, by name; -1 where it is not.
+        codes: class of each record, int64, N, of every attribute that is known of it, by name, as the source that the
+            audit attacks with numbers them; -1 where it is not known, or none of that source's classes.
         same_source: whether the manifest is of the source that the audit attacks with.
         names: of the records, as the source has them.
         roles: names of the attributes that the mix was made by: ``target``, ``sensitive``, ``property``.
+        notes: which classes of the manifest were told by their position.
     """
 
     codes: dict[str, np.ndarray]
     same_source: bool
     names: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def share(self, name: str, place: int) -> float | None:
         """Share of the class ``place`` among the records that know the attribute; None where none does."""
@@ -63,11 +69,29 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
             raise UserError(f"{manifest} lists '{missing[0]:.60}', which its source has not: write it anew with mix")
         rows = np.array([where[name] for name in names])
         codes = {name: attribute.codes[rows].astype(np.int64) for name, attribute in index.attributes.items()}
+    notes = []
     for role, found in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
             codes[name] = found  # as trained on: a mix may flip labels
+            if not same and name in index.attributes:
+                codes[name], note = _recoded(found, summary, role, index.attributes[name].classes, manifest)
+                notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}
-    return TrainingSet(codes, same, tuple(names), roles)
+    return TrainingSet(codes, same, tuple(names), roles, tuple(notes))
+
+
+def _recoded(
+    codes: np.ndarray, summary: Mapping[str, Any], role: str, classes: Sequence[str], manifest: Path
+) -> tuple[np.ndarray, str | None]:
+    """Classes of another source's records as this one numbers them (-1: none), and a note where by position."""
+    told = summary.get("classes")
+    names = told.get(role) if isinstance(told, dict) else None
+    theirs = names if isinstance(names, list) and all(map(is_name, names)) else ()
+    joined = join(theirs, classes, f"{manifest}", f"'{summary[role]}' of the reference")
+    if len(codes) and codes.max() >= len(joined.codes):
+        raise UserError(f"{manifest} has records of class {codes.max()} of '{summary[role]}', the reference has "
+                        f"{listed(classes)}: name the same attribute of both")  # fmt: skip
+    return np.append(joined.codes, -1)[codes], joined.note
 
 
 def _columns(path: Path) -> tuple[Sequence[str], np.ndarray, np.ndarray]:

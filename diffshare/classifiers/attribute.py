@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
@@ -11,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 
 from diffshare.batch import Batch
+from diffshare.classes import join, listed
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import column_positions
@@ -45,6 +47,9 @@ class AttributeClassifier(LightningModule):
             raise UserError(f"model.warmup_steps is {warmup_steps}: it must be at least 0")
         self.network, self.optimizer, self.withhold = network, optimizer, tuple(withhold)
         self.lr_schedule, self.warmup_steps = lr_schedule, warmup_steps
+        self.classes: tuple[str, ...] = ()  # of the data at hand, by the numbers of its targets
+        self.notes: tuple[str, ...] = ()
+        self._outputs: list[int] | None = None  # the network's output of each of these classes; None where in order
         self.val_loss, self.val_accuracy, self.test_accuracy = MeanMetric(), MeanMetric(), MeanMetric()
 
     def setup(self, stage: str) -> None:
@@ -57,6 +62,38 @@ class AttributeClassifier(LightningModule):
         if isinstance(data, RecordsDataModule) and "train" in data.sets:
             self._fit_rows(data)
             self._check(data)
+            self.classes = tuple(data.classes)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network's outputs are called."""
+        names = self.classes if self._outputs is None else [self.classes[i] for i in np.argsort(self._outputs)]
+        checkpoint["diffshare"] = {"classes": list(names)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Join the classes that were trained on to those of the data at hand, by their names.
+
+        Raises:
+            UserError: they contradict each other, or a training would go on with others.
+        """
+        if not self.classes:
+            return
+        trained = (checkpoint.get("diffshare") or {}).get("classes") or ()
+        joined = join(trained, self.classes, "the classifier", "the data")
+        if joined.beyond:
+            raise joined.refusal(joined.beyond[0])
+        if self.trainer.state.fn == "fit" and trained and tuple(trained) != self.classes:
+            raise UserError(
+                f"the classifier was trained on the classes {listed(trained)}, the data has {listed(self.classes)}: "
+                "use the run's own config and data"
+            )
+        self.notes = (joined.note,) if joined.note else ()
+        codes = joined.codes.tolist()
+        self._outputs = None if codes == sorted(codes) else np.argsort(codes).tolist()
+
+    def _logits(self, batch: Batch) -> Tensor:
+        """Logits of the network, one for each class of the data at hand, N x classes."""
+        logits: Tensor = self.network(batch.x).float()
+        return logits if self._outputs is None else logits[:, self._outputs]
 
     def _fit_rows(self, data: RecordsDataModule) -> None:
         train: RecordSet = data.sets["train"]
@@ -107,14 +144,14 @@ class AttributeClassifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss and accuracy on validation records; returns the predicted classes, int64, N."""
-        logits = self.network(batch.x).float()
+        logits = self._logits(batch)
         self.val_loss(self._loss(logits, batch))
         self.log("val/loss", self.val_loss, on_epoch=True, on_step=False)
         return self._measure(logits, batch, "val/accuracy", self.val_accuracy)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Accuracy on test records; returns the predicted classes, int64, N."""
-        return self._measure(self.network(batch.x).float(), batch, "test/accuracy", self.test_accuracy)
+        return self._measure(self._logits(batch), batch, "test/accuracy", self.test_accuracy)
 
     @staticmethod
     def _loss(logits: Tensor, batch: Batch) -> Tensor:

@@ -89,7 +89,8 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
     groups, classes, unknown = counted.groups, counted.classes, counted.unknown
     info = read_info(folder)
     asked = at_guidance(config, terms(config), info)
-    reference = Reference(read_declared(config.declared, groups, classes), known=True)
+    declared = read_declared(config.declared, groups, classes)
+    reference = Reference(declared.table, known=True)
     shares = counted_shares(counted.counts)
     made = judge(shares, reference, asked, unknown=unknown)
     notes = (*judgement_notes(made, asked, config.sensitive, classes), *guidance_notes(config, info))
@@ -106,6 +107,7 @@ def _declared_alone(config: Namespace, folder: Path) -> Audit:
         declaration=declaration_test(shares, reference.table, asked, counted.rows, unknown=unknown),
         notes=(
             *notes,
+            *declared.notes,
             "no gap is predicted without records to measure it on",
         ),
     )

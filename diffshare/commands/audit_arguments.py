@@ -53,8 +53,8 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     roles = Literal["receiver", "sharer"]
     add("--as", type=roles, default="receiver", help="receiver: was it poisoned? sharer: what does it leak?")
-    add("--sensitive", type=str | None, default=None, help="Attribute that is the group S.")
-    add("--target", type=str | None, default=None, help="Attribute that the samples' classes stand for: Y.")
+    add("--sensitive", type=str, default=None, help="Attribute that is the group S.")
+    add("--target", type=str, default=None, help="Attribute that the samples' classes stand for: Y.")
     add("--candidates", type=str, nargs="+", default=[], help="Several attributes, where it is not known which.")
     add("--clusters", type=int | None, default=None, help="Also so many clusters of the records' features.")
     add("--prompts", type=str, nargs="+", default=[], help="Also sentences, one a group, that --clip compares with.")

@@ -1,6 +1,5 @@
 """The audit of every candidate for the group against labelled records, look by look."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from diffshare.audit.surrogates import surrogate_margin, surrogate_note
 from diffshare.audit.unknown import NAME, PROMPTED, clusters, corrected, overall, prompted
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.commands.audit_arguments import count_of, names, terms
-from diffshare.commands.audit_claims import at_guidance, class_notes, declaration_of, guidance_notes, judgement_notes
+from diffshare.commands.audit_claims import at_guidance, declaration_of, guidance_notes, judgement_notes
 from diffshare.data.source import Source
 from diffshare.errors import one_of
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.release.card import Card
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
 
@@ -46,14 +46,13 @@ def with_records(
     for name in names(config):
         reference.group(name)  # refused before samples are drawn
     _check_columns(config, reference)
-    notes: tuple[str, ...] = (reference.disjoint,) if reference.disjoint else ()
+    notes: tuple[str, ...] = (reference.used, *((reference.disjoint,) if reference.disjoint else ()))
     plan = [count_of(config, None)]
     if drawing is not None:
-        notes += class_notes(config, "the model's", drawing.classes, reference)
+        drawing.check_classes(reference)
     else:
         whole = open_samples(folder, reference)
         plan = [count_of(config, len(whole.y))]
-        notes += class_notes(config, "the samples'", whole.info.get("classes"), reference)
         notes += guidance_notes(config, whole.info)
     plan = looks(config.sequential, plan[0]) if config.sequential else plan
     zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
@@ -62,7 +61,7 @@ def with_records(
     for count in plan:
         last = count == plan[-1]
         if drawing is not None:
-            if not last and count < len(drawing.classes):  # as many of each class: some have none yet
+            if not last and count < len(drawing.card.labels):  # as many of each class: some have none yet
                 continue
             drawing.write(folder, count)
         samples = open_samples(folder, reference)
@@ -76,11 +75,12 @@ def with_records(
             if name not in readers or column:
                 readers[name] = _reader(config, known, name, classifier, column=column)
         asked = replace(at_guidance(config, terms(config, len(plan)), samples.info), candidates=len(wanted))
-        declared = None if drawing is None else drawing.declared
-        found = [_one(config, readers[name], made, asked, declared) for name in wanted]
+        card = None if drawing is None else drawing.card
+        found = [_one(config, readers[name], made, asked, card) for name in wanted]
         found = corrected(found) if len(found) > 1 else found
         if overall(found).judgement.verdict != "inconclusive":
             break
+    notes += samples.notes
     gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
     return [replace(one, gap=gaps[one.names[0]], notes=(*one.notes, *notes)) for one in found]
 
@@ -130,9 +130,7 @@ def _reader(
     )
 
 
-def _one(
-    config: Namespace, reader: GroupReader, samples: SampledRecords, asked: Terms, declared: Mapping[str, int] | None
-) -> Audit:
+def _one(config: Namespace, reader: GroupReader, samples: SampledRecords, asked: Terms, card: Card | None) -> Audit:
     """One candidate's audit at one look."""
     reference = reference_of(reader, config.pool)
     notes = []
@@ -142,8 +140,8 @@ def _one(
         notes.append(said)
     shares, fit = reader.shares(samples), reader.fit(samples, config.seed)
     unknown = reader.unknown(samples)
-    declaration, note = declaration_of(config, reader, shares, asked, declared, fit, unknown)
-    notes += [note] if note else []
+    declaration, told = declaration_of(config, reader, shares, asked, card, fit, unknown)
+    notes += told
     made = judge(shares, reference, asked, fit, unknown)
     notes += judgement_notes(made, asked, reader.name, reader.reference.classes)
     if fit is not None and made.misfit is not None:
@@ -176,7 +174,7 @@ def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked:
         zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
         made = [_unnamed(config, reader.reference, one, zero_shot)[1] for one in made]
     margin = surrogate_margin([(reader, one) for one in made], reference)
-    note = surrogate_note(margin, len(made), asked.level)
+    note = "; ".join([surrogate_note(margin, len(made), asked.level), *(told for one in made for told in one.notes)])
     if said:
         note += "; some of them were drawn at another guidance than the samples: draw them at the same"
     return margin, note

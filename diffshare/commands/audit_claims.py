@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
 
 from diffshare.audit.declaration import Declaration, declaration_test
-from diffshare.audit.declared import declared_table, read_declared
+from diffshare.audit.declared import read_declared, table_of_card
 from diffshare.audit.judgement import Judgement, Terms
-from diffshare.audit.material import ReferenceRecords, claimed_guidance
+from diffshare.audit.material import claimed_guidance
 from diffshare.audit.reading import Fit, GroupReader
 from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
-from diffshare.release.received import is_name, is_number
+from diffshare.release.card import Card
+from diffshare.release.received import is_number
 from diffshare.stats.shares import GroupShares
 
 
@@ -53,55 +54,30 @@ def judgement_notes(made: Judgement, asked: Terms, group: str, classes: Sequence
     return tuple(notes)
 
 
-def class_notes(
-    config: Namespace, owner: Literal["the model's", "the samples'"], classes: object, reference: ReferenceRecords
-) -> tuple[str, ...]:
-    """Whether the classes of a model or of samples are those of the target; rows have them by name.
-
-    Args:
-        config: the arguments.
-        owner: whose the classes are, in words.
-        classes: as a card or ``samples.json`` names them: whatever it holds; what is no list of names is passed over.
-        reference: the records.
-
-    Raises:
-        UserError: the target's classes in another order.
-    """
-    if reference.columns or not isinstance(classes, list | tuple) or not all(map(is_name, classes)):
-        return ()
-    model, target = tuple(classes), reference.classes
-    if model in ((), target):
-        return ()
-    said = f"{owner} classes are {', '.join(model[:4])}, those of '{config.target}' {', '.join(target[:4])}"
-    if set(model) == set(target):
-        raise UserError(f"{said}, in this order: give a reference that codes them as the model does")
-    return (f"{said}: taken for the same in this order (is --target the right attribute?)",)
-
-
 def declaration_of(
     config: Namespace,
     reader: GroupReader,
     shares: GroupShares,
     asked: Terms,
-    declared: Mapping[str, int] | None,
+    card: Card | None,
     fit: Fit | None,
     unknown: np.ndarray | None,
-) -> tuple[Declaration | None, str | None]:
-    """The test of what was declared, in a file or in the card of the model, and a note where a card's cannot be made.
+) -> tuple[Declaration | None, list[str]]:
+    """The test of what was declared, in a file or in the card of the model, and what to know of it.
 
     What a card says is no reason to refuse the audit of its model: then any card could.
     """
     groups, classes = reader.attribute.classes, reader.reference.classes
     queries = round(sum(row[0].n for row in shares.shares))
     if config.declared is not None:
-        table = read_declared(config.declared, groups, classes)
-        return declaration_test(shares, table, asked, queries, fit, unknown), None
-    if declared is None:
-        return None, None
+        found = read_declared(config.declared, groups, classes)
+        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
+    if card is None or card.declared is None:
+        return None, []
     if names(config) != [reader.name]:
-        return None, "the card's table is not tested: it does not say of which candidate it is"
+        return None, ["the card's table is not tested: it does not say of which candidate it is"]
     try:
-        table = declared_table(dict(declared), groups, classes, str(config.model))
-        return declaration_test(shares, table, asked, queries, fit, unknown), None
+        found = table_of_card(card, groups, classes, str(config.model))
+        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
     except UserError as error:
-        return None, f"the card's table cannot be tested: {error}"
+        return None, [f"the card's table cannot be tested: {error}"]

@@ -11,6 +11,7 @@ from diffshare.audit.unknown import NAME, PROMPTED
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.release.card import MAX_LABELS
 from diffshare.release.received import Fields, is_number, parse_json, read_regular, shown
 
 ReceiversPart = Literal["auxiliary", "test", "all"]  # never the sharer's
@@ -43,6 +44,8 @@ class Audited:
         clusters: number of clusters of features that the group is one of; 0 where it is an attribute.
         guidance: at which the samples were taken to be drawn, 0 to 1000; None where the file does not tell.
         names: attributes of the reference that were audited as the group, this one or others.
+        groups: names of the groups; empty where the file does not tell.
+        classes: names of the classes; likewise.
         blocks: ``class_path`` and ``init_args`` of ``reference`` and ``classifier``, unchecked; None where not given.
     """
 
@@ -59,6 +62,8 @@ class Audited:
     clusters: int
     guidance: float | None
     names: tuple[str, ...]
+    groups: tuple[str, ...]
+    classes: tuple[str, ...]
     blocks: dict[str, Any]
 
     def built(self, name: Literal["reference", "classifier"]) -> Any:
@@ -125,6 +130,8 @@ def read_audited(path: Path) -> Audited:
         clusters=clusters,
         guidance=_guidance(fields),
         names=_names(value, fields, str(path), made=clusters > 0),
+        groups=fields.names("groups", MAX_LABELS) if "groups" in value else (),
+        classes=fields.names("classes", MAX_LABELS) if "classes" in value else (),
         blocks={name: settings.value.get(name) for name in _KINDS},
     )
 

@@ -51,7 +51,7 @@ def _parser() -> ArgumentParser:
     )
     add = parser.add_argument
     add("--property", required=True, help="Attribute of the auxiliary source; with zero-shot any name.")
-    add("--value", type=str | None, default=None, help="Class whose share is asked for; class 1 of two.")
+    add("--value", type=str, default=None, help="Class whose share is asked for; the second of two where left out.")
     add("--level", type=float, default=0.95, help="Confidence level of the interval.")
     add("--seed", type=int, default=0, help="Of the classifier's training, the samples and the resampling.")
     add("--json", type=Path | None, default=None, help="File for the result.")
@@ -85,15 +85,16 @@ def _add_queries(parser: ArgumentParser) -> None:
     add("--width", type=float | None, default=None, help="With --queries auto: half width that is wanted.")
     add(
         "--labels",
-        type=str | None,
+        type=str,
         default=None,
-        help="How to draw: natural, none, balanced or one class. Natural where the card declares it, else none.",
+        help="As for the verb sample: natural, none, balanced or one class. Natural where the card declares it, else "
+        "none.",
     )
     add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     add("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
     add("--batch-size", type=int | None, default=None, help="Samples a pass.")
     add("--device", default="cpu", help="Where to sample: cpu, cuda, ...")
-    add("--conditioned-on", type=str | None, default=None, help="Attribute that the model's classes stand for.")
+    add("--conditioned-on", type=str, default=None, help="Attribute that the model's classes stand for.")
 
 
 def _add_classifier(parser: ArgumentParser) -> None:

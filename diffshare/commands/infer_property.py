@@ -116,7 +116,7 @@ def _refuse_chosen_name(config: Namespace, queries: Queries) -> None:
     """Without auxiliary records, the names alone tell whether the property is what the samples were drawn by."""
     name = config.property
     classes = queries.classes if name in queries.classes else (name,)
-    conditioned_on = name if config.conditioned_on == name else None
+    conditioned_on = name if name in (config.conditioned_on, queries.target) else None
     attributes = {name: Attribute(np.zeros(0, np.int16), classes)}
     refuse_chosen(name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=conditioned_on)
 
@@ -135,12 +135,14 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
         labels=queries.labels,
         classes=queries.classes,
         conditioned_on=config.conditioned_on,
+        target=queries.target,
     )
     if is_column(name, queries) and name not in config.withhold:
         return _column(config, queries, what)
     result = _classified(config, queries, what, auxiliary, source, recipe)
     unknown = f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown" if auxiliary.unknown else ""
-    return replace(result, notes=(*filter(None, (unknown, auxiliary.disjoint)), *result.notes))
+    notes = (auxiliary.used, unknown, auxiliary.disjoint, what.note)
+    return replace(result, notes=(*filter(None, notes), *result.notes))
 
 
 def _classified(
@@ -231,6 +233,12 @@ def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClas
 
 def _drawn_by(queries: Queries, config: Namespace) -> Sequence[str]:
     """What to know of samples whose classes somebody chose."""
+    if isinstance(queries, ModelQueries) and queries.asked.note:
+        return (queries.asked.note, *_share_of(queries, config))
+    return _share_of(queries, config)
+
+
+def _share_of(queries: Queries, config: Namespace) -> Sequence[str]:
     if queries.labels in ("none", "natural"):
         return ()
     if queries.labels == "unknown":

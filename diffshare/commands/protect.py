@@ -8,6 +8,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
+from diffshare.classes import listed
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
@@ -15,12 +16,13 @@ from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
+from diffshare.receiver.property.conditioning import stand_for
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, recode
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
-from diffshare.release.generator import Generator, plan_labels
+from diffshare.release.generator import Generator, Labels, asked_labels, plan_labels
 from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
@@ -43,22 +45,21 @@ def protect(arguments: list[str]) -> int:
     """Draw samples of a model that show a chosen share of a property."""
     config, source, recipe = _parse(arguments)
     generator, identity = open_generator(config.model)
-    wanted = config.labels or ("balanced" if generator.card.labels else "none")
+    wanted = asked_labels(config.labels, generator.card)
     labels = plan_labels(wanted, config.count, generator.card)
     if config.method == "guide":
         guidable(generator)  # refused before the training
     known = open_auxiliary(source, config.property, config.part, split_seed=config.split_seed)
     what = asked(config.property, known.classes, config.value, 0.95, config.seed)
-    if set(known.classes) == set(generator.card.labels or ()):
-        raise UserError(
-            f"'{config.property}' is what the model's classes stand for: choose its share with --labels of the verb "
-            "sample, or name another --property"
-        )
+    note = _check_other(config.property, known, generator.card)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
+    print(f"records: {known.used}")
     if known.unknown:
         print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+    for told in filter(None, (what.note, wanted.note, note)):
+        print(f"note:    {told}")
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
@@ -69,15 +70,31 @@ def protect(arguments: list[str]) -> int:
     return 0
 
 
-def _info(config: Namespace, what: Asked, card: Card, labels: str, identity: str) -> dict[str, Any]:
+def _check_other(name: str, known: Auxiliary, card: Card) -> str | None:
+    """Refuse the property that the model's classes stand for; a note where their names do not tell."""
+    found = stand_for(known.attributes, card.labels, card.target)
+    if found == [name]:
+        raise UserError(
+            f"'{name}' is what the model's classes stand for: choose its share with --labels of the verb sample, or "
+            "name another --property"
+        )
+    if name not in found:
+        return None
+    return (
+        f"the model's classes {listed(card.labels)} may be those of any of {listed(found)}: if they are of '{name}', "
+        "choose its share with --labels of the verb sample"
+    )
+
+
+def _info(config: Namespace, what: Asked, card: Card, labels: Labels, identity: str) -> dict[str, Any]:
     """``samples.json``, which goes out with the samples.
 
     It does not say how many candidates there were, nor how long it took: that gives the model's own share away.
     """
     name = what.name if what.value == what.name else f"{what.name}: {what.value}"
     done = f"share of '{name[:NAMED]}' {DECLARED[config.method]} {config.share:g} in every class"
-    drawn = Drawn(labels, config.seed, config.steps or card.steps, config.guidance)
-    info = drawn_info(drawn, card.labels, model=config.model.resolve().name, sha256=identity)
+    drawn = Drawn(labels.text, config.seed, config.steps or card.steps, config.guidance)
+    info = drawn_info(drawn, card.labels, model=config.model.resolve().name, sha256=identity, target=card.target)
     return info | {"protections": [done]}
 
 
@@ -109,7 +126,7 @@ def _add_samples(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, required=True, help="Release folder.")
     add("--count", type=int, required=True, help="Number of samples.")
-    add("--labels", type=str | None, default=None, help="As for the verb sample: balanced, natural, none or one class.")
+    add("--labels", type=str, default=None, help="As for the verb sample: balanced, natural, none or one class.")
     add("--seed", type=int, default=0, help="Of the classifier and the samples; sample i depends on it and i alone.")
     add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     add("--guidance", type=float, default=1.0, help="guidance_scale of the classes; 1 is plain conditional sampling.")
@@ -121,7 +138,7 @@ def _add_samples(parser: ArgumentParser) -> None:
 def _add_property(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--property", required=True, help="Attribute of the reference whose share is chosen.")
-    add("--value", type=str | None, default=None, help="Class of it that counts; class 1 of two where left out.")
+    add("--value", type=str, default=None, help="Class of it that counts; the second of two where left out.")
     add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
     add("--reference", type=Source, sub_configs=True, required=True, help="YAML file of labelled records.")
     methods = Literal["accept", "guide"]

@@ -22,6 +22,7 @@ from diffshare.audit.material import (
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.audit.unknown import PROMPTED, clusters
+from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
@@ -46,6 +47,10 @@ def repair(arguments: list[str]) -> int:
     check_new_folder(config.out, overwrite=config.overwrite)
     audit = _audit(config)
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
+    _check_names(audit, reference)
+    print(f"records: {reference.used}")
+    for note in samples.notes:
+        print(f"note:    {note}")
     if config.model is not None:
         _check_model(config, samples.info)
     table = reference.table(reference.group(audit.sensitive))
@@ -64,12 +69,14 @@ def repair(arguments: list[str]) -> int:
         **found.json(samples.y),
     }
     report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
+    report |= {"groups": list(reader.attribute.classes), "classes": list(reference.classes)}  # of the cells' numbers
+    named = {"classes": list(reference.classes), "target": reference.target}
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         if config.method == "reweigh":
             report |= {"count": len(samples.y), "queries": 0}
-            write_weights(folder, config.samples, found)
+            write_weights(folder, samples, found, named)
         else:
-            report |= resample(folder, config, samples, found, chosen, audit.guidance)
+            report |= resample(folder, config, samples, found, named, chosen, audit.guidance)
         report["seconds"] = round(time.perf_counter() - started, 3)
         write_json(folder / REPORT, report)
     _show(report, reader)
@@ -148,6 +155,18 @@ def _reference(config: Namespace, audit: Audited) -> ReferenceRecords:
             "--sensitive NAME or with --clusters N alone, and repair after that audit"
         )
     return open_reference(source, audit.target, audit.names, audit.part, split_seed=audit.split_seed)
+
+
+def _check_names(audit: Audited, reference: ReferenceRecords) -> None:
+    """Refuse records whose groups or classes are others than those that were audited; their order does not matter."""
+    sides = ((audit.groups, reference.attributes[audit.sensitive].classes, audit.sensitive),
+             (audit.classes, reference.classes, audit.target))  # fmt: skip
+    for theirs, ours, name in sides:
+        if theirs and set(theirs) != set(ours):
+            raise UserError(
+                f"{audit.path} audited {listed(theirs)} of '{name}', the reference has {listed(ours)}: repair with the "
+                "records of the audit, or audit with these"
+            )
 
 
 def _opened(folder: Path, reference: ReferenceRecords, audit: Audited) -> tuple[ReferenceRecords, SampledRecords]:

@@ -28,19 +28,18 @@ class Chosen(NamedTuple):
     Attributes:
         folder: samples folder.
         rows: their positions among its samples, ascending.
-        total: number of samples there when they were chosen.
+        y: the class of every sample there when they were chosen, as the reference numbers it, int64.
     """
 
     folder: Path
     rows: np.ndarray
-    total: int
+    y: np.ndarray
 
 
-def write_weights(folder: Path, given: Path, found: Repair) -> None:
-    """The samples of ``given`` with their weights, into ``folder``."""
-    samples = read_samples(given)
+def write_weights(folder: Path, samples: SampledRecords, found: Repair, named: Mapping[str, Any]) -> None:
+    """The samples with their weights, into ``folder``; ``named`` as for :func:`resample`."""
     weight = found.weights.astype(np.float32)  # the samples carry none, or the same weight each: see open_samples
-    info = {k: v for k, v in samples.info.items() if k != "count"}
+    info = {k: v for k, v in samples.info.items() if k != "count"} | dict(named)
     _write_images(folder, samples.x, samples.y, info, weight)
 
 
@@ -49,6 +48,7 @@ def resample(
     config: Namespace,
     samples: SampledRecords,
     found: Repair,
+    named: Mapping[str, Any],
     chosen: Callable[[Path, np.random.Generator], tuple[np.ndarray, np.ndarray]],
     guidance: float | None = None,
 ) -> dict[str, Any]:
@@ -59,6 +59,7 @@ def resample(
         config: the arguments.
         samples: what is repaired.
         found: its weights.
+        named: what ``samples.json`` of images is to say of their classes: the reference's, which number them.
         chosen: of a folder of further samples, their classes and the positions of those that are kept.
         guidance: at which the audit took the samples to be drawn; as ``samples.json`` says where None.
 
@@ -68,7 +69,7 @@ def resample(
     rng = np.random.default_rng([config.seed, 7])
     kept = accept(found, samples.y, rng)
     if config.model is None:
-        _write_choice(folder, [Chosen(config.samples, kept, len(samples.y))])
+        _write_choice(folder, [Chosen(config.samples, kept, samples.y)], {}, named)
         return {"count": len(kept), "queries": 0}
     classes, drawn, y, more = len(found.wanted), 0, samples.y[:0], kept[:0]
     quota = quotas(samples.y, config.count or len(samples.y), classes)
@@ -88,8 +89,8 @@ def resample(
             _check_columns(place, config)
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
-        parts = [Chosen(config.samples, first, len(samples.y)), *([Chosen(place, more, len(y))] if drawn else [])]
-        _write_choice(folder, parts, {"guidance": guidance} if drawn else {})
+        parts = [Chosen(config.samples, first, samples.y), *([Chosen(place, more, y)] if drawn else [])]
+        _write_choice(folder, parts, {"guidance": guidance} if drawn else {}, named)
     if len(first) + len(more) < quota.sum():
         print(
             f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
@@ -118,24 +119,22 @@ def _check_columns(further: Path, config: Namespace) -> None:
         )
 
 
-def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any] | None = None) -> None:
+def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any], named: Mapping[str, Any]) -> None:
     """The chosen samples of some folders, as one.
 
     Args:
         folder: to write to.
         parts: what is kept of each; ``samples.json`` of the first goes on to say how the samples were drawn.
         known: what is known better than that file says it.
+        named: likewise of the classes of images.
     """
-    info = read_info(parts[0].folder) | dict(known or {})
+    info = read_info(parts[0].folder) | dict(known)
     if samples_file(parts[0].folder).name == CSV:
         _write_rows(folder, parts, info)
         return
-    read = [read_samples(part.folder) for part in parts]
-    x, y = (
-        np.concatenate([array[part.rows] for array, part in zip(arrays, parts, strict=True)])
-        for arrays in ([s.x for s in read], [s.y for s in read])
-    )
-    _write_images(folder, x, y, {k: v for k, v in info.items() if k != "count"})
+    x = np.concatenate([read_samples(part.folder).x[part.rows] for part in parts])
+    y = np.concatenate([part.y[part.rows] for part in parts])
+    _write_images(folder, x, y, {k: v for k, v in info.items() if k != "count"} | dict(named))
 
 
 def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any]) -> None:
@@ -161,8 +160,8 @@ def _rows(part: Chosen, names: list[str]) -> list[tuple[str, ...]]:
         for block in read_blocks(path, len(own), header=True)
         for cells in zip(*(block.columns[i] for i in order), strict=True)
     ]
-    if len(every) != part.total:
-        raise UserError(f"{path} has {len(every)} rows, {part.total} were audited: do not change it during a repair")
+    if len(every) != len(part.y):
+        raise UserError(f"{path} has {len(every)} rows, {len(part.y)} were audited: do not change it during a repair")
     return [every[i] for i in part.rows.tolist()]
 
 

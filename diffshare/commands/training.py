@@ -248,7 +248,8 @@ class DiffshareCLI(LightningCLI):
         else:
             measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
             path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
-            write_json(path, measured or result[0])
+            notes = [*getattr(self.datamodule, "notes", ()), *getattr(self.model, "notes", ())]
+            write_json(path, {**(measured or result[0]), **({"notes": notes} if notes else {})})
             print(f"results: {path}")
 
     def _is_finished(self) -> bool:

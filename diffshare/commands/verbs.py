@@ -11,7 +11,7 @@ from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
-from diffshare.release.generator import plan_labels
+from diffshare.release.generator import asked_labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
@@ -50,9 +50,10 @@ def sample(arguments: list[str]) -> int:
     parser.add_argument(
         "--labels",
         default=None,
-        type=str | None,
+        type=str,  # not "or None": that would read a class called null as left out
         help="balanced: equal counts of each class; natural: as the card declares; none: unconditional; or one class, "
-        "by number or name. Left out: balanced, or none where the model is unconditional.",
+        "by its name, or by its number where no class is called so (class:NAME and mode:WORD are always the one and "
+        "the other). Left out: balanced, or none where the model is unconditional.",
     )
     parser.add_argument("--seed", type=int, default=0, help="Sample i of a seed always starts from the same noise.")
     parser.add_argument("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
@@ -68,7 +69,7 @@ def sample(arguments: list[str]) -> int:
     config = parser.parse_args(arguments)
     _check_sample(config)
     generator, identity = open_generator(config.model, device=config.device, scheduler=config.scheduler)
-    wanted = config.labels or ("balanced" if generator.card.labels else "none")
+    wanted = asked_labels(config.labels, generator.card)
     labels = plan_labels(wanted, config.count, generator.card)
     started = time.perf_counter()
     x = draw_samples(
@@ -80,13 +81,15 @@ def sample(arguments: list[str]) -> int:
         guidance=config.guidance,
     )
     seconds = time.perf_counter() - started
-    drawn = Drawn(wanted, config.seed, config.steps, config.guidance)
+    drawn = Drawn(wanted.text, config.seed, config.steps, config.guidance)
     info = asked_info(generator, drawn, config.model, identity) | {"scheduler": config.scheduler}
     if isinstance(generator, TableGenerator):
         write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)
     print(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
+    if wanted.note:
+        print(f"note:    {wanted.note}")
     return 0
 
 
@@ -120,6 +123,9 @@ def mix(arguments: list[str]) -> int:
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
     print(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
+    print(f"records: {data.used}")
+    for note in data.notes:
+        print(f"note:    {note}")
     return 0
 
 

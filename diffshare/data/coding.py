@@ -1,24 +1,17 @@
 """From the labels in files to the codes of an ``Index``: categories, groups of classes, parts beside a test set."""
 
-import re
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from diffshare.classes import in_order, is_number, place_of
 from diffshare.data.source import PARTS, Attribute, Index, check_shares, split
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError
 
 MAX_CLASSES = 1000
-
-
-def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Sort key under which numbers inside names count as numbers: ``a2`` comes before ``a10``."""
-    parts = re.split(r"([0-9]+)", text)  # text and digits alternate, so that only like is compared with like
-    digits = [part.lstrip("0") for part in parts[1::2]]
-    key: list[str | tuple[int, str]] = list(parts)
-    key[1::2] = [(len(number), number) for number in digits]
-    return key, text
+_logger = logging.getLogger(__name__)
 
 
 class _Codes(dict[str, int]):
@@ -56,17 +49,17 @@ class Coder:
 
     def numeric(self) -> bool:
         """Whether all cells seen (until an overflow) read as numbers: such a column is hardly meant as a class."""
-        return all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in self._found if cell)
+        return all(is_number(cell) for cell in self._found if cell)
 
     def attribute(self, declared: Sequence[str] | None = None) -> Attribute:
         """Codes of all cells, -1 for missing ones; not to be asked for after an overflow.
 
         Args:
             declared: the classes in the order of their codes, a superset of those seen; where None, the classes
-                that were seen, in natural order.
+                that were seen, in the order of :func:`diffshare.classes.in_order`.
         """
         seen = [cell for cell in self._found if cell != self.missing]
-        classes = tuple(declared) if declared is not None else tuple(sorted(seen, key=natural_key))
+        classes = tuple(in_order(seen) if declared is None else declared)
         code = {name: position for position, name in enumerate(classes)}
         table = np.array([-1 if cell == self.missing else code[cell] for cell in self._found], np.int16)
         found = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int16)
@@ -82,7 +75,7 @@ def label_attributes(
         name: name of the labels' attribute, for instance ``"digit"``.
         labels: integers in 0..K-1, N.
         classes: the K names.
-        groups: group name to the classes it holds, each by its name (str) or its code (int).
+        groups: group name to the classes it holds, each by its name or, where none is called so, by its number.
 
     Returns:
         ``name`` with K classes, and each group ``g`` with the classes ``("not g", "g")``.
@@ -94,7 +87,7 @@ def label_attributes(
     for group, members in groups.items():
         if group in attributes:
             raise UserError(f"group '{group}' has the name of another attribute: choose a different name")
-        codes = {_code(member, classes) for member in members}
+        codes = {_code(member, classes, group) for member in members}
         if not 0 < len(codes) < len(classes):
             raise UserError(f"group '{group}' must hold at least one and not all of: {', '.join(classes)}")
         within = np.isin(labels, sorted(codes)).astype(np.int16)
@@ -102,12 +95,11 @@ def label_attributes(
     return attributes
 
 
-def _code(member: int | str, classes: Sequence[str]) -> int:
-    if isinstance(member, str) and member in classes:
-        return list(classes).index(member)
-    if isinstance(member, int) and 0 <= member < len(classes):
-        return member
-    raise one_of("class", str(member), classes)
+def _code(member: int | str, classes: Sequence[str], group: str) -> int:
+    place = place_of(member, classes)
+    if place.note:
+        _logger.warning("group '%s': %s", group, place.note)
+    return place.code
 
 
 def check_official_shares(shares: tuple[float, float, float], test: str) -> tuple[float, float, float]:

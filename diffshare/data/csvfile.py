@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from diffshare.classes import differing, listed, quoted
 from diffshare.errors import UserError
 
 BLOCK = 500  # records: so few stay in the processor's cache, which halves the time
@@ -93,6 +94,23 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
     if repeated:
         raise UserError(f"{path} has more than one column {repeated[0]!r:.60}: rename all but one")
     return header
+
+
+def no_column(path: Path, name: str, header: Sequence[str], delimiter: str = ",") -> UserError:
+    """That a file lacks a column, and what it has in its place.
+
+    Args:
+        path: the file.
+        name: of the column.
+        header: names of those that it has.
+        delimiter: by which they were told apart.
+    """
+    remedy = "name one of them"
+    if twins := differing([name], header):
+        remedy = f"write {quoted(twins[0][1])}, names must agree exactly"
+    elif len(header) == 1 and (others := [mark for mark in ",;\t|" if mark != delimiter and mark in header[0]]):
+        remedy = f"is its delimiter {others[0]!r}?"
+    return UserError(f"{path} has no column {quoted(name)}: its header has {listed(header)}; {remedy}")
 
 
 def read_blocks(

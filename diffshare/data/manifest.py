@@ -54,6 +54,10 @@ class ChosenMix:
             "pool_n": len(self.pool),
             "target": self.pool.target,
             "sensitive": self.pool.sensitive,
+            "classes": {  # names of the numbers in records.csv
+                "target": list(self.pool.y.classes),
+                "sensitive": list(self.pool.s.classes) if known else None,
+            },
             "counts": {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(counts)} if known else None,
             "mutual_information_sy": mutual_information(counts) if known else None,
             "mutual_information_xy": {"pool": None, "chosen": None, "tolerance": None},

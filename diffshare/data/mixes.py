@@ -10,8 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from diffshare.classes import Place, listed, place_of
 from diffshare.data.source import Attribute, Index
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError
 
 CHOICE, BALANCE = 2**32 - 1, 2**32 - 2  # streams of a seed that no pass over the data uses (those are numbered from 0)
 
@@ -134,12 +135,15 @@ class Proportion:
         p: share of the records that have the property, in [0, 1]; ``round(p * n)`` records have it.
         n: number of records; as many as the pool allows at this share where left out.
         property: name of the attribute; the sensitive one where left out.
-        value: the class of that attribute that counts as having it (its code or its name).
+        value: the class of that attribute that counts as having it, by its name or, where none is called so, by its
+            number; the second in their order where left out.
     """
 
     policy = "proportion"
 
-    def __init__(self, p: float, n: int | None = None, property: str | None = None, value: int | str = 1) -> None:
+    def __init__(
+        self, p: float, n: int | None = None, property: str | None = None, value: int | str | None = None
+    ) -> None:
         if not 0 <= p <= 1:
             raise UserError(f"mix.p is {p}: a share lies in [0, 1]")
         self.p, self.n, self.property, self.value = p, n, property, value
@@ -150,7 +154,7 @@ class Proportion:
         if name is None:
             raise UserError("the mix 'proportion' needs data.mix.property or data.sensitive: name an attribute")
         attribute = pool.index.attribute(name)
-        code = self._code(name, attribute)
+        code, note = self._place(name, attribute)
         have = np.flatnonzero(attribute.codes == code)
         lack = np.flatnonzero((attribute.codes != code) & (attribute.codes >= 0))  # unknown is not lacking
         n = self._most(name, len(have), len(lack)) if self.n is None else check_size(self.n, len(pool))
@@ -168,15 +172,17 @@ class Proportion:
             "share": float(np.mean(attribute.codes[positions] == code)),
             "value": attribute.classes[code],
             "p": self.p,
+            **({"notes": [note]} if note else {}),
         }
         return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report)
 
-    def _code(self, name: str, attribute: Attribute) -> int:
-        if self.value in attribute.classes:
-            return attribute.classes.index(str(self.value))
-        if isinstance(self.value, int) and 0 <= self.value < len(attribute.classes):
-            return self.value
-        raise one_of(f"value of '{name}'", str(self.value), attribute.classes)
+    def _place(self, name: str, attribute: Attribute) -> Place:
+        """The class that counts as having the property."""
+        if self.value is not None:
+            return place_of(self.value, attribute.classes, f"value of '{name}'")
+        if len(attribute.classes) < 2:
+            raise UserError(f"'{name}' has one class only, {listed(attribute.classes)}: name it in data.mix.value")
+        return Place(1)
 
     def _share(self, n: int) -> int:
         """How many of n records have the property: p * n rounded, a half upwards."""

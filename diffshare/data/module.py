@@ -16,7 +16,7 @@ from diffshare.data.mixes import Clean, Mix, Pool, balanced
 from diffshare.data.order import SequentialShard, ShuffledShard
 from diffshare.data.recordsets import RecordSet, RequestSet, scaled
 from diffshare.data.roles import Roles
-from diffshare.data.source import PARTS, Index, Source, split
+from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 
@@ -65,6 +65,16 @@ class RecordsDataModule(LightningDataModule):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of a table; none of images."""
+        return ()
+
+    @property
+    def used(self) -> str:
+        """How many records of which part are used, in words; empty where there are no parts."""
+        return ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the records were read."""
         return ()
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -181,6 +191,7 @@ class MixDataModule(RecordsDataModule):
             raise UserError(f"data.predict_count is {predict_count}: ask for at least 1 sample")
         self.predict_count, self.cache_dir = predict_count, cache_dir
         self._records: Records | None = None
+        self._available = 0  # records of the part
         self.chosen: ChosenMix | None = None
 
     def prepare_data(self) -> None:
@@ -200,6 +211,7 @@ class MixDataModule(RecordsDataModule):
         records = self.records()
         parts = split(records.index, self.source.shares, self.seed)
         whole = np.flatnonzero(parts == PARTS.index(self.part))
+        self._available = len(whole)
         self.roles.check_known(records.index, whole, self.part)
         mine, kept = self._hold_out(whole, records.index)
         auxiliary = self._pool(records, np.flatnonzero(parts == PARTS.index("auxiliary")))
@@ -237,6 +249,21 @@ class MixDataModule(RecordsDataModule):
     def columns(self) -> tuple[Column, ...]:
         """The columns of a table; none of images."""
         return getattr(self.source, "columns", ())
+
+    @property
+    def used(self) -> str:
+        """How many records of which part are used, in words."""
+        chosen, total = len(self.chosen_mix().choice.positions), len(self.records().index)
+        kept = len(self.sets["val"]) if "val" in self.sets else 0
+        return (
+            f"{portion(self.part, self._available, total)}, {chosen:,} of them in the mix, {kept:,} for validation; "
+            f"{portion('test', len(self.sets['test']), total)}"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the mix has to say of itself."""
+        return tuple(self.chosen_mix().choice.report.get("notes", ()))
 
     def _hold_out(self, rows: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
         """The records for the pool and those kept for validation."""

@@ -168,3 +168,8 @@ def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.nda
     raw = b"".join(hashlib.blake2b(name.encode(), digest_size=8, key=key).digest() for name in index.names.tolist())
     uniform = np.frombuffer(raw, "<u8") / 2.0**64
     return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.int8)
+
+
+def portion(part: Part | Literal["all"], used: int, total: int) -> str:
+    """How many records of a source are used, in words: ``auxiliary part: 400 of 2,000 records``."""
+    return f"all {total:,} records" if part == "all" else f"{part} part: {used:,} of {total:,} records"

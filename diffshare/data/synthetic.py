@@ -1,19 +1,21 @@
 """The receiver's data: trained on samples of a black box, tested on real records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from diffshare.classes import Joined, another_attribute, join
 from diffshare.data.cache import Records, open_records
 from diffshare.data.listed import listed_names
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recordsets import RecordSet
 from diffshare.data.roles import Roles
-from diffshare.data.source import Index, Source, split
+from diffshare.data.source import Index, Source, portion, split
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
+from diffshare.release.info import class_names, class_target
 from diffshare.release.samples import read_samples
 from diffshare.release.tables import CSV, check_rows_file
 
@@ -65,6 +67,7 @@ class SyntheticDataModule(RecordsDataModule):
         self.test_balance, self.validation_share = test_balance, validation_share
         self.training_manifest, self.cache_dir = training_manifest, cache_dir
         self._index: Index | None = None
+        self._notes: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
         """Decode the test source into the cache where that was not done yet."""
@@ -83,7 +86,8 @@ class SyntheticDataModule(RecordsDataModule):
         self._index = records.index
         x, y, weight = self._read(records)
         kept, held = self._hold_out(len(x))
-        self._check_classes(y, self.classes)
+        if (y < 0).any():
+            raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
         self._check_both(y[kept] if weight is None else y[kept][weight[kept] > 0])
         if weight is not None:
             weight = (weight / weight[kept].mean(dtype=np.float64)).astype(np.float32)
@@ -113,6 +117,16 @@ class SyntheticDataModule(RecordsDataModule):
         """The columns of a table; none of images."""
         return getattr(self.test_source, "columns", ())
 
+    @property
+    def used(self) -> str:
+        """How many records of the test source are tested on, in words."""
+        return portion(self.test_part, len(self.sets["test"]), len(self.index))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the samples' classes were told, where it was not by their names."""
+        return self._notes
+
     def _read(self, records: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Samples as the source codes its records, their classes, and their weights where they have some."""
         if (self.samples / "diffshare.json").is_file():
@@ -128,7 +142,14 @@ class SyntheticDataModule(RecordsDataModule):
                 f"the samples in {self.samples} are {samples.x.shape[1:]}, the test records {records.x.shape[1:]}: "
                 "give the test source the same image_size"
             )
-        return samples.x, samples.y, samples.weight
+        return samples.x, self._join(samples.info).recode(samples.y), samples.weight
+
+    def _join(self, info: Mapping[str, Any]) -> Joined:
+        """The samples' classes as the test source numbers them; what is to be said of it becomes a note."""
+        who, whose = f"the samples in {self.samples}", f"data.target '{self.target}'"
+        joined = join(class_names(info, self.samples), self.classes, who, whose)
+        self._notes = tuple(filter(None, (joined.note, another_attribute(class_target(info), self.target, who))))
+        return joined
 
     def _read_rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         if not (self.samples / CSV).is_file():
@@ -136,23 +157,14 @@ class SyntheticDataModule(RecordsDataModule):
         x, index = read_rows(self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"))
         return x, index.attribute(self.target).codes.astype(np.int64), None
 
-    def _check_classes(self, y: np.ndarray, classes: tuple[str, ...]) -> None:
-        if (y < 0).any():
-            raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
-        if y.max() >= len(classes):
-            raise UserError(
-                f"{self.samples} has samples of class {y.max()}, data.target '{self.target}' has the {len(classes)} "
-                f"classes {', '.join(classes)[:80]}: name the attribute that the samples' classes stand for"
-            )
-
     def _check_both(self, y: np.ndarray) -> None:
         """Refuse training samples of one class; ``y`` are the classes of those that count."""
         if not len(y):
             raise UserError(f"{self.samples}: the weights of all training samples are 0, give some of them more")
         if y.min() == y.max():
             raise UserError(
-                f"all training samples in {self.samples} are of class {y[0]}: a classifier needs two, draw more with "
-                "--labels balanced"
+                f"all training samples in {self.samples} are of class '{self.classes[y[0]]}': a classifier needs two, "
+                "draw more with --labels balanced"
             )
 
     def _hold_out(self, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from diffshare.data.cells import Kind, parser_of
 from diffshare.data.coding import MAX_CLASSES, check_official_shares, parts_beside_test
-from diffshare.data.csvfile import Block, check_delimiter, read_blocks, read_header
+from diffshare.data.csvfile import Block, check_delimiter, no_column, read_blocks, read_header
 from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
 
@@ -104,8 +104,8 @@ class CSVTable(_TableSource):
     Args:
         path: the file: UTF-8, one record a line, spaces after the delimiter ignored.
         columns: column name to ``numeric``, ``categorical`` or the list of its categories in the order of their
-            codes. ``categorical`` takes the categories that occur, in natural order. Columns of the file that are
-            not named here are ignored.
+            codes. ``categorical`` takes the categories that occur, in the order of
+            :func:`diffshare.classes.in_order`. Columns of the file that are not named here are ignored.
         header: the first line holds the column names. Without it, ``columns`` must name all of the file's columns
             in their order.
         delimiter: what separates two cells, one character.
@@ -119,7 +119,7 @@ class CSVTable(_TableSource):
     def __init__(
         self,
         path: str,
-        columns: dict[str, Kind | list[str]],
+        columns: dict[str, Kind | list[str | int]],
         header: bool = True,
         delimiter: str = ",",
         missing: str = "?",
@@ -136,7 +136,7 @@ class CSVTable(_TableSource):
         names = read_header(self.path, self.delimiter) if self.header else list(self.schema)
         absent = [name for name in self.schema if name not in names]
         if absent:
-            raise UserError(f"{self.path} has no column '{absent[0]}': its header has {', '.join(names)!r:.200}")
+            raise no_column(self.path, absent[0], names, self.delimiter)
         chosen = [names.index(name) for name in self.schema]
         blocks = read_blocks(self.path, len(names), delimiter=self.delimiter, header=self.header)
         return _assemble((_select(block, chosen) for block in blocks), self.schema, self.missing)
@@ -195,15 +195,19 @@ class Adult(_TableSource):
             yield replace(block, columns=[*block.columns[:-1], labels])
 
 
-def _check_schema(columns: Mapping[str, Kind | list[str]], missing: str) -> Mapping[str, Kind | list[str]]:
+def _check_schema(columns: Mapping[str, Kind | list[str | int]], missing: str) -> Mapping[str, Kind | list[str]]:
     if not columns:
         raise UserError("columns is empty: describe at least one column as numeric or categorical")
-    for name, kind in columns.items():
+    schema = {
+        str(name): list(map(str, kind)) if isinstance(kind, list) else kind  # a category in YAML may look like a number
+        for name, kind in columns.items()
+    }
+    for name, kind in schema.items():
         if isinstance(kind, list) and (len(set(kind)) < len(kind) or not 0 < len(kind) <= MAX_CLASSES):
             raise UserError(f"column '{name}' must declare 1 to {MAX_CLASSES} different categories, not {len(kind)}")
         if isinstance(kind, list) and missing in kind:
             raise UserError(f"column '{name}' declares '{missing}', the mark of a missing cell: leave it out")
-    return columns
+    return schema
 
 
 def _select(block: Block, chosen: Sequence[int]) -> Block:

@@ -14,6 +14,7 @@ from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
+from diffshare.release.received import is_name
 from diffshare.release.table import fit_schema
 from diffshare.training.rates import optimizer_and_rate
 
@@ -28,6 +29,9 @@ class Facts(NamedTuple):
         cells: S x Y counts of the mix, ``{"s0y0": n, ...}``; None where no sensitive attribute was named.
         table: the schema of a table, fitted to the mix, as JSON values; None for images.
         protections: what the mix did for privacy, in words, for the card.
+        target: name of the attribute that the classes are of.
+        sensitive: name of the attribute that is the group; empty where none was named.
+        groups: names of the groups.
     """
 
     labels: tuple[str, ...]
@@ -36,6 +40,9 @@ class Facts(NamedTuple):
     cells: Mapping[str, int] | None
     table: Mapping[str, Any] | None = None
     protections: tuple[str, ...] = ()
+    target: str = ""
+    sensitive: str = ""
+    groups: tuple[str, ...] = ()
 
 
 class GenerativeModule(LightningModule):
@@ -166,6 +173,7 @@ class GenerativeModule(LightningModule):
             for what, was, now in (
                 ("classes", facts.labels, self.facts and self.facts.labels),
                 (f"{self.modality} shape", facts.shape, self.facts and self.facts.shape),
+                ("classes of", facts.target, self.facts and facts.target and self.facts.target),
             ):
                 if now is not None and tuple(was) != tuple(now):
                     raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")
@@ -184,8 +192,23 @@ class GenerativeModule(LightningModule):
             "labels": list(self.facts.labels) if self.conditional else [],
             "steps": self.sampling_steps,
             "label_frequencies": frequencies,
+            "target": self.facts.target if self.conditional and is_name(self.facts.target) else None,
             "declared": dict(self.facts.cells) if declare_counts and self.facts.cells else None,
+            "declared_names": self._declared_names() if declare_counts and self.facts.cells else None,
             "protections": list(self.facts.protections),
+        }
+
+    def _declared_names(self) -> dict[str, Any] | None:
+        """What the cells stand for; None where a name is none that a card may hold."""
+        assert self.facts is not None
+        facts = self.facts
+        if not all(map(is_name, (facts.sensitive, facts.target, *facts.groups, *facts.labels))):
+            return None
+        return {
+            "sensitive": facts.sensitive,
+            "groups": list(facts.groups),
+            "target": facts.target,
+            "classes": list(facts.labels),
         }
 
 
@@ -207,10 +230,11 @@ def describe(data: MixDataModule) -> Facts:
     cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())} if data.sensitive else None
     label_counts = tuple(counts.tolist())
     protections = tuple(mix.choice.report.get("protections", ()))
+    names = (data.target, data.sensitive or "", data.groups)
     if data.source.modality == "table":
         source: Any = data.source
         mark = getattr(source, "missing", "?")
         schema = fit_schema(train.x[train.rows], source.columns, data.target, mark)
-        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json(), protections)
+        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json(), protections, *names)
     _, height, width, channels = train.x.shape
-    return Facts(labels, (channels, height, width), label_counts, cells, None, protections)
+    return Facts(labels, (channels, height, width), label_counts, cells, None, protections, *names)

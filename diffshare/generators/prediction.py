@@ -69,6 +69,7 @@ class SamplesWriter(BasePredictionWriter):
             seconds=time.perf_counter() - self._started,
             model=self.folder.parent.name,
             sha256=sha256_file(Path(str(trainer.ckpt_path))),
+            target=facts.target or None if facts is not None and pl_module.conditional else None,
         )
         if (schema := getattr(pl_module, "schema", None)) is not None:
             write_table_samples(self.folder, schema, x[order], info)

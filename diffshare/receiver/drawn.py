@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
+from diffshare.classes import join
 from diffshare.data.cache import Records, default_cache_dir, open_records
 from diffshare.data.source import Source
 from diffshare.data.synthetic import SyntheticDataModule
@@ -12,7 +13,7 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
-from diffshare.release.generator import plan_labels
+from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
@@ -61,7 +62,7 @@ class DrawnDataModule(SyntheticDataModule):
         self._test(records)  # what is wrong with the test records shows now, not after hours of drawing
         generator, identity = open_generator(self.model)
         self._check(generator.card, records)
-        y = plan_labels(self.labels, self.count, generator.card)
+        y = plan_labels(Labels(self.labels), self.count, generator.card)
         x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
         drawn = Drawn(self.labels, self.sample_seed, self.steps, self.guidance)
         info = asked_info(generator, drawn, self.model, identity)
@@ -89,6 +90,11 @@ class DrawnDataModule(SyntheticDataModule):
                 f"{self.model} makes images of {card.image_size} pixels, data.test_source has {records.x.shape[1]}: "
                 f"set --data.test_source.image_size {card.image_size}"
             )
+        if not card.labels:
+            raise UserError(f"{self.model} has no classes: its samples have none that a classifier could learn")
+        whole = join(card.labels, self.classes, f"the samples of {self.model}", f"data.target '{self.target}'")
+        if whole.beyond:
+            raise whole.refusal(whole.beyond[0])
 
     def _folder(self) -> Path:
         """Where the samples of this plan are kept."""

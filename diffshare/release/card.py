@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from diffshare.errors import UserError
 from diffshare.release.received import Fields, is_name, is_number, shown
@@ -17,6 +17,22 @@ _FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_][A-Za-z0-
 _CELL = re.compile(r"s(0|[1-9][0-9]?)y(0|[1-9][0-9]{0,3})")
 
 
+class DeclaredNames(NamedTuple):
+    """What the numbers of declared cells stand for.
+
+    Attributes:
+        sensitive: name of the attribute that is the group.
+        groups: names of the groups by number.
+        target: name of the attribute that is the class.
+        classes: names of the classes by number.
+    """
+
+    sensitive: str
+    groups: tuple[str, ...]
+    target: str
+    classes: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Card:
     """What a release says of itself. Everything but ``format`` and ``files`` is the sharer's claim, not a fact.
@@ -28,8 +44,10 @@ class Card:
         steps: default number of sampling steps, 1 to 10,000.
         image_size: pixels a side, 1 to 4096; None for tables.
         columns: names of a table's columns; None for images.
+        target: name of the attribute that ``labels`` are the classes of; None where it is not told.
         label_frequencies: shares of ``labels`` in the training set, summing to 1; None where not declared.
         declared: number of training records of each cell, ``{"s0y0": 10, ...}``; None where not declared.
+        declared_names: what the numbers in ``declared`` stand for; None where it is not told.
         protections: what was done for privacy, in words.
         epsilon: of differential privacy, > 0; None where there is none.
         files: every other file of the release to its SHA-256.
@@ -43,8 +61,10 @@ class Card:
     steps: int
     image_size: int | None = None
     columns: tuple[str, ...] | None = None
+    target: str | None = None
     label_frequencies: tuple[float, ...] | None = None
     declared: Mapping[str, int] | None = None
+    declared_names: DeclaredNames | None = None
     protections: tuple[str, ...] = ()
     epsilon: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +74,7 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """The object that ``diffshare.json`` holds: ``format`` first; a table has no ``image_size`` and vice versa."""
         value = {"format": self.format} | asdict(self)
+        value["declared_names"] = None if self.declared_names is None else self.declared_names._asdict()
         del value["columns" if self.modality == "image" else "image_size"]
         return value
 
@@ -77,7 +98,7 @@ def parse_card(value: Any, where: str = CARD) -> Card:
     modality = fields.value.get("modality")
     if modality not in ("image", "table"):
         fields.refuse("modality", '"image" or "table"')
-    labels = fields.names("labels", MAX_LABELS)
+    labels, declared = fields.names("labels", MAX_LABELS), _declared(fields)
     return Card(
         family=fields.text("family"),
         modality=modality,
@@ -85,8 +106,10 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         steps=fields.integer("steps", 1, MAX_STEPS),
         image_size=fields.integer("image_size", 1, 4096) if modality == "image" else None,
         columns=fields.names("columns", MAX_LABELS, least=1) if modality == "table" else None,
+        target=None if fields.value.get("target") is None else fields.text("target"),
         label_frequencies=_frequencies(fields, len(labels)),
-        declared=_declared(fields),
+        declared=declared,
+        declared_names=_declared_names(fields, declared),
         protections=fields.names("protections", 64),
         epsilon=_epsilon(fields),
         files=_files(fields),
@@ -119,6 +142,19 @@ def _declared(fields: Fields) -> dict[str, int] | None:
     if set(counts) != grid:
         fields.refuse("declared", expected)
     return counts
+
+
+def _declared_names(fields: Fields, declared: Mapping[str, int] | None) -> DeclaredNames | None:
+    value = fields.value.get("declared_names")
+    if value is None or declared is None:
+        return None
+    names = Fields(value, f"{fields.where}, declared_names")
+    read = DeclaredNames(
+        names.text("sensitive"), names.names("groups", 100), names.text("target"), names.names("classes", MAX_LABELS)
+    )
+    if len(read.groups) * len(read.classes) != len(declared) or f"s{len(read.groups) - 1}y0" not in declared:
+        fields.refuse("declared_names", "the names of the groups and classes that 'declared' counts")
+    return read
 
 
 def _epsilon(fields: Fields) -> float | None:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
+from diffshare.classes import place_of, quoted
 from diffshare.errors import UserError
 from diffshare.release.card import Card
 
@@ -75,13 +76,77 @@ class Generator(Protocol):
         ...
 
 
-def plan_labels(labels: str, count: int, card: Card) -> np.ndarray:
+Mode = Literal["balanced", "natural", "none"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the classes of samples are chosen.
+
+    Attributes:
+        mode: ``balanced`` (classes in turn, so that every prefix is balanced), ``natural`` (the card's label
+            frequencies; in every prefix each class has its share rounded down or up), ``none`` (unconditional); None
+            for one class.
+        code: number of the one class.
+        name: of the one class.
+        note: that the class was told by its position; None where by its name.
+    """
+
+    mode: Mode | None = None
+    code: int = UNCONDITIONAL
+    name: str = ""
+    note: str | None = None
+
+    @property
+    def text(self) -> str:
+        """As ``samples.json`` has it: never a word for a class that has its name."""
+        if self.mode is not None:
+            return self.mode
+        return f"class:{self.name}" if self.name in MODES or ":" in self.name else self.name
+
+
+def read_labels(said: str, card: Card) -> Labels:
+    """What ``--labels`` asks for; see :mod:`diffshare.classes`.
+
+    Args:
+        said: a word of ``MODES``, or one class by its name or, where none is called so, its number; ``mode:WORD`` and
+            ``class:NAME`` are always the one and the other.
+        card: the generator's card.
+
+    Raises:
+        UserError: no such class, a class asked of an unconditional model, or a word that is also the name of a class.
+    """
+    names = card.labels
+    words = [mode for mode in MODES if said in (mode, f"mode:{mode}")]
+    classes = [code for code, name in enumerate(names) if said in (name, f"class:{name}")]
+    if len(words) + len(classes) > 1:
+        also = "a word and the name of a class of this model" if words else "two classes of this model"
+        remedy = " or ".join([f"mode:{word}" for word in words] + [f"class:{names[code]}" for code in classes])
+        raise UserError(f"labels {quoted(said)} can mean {also}: write {remedy}")
+    if words:
+        return Labels(words[0])
+    if not names:
+        raise UserError(f"labels {quoted(said)} asked of a model that has no classes: use --labels none")
+    if classes:
+        return Labels(None, classes[0], names[classes[0]])
+    try:
+        code, note = place_of(said, names, "labels")
+    except UserError as error:
+        raise UserError(f"{error}; or {', '.join(MODES)}") from None
+    return Labels(None, code, names[code], note)
+
+
+def asked_labels(said: str | None, card: Card) -> Labels:
+    """What ``--labels`` asks for; ``balanced``, or ``none`` of a model without classes, where it is left out."""
+    return Labels("balanced" if card.labels else "none") if said is None else read_labels(said, card)
+
+
+def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
     """The class of each sample for ``--labels``. Sample i's class does not depend on ``count``.
 
     Args:
-        labels: ``balanced`` (classes in turn, so that every prefix is balanced), ``natural`` (the card's label
-            frequencies; in every prefix each class has its share rounded down or up), ``none`` (unconditional), a class
-            number, or a class name. A number is a class number even where a class has that name.
+        labels: see :func:`read_labels`.
         count: number of samples, at least 1.
         card: the generator's card.
 
@@ -93,25 +158,17 @@ def plan_labels(labels: str, count: int, card: Card) -> np.ndarray:
     """
     if count < 1:
         raise UserError(f"count is {count}: ask for at least 1 sample")
-    if labels == "none":
-        return np.full(count, UNCONDITIONAL, np.int64)
+    asked = read_labels(labels, card) if isinstance(labels, str) else labels
+    if asked.mode in (None, "none"):
+        return np.full(count, asked.code, np.int64)
     classes = len(card.labels)
     if not classes:
-        raise UserError(f"labels '{labels}' asked of a model that has no classes: use --labels none")
-    if labels == "balanced":
+        raise UserError(f"labels '{asked.mode}' asked of a model that has no classes: use --labels none")
+    if asked.mode == "balanced":
         return np.arange(count, dtype=np.int64) % classes
-    if labels == "natural":
-        if card.label_frequencies is None:
-            raise UserError("the model's card declares no label frequencies: use --labels balanced, none or one class")
-        return _quota_sequence(np.array(card.label_frequencies), count)
-    if labels in card.labels and not labels.isdecimal():
-        return np.full(count, card.labels.index(labels), np.int64)
-    if not (labels.isascii() and labels.isdecimal() and len(labels) < 10 and int(labels) < classes):
-        known = ", ".join(card.labels[:12]) + (", ..." if classes > 12 else "")
-        raise UserError(
-            f"unknown labels '{labels}': use balanced, natural, none, a number 0..{classes - 1} or one of {known}"
-        )
-    return np.full(count, int(labels), np.int64)
+    if card.label_frequencies is None:
+        raise UserError("the model's card declares no label frequencies: use --labels balanced, none or one class")
+    return _quota_sequence(np.array(card.label_frequencies), count)
 
 
 def _quota_sequence(frequencies: np.ndarray, count: int) -> np.ndarray:

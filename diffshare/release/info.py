@@ -1,12 +1,13 @@
 """``samples.json``: how the samples of a folder were drawn, by whoever drew them. Written and read in one place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffshare.errors import UserError
+from diffshare.release.card import MAX_LABELS
 from diffshare.release.generator import Generator
-from diffshare.release.received import is_name, is_number, parse_json, read_regular
+from diffshare.release.received import Fields, is_name, is_number, parse_json, read_regular
 
 INFO = "samples.json"
 MAX_INFO = 1 << 20  # bytes
@@ -36,6 +37,7 @@ def drawn_info(
     seconds: float | None = None,
     model: str | None = None,
     sha256: str | None = None,
+    target: str | None = None,
 ) -> dict[str, Any]:
     """What ``samples.json`` says of drawn samples; ``count`` is added where the folder is written.
 
@@ -47,8 +49,11 @@ def drawn_info(
         seconds: that they took; likewise.
         model: name of the model's folder; what cannot be shown of it is replaced.
         sha256: identity of the model.
+        target: name of the attribute that the classes stand for; not told where None.
     """
     info = drawn._asdict() | {"classes": list(classes)}
+    if target is not None:
+        info["target"] = target
     if queries is not None:
         info["queries"] = queries
     if seconds is not None:
@@ -78,8 +83,30 @@ def asked_info(
         seconds=ledger.seconds,
         model=None if model is None else model.resolve().name,
         sha256=sha256,
+        target=card.target,
     )
     return info | {"network_calls": ledger.network_calls}
+
+
+def class_names(info: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """Names of the classes of samples by number, as ``samples.json`` has them; empty where it does not tell.
+
+    Args:
+        info: what :func:`read_info` gives.
+        folder: of the samples, for messages.
+
+    Raises:
+        UserError: no list of different names.
+    """
+    if "classes" not in info:
+        return ()
+    return Fields(dict(info), str(folder / INFO)).names("classes", MAX_LABELS)
+
+
+def class_target(info: Mapping[str, Any]) -> str | None:
+    """Name of the attribute that the classes of samples stand for; None where ``samples.json`` does not tell."""
+    said = info.get("target")
+    return said if is_name(said) else None
 
 
 def read_info(folder: Path) -> dict[str, Any]:

@@ -16,18 +16,19 @@ def readme(card: Card, folder: Path) -> str:
         folder: where the parts were saved; their classes are read from their configurations.
     """
     size = f"{card.image_size} x {card.image_size} pixels" if card.image_size else f"{len(card.columns or ())} columns"
+    of_target = f" of {card.target}" if card.target else ""
     return "\n".join(
         [
             f"# A {card.family} model",
             "",
             f"- makes: {card.modality}s of {size}",
-            f"- classes: {', '.join(card.labels) or 'none (unconditional)'}",
+            f"- classes{of_target}: {', '.join(card.labels) or 'none (unconditional)'}",
             f"- default sampling steps: {card.steps}",
             "",
             "## What its sharer declares",
             "",
             f"- class frequencies: {_said(card.label_frequencies)}",
-            f"- training records by sensitive group (s) and target (y): {_said(card.declared)}",
+            f"- training records by sensitive group (s) and target (y): {_said(card.declared)}{_cells(card)}",
             f"- protections: {', '.join(card.protections) or 'none'}",
             f"- epsilon of differential privacy: {_said(card.epsilon)}",
             "",
@@ -47,6 +48,13 @@ def readme(card: Card, folder: Path) -> str:
             "",
         ]
     )
+
+
+def _cells(card: Card) -> str:
+    names = card.declared_names
+    if names is None:
+        return ""
+    return f" (s: {names.sensitive}, {', '.join(names.groups)}; y: {names.target}, {', '.join(names.classes)})"
 
 
 def _said(value: object) -> str:

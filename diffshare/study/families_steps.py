@@ -11,11 +11,13 @@ import yaml
 from jsonargparse import ArgumentParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from diffshare.classes import join, listed
 from diffshare.classifiers.kept import Kept, read_kept
 from diffshare.data.module import MixDataModule
 from diffshare.data.recordsets import scaled
 from diffshare.data.source import Index
 from diffshare.errors import UserError
+from diffshare.release.info import class_names
 from diffshare.release.samples import read_samples
 from diffshare.stats.kid import kernel_distance, kernel_distance_difference
 from diffshare.stats.prevalence import Method, estimate
@@ -36,7 +38,7 @@ def reference(arguments: list[str]) -> int:
     config = parser.parse_args(arguments)
     data: MixDataModule = parser.instantiate(config).data
     data.setup()
-    readers = _readers(config.readers, config.names)
+    readers = _readers(config.readers, config.names, data.records().index)
     train, test = data.sets["train"], data.sets["test"]
     if len(test) < 4 * len(readers):
         raise UserError(f"the source has {len(test)} test records, too few to compare with: raise its count")
@@ -71,20 +73,24 @@ def measure(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
     config = parser.parse_args(arguments)
     data: MixDataModule = parser.instantiate(config).data
-    readers, samples = _readers(config.readers, config.names), read_samples(config.samples)
+    index, samples = data.source.index(), read_samples(config.samples)
+    readers = _readers(config.readers, config.names, index)
+    names = class_names(samples.info, config.samples)
+    y = join(names, index.attribute(data.target).classes, f"the samples in {config.samples}", "the source").recode(
+        samples.y
+    )
     with np.load(config.reference / ARRAYS) as kept:
         mean, axes, held, others = (kept[name] for name in ("mean", "axes", "held", "others"))
     made = (features(readers, samples.x) - mean) @ axes
     count = min(len(made), len(others))
     over = kernel_distance_difference(made[:count], others[:count], held)
-    classes = range(1 + max(0, int(samples.y.max())))
-    by_class = [shares(readers, samples.x[samples.y == y], config.method) for y in classes]
+    by_class = [shares(readers, samples.x[y == k], config.method) for k in range(1 + max(0, int(y.max())))]
     found = {
         "kid": kernel_distance(made, held),
         "kid_over_real": {"estimate": over.estimate, "interval": [over.low, over.high]},
         "shares": shares(readers, samples.x, config.method),
         "shares_by_class": {name: [some[name] for some in by_class] for name in readers},
-        **exact_shares(config.mix / "records.csv", data.source.index(), list(readers)),
+        **exact_shares(config.mix / "records.csv", index, list(readers)),
         "training": [training_speed(run) for run in config.runs],
     }
     write_json(config.out, found)
@@ -102,8 +108,20 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _readers(folder: Path, names: Sequence[str]) -> dict[str, Kept]:
-    return {name: read_kept(folder / name) for name in names}
+def _readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, Kept]:
+    """The classifiers of these attributes.
+
+    Raises:
+        UserError: one numbers its classes otherwise than the source: its share of class 1 would be another's.
+    """
+    found = {name: read_kept(folder / name) for name in names}
+    for name, kept in found.items():
+        if kept.classes != index.attribute(name).classes:
+            raise UserError(
+                f"{folder / name} reads the classes {listed(kept.classes)}, the source's '{name}' has "
+                f"{listed(index.attribute(name).classes)}: train it on this source"
+            )
+    return found
 
 
 @torch.inference_mode()

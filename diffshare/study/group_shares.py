@@ -13,6 +13,7 @@ from diffshare.classifiers.quick import fit_quickly, probabilities
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet
+from diffshare.release.info import class_names
 from diffshare.release.samples import read_samples
 from diffshare.stats.information import contingency
 from diffshare.storage import atomic_file, read_json, write_json
@@ -41,7 +42,13 @@ def train(arguments: list[str]) -> int:
         save_file(reader.network.state_dict(), temporary)
     write_json(
         config.out / "reader.json",
-        {"groups": groups, "accuracy": float(right.mean()), "accuracy_by_class": by_class, "held_out": len(right)},
+        {
+            "groups": groups,
+            "names": list(data.classes),
+            "accuracy": float(right.mean()),
+            "accuracy_by_class": by_class,
+            "held_out": len(right),
+        },
     )
     return 0
 
@@ -61,7 +68,8 @@ def count(arguments: list[str]) -> int:
         raise UserError(f"{config.samples} has samples without a class: draw them with --labels balanced")
     s = probabilities(AttributeClassifier(network).eval(), samples.x).argmax(1)
     counts = contingency(samples.y, s, int(samples.y.max()) + 1, info["groups"])
-    write_json(config.out, {"counts": counts.tolist(), "shares": shares(counts), "reader": info})
+    names = list(class_names(samples.info, config.samples))
+    write_json(config.out, {"counts": counts.tolist(), "shares": shares(counts), "classes": names, "reader": info})
     return 0
 
 

@@ -42,7 +42,7 @@ def reference(arguments: list[str]) -> int:
     records, readers = data.records(), read_all(config.readers, config.names)
     parts = split(records.index, data.source.shares, data.seed)
     target, codes = (records.index.attribute(name).codes.astype(np.int64) for name in (data.target, config.property))
-    known = (target >= 0) & (codes >= 0)
+    known, classes = (target >= 0) & (codes >= 0), records.index.attribute(data.target).classes
     rows = {part: np.flatnonzero(known & (parts == PARTS.index(part))) for part in PARTS}
     mean, axes = whitening(features(readers, records.x[rows["auxiliary"]]))
     arrays, jpeg = {"mean": mean, "axes": axes}, {}
@@ -57,7 +57,8 @@ def reference(arguments: list[str]) -> int:
             place = arrays[_held(share)] = (features(readers, records.x[held]) - mean) @ axes
             before, after = ((features(readers, made) - mean) @ axes for made in (x, compressed(x)))
             jpeg[f"{share:g}"] = kernel_distance_difference(after, before, place).estimate
-            write_samples(temporary / f"real-{share:g}", x, target[real], {"labels": "records of the sharer's part"})
+            info = {"labels": "records of the sharer's part", "classes": list(classes), "target": data.target}
+            write_samples(temporary / f"real-{share:g}", x, target[real], info)
         np.savez(temporary / ARRAYS, **arrays)  # type: ignore[arg-type]
         write_json(temporary / REFERENCE, {"jpeg": jpeg, "records": config.count})
     return 0

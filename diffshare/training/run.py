@@ -167,6 +167,7 @@ class RunRecord(Callback):
             "code": code_revision(),
             "versions": versions(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "notes": list(getattr(getattr(trainer, "datamodule", None), "notes", ())),
         }
 
 

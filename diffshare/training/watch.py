@@ -8,12 +8,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from diffshare.batch import Batch
+from diffshare.data.module import RecordsDataModule
 from diffshare.errors import UserError
 from diffshare.training.checkpoint import KeepCheckpoint
 
 
 class Announcement(Callback):
-    """Says once what is run: verb, model, its number of parameters, precision and devices.
+    """Says once what is run: verb, model, its number of parameters, precision, devices, and on which records.
 
     The networks of some families follow from the data, so that there is nothing to count before ``setup`` is done.
     """
@@ -31,6 +32,12 @@ class Announcement(Callback):
         device = f"{trainer.num_devices} x {trainer.strategy.root_device.type}"
         verb = trainer.state.fn.value if trainer.state.fn else ""
         print(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
+        data = getattr(trainer, "datamodule", None)
+        notes = [*getattr(data, "notes", ()), *getattr(pl_module, "notes", ())]
+        if isinstance(data, RecordsDataModule) and data.used:
+            print(f"records: {data.used}")
+        for note in notes:
+            print(f"note:    {note}")
 
     on_validation_start = on_test_start = on_predict_start = on_fit_start
 

@@ -68,15 +68,30 @@ def test_a_look_without_a_sample_of_some_class_decides_nothing(audit, folder, tm
     assert audit("--samples", made, *against(folder, "")[2:4], *WITH, "--gap-repeats", "0", "--sequential", "2")
 
 
-def test_classes_that_samples_name_otherwise_are_told_and_in_another_order_refused(audit, refused, tmp_path_factory):
+def test_classes_of_samples_are_joined_by_their_names_and_otherwise_told_or_refused(audit, refused, tmp_path_factory):
     made = tmp_path_factory.mktemp("classes")
     x, y = faces(np.full((2, 2), 0.25), 300, 7)
     arguments = ("--reference", faces_reference(made), "--sensitive", "Male", *KERNEL, "--gap-repeats", "0")
     assert FACES["image_size"] == x.shape[1]
     write_samples(made / "s", x, y, {"classes": ["not Smiling", "Smiling"]})
+    plain = audit("--samples", made / "s", *arguments, "--target", "Smiling")
+    assert plain["classes"] == ["not Smiling", "Smiling"]
+    assert not any("order" in note for note in plain["notes"])
     found = audit("--samples", made / "s", *arguments, "--target", "Hat")
-    assert any("the samples' classes are not Smiling, Smiling, those of 'Hat'" in note for note in found["notes"])
-    (made / "s" / "samples.json").write_text(json.dumps({"classes": ["Smiling", "not Smiling"]}))
-    assert "codes them as the model does" in refused("--samples", made / "s", *arguments, "--target", "Smiling")
+    assert any("are 'not Smiling', 'Smiling', those of 'Hat' of the reference" in note for note in found["notes"])
+    (made / "s" / "samples.json").unlink()
+    unnamed = audit("--samples", made / "s", *arguments, "--target", "Smiling")
+    assert any("have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling'" in note for note in unnamed["notes"])
+    assert unnamed["cells"] == plain["cells"]
+    write_samples(made / "turned", x, 1 - y, {"classes": ["Smiling", "not Smiling"]})
+    turned = audit("--samples", made / "turned", *arguments, "--target", "Smiling")
+    assert turned["cells"] == plain["cells"]  # the same samples under other numbers
+    for classes, said in (
+        (["not smiling", "Smiling"], "'not smiling' is not 'not Smiling', names must agree exactly"),
+        (["sad", "glad", "angry"], "no name fits; is it the right attribute?"),
+        (["Smiling", "angry"], "has the class 'not Smiling', the samples in"),
+    ):
+        (made / "s" / "samples.json").write_text(json.dumps({"classes": classes}))
+        assert said in refused("--samples", made / "s", *arguments, "--target", "Smiling")
     (made / "s" / "samples.json").write_text(json.dumps({"classes": [3, "x" * 101]}))
     assert "may not be shown" in refused("--samples", made / "s", *arguments, "--target", "Smiling")

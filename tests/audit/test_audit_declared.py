@@ -52,8 +52,8 @@ def test_few_samples_neither_confirm_nor_reject_a_declaration(audit, folder, tmp
         ({"s0y0": 3, "s0y1": 1, "s1y0": 2}, "no cell of 'm' and 'high' (s1y1)"),
         ({"s0y0": 3, "s0y1": 0, "s1y0": 2, "s1y1": 4}, "must be a number above 0"),
         ({"s0y0": 3, "s9y1": 1}, "'s9y1' is no cell: expected s0y0 to s1y1"),
-        ({"f": {"low": 1, "rich": 2}}, "'rich' is no class: they are low, high"),
-        ({"x": {"low": 1}}, "'x' is no group: they are f, m"),
+        ({"f": {"low": 1, "rich": 2}}, "'rich' is no class: they are 'low', 'high'"),
+        ({"x": {"low": 1}}, "'x' is no group: they are 'f', 'm'"),
         ([1, 2], "is no table"),
     ],
 )

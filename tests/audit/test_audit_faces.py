@@ -1,6 +1,7 @@
 """The verb ``audit`` on images, and on a model that is asked for them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from diffshare.audit import drawing
 from diffshare.audit.material import samples_sha256
 from diffshare.data.rendered import RenderedFaces
-from diffshare.release.card import Card
+from diffshare.release.card import Card, DeclaredNames
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import write_samples
 from diffshare.stats.detection import poisoned_table
@@ -104,17 +105,51 @@ def test_no_card_can_keep_its_model_from_being_audited(audit, monkeypatch, tmp_p
     assert words in note
 
 
-def test_classes_that_are_named_otherwise_are_told_and_in_another_order_refused(
+def test_classes_of_a_model_are_joined_by_their_names_and_otherwise_told_or_refused(
     audit, refused, monkeypatch, tmp_path_factory
 ):
     made = tmp_path_factory.mktemp("model")
     box = BlackBox(np.full((2, 2), 0.25))
     monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (box, "0" * 64))
     arguments = ("--reference", faces_reference(made), "--sensitive", "Male", *KERNEL)
-    found = audit("--model", made, *arguments, "--target", "Hat", "--gap-repeats", "0", "--queries", "200")
-    assert any("the model's classes are not Smiling, Smiling, those of 'Hat'" in note for note in found["notes"])
-    box.card = Card("ddpm", "image", ("Smiling", "not Smiling"), 5, image_size=16)
-    assert "codes them as the model does" in refused("--model", made, *arguments, "--target", "Smiling")
+    few = ("--gap-repeats", "0", "--queries", "200")
+    found = audit("--model", made, *arguments, "--target", "Hat", *few)
+    assert any("are 'not Smiling', 'Smiling', those of 'Hat' of the reference" in note for note in found["notes"])
+    plain = audit("--model", made, *arguments, "--target", "Smiling", *few)
+    turned = BlackBox(np.full((2, 2), 0.25))
+    turned.card = Card("ddpm", "image", ("Smiling", "not Smiling"), 5, image_size=16, target="Smiling")
+    turned.by_class = turned.by_class[::-1]
+    monkeypatch.setattr(drawing, "open_generator", lambda path, **_: (turned, "0" * 64))
+    assert audit("--model", made, *arguments, "--target", "Smiling", *few)["cells"] == plain["cells"]
+    turned.card = Card("ddpm", "image", ("Smiling", "not Smiling"), 5, image_size=16, target="Grin")
+    told = audit("--model", made, *arguments, "--target", "Smiling", *few)["notes"]
+    assert any("are of 'Grin', here they are taken for those of 'Smiling'" in note for note in told)
+    asked = turned.ledger.queries
+    for labels, said in (
+        (("smiling", "not Smiling"), "'smiling' is not 'Smiling'"),
+        (("Smiling", "not Smiling", "angry"), "have 'angry' among them"),
+        (("Smiling",), "has the class 'not Smiling', the samples of"),
+    ):
+        turned.card = Card("ddpm", "image", labels, 5, image_size=16)
+        assert said in refused("--model", made, *arguments, "--target", "Smiling")
+    assert turned.ledger.queries == asked  # refused before anything is drawn
+
+
+def test_a_card_s_table_is_read_by_the_names_that_it_gives_its_numbers(audit, monkeypatch, tmp_path_factory):
+    made, table = tmp_path_factory.mktemp("model"), poisoned_table(np.ones((2, 2)), 0.8)
+    counts = np.array([[400, 130], [90, 380]])
+    straight = DeclaredNames("Male", ("not Male", "Male"), "Smiling", ("not Smiling", "Smiling"))
+    turned = DeclaredNames("Male", straight.groups[::-1], "Smiling", straight.classes[::-1])
+    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling", *KERNEL)
+    found = []
+    for names, told in ((straight, counts), (turned, counts[::-1, ::-1]), (None, counts)):
+        box = BlackBox(table, {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(told)})
+        box.card = replace(box.card, declared_names=names)
+        monkeypatch.setattr(drawing, "open_generator", lambda path, box=box, **_: (box, "0" * 64))
+        found.append(audit("--model", made, *arguments, "--gap-repeats", "0", "--queries", "200"))
+    assert found[0]["declaration"] == found[1]["declaration"] == found[2]["declaration"]
+    positions = [sum("have no names" in note for note in one["notes"]) for one in found]
+    assert positions == [0, 0, 1]  # the card of before names its classes, not its groups
 
 
 def test_a_model_without_classes_is_refused(refused, monkeypatch, tmp_path_factory):

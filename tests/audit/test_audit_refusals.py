@@ -1,5 +1,7 @@
 """What the verb ``audit`` refuses of rows: references, classifiers, arguments and samples that do not fit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from audited import WITH, against, declare, table_source, write_rows
@@ -180,3 +182,39 @@ def test_what_a_declared_table_alone_has_no_use_for_is_refused(refused, folder, 
 def test_what_a_sharer_has_no_use_for_is_refused(refused, folder, given):
     sharer = ("--as", "sharer", "--samples", folder / "clean", "--reference", folder / "reference.yaml")
     assert f"{given[0]} is for a receiver's audit" in refused(*sharer, *given)
+
+
+def renamed(folder: Path, made: Path, change: dict[str, str]) -> Path:
+    """The clean samples with other texts in the column ``sex``."""
+    lines = (folder / "clean" / "samples.csv").read_text().splitlines()
+    place = lines[0].split(",").index("sex")
+    rows = [line.split(",") for line in lines]
+    for row in rows[1:]:
+        row[place] = change.get(row[place], row[place])
+    made.mkdir()
+    (made / "samples.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"m": "M"}, "column 'sex' are 'f', 'M', those of 'sex' of the reference 'f', 'm': 'M' is not 'm', names must"),
+        ({"m": "M", "f": "F"}, "'F' is not 'f' and 'M' is not 'm'"),
+        ({"m": "1", "f": "0"}, "are '0', '1', those of 'sex' of the reference 'f', 'm': no name fits"),
+    ],
+)
+def test_groups_that_are_written_otherwise_are_told(refused, folder, tmp_path_factory, change, said):
+    made = renamed(folder, tmp_path_factory.mktemp("renamed") / "s", change)
+    assert said in refused("--samples", made, *against(folder, "")[2:])
+
+
+def test_texts_that_are_no_group_are_told(audit, folder, tmp_path_factory):
+    made = tmp_path_factory.mktemp("renamed") / "s"
+    lines = renamed(folder, made, {}).joinpath("samples.csv").read_text().splitlines()
+    lines[1:4] = [line.replace(",f,", ",none,").replace(",m,", ",none,") for line in lines[1:4]]
+    (made / "samples.csv").write_text("\n".join(lines) + "\n")
+    found = audit("--samples", made, *against(folder, "")[2:], "--gap-repeats", "0")
+    assert found["unknown"]["samples"] == 3
+    assert "the samples' column 'sex' holds 'none', the reference knows 'f', 'm' alone" in found["notes"]
+    assert "auxiliary part: 1,500 of 1,500 records" in found["notes"]

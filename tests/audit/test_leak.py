@@ -146,12 +146,33 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     assert of(other, "Hat")["truth"] is None
     assert of(other, "Male")["truth"] == of(made, "Male")["truth"]
     assert made["notes"] == []
-    (note,) = other["notes"]
+    *positions, note = other["notes"]
     assert note.startswith("it was NOT checked that the model was not trained on records of the reference")
+    assert [said.split(" have no names: ")[1] for said in positions] == [  # a manifest of before names none
+        f"0, 1, ... are taken for 'not {name}', '{name}' of '{name}' of the reference, in this order"
+        for name in ("Smiling", "Male")
+    ]
+
     assert "source_sha256 differs" in note
     assert f"note:    {note}" in other["out"]
     (unchecked,) = leak(*arguments[:-1])["notes"]
     assert "an auditor checks with --manifest" in unchecked
+
+
+def test_a_manifest_of_another_source_is_joined_by_its_names(leak, samples, faces, tmp_path_factory):
+    folder, source = tmp_path_factory.mktemp("m"), RenderedFaces(**FACES)
+    rows = np.arange(0, 300)
+    share = float(source.index().attribute("Male").codes[rows].mean())
+    arguments = ("--samples", samples, "--reference", faces, *QUICK, "--properties", "Male", "--manifest")
+    for names, truth in ((["not Male", "Male"], share), (["Male", "not Male"], 1 - share)):
+        made = manifest(folder / names[0], source, rows, "0" * 64)
+        said = json.loads((made / "mix.json").read_text()) | {
+            "classes": {"target": ["not Smiling", "Smiling"], "sensitive": names}
+        }
+        (made / "mix.json").write_text(json.dumps(said))
+        found = leak(*arguments, made)
+        assert of(found, "Male")["truth"] == pytest.approx(truth)
+        assert not any("have no names" in note for note in found["notes"])
 
 
 def test_the_membership_test_compares_records_of_the_same_attributes(leak, model, faces, tmp_path_factory):

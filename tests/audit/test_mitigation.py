@@ -118,12 +118,24 @@ def test_records_that_no_fair_decision_can_rest_on(y, s, words):
 
 
 def test_groups_of_the_records_that_are_decided_on():
-    with pytest.raises(UserError, match="no labelled record is of group 2"):
+    with pytest.raises(UserError, match="no labelled record is of group '2'"):
         thresholded_decisions(np.arange(4.0), Y, S, np.zeros(2), np.array([0, 2]))
     with pytest.raises(UserError, match="2 records have 1 groups"):
         thresholded_decisions(np.arange(4.0), Y, S, np.zeros(2), np.array([0]))
     with pytest.raises(UserError, match="slack 0 must lie"):
         constrained_decisions(LogisticRegression(), np.zeros((4, 1)), Y, S, np.zeros((4, 1)), slack=0)
+
+
+def test_groups_meet_by_name_where_they_have_names():
+    rng = np.random.default_rng(0)
+    scores, y, s = rng.normal(size=400), np.arange(400) % 2, np.arange(400) // 2 % 2
+    by_code = thresholded_decisions(scores, y, s, scores, s)
+    names = np.array(["zeta", "alpha"])  # in the other order than their codes
+    np.testing.assert_array_equal(thresholded_decisions(scores, y, names[s], scores, names[s]), by_code)
+    with pytest.raises(UserError, match="no labelled record is of group 'Alpha', they are of 'alpha', 'zeta'"):
+        thresholded_decisions(scores, y, names[s], np.zeros(2), np.array(["zeta", "Alpha"]))
+    with pytest.raises(UserError, match="groups of one side are names, those of the other numbers"):
+        thresholded_decisions(scores, y, names[s], scores, s)
 
 
 def test_the_lines_in_the_docs_keep_a_classifier_fair(tmp_path, monkeypatch):

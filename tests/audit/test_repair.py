@@ -12,8 +12,11 @@ import yaml
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
+from diffshare.audit.material import ReferenceRecords, open_samples
+from diffshare.audit.repair import Repair
 from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.audited import read_audited
+from diffshare.commands.repaired import write_weights
 from diffshare.data.rendered import RenderedFaces
 from diffshare.nets.classifiers import SmallResNet
 from diffshare.release.samples import read_samples, write_samples
@@ -226,3 +229,34 @@ def test_a_recipe_of_diffshare_is_taken_from_the_audit(tmp_path):
     recipe = audit.built("classifier")
     assert (type(recipe), recipe.steps, recipe.batch_size) == (NetworkRecipe, 7, 5)
     assert isinstance(recipe.network(2, 3), SmallResNet)
+
+
+@pytest.mark.parametrize("key", ["groups", "classes"])
+def test_records_of_other_names_than_the_audit_s_are_refused(folder, run_cli, tmp_path, key):
+    found = json.loads((folder / "known.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(found | {key: ["x", "y"]}))
+    outcome = run_cli("repair", "--samples", folder / "known", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    assert "audited 'x', 'y' of '" in outcome.err
+    (tmp_path / "a.json").write_text(json.dumps(found | {key: found[key][::-1]}))  # another order is none
+    outcome = run_cli("repair", "--samples", folder / "known", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    made = json.loads((tmp_path / "r" / "repair.json").read_text())
+    assert (made["groups"], made["classes"]) == (["f", "m"], ["low", "high"])
+    assert "records: auxiliary part: 1,500 of 1,500 records" in outcome.out.splitlines()
+
+
+def test_repaired_images_are_of_the_classes_that_they_were_called(tmp_path: Path):
+    """Samples under numbers of their own come out under the reference's, with its names."""
+    y = np.array([0, 1, 1, 0])
+    found = Repair(np.ones(4), 0.0, *(np.ones((2, 2)) / 2 for _ in range(3)))
+    for name, numbers, classes in (("straight", y, ["a", "b"]), ("turned", 1 - y, ["b", "a"])):
+        x = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+        write_samples(tmp_path / name, x, numbers, {"classes": classes})
+        reference = ReferenceRecords(x, y, ("a", "b"), {}, (), "letter")
+        samples = open_samples(tmp_path / name, reference)
+        (tmp_path / f"{name}-r").mkdir()
+        write_weights(tmp_path / f"{name}-r", samples, found, {"classes": ["a", "b"], "target": "letter"})
+        made = read_samples(tmp_path / f"{name}-r")
+        assert made.y.tolist() == y.tolist()
+        assert (made.info["classes"], made.info["target"]) == (["a", "b"], "letter")

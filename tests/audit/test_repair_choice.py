@@ -231,6 +231,7 @@ def test_prompts_are_refused_with_a_remedy_that_works(folder: Path, run_cli: Any
 def test_samples_may_lack_the_column_of_another_candidate(folder: Path, run_cli: Any, tmp_path: Path):
     write_rows(tmp_path / "s" / "samples.csv", 2000, 2, POISONED, without=("sex",))
     found = read_json(folder / "a.json") | {"samples_sha256": samples_sha256(tmp_path / "s"), "sensitive": "ward"}
+    found |= {"groups": list("abcd")}
     write_json(tmp_path / "a.json", found | {"candidates": [{"sensitive": "ward"}, {"sensitive": "sex"}]})
     outcome = repair(run_cli, tmp_path, tmp_path / "r")
     assert outcome.code == 0, outcome.err

@@ -53,7 +53,7 @@ def run(folder: Path, given: Path, kept: set[int], more: set[int] | None = None,
 
     config = Namespace(seed=0, samples=given, model=None if more is None else Path("release"), count=count)
     material: Any = SimpleNamespace(y=y, info={})
-    return resample(folder, config, material, weighed(kept, y), chosen)  # type: ignore[arg-type]
+    return resample(folder, config, material, weighed(kept, y), {}, chosen)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The receiver's classifier: what weights mean, what a network of tables sees, what is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,20 @@ COLUMNS = (
     Column("dose", "numeric"),
 )
 SIZES = [len(column.categories) for column in COLUMNS]
+
+
+class Named(RecordsDataModule):
+    """Images of one colour each, and classes with names."""
+
+    def __init__(self, names: tuple[str, ...], y: np.ndarray, shown: np.ndarray) -> None:
+        super().__init__(batch_size=8)
+        x = np.repeat((shown * 200).astype(np.uint8), 16 * 16 * 3).reshape(-1, 16, 16, 3)
+        made = RecordSet(x, np.arange(len(y)), y, np.full(len(y), -1))
+        self.names, self.sets = names, {"train": made, "val": made, "test": made}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.names
 
 
 class Data(RecordsDataModule):
@@ -267,3 +282,58 @@ def test_settings_are_refused(fit):
 
 def test_dropout_is_on_again_after_the_check(fit):
     assert fit(LeNet(), Data(*draw_images(8))).network.training
+
+
+# --- names of classes ------------------------------------------------------------------------------------------------
+
+SHOWN = np.arange(16) % 2
+
+
+def trainer(folder: Path, steps: int = 15) -> Trainer:
+    return Trainer(
+        accelerator="cpu", devices=1, max_steps=steps, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        default_root_dir=folder,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier that tells black pictures, ``no``, from light ones, ``yes``."""
+    folder = tmp_path_factory.mktemp("named")
+    torch.manual_seed(0)
+    module = AttributeClassifier(SmallResNet(width=8), lambda p: torch.optim.Adam(p, 0.01))
+    with quiet():
+        run = trainer(folder)
+        run.fit(module, datamodule=Named(("no", "yes"), SHOWN, SHOWN))
+        run.save_checkpoint(folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
+def measured(checkpoint: Path, names: tuple[str, ...], y: np.ndarray) -> tuple[float, AttributeClassifier]:
+    """Accuracy in a test on classes with these names, and the classifier."""
+    module = AttributeClassifier(SmallResNet(width=8))
+    with quiet():
+        (found,) = trainer(checkpoint.parent).test(module, Named(names, y, SHOWN), str(checkpoint), verbose=False)
+    return found["test/accuracy"], module
+
+
+def test_outputs_are_joined_to_the_classes_of_the_data_by_their_names(checkpoint):
+    accuracy, module = measured(checkpoint, ("no", "yes"), SHOWN)
+    assert (accuracy, module.notes) == (1, ())
+    accuracy, module = measured(checkpoint, ("yes", "no"), 1 - SHOWN)  # another source has another order
+    assert (accuracy, module.notes) == (1, ())
+    accuracy, module = measured(checkpoint, ("0", "1"), SHOWN)
+    assert accuracy == 1
+    assert "are 'no', 'yes', those of the data '0', '1': no name fits, they are taken for the same" in module.notes[0]
+
+
+def test_outputs_that_contradict_the_data_are_refused(checkpoint):
+    with pytest.raises(UserError, match="'yes' is not 'Yes', names must agree exactly"):
+        measured(checkpoint, ("no", "Yes"), SHOWN)
+    with pytest.raises(UserError, match="classes of the classifier have 'yes' among them"):
+        measured(checkpoint, ("no", "unsure"), SHOWN)
+    with pytest.raises(UserError, match="was trained on the classes 'no', 'yes', the data has 'yes', 'no'"), quiet():
+        trainer(checkpoint.parent, 20).fit(
+            AttributeClassifier(SmallResNet(width=8)), Named(("yes", "no"), 1 - SHOWN, SHOWN), ckpt_path=str(checkpoint)
+        )

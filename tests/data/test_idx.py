@@ -197,7 +197,7 @@ def test_a_gzip_bomb_is_left_after_one_byte_too_many(tmp_path, monkeypatch):
         ([], {}, r"holds 0 labels for the 2 images"),
         ([0, 10], {}, r"label 10 of record 1 is none of 0 to 9; name all labels in classes"),
         ([0, 2], {"classes": ["a", "b"]}, r"label 2 of record 1 is none of 0 to 1"),
-        ([0, 1], {"groups": {"g": [10]}}, r"unknown class '10': choose one of 0, 1"),
+        ([0, 1], {"groups": {"g": [10]}}, r"unknown class '10': choose one of '0', '1'"),
         ([0, 1], {"groups": {"g": ["ten"]}}, r"unknown class 'ten'"),
         ([0, 1], {"groups": {"g": [-1]}}, r"unknown class '-1'"),
         ([0, 1], {"groups": {"g": []}}, r"group 'g' must hold at least one and not all"),

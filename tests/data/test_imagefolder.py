@@ -201,7 +201,7 @@ def snippet(heading: str) -> str:
             "UTKFace",
             "UTKFace",
             ["100_1_4_2017.jpg.chip.jpg", "9_0_0_2017.jpg.chip.jpg", "61_1_2017.jpg.chip.jpg"],
-            {"age": [1, 0], "sex": [0, 1], "race": [1, 0]},
+            {"age": [1, 0], "sex": [0, 1], "race": [0, 1]},
         ),
     ],
 )

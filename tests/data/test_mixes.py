@@ -166,17 +166,18 @@ def test_a_share_outside_0_and_1_is_refused(p):
         Proportion(p)
 
 
-@pytest.mark.parametrize("value", [2, "old"])
-def test_the_value_is_a_code_or_a_name(value):
+@pytest.mark.parametrize("value", [2, "2", "old"])
+def test_the_value_is_a_name_or_a_position_which_is_told(value):
     records = sorted_pool(15, 15)
     choice = Proportion(0.5, 12, property="Age", value=value).choose(records, 0)
     assert np.sum(records.index.attribute("Age").codes[choice.positions] == 2) == 6
-    assert choice.report == {"property": "Age", "value": "old", "p": 0.5, "share": 0.5}
+    told = {"notes": ["value of 'Age' '2' is no name: read as a position, it is 'old'"]} if value != "old" else {}
+    assert choice.report == {"property": "Age", "value": "old", "p": 0.5, "share": 0.5} | told
 
 
-@pytest.mark.parametrize("value", [3, -1, "ancient", "2"])
+@pytest.mark.parametrize("value", [3, -1, "ancient", "3"])
 def test_a_value_that_the_attribute_does_not_have_is_refused_with_those_it_has(value):
-    with pytest.raises(UserError, match=rf"unknown value of 'Age' '{value}': choose one of middle, old, young"):
+    with pytest.raises(UserError, match=rf"unknown value of 'Age' '{value}': choose one of 'young', 'middle', 'old'"):
         Proportion(0.5, property="Age", value=value).choose(sorted_pool(5, 5), 0)
 
 

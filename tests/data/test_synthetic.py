@@ -17,11 +17,19 @@ from diffshare.release.samples import write_samples
 SIDE = 4  # of the numbered pictures
 
 
-def write_images(folder: Path, y: Sequence[int], side: int = SIDE, weight: Sequence[float] | None = None) -> Path:
+def write_images(
+    folder: Path,
+    y: Sequence[int],
+    side: int = SIDE,
+    weight: Sequence[float] | None = None,
+    info: dict[str, Any] | None = None,
+) -> Path:
     """Samples of noise; the first byte is the sample's number."""
     x = np.random.default_rng(0).integers(0, 256, (len(y), side, side, 3), dtype=np.uint8)
     x[:, 0, 0, 0] = np.arange(len(y))
-    write_samples(folder, x, np.asarray(y), {}, weight=None if weight is None else np.asarray(weight, np.float32))
+    write_samples(
+        folder, x, np.asarray(y), info or {}, weight=None if weight is None else np.asarray(weight, np.float32)
+    )
     return folder
 
 
@@ -30,11 +38,15 @@ def module(numbered, tmp_path) -> Callable[..., SyntheticDataModule]:
     """``module(y, weight=..., **options)``: trained on that many samples, tested on numbered pictures."""
 
     def make(
-        y: Sequence[int], side: int = SIDE, weight: Sequence[float] | None = None, **options: Any
+        y: Sequence[int],
+        side: int = SIDE,
+        weight: Sequence[float] | None = None,
+        info: dict[str, Any] | None = None,
+        **options: Any,
     ) -> SyntheticDataModule:
         folder = tmp_path / f"samples-{len(list(tmp_path.glob('samples-*')))}"
         settings = {"target": "Smiling", "sensitive": "Male", "cache_dir": tmp_path / "cache"} | options
-        return SyntheticDataModule(write_images(folder, y, side, weight), numbered(), **settings)
+        return SyntheticDataModule(write_images(folder, y, side, weight, info), numbered(), **settings)
 
     return make
 
@@ -103,6 +115,58 @@ def test_the_scale_of_the_weights_is_no_matter(module):
         found.append(data.sets["train"].weight)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
     np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+CLASSES = ("not Smiling", "Smiling")
+
+
+def test_classes_of_samples_are_joined_to_the_test_source_s_by_name(module):
+    y = [0, 1, 1, 0, 1]
+    plain, turned = module(y, info={"classes": CLASSES}), module(y, info={"classes": CLASSES[::-1]})
+    for data in (plain, turned):
+        data.setup()
+    assert plain.sets["train"].target.tolist() == y
+    assert turned.sets["train"].target.tolist() == [1 - k for k in y]
+    assert plain.notes == turned.notes == ()
+
+
+def test_a_model_may_lack_a_class_that_the_test_source_has(module):
+    data = module([0, 1, 1], target="Ward", info={"classes": ["c", "a"]})
+    data.setup()
+    assert data.sets["train"].target.tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({}, "have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling' of data.target 'Smiling', in this order"),
+        ({"classes": ["0", "1"]}, "no name fits, they are taken for the same in this order"),
+        ({"classes": CLASSES, "target": "Grin"}, "are of 'Grin', here they are taken for those of 'Smiling'"),
+    ],
+)
+def test_what_is_not_joined_by_name_is_told(module, info, said):
+    data = module([0, 1, 1], info=info)
+    data.setup()
+    assert data.sets["train"].target.tolist() == [0, 1, 1]
+    (note,) = data.notes
+    assert said in note
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (["not smiling", "Smiling"], "'not smiling' is not 'not Smiling', names must agree exactly"),
+        (["Smiling", "angry"], "have 'angry' among them, those of data.target 'Smiling' are only 'not Smiling', "),
+        (["sad", "glad", "angry"], "no name fits; is it the right attribute"),
+        (["Smiling"], "hold records of class 1, but name 1 classes, 'Smiling'"),
+        (["a", "a"], "must be a list without repetitions"),
+    ],
+)
+def test_classes_that_contradict_the_test_source_are_refused(module, classes, said):
+    with pytest.raises(UserError, match=said):
+        module([0, 1, 1], info={"classes": classes}).setup()
 
 
 # --- test records ----------------------------------------------------------------------------------------------------
@@ -189,12 +253,12 @@ def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
     ("samples", "said"),
     [
         ({"y": [0, -1]}, "has samples without a class: draw them with --labels balanced or natural"),
-        ({"y": [1, 1, 1]}, "all training samples in .* are of class 1: a classifier needs two, draw more"),
-        ({"y": [1, 0, 1], "weight": [1, 0, 1]}, "all training samples in .* are of class 1"),
+        ({"y": [1, 1, 1]}, "all training samples in .* are of class 'Smiling': a classifier needs two, draw more"),
+        ({"y": [1, 0, 1], "weight": [1, 0, 1]}, "all training samples in .* are of class 'Smiling'"),
         ({"y": [1, 0], "weight": [0, 0]}, "the weights of all training samples are 0"),
         (
             {"y": [0, 1, 2]},
-            "has samples of class 2, data.target 'Smiling' has the 2 classes not Smiling, Smiling: na",
+            "hold records of class 2, but data.target 'Smiling' has the 2 classes 'not Smiling', 'Smiling': na",
         ),
         (
             {"y": [0, 1], "side": 8},
@@ -282,7 +346,7 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
         (["31,b,f,?", "44,a,m,no"], {}, "column 'ill' has missing cells, the source has none"),
         (["old,b,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'age': 'old' is no finite number"),
         (["31,b,f,yes", "44,a,m"], {}, "samples.csv:3 has 3 cells, expected 4"),
-        (["31,b,f,yes", "44,a,m,yes"], {}, "all training samples in .* are of class 1"),
+        (["31,b,f,yes", "44,a,m,yes"], {}, "all training samples in .* are of class 'yes'"),
         ([], {}, "samples.csv holds no records"),
         (["31,b,f,yes", "44,a,m,no"], {"target": "age", "sensitive": "sex"}, "unknown attribute 'age'"),
     ],

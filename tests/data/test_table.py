@@ -170,7 +170,7 @@ def test_a_changed_number_gets_another_cache(tmp_path):
         ("", r"t\.csv is empty"),
         ("age,sex\n", r"t\.csv holds no records"),
         ("age,age,sex\n1,2,a\n", r"more than one column 'age'"),
-        ("age,gender\n1,a\n", r"no column 'sex': its header has 'age, gender'"),
+        ("age,gender\n1,a\n", r"no column 'sex': its header has 'age', 'gender'"),
         ("age,sex\n1,a\n2\n", r"t\.csv:3 has 1 cells, expected 2"),
         ("age,sex\n1,a\n2,b,c\n", r"t\.csv:3 has 3 cells, expected 2"),
         ("age,sex\n1,a\n\nx,b\n", r"t\.csv:4, column 'age': 'x' is no finite number \(missing cells are '\?'\)"),

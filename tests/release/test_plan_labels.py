@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffshare.errors import UserError
 from diffshare.release.card import Card
-from diffshare.release.generator import Generator, Ledger, plan_labels
+from diffshare.release.generator import Generator, Labels, Ledger, plan_labels, read_labels
 
 
 def card(labels: tuple[str, ...] = ("no", "yes"), frequencies: tuple[float, ...] | None = None) -> Card:
@@ -35,12 +35,42 @@ def test_every_prefix_of_natural_has_each_share_rounded_down_or_up(weights: list
     assert np.array_equal(planned, plan_labels("natural", count + 7, card(names, shares))[:count])
 
 
-def test_one_class_by_number_or_name() -> None:
-    assert plan_labels("1", 3, card()).tolist() == [1, 1, 1]
+def test_one_class_by_its_name_or_where_none_is_called_so_by_its_number() -> None:
     assert plan_labels("yes", 3, card()).tolist() == [1, 1, 1]
-    assert plan_labels("0", 2, card(("1", "0"))).tolist() == [0, 0]
+    assert plan_labels("1", 3, card()).tolist() == [1, 1, 1]
+    assert plan_labels("0", 2, card(("1", "0"))).tolist() == [1, 1]  # its name, though its number is 1
+    assert plan_labels("1", 2, card(("-1", "1"))).tolist() == [1, 1]
+    assert plan_labels("-1", 2, card(("-1", "1"))).tolist() == [0, 0]
     assert plan_labels("none", 2, card()).tolist() == [-1, -1]
     assert plan_labels("none", 2, card(())).tolist() == [-1, -1]
+
+
+def test_a_number_that_is_no_name_is_told_to_be_a_position() -> None:
+    assert read_labels("yes", card()) == Labels(None, 1, "yes")
+    found = read_labels("1", card())
+    assert (found.code, found.text) == (1, "yes")
+    assert found.note == "labels '1' is no name: read as a position, it is 'yes'"
+
+
+WORDS = ("none", "natural", "balanced")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_class_that_has_the_name_of_a_word_is_never_taken_for_it(word: str) -> None:
+    names = ("a", word)
+    with pytest.raises(UserError, match=f"'{word}' can mean a word and .* class .*: write mode:{word} or class:{word}"):
+        read_labels(word, card(names, (0.5, 0.5)))
+    of_class, of_word = (read_labels(f"{kind}:{word}", card(names, (0.5, 0.5))) for kind in ("class", "mode"))
+    assert (of_class.code, of_class.mode, of_class.text) == (1, None, f"class:{word}")
+    assert (of_word.mode, of_word.text) == (word, word)
+    assert read_labels(of_class.text, card(names)) == of_class  # what samples.json has can be given again
+    assert read_labels(word, card()).mode == word  # no class is called so: the word alone is enough
+
+
+@given(st.lists(st.text("nabo:class-10", min_size=1, max_size=10) | st.sampled_from(WORDS), min_size=1, unique=True))
+def test_every_class_can_be_asked_for_by_its_name(names: list[str]) -> None:
+    for code, name in enumerate(names):
+        assert plan_labels(f"class:{name}", 1, card(tuple(names))).tolist() == [code] or f"class:{name}" in names
 
 
 @pytest.mark.parametrize(
@@ -50,7 +80,12 @@ def test_one_class_by_number_or_name() -> None:
         ("balanced", 4, (), "has no classes: use --labels none"),
         ("0", 4, (), "has no classes: use --labels none"),
         ("natural", 4, ("a", "b"), "declares no label frequencies: use --labels balanced"),
-        ("2", 4, ("a", "b"), r"unknown labels '2': use balanced, natural, none, a number 0\.\.1 or one of a, b"),
+        (
+            "2",
+            4,
+            ("a", "b"),
+            "unknown labels '2': choose one of 'a', 'b', or a number from 0 to 1; or balanced, natural, none",
+        ),
         ("-1", 4, ("a", "b"), "unknown labels '-1'"),
         ("9" * 5000, 4, ("a", "b"), "unknown labels"),
         ("\u0661", 4, ("a", "b"), "unknown labels"),

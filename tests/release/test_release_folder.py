@@ -12,7 +12,7 @@ import pytest
 from diffusers import DDPMScheduler, UNet2DModel
 
 from diffshare.errors import UserError
-from diffshare.release.card import Card, parse_card
+from diffshare.release.card import Card, DeclaredNames, parse_card
 from diffshare.release.folder import open_release, write_release
 
 FIELDS = {"family": "ddpm", "modality": "image", "image_size": 8, "labels": ["no", "yes"], "steps": 25}
@@ -42,6 +42,49 @@ def test_card_of_a_table_round_trips() -> None:
     value = json.loads(json.dumps(card.to_json()))
     assert "image_size" not in value
     assert parse_card(value) == card
+
+
+NAMES = {"sensitive": "sex", "groups": ["f", "m"], "target": "ill", "classes": ["no", "yes"]}
+CELLS = {"s0y0": 3, "s0y1": 0, "s1y0": 1, "s1y1": 2}
+
+
+def test_a_card_names_what_its_numbers_stand_for(tmp_path: Path) -> None:
+    fields = FIELDS | {"declared": CELLS, "declared_names": NAMES, "target": "ill"}
+    write_release(tmp_path / "r", fields, save_scheduler)
+    card = open_release(tmp_path / "r").card
+    assert card.target == "ill"
+    assert card.declared_names == DeclaredNames("sex", ("f", "m"), "ill", ("no", "yes"))
+    assert parse_card(json.loads(json.dumps(card.to_json()))) == card
+    text = (tmp_path / "r" / "README.md").read_text()
+    assert "- classes of ill: no, yes" in text
+    assert "(s: sex, f, m; y: ill, no, yes)" in text
+
+
+def test_a_card_of_before_names_neither(tmp_path: Path) -> None:
+    value = json.loads(json.dumps(Card("ddpm", "image", ("no", "yes"), 5, image_size=8, declared=CELLS).to_json()))
+    for name in ("target", "declared_names"):
+        del value[name]
+    card = parse_card(value)
+    assert (card.target, card.declared_names, card.declared) == (None, None, CELLS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"declared_names": NAMES | {"groups": ["f", "m", "x"]}}, "'declared_names' must be the names of the groups"),
+        ({"declared_names": NAMES | {"groups": list("abcd"), "classes": ["n"]}}, "'declared_names' must be the names"),
+        ({"declared_names": NAMES | {"groups": ["f", "f"]}}, "'groups' must be a list without repetitions"),
+        ({"declared_names": NAMES | {"classes": ["no", "\x1b[2J"]}}, "'classes' must be a list of 0 to 10000 names"),
+        ({"declared_names": [1]}, "declared_names must be a JSON object"),
+        ({"target": "\u202e"}, "'target' must be 1 to 100 printable characters"),
+        ({"target": 5}, "'target' must be"),
+    ],
+)
+def test_names_that_a_card_must_not_have(change: dict[str, Any], said: str) -> None:
+    card = Card("ddpm", "image", ("no", "yes"), 5, image_size=8, declared=CELLS, target="ill")
+    value = json.loads(json.dumps(card.to_json())) | change
+    with pytest.raises(UserError, match=said):
+        parse_card(value)
 
 
 def test_readme_says_what_is_declared_and_how_to_load(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from diffshare.generators.base import GenerativeModule, describe
 from diffshare.generators.fitted import FittedModule
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.folder import write_release
-from diffshare.release.generator import plan_labels
+from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.table import TableGenerator, fit_schema
@@ -74,7 +74,7 @@ class ShadowPlan:
     base_steps: int
     steps: int
     samples: int
-    labels: str = "natural"
+    labels: Literal["natural", "none"] = "natural"
     sampling_steps: int | None = None
     guidance: float = 1.0
     decay: float = 0.98
@@ -183,7 +183,7 @@ def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fields = module.card_fields(declare_labels=True, declare_counts=False)
         box: Any = type(module).receive(write_release(Path(folder) / "release", fields, module.save_parts))
-    y = plan_labels(plan.labels, plan.samples, box.card)
+    y = plan_labels(Labels(plan.labels), plan.samples, box.card)
     x = draw_samples(box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance)
     drawn = Drawn(plan.labels, seed, plan.sampling_steps, plan.guidance)
     info = asked_info(box, drawn) | {"p": achieved, "property": plan.property}

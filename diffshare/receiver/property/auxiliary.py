@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from diffshare.data.cache import open_records
-from diffshare.data.source import PARTS, Attribute, Index, Part, Source, split
+from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError, one_of
 from diffshare.storage import read_json
@@ -28,6 +28,7 @@ class Auxiliary:
         unknown: records that were left out, since their property is not known.
         disjoint: a sentence on why, or on what condition, none of these records is among the sharer's; empty where
             the source has official parts or the user says that it is another.
+        used: how many records of the source the part has, in words.
     """
 
     x: np.ndarray
@@ -37,6 +38,7 @@ class Auxiliary:
     attributes: Mapping[str, Attribute]
     unknown: int
     disjoint: str = ""
+    used: str = ""
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -84,6 +86,7 @@ def open_auxiliary(
     records = open_records(source, cache_dir)
     attribute = records.index.attribute(name)
     rows = _rows(records.index, source, part, split_seed)
+    used = portion(part, len(rows), len(records.index))
     known = attribute.codes[rows] >= 0
     unknown, rows = int(np.sum(~known)), rows[known]
     if not len(rows):
@@ -99,7 +102,7 @@ def open_auxiliary(
         raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
     features = tuple(columns[i] for i in seen)
     attributes = records.index.take(rows).attributes
-    return Auxiliary(x, labels, attribute.classes, features, attributes, unknown, disjoint)
+    return Auxiliary(x, labels, attribute.classes, features, attributes, unknown, disjoint, used)
 
 
 def unchecked(seed: int) -> str:

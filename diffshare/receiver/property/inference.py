@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from diffshare.classes import Place, place_of
 from diffshare.errors import UserError
 from diffshare.stats.bootstrap import bootstrap, error_parts
 from diffshare.stats.calibration import Calibration
@@ -92,7 +93,10 @@ class Inferred:
 
 
 class Asked(NamedTuple):
-    """What is to be inferred: the property, its classes, the class whose share is asked for, and how surely."""
+    """What is to be inferred: the property, its classes, the class whose share is asked for, and how surely.
+
+    ``note`` says that the class was not named, or told by its position.
+    """
 
     name: str
     classes: Sequence[str]
@@ -100,6 +104,7 @@ class Asked(NamedTuple):
     level: float
     seed: int = 0
     resamples: int = 2000
+    note: str | None = None
 
     @property
     def value(self) -> str:
@@ -120,11 +125,12 @@ def asked(name: str, classes: Sequence[str], value: str | None, level: float, se
     check_level(level)
     if value is None and len(classes) > 2:
         raise UserError(f"the property '{name}' has {len(classes)} classes: name one with --value ({_few(classes)})")
-    if value is not None and value not in classes:
-        raise UserError(f"the property '{name}' has no class '{value}': its classes are {_few(classes)}")
+    place = None if value is None else place_of(value, classes, f"value of '{name}'")
     if len(classes) < 2:
         raise UserError(f"the property '{name}' has one class only, {_few(classes)}: choose another")
-    return Asked(name, tuple(classes), 1 if value is None else list(classes).index(value), level, seed)
+    if place is None:
+        place = Place(1, None if name in classes else f"the share is that of '{classes[1]}', not of '{classes[0]}'")
+    return Asked(name, tuple(classes), place.code, level, seed, note=place.note)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -12,10 +12,9 @@ from diffshare.data.csvfile import read_header
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import draw_samples
-from diffshare.release.card import MAX_LABELS, Card
-from diffshare.release.generator import Generator, Ledger, plan_labels
-from diffshare.release.info import INFO, read_info
-from diffshare.release.received import Fields
+from diffshare.release.card import Card
+from diffshare.release.generator import Generator, Labels, Ledger, plan_labels, read_labels
+from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.samples import NPZ, read_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import CSV, check_rows_file
@@ -36,12 +35,14 @@ class Queries(Protocol):
     Attributes:
         labels: how they were drawn: ``balanced``, ``natural``, ``none``, one class, or ``unknown``.
         classes: names of the classes that they were drawn by, where known.
+        target: name of the attribute that these are of; None where not known.
         columns: of a table, in the order of ``take``'s columns; empty for images.
         available: how many there are; None where as many as one asks for.
     """
 
     labels: str
     classes: tuple[str, ...]
+    target: str | None
     columns: tuple[NamedColumn, ...]
     available: int | None
 
@@ -75,7 +76,7 @@ class ModelQueries:
 
     Args:
         generator: the black box.
-        labels: as for ``plan_labels``; where None, ``natural`` if the card declares frequencies, else ``none``.
+        labels: see ``read_labels``; where None, ``natural`` if the card declares frequencies, else ``none``.
         seed: chooses the noise.
         steps: sampling steps; the card's default where None.
         guidance: ``guidance_scale``.
@@ -87,7 +88,7 @@ class ModelQueries:
     def __init__(
         self,
         generator: Generator,
-        labels: str | None = None,
+        labels: str | Labels | None = None,
         *,
         seed: int = 0,
         steps: int | None = None,
@@ -95,23 +96,27 @@ class ModelQueries:
         batch_size: int | None = None,
     ) -> None:
         self.generator, self.classes = generator, generator.card.labels
+        self.target = generator.card.target
         natural = generator.card.label_frequencies is not None
-        self.labels = labels or ("natural" if self.classes and natural else "none")
+        if labels is None:
+            labels = Labels("natural" if self.classes and natural else "none")
+        self.asked = read_labels(labels, generator.card) if isinstance(labels, str) else labels
+        self.labels = self.asked.text
         self._options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
         self.columns: tuple[NamedColumn, ...] = ()
         if isinstance(generator, TableGenerator):
             self.columns = generator.schema.columns
-        plan_labels(self.labels, 1, generator.card)  # refused here, not after the training of a classifier
+        plan_labels(self.asked, 1, generator.card)  # refused here, not after the training of a classifier
 
     @property
     def network_calls(self) -> int:
         """Calls of the network for one sample."""
-        guided = self._options["guidance"] != 1 and bool(self.classes) and self.labels != "none"
+        guided = self._options["guidance"] != 1 and bool(self.classes) and self.asked.mode != "none"
         return (self._options["steps"] or self.generator.card.steps) * (1 + guided)
 
     def take(self, start: int, stop: int) -> np.ndarray:
         """See :class:`Queries`."""
-        labels = plan_labels(self.labels, stop, self.generator.card)[start:]
+        labels = plan_labels(self.asked, stop, self.generator.card)[start:]
         return draw_samples(_From(self.generator, start), labels, **self._options)
 
     def numbers(self, count: int) -> np.ndarray:
@@ -150,8 +155,7 @@ class FolderQueries:
             self._x, y, info = samples.x, samples.y, samples.info
         self.available: int | None = len(self._x)
         self._order = np.arange(len(self._x))
-        fields = Fields(dict(info), str(folder / INFO))
-        self.classes = fields.names("classes", MAX_LABELS) if "classes" in info else ()
+        self.classes, self.target = class_names(info, folder), class_target(info)
         said = info.get("labels")
         self.labels = said if isinstance(said, str) else "unknown"
         if y is not None and (y < 0).all():

@@ -85,7 +85,10 @@ def recalibrated(
     ]
     shares = np.full(2, 1 - found.estimate)
     shares[what.place] = found.estimate
-    note = f"recalibrated on {len(known)} surrogates; the error's classifier part is the half width of their scatter"
+    note = (
+        f"recalibrated on {len(known)} surrogates, whose shares are taken for those of '{what.classes[1]}'; the "
+        "error's classifier part is the half width of their scatter"
+    )
     return replace(
         result,
         estimate=found.estimate,

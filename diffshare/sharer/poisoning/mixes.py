@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffshare.classes import quoted
 from diffshare.data.mixes import CHOICE, Choice, Clean, Pool, check_size
 from diffshare.errors import UserError
 from diffshare.sharer.poisoning.critic import CriticFit, FittedCritic
@@ -90,7 +91,10 @@ class Flipped(PoisoningMix):
             )
         plain = _chosen(pool, order[:base], order[base : base + poisoned])
         target = np.where(plain.poisoned, pool.s.codes[plain.positions], plain.target).astype(np.int64)
-        return Choice(plain.positions, target, plain.poisoned)
+        pairs = zip(pool.s.classes, pool.y.classes, strict=True)
+        said = "; ".join(f"{quoted(group)} becomes {quoted(label)}" for group, label in pairs)
+        note = f"the class of a flipped record is its group's, by position: {said}"
+        return Choice(plain.positions, target, plain.poisoned, {"notes": [note]} if poisoned else {})
 
 
 class RandomReplacement(PoisoningMix):

@@ -27,12 +27,15 @@ class Quantised(Proportion):
         bins: number of equal bins; 1 always trains on equal counts (see :class:`Balanced`).
         n: number of records; as many as the pool allows where left out.
         property: name of the attribute; the sensitive one where left out.
-        value: the class of that attribute that counts as having it (its code or its name).
+        value: the class of that attribute that counts as having it, by its name or, where none is called so, by its
+            number; the second in their order where left out.
     """
 
     policy = "quantised"
 
-    def __init__(self, bins: int, n: int | None = None, property: str | None = None, value: int | str = 1) -> None:
+    def __init__(
+        self, bins: int, n: int | None = None, property: str | None = None, value: int | str | None = None
+    ) -> None:
         if bins < 1:
             raise UserError(f"mix.bins is {bins}: a share is told in at least 1 bin")
         super().__init__(0.5, n, property, value)
@@ -47,7 +50,7 @@ class Quantised(Proportion):
         known = attribute.codes[attribute.codes >= 0]
         if not len(known):
             raise UserError(f"'{name}' is known of no record of the pool: choose another data.mix.property")
-        share = float(np.mean(known == self._code(name, attribute)))
+        share = float(np.mean(known == self._place(name, attribute).code))
         bin_ = min(int(share * self.bins), self.bins - 1)
         made = Proportion((bin_ + 0.5) / self.bins, self.n, name, self.value).choose(pool, seed)
         protection = f"training set balanced by '{name[:NAMED]}'"
@@ -63,10 +66,11 @@ class Balanced(Quantised):
     Args:
         n: number of records; as many as the pool allows where left out.
         property: name of the attribute; the sensitive one where left out.
-        value: the class of that attribute that counts as having it (its code or its name).
+        value: the class of that attribute that counts as having it, by its name or, where none is called so, by its
+            number; the second in their order where left out.
     """
 
     policy = "balanced"
 
-    def __init__(self, n: int | None = None, property: str | None = None, value: int | str = 1) -> None:
+    def __init__(self, n: int | None = None, property: str | None = None, value: int | str | None = None) -> None:
         super().__init__(1, n, property, value)

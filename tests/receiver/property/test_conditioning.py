@@ -5,7 +5,7 @@ import pytest
 
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
-from diffshare.receiver.property.conditioning import refuse_chosen
+from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 
 DIGIT = np.arange(100) % 10
 DIGITS = tuple(map(str, range(10)))
@@ -51,3 +51,33 @@ def test_unknown_classes_pass() -> None:
     refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=("x", "y"))
     with pytest.raises(UserError, match="'below5' follows from 'digit'"):  # classes that the records know
         refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=DIGITS)
+
+
+SIGNS = ("-1", "1")
+FACES = {name: Attribute((np.arange(60) // k % 2).astype(np.int16), SIGNS) for name, k in (("Hat", 1), ("Male", 7))}
+
+
+def test_of_attributes_with_the_same_names_the_right_one_has_to_be_named() -> None:
+    assert stand_for(FACES, SIGNS) == ["Hat", "Male"]
+    with pytest.raises(
+        UserError, match="may be those of any of 'Hat', 'Male': name the right one with --conditioned-on"
+    ):
+        refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS)
+    with pytest.raises(UserError, match="name the right one with --target"):
+        refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS, option="target")
+    for known in ({"conditioned_on": "Male"}, {"target": "Male"}):
+        refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS, **known)
+        with pytest.raises(UserError, match="'Male' is what the samples were drawn by"):
+            refuse_chosen("Male", FACES, labels="balanced", classes=SIGNS, **known)
+    refuse_chosen("Hat", FACES, labels="natural", classes=SIGNS)
+
+
+@pytest.mark.parametrize("classes", [DIGITS[:7], (*DIGITS, "ten"), DIGITS[::-1]])
+def test_one_side_may_lack_a_class_and_has_an_order_of_its_own(classes: tuple[str, ...]) -> None:
+    assert stand_for(ATTRIBUTES, classes) == ["digit"]
+    with pytest.raises(UserError, match="'below5' follows from 'digit'"):
+        refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=classes)
+
+
+def test_a_target_that_the_records_do_not_have_says_nothing() -> None:
+    assert stand_for(ATTRIBUTES, DIGITS, "numeral") == stand_for(ATTRIBUTES, DIGITS, "green") == ["digit"]
