@@ -17,5 +17,7 @@ def one_of(kind: str, name: str, known: object) -> UserError:
         known: an iterable of the names that exist.
     """
     names = sorted(map(str, known))  # type: ignore[call-overload]
+    if alike := [one for one in names if one != name and one.casefold() == name.strip().casefold()]:
+        return UserError(f"unknown {kind} '{name}': write '{alike[0]}', names must agree exactly")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return UserError(f"unknown {kind} '{name}': choose one of {', '.join(names[:12])}{more}")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffshare.classes import another_attribute, differing, in_order, join, listed, place_of
-from diffshare.errors import UserError
+from diffshare.errors import UserError, one_of
 
 NAMES = st.lists(st.text("abAB01 -", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
 WHO = ("the samples", "the reference")
@@ -169,3 +169,10 @@ def test_another_attribute_with_the_same_names_is_told():
 def test_long_and_many_names_do_not_fill_the_screen():
     assert len(listed(["x" * 5000] * 3)) < 150
     assert listed([str(i) for i in range(20)]).endswith("'7' and 12 more")
+
+
+def test_an_unknown_name_that_differs_in_case_alone_is_told_how_it_is_written():
+    assert str(one_of("attribute", "male", ["Male", "Smiling"])) == (
+        "unknown attribute 'male': write 'Male', names must agree exactly"
+    )
+    assert str(one_of("attribute", "Nose", ["Male"])) == "unknown attribute 'Nose': choose one of Male"

@@ -138,7 +138,8 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
         target=queries.target,
     )
     if is_column(name, queries) and name not in config.withhold:
-        return _column(config, queries, what)
+        result = _column(config, queries, what)
+        return replace(result, notes=(*filter(None, (what.note,)), *result.notes))
     result = _classified(config, queries, what, auxiliary, source, recipe)
     unknown = f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown" if auxiliary.unknown else ""
     notes = (auxiliary.used, unknown, auxiliary.disjoint, what.note)

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.generators.diffusion import SAMPLERS
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.generator import asked_labels, plan_labels
@@ -58,9 +59,9 @@ def sample(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="Sample i of a seed always starts from the same noise.")
     parser.add_argument("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
     parser.add_argument("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
-    parser.add_argument(
-        "--scheduler", type=str | None, default=None, help="A scheduler of diffusers or the family's own."
-    )
+    of_ddpm = f"Of a DDPM or latent diffusion one of {', '.join(SAMPLERS)}"
+    of_others = "of another family one of its own (an unknown name lists them)"
+    parser.add_argument("--scheduler", type=str, default=None, help=f"{of_ddpm}; {of_others}.")
     parser.add_argument(
         "--batch-size", type=int | None, default=None, help="Samples a pass; 64 images or 4096 rows where left out."
     )

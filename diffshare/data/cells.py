@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from diffshare.classes import listed
 from diffshare.data.coding import MAX_CLASSES, Coder
 from diffshare.data.csvfile import Block
 from diffshare.data.source import Attribute
@@ -83,7 +84,7 @@ class CategoricalCells:
         if self.declared is not None and not self._allowed.issuperset(cells):
             row = next(row for row, cell in enumerate(cells) if cell not in self._allowed)
             where = f"{block.where(row)}, column '{self.name}'"
-            raise UserError(f"{where}: {cells[row]!r:.60} is no declared category: {', '.join(self.declared[:12])}")
+            raise UserError(f"{where}: {cells[row]!r:.60} is no declared category: {listed(self.declared)}")
         self._coder.add(cells)
         if self._coder.overflow:
             what = "call it numeric" if self._coder.numeric() else "leave it out"

@@ -96,7 +96,9 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
     return header
 
 
-def no_column(path: Path, name: str, header: Sequence[str], delimiter: str = ",") -> UserError:
+def no_column(
+    path: Path, name: str, header: Sequence[str], delimiter: str = ",", remedy: str = "name one of them"
+) -> UserError:
     """That a file lacks a column, and what it has in its place.
 
     Args:
@@ -104,8 +106,8 @@ def no_column(path: Path, name: str, header: Sequence[str], delimiter: str = ","
         name: of the column.
         header: names of those that it has.
         delimiter: by which they were told apart.
+        remedy: what to do where nothing better is found.
     """
-    remedy = "name one of them"
     if twins := differing([name], header):
         remedy = f"write {quoted(twins[0][1])}, names must agree exactly"
     elif len(header) == 1 and (others := [mark for mark in ",;\t|" if mark != delimiter and mark in header[0]]):

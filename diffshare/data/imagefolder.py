@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from diffshare.data.coding import MAX_CLASSES, Coder
-from diffshare.data.csvfile import Block, read_blocks, read_header
+from diffshare.data.csvfile import Block, no_column, read_blocks, read_header
 from diffshare.data.images import Framing, read_images
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
@@ -23,7 +23,8 @@ class ImageFolder:
     """Images in a folder, listed in a CSV file (``metadata.csv``) that gives their attributes.
 
     The column ``file_name`` holds paths inside the folder, with ``/`` between folders. Each other column is an
-    attribute: its different cells are the classes, in natural order (``2`` before ``10``); an empty cell is unknown.
+    attribute: its different cells are the classes, numbers by value (``-1``, ``2``, ``10``), else in natural order; an
+    empty cell is unknown.
     An optional column ``split`` gives the parts: ``sharer`` (or ``train``), ``auxiliary`` (or ``validation``),
     ``test``. Files that are not listed are ignored.
 
@@ -93,9 +94,7 @@ class ImageFolder:
             raise UserError(f"no {self.metadata}: write one line for each image, with a column {FILE} and attributes")
         header = read_header(self.metadata)
         if FILE not in header:
-            raise UserError(
-                f"{self.metadata} has no column {FILE} but {', '.join(header)!r:.200}: name that of the files so"
-            )
+            raise no_column(self.metadata, FILE, header, remedy="name that of the files so")
         offered = [name for name in header if name not in (FILE, SPLIT)]
         for name in self.attributes or []:
             if name not in offered:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diffshare.classes import listed
 from diffshare.errors import UserError
 from diffshare.release.table import SourceColumn, TableSchema
 from diffshare.stats.quantiles import from_normal, to_normal
@@ -39,12 +40,11 @@ class Rows:
         Raises:
             UserError: the columns are others than the model was trained on.
         """
-        known = [(column.name, column.kind) for column in self.schema.columns]
-        if known != [(column.name, column.kind) for column in columns]:
-            raise UserError(
-                f"the model was trained on the columns {', '.join(self.schema.names)!r:.200}, the data has "
-                f"{', '.join(column.name for column in columns)!r:.200}: use the run's config"
-            )
+        ours, theirs = ([f"{c.name} ({c.kind})" for c in side] for side in (self.schema.columns, columns))
+        if ours != theirs:
+            known, found = ([name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours)))
+            differ = f"{listed(known)} and not {listed(found)}" if known or found else "them in another order"
+            raise UserError(f"the model was trained on other columns than the data has: {differ}; use the run's config")
         self._recode = []
         for i in self.categorical:
             mine = self.schema.columns[i].categories

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from diffshare.batch import Batch
+from diffshare.classes import listed
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts
@@ -196,7 +197,10 @@ def read_schema(path: Path, fitted: TableSchema) -> TableSchema:
     if [(c.name, c.kind) for c in given.columns] != [(c.name, c.kind) for c in fitted.columns]:
         raise UserError(f"{path} has other columns than the data: make model.schema of the same source")
     if given.target_column.categories != fitted.target_column.categories:
-        raise UserError(f"{path} has other classes of '{given.target}' than the mix: make model.schema of both")
+        raise UserError(
+            f"{path} has the classes {listed(given.target_column.categories)} of '{given.target}', the mix "
+            f"{listed(fitted.target_column.categories)}: make model.schema of both"
+        )
     for mine, theirs in zip(given.columns, fitted.columns, strict=True):
         if beyond := set(theirs.categories) - set(mine.categories):
             raise UserError(f"{path}: column '{mine.name}' lacks the category '{min(beyond)}' of the mix: add it")

@@ -93,7 +93,10 @@ def test_a_split_column_gives_the_parts(folder, words):
     [
         ("", r"metadata\.csv is empty"),
         ("file_name,sex\n", r"metadata\.csv holds no records"),
-        ("file,sex\na.png,m\n", r"metadata\.csv has no column file_name but 'file, sex'"),
+        (
+            "file,sex\na.png,m\n",
+            r"metadata\.csv has no column 'file_name': its header has 'file', 'sex'; name that of the files so",
+        ),
         ("file_name,sex,sex\na.png,m,m\n", r"more than one column 'sex'"),
         ("file_name,sex\na.png,m\nsub/b.png\n", r"metadata\.csv:3 has 1 cells, expected 2"),
         ("file_name\na.png\nsub/b.png\na.png\n", r"metadata\.csv:4 lists 'a\.png' again \(first in line 2\)"),

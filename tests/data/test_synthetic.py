@@ -341,7 +341,7 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
     ("rows", "options", "said"),
     [
         (["31,f,yes"], {"header": "age,sex,ill"}, "samples.csv has no column 'ward'"),
-        (["31,c,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'ward': 'c' is no declared category: a, b"),
+        (["31,c,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'ward': 'c' is no declared category: 'a', 'b'"),
         (["31,b,?,yes", "44,a,m,no"], {}, "column 'sex' has missing cells, the source has none"),
         (["31,b,f,?", "44,a,m,no"], {}, "column 'ill' has missing cells, the source has none"),
         (["old,b,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'age': 'old' is no finite number"),

@@ -88,7 +88,7 @@ def test_adult_shares_split_the_training_file_alone(tmp_path):
     [
         ([adult_row(), "39, State-gov"], [adult_row()], r"adult\.data:2 has 2 cells, expected 15"),
         ([adult_row()], [adult_row() + ", x"], r"adult\.test:2 has 16 cells, expected 15"),
-        ([adult_row(sex="male")], [adult_row()], r"adult\.data:1, column 'sex': 'male' is no declared .*Female, Male"),
+        ([adult_row(sex="male")], [adult_row()], r"adult\.data:1, column 'sex': 'male' is no declared .*'Female', 'Male'"),
         ([adult_row()], [adult_row(y="50")], r"adult\.test:2, column 'income': '50' is no declared category"),
         ([adult_row().replace("39,", "old,")], [adult_row()], r"adult\.data:1, column 'age': 'old' is no finite"),
         ([], [adult_row()], r"adult\.data holds no records"),
@@ -194,7 +194,7 @@ def test_csv_mistakes_beside_the_text(tmp_path):
     (tmp_path / "latin.csv").write_bytes(b"age,sex\n1,a\n2,\xe9\n")
     with pytest.raises(UserError, match=r"latin\.csv:3 is not UTF-8"):
         CSVTable(str(tmp_path / "latin.csv"), {"age": "numeric"}).index()
-    with pytest.raises(UserError, match=r"t\.csv:2, column 'sex': 'c' is no declared category: a, b"):
+    with pytest.raises(UserError, match=r"t\.csv:2, column 'sex': 'c' is no declared category: 'a', 'b'"):
         table(tmp_path, "age,sex\n1,c\n", {"sex": ["a", "b"]}).index()
     with pytest.raises(UserError, match="'sex' must declare 1 to 1000 different categories"):
         table(tmp_path, "sex\na\n", {"sex": ["a", "a"]})

@@ -165,9 +165,13 @@ class TrainedShadowDataModule(ShadowDataModule):
         before = read_json(path)
         if changed := [name for name in now if before.get(name) != now[name]]:
             name = changed[0]
+            was, same = str(before.get(name)), 0
+            while same < min(len(was), len(now[name])) and was[same] == now[name][same]:
+                same += 1
+            start = max(0, same - 20)  # long settings begin alike: show where they part
             raise UserError(
-                f"{self.root} holds shadows of another plan: {name} was {str(before.get(name))[:80]}, is now "
-                f"{now[name][:80]}; put it back, or name another data.root"
+                f"{self.root} holds shadows of another plan: {name} was {was[start : start + 80]!r}, is now "
+                f"{now[name][start : start + 80]!r}; put it back, or name another data.root"
             )
 
     def _train_classifier(self) -> None:

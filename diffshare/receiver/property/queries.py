@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diffshare.classes import listed
 from diffshare.data.csvfile import read_header
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
@@ -197,7 +198,10 @@ def _table(path: Path, kinds: dict[str, Any], missing: str) -> CSVTable:
         raise UserError(f"{path} is no CSV file: draw the samples anew") from error
     shared = {name: kinds[name] for name in header if name in kinds}
     if not shared:
-        raise UserError(f"{path} has none of the columns of the auxiliary source: its header has {header!r:.200}")
+        raise UserError(
+            f"{path} has none of the columns of the auxiliary source, {listed(list(kinds))}: its header has "
+            f"{listed(header)}"
+        )
     return CSVTable(str(path), shared, missing=missing)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from diffshare.classes import join, listed
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import Auxiliary
 from diffshare.receiver.property.inference import Asked, Inferred, counted
@@ -58,13 +59,18 @@ def counted_column(what: Asked, queries: Queries, x: np.ndarray) -> Inferred:
     """
     place = [column.name for column in queries.columns].index(what.name)
     column, values = queries.columns[place], x[:, place]
-    codes = {text: code for code, text in enumerate(what.classes)}
-    table = np.array([codes.get(text, -1) for text in column.categories])
-    found = np.where(np.isnan(values), -1, table[np.nan_to_num(values).astype(np.int64)])
+    if not column.categories:
+        raise UserError(
+            f"the column '{what.name}' of the samples holds numbers, not the classes {listed(what.classes)}"
+        )
+    who, whose = f"the samples' column '{what.name}'", f"'{what.name}' of the auxiliary source"
+    joined = join(column.categories, what.classes, who, whose, kind="values", by_position=False)
+    found = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
     known = found[found >= 0]
     if not len(known):
-        raise UserError(f"the column '{what.name}' of the samples has none of the classes {', '.join(what.classes)}")
+        raise UserError(f"no cell of {who} has one of the classes {listed(what.classes)}: draw more samples")
     notes = [f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"]
     if len(known) < len(found):
-        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category")
+        others = f" ({listed(joined.beyond)})" if joined.beyond else ""
+        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category{others}")
     return replace(counted(what, known, "column"), notes=tuple(notes))

@@ -73,7 +73,7 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_comes_back_the_same
 
 
 def test_another_plan_is_refused(made):
-    with pytest.raises(UserError, match="holds shadows of another plan: steps was 1, is now 2"):
+    with pytest.raises(UserError, match="holds shadows of another plan: steps was '1', is now '2'"):
         module(made.root, steps=2).prepare_data()
     with pytest.raises(UserError, match="source was"):
         module(made.root, source=RenderedFaces(401, 16)).prepare_data()
