@@ -55,8 +55,10 @@ def load_settings(text: str) -> Any:
 def load_argument(text: str) -> Any:
     """The value of an argument or of a config file, for jsonargparse; see :func:`load_settings`.
 
-    A single line of nothing but keys, such as ``a:`` or ``{a, b}``, is text.
+    What holds nothing but keys, such as ``a:`` or ``{a, b}``, is text.
     """
-    value = load_settings(text)
-    bare = isinstance(value, dict) and bool(value) and all(v is None for v in value.values())
-    return text if bare and "\n" not in text.strip() else value
+    value, bare = load_settings(text), text.strip()
+    if not isinstance(value, dict) or any(v is not None for v in value.values()):
+        return value
+    keys = {part.strip() for part in bare.strip("{}").split(",")}
+    return text if bare == f"{next(iter(value), '')}:" or keys == set(value) else value

@@ -42,13 +42,16 @@ def test_merged_keys_still_merge():
     }
 
 
-@pytest.mark.parametrize("text", ["Prompt:", "{a, b}", "a photo: "])
+@pytest.mark.parametrize("text", ["Prompt:", "{a, b}", "a photo: ", "{a}"])
 def test_a_line_of_keys_alone_is_text(text):
     assert load_argument(text) == text
 
 
-def test_a_block_of_keys_alone_is_a_mapping():
-    assert load_argument("a:\nb:\n") == {"a": None, "b": None}
+@pytest.mark.parametrize("text", ["a:\nb:\n", "a: null\nb: ~\n", "{a: null, b: null}"])
+def test_keys_whose_values_are_null_are_a_mapping(text):
+    assert load_argument(text) == {"a": None, "b": None}
+    assert load_argument("n: null\n") == load_argument("{n: null}") == {"n": None}
+    assert load_argument("{}") == {}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

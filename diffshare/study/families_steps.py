@@ -38,7 +38,7 @@ def reference(arguments: list[str]) -> int:
     config = parser.parse_args(arguments)
     data: MixDataModule = parser.instantiate(config).data
     data.setup()
-    readers = _readers(config.readers, config.names, data.records().index)
+    readers = read_readers(config.readers, config.names, data.records().index)
     train, test = data.sets["train"], data.sets["test"]
     if len(test) < 4 * len(readers):
         raise UserError(f"the source has {len(test)} test records, too few to compare with: raise its count")
@@ -74,7 +74,7 @@ def measure(arguments: list[str]) -> int:
     config = parser.parse_args(arguments)
     data: MixDataModule = parser.instantiate(config).data
     index, samples = data.source.index(), read_samples(config.samples)
-    readers = _readers(config.readers, config.names, index)
+    readers = read_readers(config.readers, config.names, index)
     names = class_names(samples.info, config.samples)
     y = join(names, index.attribute(data.target).classes, f"the samples in {config.samples}", "the source").recode(
         samples.y
@@ -108,7 +108,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, Kept]:
+def read_readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, Kept]:
     """The classifiers of these attributes.
 
     Raises:

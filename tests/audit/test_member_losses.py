@@ -9,9 +9,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, EDMEulerScheduler, UNet2DModel
 from diffusers.models.unets.unet_2d import UNet2DOutput
+from random_release import random_ddpm
 from torch import nn
 
+from diffshare.audit import member_leak
 from diffshare.audit.membership import denoising_losses, released
+from diffshare.audit.training import TrainingSet
 from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
@@ -155,3 +158,25 @@ def test_a_release_without_a_denoising_loss_is_refused():
         release.card.family = family
         with pytest.raises(UserError, match=f"the family '{family}' does not have"):
             released(release)
+
+
+@pytest.mark.parametrize("labels", [("not Smiling", "Smiling"), ("Smiling", "not Smiling")])
+def test_a_record_s_loss_is_that_of_the_class_that_is_called_so(tmp_path, monkeypatch, labels):
+    """The model's numbers of the classes need not be the source's."""
+    source = RenderedFaces(count=120, image_size=SIZE, seed=1)
+    index = source.index()
+    smiling = index.attribute("Smiling").codes.astype(np.int64)
+    training = TrainingSet({"Smiling": smiling[:60]}, True, tuple(index.names[:60].tolist()), {"target": "Smiling"})
+    asked: list[np.ndarray] = []
+
+    def spied(model: Any, x: np.ndarray, given: np.ndarray, **options: Any) -> np.ndarray:
+        asked.append(given)
+        return denoising_losses(model, x, given, **options)
+
+    monkeypatch.setattr(member_leak, "denoising_losses", spied)
+    folder = random_ddpm(tmp_path / "release", SIZE, labels=list(labels), steps=2)
+    assert member_leak.member_leak(folder, source, training, "all").reason is None
+    members, others = (np.array([labels[k] == "Smiling" for k in given]) for given in asked)
+    assert 0.3 < members.mean() < 0.7
+    assert members.sum() == others.sum()  # as many of each class
+    assert members.sum() == np.minimum(np.bincount(smiling[:60]), np.bincount(smiling[60:]))[1]

@@ -88,7 +88,11 @@ def test_adult_shares_split_the_training_file_alone(tmp_path):
     [
         ([adult_row(), "39, State-gov"], [adult_row()], r"adult\.data:2 has 2 cells, expected 15"),
         ([adult_row()], [adult_row() + ", x"], r"adult\.test:2 has 16 cells, expected 15"),
-        ([adult_row(sex="male")], [adult_row()], r"adult\.data:1, column 'sex': 'male' is no declared .*'Female', 'Male'"),
+        (
+            [adult_row(sex="male")],
+            [adult_row()],
+            r"adult\.data:1, column 'sex': 'male' is no declared .*'Female', 'Male'",
+        ),
         ([adult_row()], [adult_row(y="50")], r"adult\.test:2, column 'income': '50' is no declared category"),
         ([adult_row().replace("39,", "old,")], [adult_row()], r"adult\.data:1, column 'age': 'old' is no finite"),
         ([], [adult_row()], r"adult\.data holds no records"),

@@ -5,9 +5,10 @@ import pytest
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
+from diffshare.classifiers.kept import train_and_keep
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
-from diffshare.study.families_steps import exact_shares, training_speed, whitening
+from diffshare.study.families_steps import exact_shares, read_readers, training_speed, whitening
 
 
 def test_whitened_features_are_uncorrelated():
@@ -65,3 +66,17 @@ def test_the_speed_of_a_training_is_records_over_seconds(run):
 
 def test_a_run_too_short_to_say(run):
     assert training_speed(run) == {"images_per_second": None, "seconds": None}
+
+
+@pytest.mark.parametrize(("classes", "fits"), [(["not Hat", "Hat"], True), (["Hat", "not Hat"], False)])
+def test_a_reader_of_other_numbers_than_the_source_is_refused(tmp_path, classes, fits):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (120, 8, 8, 3), dtype=np.uint8), np.arange(120) % 2
+    train_and_keep(tmp_path / "Hat", x, y, classes, steps=1, folds=2)
+    if fits:
+        assert list(read_readers(tmp_path, ["Hat"], index())) == ["Hat"]
+    else:
+        with pytest.raises(
+            UserError, match="reads the classes 'Hat', 'not Hat', the source's 'Hat' has 'not Hat', 'Hat'"
+        ):
+            read_readers(tmp_path, ["Hat"], index())

@@ -5,6 +5,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from random_release import random_ddpm
 
 from diffshare.commands import protect as command
 from diffshare.data.rendered import RenderedFaces
-from diffshare.data.source import split
+from diffshare.data.source import Attribute, split
 from diffshare.data.table import CSVTable
+from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import read_samples
@@ -84,6 +86,7 @@ def test_the_receiver_reads_the_chosen_share(release, run_cli, faces, tmp_path):
     assert not {"queries", "network_calls", "seconds"} & samples.info.keys()  # they give the model's own share away
     assert int(re.search(r"500 of (\d+) that were drawn", made.out)[1]) > 1500
     np.testing.assert_array_equal(samples.y, np.arange(500) % 2)
+    assert "records: auxiliary part: 900 of 900 records" in made.out.splitlines()
     read = run_cli("infer-property", "--samples", tmp_path / "s", "--auxiliary", faces, "--auxiliary.seed", 5,
                    "--property", "Hat", *QUICK, "--json", tmp_path / "read.json")  # fmt: skip
     assert read.code == 0, read.err
@@ -175,7 +178,7 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--share": "0"}, "the share to show is 0.0"),
         ({"--share": "much"}, "share: "),
         ({"--property": "Cap"}, "unknown attribute 'Cap'"),
-        ({"--value": "Cap"}, "has no class 'Cap'"),
+        ({"--value": "Cap"}, "unknown value of 'Hat' 'Cap'"),
         ({"--reference.image_size": "8"}, "the samples are 16 x 16 x 3, the reference images 8 x 8 x 3"),
         ({"--reference.count": "30"}, "too few to calibrate a classifier"),
         ({"--reference": "absent.yaml"}, "there is no config file absent.yaml"),
@@ -250,3 +253,29 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_model_is_opened(refu
     (tmp_path / "full" / "file").write_text("")
     assert "already holds something" in refused({"--out": "full"})
     assert refused({"--out": "full/file/s"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "note"),
+    [
+        (
+            ("-1", "1"),
+            None,
+            "may be those of any of 'Smiling', 'Hat': if they are of 'Hat', choose its share with --labels",
+        ),
+        (("-1", "1"), "Smiling", None),
+        (("1", "-1"), "Hat", UserError),
+        (("a", "b"), None, None),
+    ],
+)
+def test_a_property_is_told_from_the_classes_by_name_or_said_to_be_untold(labels, target, note):
+    codes = np.arange(8, dtype=np.int16) % 2
+    attributes = {name: Attribute(codes, ("-1", "1")) for name in ("Smiling", "Hat")}
+    known: Any = SimpleNamespace(attributes=attributes)
+    card = Card("ddpm", "image", labels, 4, image_size=SIZE, target=target)
+    if note is UserError:
+        with pytest.raises(UserError, match="'Hat' is what the model's classes stand for"):
+            command._check_other("Hat", known, card)
+    else:
+        told = command._check_other("Hat", known, card)
+        assert told is None if note is None else note in told
