@@ -96,7 +96,7 @@ def test_release_of_the_checkpoint_is_the_release_of_the_run(run: Path, run_cli:
 
 def test_what_is_declared_is_the_sharers_choice(run: Path, run_cli: Cli, tmp_path: Path) -> None:
     card = json.loads((run / "release" / "diffshare.json").read_text())
-    assert card["declared"] is None
+    assert card["declared"] is card["declared_names"] is None
     assert sum(card["label_frequencies"]) == pytest.approx(1)
     counts = json.loads((run / "mix" / "mix.json").read_text())["counts"]
     exact = (counts["s0y1"] + counts["s1y1"]) / 100
@@ -107,6 +107,9 @@ def test_what_is_declared_is_the_sharers_choice(run: Path, run_cli: Cli, tmp_pat
     card = json.loads((tmp_path / "r" / "diffshare.json").read_text())
     assert card["label_frequencies"] is None
     assert card["declared"] == json.loads((run / "mix" / "mix.json").read_text())["counts"]
+    names = {"groups": ["not Male", "Male"], "classes": ["not Smiling", "Smiling"]}
+    assert card["declared_names"] == {"sensitive": "Male", "target": "Smiling"} | names
+    assert card["target"] == "Smiling"
     refused = run_cli("sample", "--model", tmp_path / "r", "--count", 4, "--labels", "natural", "--out", tmp_path / "s")
     assert refused.code == 2
     assert "frequencies" in refused.err
@@ -163,6 +166,7 @@ def test_predict_draws_what_sample_draws(run: Path, run_cli: Cli) -> None:
     outcome = run_cli("predict", "--run-dir", run, "--data.predict_count", 6, "--trainer.precision", "32-true")
     assert outcome.code == 0, outcome.err
     predicted = read_samples(run / "samples")
+    assert (predicted.info["classes"], predicted.info["target"]) == (["not Smiling", "Smiling"], "Smiling")
     generator, _ = open_generator(run / "release")
     drawn = generator.sample(predicted.y, np.arange(6), seed=0)
     assert np.abs(predicted.x.astype(int) - drawn).max() <= 1

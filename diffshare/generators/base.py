@@ -170,10 +170,11 @@ class GenerativeModule(LightningModule):
             )
         if known.get("facts"):
             facts = Facts(**known["facts"])
+            now_of = self.facts.target if self.facts and facts.target else ""
             for what, was, now in (
                 ("classes", facts.labels, self.facts and self.facts.labels),
                 (f"{self.modality} shape", facts.shape, self.facts and self.facts.shape),
-                ("classes of", facts.target, self.facts and facts.target and self.facts.target),
+                ("classes of", facts.target, now_of or None),
             ):
                 if now is not None and tuple(was) != tuple(now):
                     raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")

@@ -69,6 +69,8 @@ def test_the_summary_has_the_contracts_fields_and_agrees_with_the_table(tmp_path
     assert (summary["n"], summary["pool_n"], summary["seed"], summary["seconds"]) == (40, 60, 1, 0.25)
     assert (summary["policy"], summary["alpha"], summary["flipped"]) == ("clean", 0.0, 0)
     assert summary["source_sha256"] == "f" * 64
+    pool = mix.pool  # the table has numbers: this says what they stand for
+    assert summary["classes"] == {"target": list(pool.y.classes), "sensitive": list(pool.s.classes)}
 
 
 def test_without_a_sensitive_attribute_nothing_is_said_of_groups(tmp_path):
@@ -76,6 +78,7 @@ def test_without_a_sensitive_attribute_nothing_is_said_of_groups(tmp_path):
     rows, summary = read(tmp_path / "mix")
     assert {row["sensitive"] for row in rows} == {"-1"}
     assert summary["counts"] is None
+    assert summary["classes"]["sensitive"] is None
     assert summary["mutual_information_sy"] is None
 
 

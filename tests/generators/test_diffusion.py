@@ -1,5 +1,7 @@
 """Losses and sampling against closed forms."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import nn
 
 from diffshare.errors import UserError
+from diffshare.generators.base import Facts
+from diffshare.generators.ddpm import DDPM
 from diffshare.generators.diffusion import noise_streams, sample_diffusion, sampling_scheduler, to_bytes
 from diffshare.generators.losses import diffusion_loss
 
@@ -177,3 +181,26 @@ def test_values_that_are_not_finite_are_refused() -> None:
         network.conv_out.bias.fill_(float("nan"))
     with pytest.raises(UserError, match="not finite"):
         sample_diffusion(network, sampling_scheduler(trained), (3, 8, 8), None, noise_streams(0, np.arange(2)), steps=2)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"labels": ("1", "-1")}, r"trained on classes \('-1', '1'\), the data has \('1', '-1'\)"),
+        ({"labels": ("no", "yes")}, "the data has"),
+        ({"target": "Male"}, "trained on classes of Smiling, the data has Male"),
+        ({}, None),
+        ({"target": ""}, None),  # a data module that does not tell
+    ],
+)
+def test_a_checkpoint_of_other_classes_is_refused(now: dict[str, Any], said: str | None) -> None:
+    trained = Facts(("-1", "1"), (3, 8, 8), (5, 5), None, target="Smiling")
+    module = DDPM(tiny(), DDPMScheduler())
+    module.facts = trained._replace(**now)
+    checkpoint = {"diffshare": {"model": None, "facts": trained._asdict()}}
+    if said is None:
+        module.on_load_checkpoint(checkpoint)
+        assert module.facts == trained
+    else:
+        with pytest.raises(UserError, match=said):
+            module.on_load_checkpoint(checkpoint)

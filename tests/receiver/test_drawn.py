@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from diffshare.data.rendered import RenderedFaces
+from diffshare.data.source import Attribute, Index
 from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
@@ -122,6 +124,46 @@ def test_what_cannot_work_is_refused_before_anything_is_drawn(module, draws, tmp
     with pytest.raises(UserError, match=said):
         ready(module(**options))
     assert not (tmp_path / "cache" / "samples").exists()
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+class Renamed(RenderedFaces):
+    """Rendered faces whose ``Smiling`` has other names for its classes."""
+
+    def __init__(self, *classes: str) -> None:
+        super().__init__(count=100, image_size=8)
+        self.classes = classes
+
+    def index(self) -> Index:
+        index = super().index()
+        codes = index.attribute("Smiling").codes % len(self.classes)
+        return replace(index, attributes={**index.attributes, "Smiling": Attribute(codes, self.classes)})
+
+
+def test_classes_of_a_model_are_joined_by_name(module):
+    straight = ready(module(source=Renamed("a", "b"), validation_share=0))
+    turned = ready(module(source=Renamed("b", "a"), validation_share=0))
+    np.testing.assert_array_equal(turned.sets["train"].target, 1 - straight.sets["train"].target)
+    assert straight.notes == turned.notes == ()
+    unlike = ready(module(validation_share=0))
+    np.testing.assert_array_equal(unlike.sets["train"].target, straight.sets["train"].target)
+    assert "are 'a', 'b', those of data.target 'Smiling' 'not Smiling', 'Smiling': no name fits" in unlike.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("A", "b"), "'a' is not 'A', names must agree exactly"),
+        (("b", "c"), "have 'a' among them, those of data.target 'Smiling' are only 'b', 'c'"),
+        (("x", "y", "z"), "no name fits"),
+    ],
+)
+def test_a_model_of_other_classes_is_refused_before_anything_is_drawn(module, draws, classes, said):
+    with pytest.raises(UserError, match=said):
+        ready(module(source=Renamed(*classes)))
+    assert draws == []
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -117,6 +117,9 @@ def test_flipped_is_the_clean_set_with_the_group_as_class_of_a_share(percent, n,
     flipped = choice.poisoned
     assert choice.target[flipped].tolist() == FACES.s.codes[choice.positions[flipped]].tolist()
     assert choice.target[~flipped].tolist() == clean.target[~flipped].tolist()
+    pairs = "; ".join(f"'{s}' becomes '{y}'" for s, y in zip(FACES.s.classes, FACES.y.classes, strict=True))
+    told = [f"the class of a flipped record is its group's, by position: {pairs}"]
+    assert choice.report.get("notes", []) == (told if flipped.any() else [])
 
 
 def test_flipping_needs_as_many_groups_as_classes():
