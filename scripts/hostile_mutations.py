@@ -58,6 +58,8 @@ def make_originals(folder: Path) -> None:
     declared = {"s0y0": 10, "s0y1": 20, "s1y0": 30, "s1y1": 40}
     card = {"family": "ddpm", "modality": "image", "image_size": 8, "labels": ["a", "b"], "steps": 25}
     card |= {"declared": declared, "label_frequencies": [0.4, 0.6], "epsilon": 8.0, "protections": ["clipping"]}
+    names = {"sensitive": "Male", "groups": ["c", "d"], "target": "Smiling", "classes": ["a", "b"]}
+    card |= {"target": "Smiling", "declared_names": names}
     write_release(folder / "release", card, save)
     rng = np.random.default_rng(0)
     info = {"labels": "balanced", "seed": 0, "model": {"name": "m", "sha256": "0" * 64}, "queries": 6}

@@ -229,5 +229,6 @@ def _disclosed(
     if card.declared is not None:
         total, cells = sum(card.declared.values()), sorted(card.declared)
         shares = tuple(card.declared[cell] / max(total, 1) for cell in cells)
-        found.append(Disclosed("the sensitive attribute", "declared", tuple(cells), shares, None))
+        group = "the sensitive attribute" if card.declared_names is None else card.declared_names.sensitive
+        found.append(Disclosed(group, "declared", tuple(cells), shares, None))
     return tuple(found)

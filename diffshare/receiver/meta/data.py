@@ -125,7 +125,8 @@ class TrainedShadowDataModule(ShadowDataModule):
         shadows = [
             {"file": _file(i), "p": p, "part": part} for i, (p, part) in enumerate(zip(achieved, parts, strict=True))
         ]
-        write_json(self.root / INDEX, {"shadows": shadows})
+        value = self.embedding().classes[1]  # whose share the proportions are
+        write_json(self.root / INDEX, {"property": self.plan.property, "value": value, "shadows": shadows})
 
     def embedding(self) -> Kept:
         """The classifier that embeds samples (``prepare_data`` makes it)."""
