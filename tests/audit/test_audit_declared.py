@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from audited import TABLE, WITH, against, declare
 
-from diffshare.release.card import Card
+from diffshare.audit.declared import Declared, read_declared, table_of_card
+from diffshare.errors import UserError
+from diffshare.release.card import Card, DeclaredNames
 from diffshare.release.samples import write_samples
 from diffshare.stats.detection import poisoned_table
 
@@ -74,3 +76,70 @@ def test_an_image_needs_records(refused, tmp_path_factory):
     file = declare(made / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
     line = refused("--samples", made / "samples", "--declared", file, *WITH)
     assert "add --reference FILE" in line
+
+
+GROUPS, CLASSES = ("f", "m"), ("low", "high")
+NAMES = DeclaredNames("sex", GROUPS, "income", CLASSES)
+COUNTS = np.array([[400, 130], [90, 380]])
+
+
+def carded(counts: np.ndarray, names: DeclaredNames | None, labels: tuple[str, ...] = CLASSES) -> Declared:
+    """What a card with these counts and names declares, as the audit numbers groups and classes."""
+    cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(counts)}
+    card = Card("ddpm", "image", labels, 5, image_size=16, declared=cells, declared_names=names)
+    return table_of_card(card, GROUPS, CLASSES, "release")
+
+
+@pytest.mark.parametrize(
+    ("counts", "names"),
+    [
+        (COUNTS, NAMES),
+        (COUNTS[::-1], NAMES._replace(groups=GROUPS[::-1])),
+        (COUNTS[:, ::-1], NAMES._replace(classes=CLASSES[::-1])),
+    ],
+)
+def test_a_card_s_table_is_read_by_the_names_that_it_gives_its_numbers(counts, names):
+    found = carded(counts, names)
+    np.testing.assert_array_equal(found.table, COUNTS)
+    assert found.notes == ()
+
+
+def test_a_card_of_before_names_its_classes_not_its_groups():
+    found = carded(COUNTS[:, ::-1], None, CLASSES[::-1])
+    np.testing.assert_array_equal(found.table, COUNTS)
+    (note,) = found.notes
+    assert note == (
+        "the groups of the card of release have no names: 0, 1, ... are taken for 'f', 'm' of the audit, in this order"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (NAMES._replace(groups=("F", "m")), "'F' is not 'f', names must agree exactly"),
+        (NAMES._replace(groups=("f", "x")), "groups of the card of release have 'x' among them"),
+        (NAMES._replace(classes=("rich", "high")), "classes of the card of release have 'rich' among them"),
+    ],
+)
+def test_a_card_of_other_groups_is_no_table_to_test(names, said):
+    with pytest.raises(UserError, match=said):
+        carded(COUNTS, names)
+
+
+def test_a_file_that_counts_by_number_is_told_to_count_by_position(tmp_path_factory):
+    by_number = {f"s{s}y{y}": float(v) for (s, y), v in np.ndenumerate(TABLE)}
+    by_name = {s: dict(zip(CLASSES, row, strict=True)) for s, row in zip(GROUPS, TABLE.tolist(), strict=True)}
+    file = tmp_path_factory.mktemp("d") / "table.yaml"
+    for value, notes in ((by_number, ["groups", "classes"]), (by_name, [])):
+        made = read_declared(declare(file, value), GROUPS, CLASSES)
+        np.testing.assert_allclose(made.table, TABLE)
+        assert [note.split()[1] for note in made.notes] == notes
+
+
+def test_names_that_yaml_takes_for_truth_values_are_names(tmp_path):
+    file = tmp_path / "table.yaml"
+    file.write_text("no: {on: 1, 1: 2}\nyes: {on: 3, 1: 4}\n")
+    np.testing.assert_array_equal(read_declared(file, ("no", "yes"), ("1", "on")).table, [[2, 1], [4, 3]])
+    file.write_text("No: {on: 1, 1: 2}\nyes: {on: 3, 1: 4}\n")
+    with pytest.raises(UserError, match="'No' is no group, but 'no' is: they are 'no', 'yes'"):
+        read_declared(file, ("no", "yes"), ("1", "on"))

@@ -1,7 +1,6 @@
 """The verb ``audit`` on images, and on a model that is asked for them."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 from diffshare.audit import drawing
 from diffshare.audit.material import samples_sha256
 from diffshare.data.rendered import RenderedFaces
-from diffshare.release.card import Card, DeclaredNames
+from diffshare.release.card import Card
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import write_samples
 from diffshare.stats.detection import poisoned_table
@@ -133,23 +132,6 @@ def test_classes_of_a_model_are_joined_by_their_names_and_otherwise_told_or_refu
         turned.card = Card("ddpm", "image", labels, 5, image_size=16)
         assert said in refused("--model", made, *arguments, "--target", "Smiling")
     assert turned.ledger.queries == asked  # refused before anything is drawn
-
-
-def test_a_card_s_table_is_read_by_the_names_that_it_gives_its_numbers(audit, monkeypatch, tmp_path_factory):
-    made, table = tmp_path_factory.mktemp("model"), poisoned_table(np.ones((2, 2)), 0.8)
-    counts = np.array([[400, 130], [90, 380]])
-    straight = DeclaredNames("Male", ("not Male", "Male"), "Smiling", ("not Smiling", "Smiling"))
-    turned = DeclaredNames("Male", straight.groups[::-1], "Smiling", straight.classes[::-1])
-    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", "--target", "Smiling", *KERNEL)
-    found = []
-    for names, told in ((straight, counts), (turned, counts[::-1, ::-1]), (None, counts)):
-        box = BlackBox(table, {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(told)})
-        box.card = replace(box.card, declared_names=names)
-        monkeypatch.setattr(drawing, "open_generator", lambda path, box=box, **_: (box, "0" * 64))
-        found.append(audit("--model", made, *arguments, "--gap-repeats", "0", "--queries", "200"))
-    assert found[0]["declaration"] == found[1]["declaration"] == found[2]["declaration"]
-    positions = [sum("have no names" in note for note in one["notes"]) for one in found]
-    assert positions == [0, 0, 1]  # the card of before names its classes, not its groups
 
 
 def test_a_model_without_classes_is_refused(refused, monkeypatch, tmp_path_factory):

@@ -212,7 +212,10 @@ def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) ->
         (lambda schema: schema["columns"][1].update(missing=False), "'dose' has no missing cells"),
         (lambda schema: schema["columns"][0].update(name="years"), "other columns than the data"),
         (lambda schema: schema.update(target="sex"), "for the target 'sex'"),
-        (lambda schema: schema["columns"][4].update(categories=["no", "yes", "?"]), "other classes of 'ill'"),
+        (
+            lambda schema: schema["columns"][4].update(categories=["no", "yes", "?"]),
+            "has the classes 'no', 'yes', '?' of 'ill', the mix 'no', 'yes'",
+        ),
         (lambda schema: schema.update(columns=3), "columns"),
     ],
 )
