@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffshare.audit.material import ReferenceRecords, SampledRecords
+from diffshare.classes import listed, quoted
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipes import Recipe, default_recipe
@@ -86,9 +87,13 @@ class GroupReader:
         """
         classes = len(self.reference.classes)
         if self.classifier is None:
-            return counted_shares(
-                contingency(samples.groups[self.name], samples.y, len(self.attribute.classes), classes)
-            )
+            counts = contingency(samples.groups[self.name], samples.y, len(self.attribute.classes), classes)
+            if len(empty := np.flatnonzero(counts.sum(0) == 0)):
+                raise UserError(
+                    f"no sample of class {quoted(self.reference.classes[empty[0]])} has a '{self.name}' that is one of "
+                    f"{listed(self.attribute.classes)}: fill the column in, or draw samples of every class"
+                )
+            return counted_shares(counts)
         scores = self.scores(samples)
         try:
             return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])

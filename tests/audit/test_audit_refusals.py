@@ -218,3 +218,12 @@ def test_texts_that_are_no_group_are_told(audit, folder, tmp_path_factory):
     assert found["unknown"]["samples"] == 3
     assert "the samples' column 'sex' holds 'none', the reference knows 'f', 'm' alone" in found["notes"]
     assert "auxiliary part: 1,500 of 1,500 records" in found["notes"]
+
+
+def test_a_class_without_a_sample_of_known_group_is_named(refused, folder, tmp_path_factory):
+    made = tmp_path_factory.mktemp("renamed") / "s"
+    lines = renamed(folder, made, {}).joinpath("samples.csv").read_text().splitlines()
+    lines[1:] = [line.replace(",f,high", ",?,high").replace(",m,high", ",?,high") for line in lines[1:]]
+    (made / "samples.csv").write_text("\n".join(lines) + "\n")
+    line = refused("--samples", made, *against(folder, "")[2:])
+    assert "no sample of class 'high' has a 'sex' that is one of 'f', 'm': fill the column in" in line
