@@ -11,12 +11,13 @@ from torch import nn
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
+from diffshare.data.recoding import recode
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.inference import Asked, asked
-from diffshare.receiver.property.queries import ModelQueries, recode
+from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
