@@ -193,6 +193,12 @@ class TestRemedies:
         assert wide["interval"][1] >= plain["interval"][1]
         assert wide["interval"] != plain["interval"]
 
+    def test_one_image_many_times_over_says_nothing(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
+        image = RenderedFaces(count=1, image_size=SIZE, seed=3).read(np.arange(1))
+        write_samples(tmp_path / "same", np.repeat(image, 60, 0), np.full(60, -1), {"labels": "none"})
+        common = ("--auxiliary", faces, "--property", "Hat", *QUICK)
+        assert "the samples are 60 times the same" in refused("--samples", tmp_path / "same", *common)
+
     def test_a_degraded_training_still_reads_hats(self, infer: Infer, samples: Path, faces: Path) -> None:
         made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--degrade")
         assert made["estimate"] == pytest.approx(HATS, abs=0.1)

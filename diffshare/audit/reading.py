@@ -12,6 +12,7 @@ from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.release.samples import refuse_alike
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 from diffshare.stats.information import contingency
 from diffshare.stats.misfit import Bias, biases
@@ -82,13 +83,16 @@ class GroupReader:
         """P(s|y) of the samples; of those whose group is known, where it is a column (see :meth:`unknown`).
 
         Raises:
-            UserError: a classifier too weak for that, or no sample with a known group in some class.
+            UserError: a classifier too weak for that, samples of a class that are all the same, or none with a known
+                group in some class.
         """
         classes = len(self.reference.classes)
         if self.classifier is None:
             return counted_shares(
                 contingency(samples.groups[self.name], samples.y, len(self.attribute.classes), classes)
             )
+        for k, label in enumerate(self.reference.classes):
+            refuse_alike(samples.x[samples.y == k], f"the samples of class '{label}'")
         scores = self.scores(samples)
         try:
             return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])

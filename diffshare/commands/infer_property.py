@@ -27,6 +27,7 @@ from diffshare.receiver.property.reading import counted_column, is_column, reade
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.release.samples import refuse_alike
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_json
 
@@ -150,6 +151,8 @@ def _classified(
     check_enough(auxiliary.labels, auxiliary.classes, config.folds)
     ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
+    if x is not None:
+        refuse_alike(x, "the samples")
     missing = getattr(source, "missing", "?")
     surrogates = [FolderQueries(folder, _kinds(auxiliary), missing) for folder in config.surrogate]
     given = None if config.labelled is None or x is None else read_labels(config.labelled, queries.numbers(len(x)))

@@ -133,7 +133,7 @@ class DiffshareCLI(LightningCLI):
             raise UserError("--resume needs --run-dir: name the folder of the run to go on with")
         self.run_dir = run_folder(given, self._name())
         self.resumed = bool(resume)
-        check_counts(config.trainer)
+        check_counts(config.trainer, self.verb)
         if self.verb == "fit":
             if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
                 raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")

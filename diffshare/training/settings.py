@@ -21,11 +21,20 @@ def check_seed(value: object) -> None:
         raise UserError(f"seed_everything is {shown}: give a number from 0 to {MOST_SEED}")
 
 
-def check_counts(config: Any) -> None:
-    """Refuse counts of the trainer below their least value.
+LIMITS = {
+    "fit": "limit_train_batches",
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
+
+
+def check_counts(config: Any, verb: str = "fit") -> None:
+    """Refuse counts of the trainer below their least value, and a limit that leaves a verb nothing to do.
 
     Args:
         config: arguments of the trainer, by attribute.
+        verb: what is run.
 
     Raises:
         UserError: names the setting.
@@ -34,7 +43,7 @@ def check_counts(config: Any) -> None:
         value = getattr(config, name, None)
         if isinstance(value, int | float) and value < least:
             raise UserError(f"trainer.{name} is {value}: it must be at least {least}, or null")
-    for name in ("val_check_interval", "limit_train_batches"):
+    for name in ("val_check_interval", LIMITS[verb]):
         value = getattr(config, name, None)
         if isinstance(value, int | float) and value == 0:
             raise UserError(f"trainer.{name} is {value}: a share above 0, or at least 1 batch, is needed")

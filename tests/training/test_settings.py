@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.training.settings import MOST_SEED, check_counts, check_precision, check_seed, check_trained
+from diffshare.training.settings import LIMITS, MOST_SEED, check_counts, check_precision, check_seed, check_trained
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30, True, False, None, 1.0, "1"])
@@ -50,6 +50,17 @@ def test_precisions(name: str) -> None:
 def test_counts_that_divide_by_zero_or_train_nothing(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"trainer.{name} is {value}: "):
         check_counts(SimpleNamespace(**{name: value}))
+
+
+@pytest.mark.parametrize("verb", LIMITS)
+def test_a_limit_of_nothing_is_refused_for_the_verb_that_it_stops(verb: str) -> None:
+    for other in LIMITS:
+        config = SimpleNamespace(**{LIMITS[other]: 0})
+        if other == verb:
+            with pytest.raises(UserError, match=f"trainer.{LIMITS[verb]} is 0"):
+                check_counts(config, verb)
+        else:
+            check_counts(config, verb)  # a training without validation is one
 
 
 def test_counts() -> None:

@@ -1,5 +1,6 @@
 """What to do where a classifier may err otherwise on samples: surrogates, labels by hand, a wider interval."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,7 +29,10 @@ def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.
     if result.assumption.ok:
         return replace(result, notes=(*result.notes, "the assumption holds: the interval was not widened"))
     rng = np.random.default_rng([what.seed, 2])
-    found = [bootstrap(method, calibration, scores, rng, what.level, what.resamples) for method in CORRECTED]
+    found = []
+    for method in CORRECTED:
+        with contextlib.suppress(UserError):  # one that says nothing of these samples widens nothing
+            found.append(bootstrap(method, calibration, scores, rng, what.level, what.resamples))
     low = min(result.low, *(float(one.low[what.place]) for one in found))
     high = max(result.high, *(float(one.high[what.place]) for one in found))
     note = f"widened to the intervals of {', '.join(CORRECTED)}"
