@@ -13,7 +13,6 @@ from diffshare.errors import UserError
 from diffshare.release.table import MOST_DECIMALS
 
 Kind = Literal["numeric", "categorical"]
-_LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 1 << 24  # float32 holds every whole number up to this one
 _WHOLE = re.compile(r"\s*[-+]?\d+(\.0*)?\s*")
 
@@ -57,7 +56,7 @@ class NumericCells:
         known = [cell for cell in cells if cell != self.missing]
         try:
             values = np.array(list(map(float, known)), np.float64)
-            fits = bool(np.all(np.abs(values) <= _LARGEST)) and "_" not in "".join(known)
+            fits = bool(np.isfinite(_held(values)).all()) and "_" not in "".join(known)
         except ValueError:
             fits = False
         if not fits:
@@ -98,7 +97,7 @@ class NumericCells:
         """
         exact = np.concatenate(self._values)
         self._values.clear()
-        values = exact.astype(np.float32)
+        values = _held(exact)
         known = exact[~np.isnan(exact)]
         integer = bool(np.all(known == np.floor(known)))
         if integer and self._inexact:
@@ -153,6 +152,12 @@ class CategoricalCells:
         return Parsed("categorical", values, categories, attribute=attribute)
 
 
+def _held(values: np.ndarray) -> np.ndarray:
+    """Numbers as float32 holds them; infinite beyond its range."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def _share_left(known: np.ndarray) -> float:
     """Share of the different values that are still different in float32."""
     held = known.astype(np.float32)
@@ -164,7 +169,7 @@ def _share_left(known: np.ndarray) -> float:
 def _is_number(cell: str) -> bool:
     """Whether the cell is a number within float32's range; NaN, infinities and Python's ``1_000`` are none."""
     try:
-        return abs(float(cell)) <= _LARGEST and "_" not in cell
+        return bool(np.isfinite(_held(np.array(float(cell))))) and "_" not in cell
     except ValueError:
         return False
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from diffshare.audit.material import ReferenceRecords, open_samples
@@ -83,6 +83,7 @@ def reference_of(source: CSVTable, x: np.ndarray, target: str, mark: str) -> Ref
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(table=tables())
+@example(("?", {"x": "numeric", "the class": "categorical"}, [["3.4028234663852886e+38", "0.5"], ["no", "yes"]]))
 def test_every_cell_comes_back(tmp_path_factory, table):
     mark, kinds, columns = table
     folder = tmp_path_factory.mktemp("round")
