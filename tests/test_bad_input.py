@@ -273,6 +273,21 @@ def test_a_share_of_a_property_that_nobody_has(celeba, refused_mix):
         (["--data.source.image_size", "12"], ["12x12", "data.source.image_size to a multiple of 8"]),
         (["--trainer.max_steps", "0"], ["no steps to train", "--trainer.max_steps"]),
         (["--trainer.max_steps", "-5"], ["max_steps", "non-negative", "-5"]),
+        (["--trainer.limit_train_batches", "0"], ["trainer.limit_train_batches is 0", "at least 1 batch"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["trainer.accumulate_grad_batches is 0", "at least 1"]),
+        (["--trainer.precision", "64-true"], ["trainer.precision is 64-true", "use one of 32-true, bf16-mixed"]),
+        (["--trainer.precision", "bf16-true"], ["trainer.precision is bf16-true", "use one of 32-true"]),
+        (["--seed_everything", "-1"], ["seed_everything is -1", "from 0 to 4294967295"]),
+        (["--seed_everything", "4294967296"], ["seed_everything is 4294967296", "from 0 to 4294967295"]),
+        (["--seed_everything", "true"], ["seed_everything is true", "give a number"]),
+        (["--model.denoiser.class_embed_type", "identity"], ["DDPM cannot compute a loss", "mend"]),
+        (["--model.denoiser.norm_num_groups", "0"], ["cannot be built", "by zero", "mend"]),
+        (["--model.scheduler.beta_schedule", "sigmoid"], ["model.scheduler", "does not sample", "sigmoid"]),
+        (
+            ["--model.scheduler.rescale_betas_zero_snr", "true", "--model.scheduler.prediction_type", "epsilon"],
+            ["model.scheduler ends in noise alone", "v_prediction"],
+        ),
+        (["--model.optimizer.lr", "0"], ["model.optimizer", "is its lr 0"]),
         (["--trainer.max_steps", "ten"], ["trainer.max_steps", "expected int", "ten"]),
         (["--model.sampling_steps", "0"], ["model.sampling_steps is 0", "at least 1"]),
         (["--model.sampling_steps", "5000"], ["model.sampling_steps is 5000", "at most", "1000"]),
@@ -295,6 +310,20 @@ def test_a_setting_that_makes_no_sense(refused_fit, options, parts):
     line = refused_fit(*FACES, *NETWORK, *options)
     for part in parts:
         assert part in line
+
+
+def test_a_training_that_makes_no_step_releases_nothing(refused, refused_fit, run, tmp_path):
+    """The trainer's own limit of time stops it before the first step; a run that was killed early has such a state."""
+    line = refused_fit(*FACES, *NETWORK, "--trainer.max_time", "00:00:00:00")
+    assert "no step was trained, so nothing is released" in line
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("release", "samples"))
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | {"global_step": 0}, path)
+    line = refused("release", "--ckpt", path, "--out", tmp_path / "release")
+    assert "is of a training that has made no step" in line
+    assert not (tmp_path / "release").exists()
+    assert "is of a training that has made no step" in refused("predict", "--run-dir", tmp_path / "run")
+    assert not (tmp_path / "run" / "samples").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

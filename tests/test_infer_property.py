@@ -16,14 +16,34 @@ from property_runs import inferred, refusal, yaml_source
 from diffshare.commands.infer_property import _show
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.auxiliary import open_auxiliary
-from diffshare.receiver.property.inference import Assumption, Inferred
+from diffshare.receiver.property.inference import ALIKE, NEVER, Asked, Assumption, Inferred, counted
+from diffshare.receiver.property.inference import infer as infer_share
 from diffshare.release.folder import write_release
 from diffshare.release.samples import write_samples
+from diffshare.stats.calibration import Calibration
 
 SIZE, HATS = 16, 0.3
 QUICK = ["--classifier", "diffshare.classifiers.recipes.KernelRecipe", "--folds", "3"]
-FIELDS = {"property", "method", "estimate", "interval", "level", "naive", "queries", "error", "hoeffding", "assumption"}
+FIELDS = {
+    "assumes",
+    "property",
+    "method",
+    "estimate",
+    "interval",
+    "level",
+    "naive",
+    "queries",
+    "error",
+    "hoeffding",
+    "assumption",
+}
 Infer = Callable[..., Any]
+
+
+def failing() -> Inferred:
+    """A result whose check says no."""
+    check = Assumption(False, 1.0, 0.01)
+    return Inferred("Hat", "Hat", "pacc", 0.3, 0.2, 0.4, 0.95, 0.3, 9, 0.1, 0.1, check, {}, ALIKE)
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +150,37 @@ class TestRemedies:
         assert made["error"]["drift"] > 0.1
 
     def test_a_remedy_is_named_unless_surrogates_are_given(self, capsys: pytest.CaptureFixture[str]) -> None:
-        plain = Inferred("Hat", "Hat", "pacc", 0.3, 0.2, 0.4, 0.95, 0.3, 9, 0.1, 0.1, Assumption(False, 1.0, 0.01), {})
-        for result, named in ((plain, True), (replace(plain, drift=0.1), False)):
+        plain = failing()
+        for result, named in ((plain, True), (replace(plain, drift=0.1, assumes="they are alike"), False)):
             _show(result, 1.0)
             assert ("remedy:" in capsys.readouterr().out) == named
+
+    def test_a_failed_check_stands_above_the_number(self, capsys: pytest.CaptureFixture[str]) -> None:
+        _show(failing(), 1.0)
+        text = capsys.readouterr().out
+        places = [text.index(part) for part in ("FAILS (p = 0.010)", "30.0 %, doubtful", "20.0 - 40.0 %", ALIKE)]
+        assert places == sorted(places)
+        assert text.startswith(
+            "FAILS:   the classifier errs on these samples otherwise than on real records (p = 0.010)"
+        )
+        _show(replace(failing(), assumption=Assumption(True, 1.0, 0.4)), 1.0)
+        text = capsys.readouterr().out
+        assert text.index("passes (p = 0.400)") < text.index("30.0 %")
+        assert "doubtful" not in text
+        assert "FAILS" not in text
+
+    def test_what_an_interval_assumes(self) -> None:
+        """Counting trusts the classifier, corrections the calibration, a column nothing."""
+        what = Asked("Hat", ("no", "Hat"), 1, 0.95, resamples=50)
+        labels = np.arange(200) % 2
+        calibration = Calibration(np.clip(labels * 0.6 + np.random.default_rng(0).random(200) * 0.4, 0, 1), labels)
+        s = np.random.default_rng(1).random(40)
+        scores = np.stack([1 - s, s], -1)[None]
+        methods: tuple[Any, ...] = ("cc", "pcc", "acc", "pacc", "emq")
+        assumed = {method: infer_share(what, method, calibration, scores).assumes for method in methods}
+        assert assumed == dict.fromkeys(("cc", "pcc"), NEVER) | dict.fromkeys(("acc", "pacc", "emq"), ALIKE)
+        assert counted(what, np.arange(9) % 2, "column").assumes == ""
+        assert counted(what, np.arange(9) % 2, "zero-shot").assumes == NEVER
 
     def test_widening_holds_the_plain_interval(self, infer: Infer, tmp_path: Path, faces: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (600, SIZE, SIZE, 3), np.uint8)
@@ -145,6 +192,12 @@ class TestRemedies:
         assert wide["interval"][0] <= plain["interval"][0]
         assert wide["interval"][1] >= plain["interval"][1]
         assert wide["interval"] != plain["interval"]
+
+    def test_one_image_many_times_over_says_nothing(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
+        image = RenderedFaces(count=1, image_size=SIZE, seed=3).read(np.arange(1))
+        write_samples(tmp_path / "same", np.repeat(image, 60, 0), np.full(60, -1), {"labels": "none"})
+        common = ("--auxiliary", faces, "--property", "Hat", *QUICK)
+        assert "the samples are 60 times the same" in refused("--samples", tmp_path / "same", *common)
 
     def test_a_degraded_training_still_reads_hats(self, infer: Infer, samples: Path, faces: Path) -> None:
         made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--degrade")

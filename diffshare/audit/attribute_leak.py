@@ -1,5 +1,6 @@
 """One attribute under attack: every method on the same samples, and how many queries it would take."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -182,7 +183,9 @@ def attack(
         plain = tuple(_by(what, cast(Method, method), calibration, scores) for method in UNCORRECTED)
         return replace(found, readings=plain, reason=str(error))
     readings = [_of(usual)]
-    readings += [_by(what, cast(Method, m), calibration, scores) for m in NAMES if m != USUAL]
+    for method in (cast(Method, name) for name in NAMES if name != USUAL):
+        with contextlib.suppress(UserError):  # one that says nothing of these samples: the usual one reads them
+            readings.append(_by(what, method, calibration, scores))
     curve = [_by(what, USUAL, calibration, scores[:, :n]) for n in _counts(scores.shape[1])]
     return replace(
         found, readings=tuple(readings), usual=USUAL, assumption=usual.assumption, curve=(*curve, readings[0])

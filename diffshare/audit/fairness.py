@@ -195,7 +195,7 @@ def _by_group(counts: np.ndarray, positive: int) -> dict[str, dict[str, Any]]:
         metrics={"accuracy": accuracy_score} | {name: binary(metric) for name, metric in metrics.items()},
         y_true=y,
         y_pred=decided,
-        sensitive_features=s,
+        sensitive_features=s.tolist(),  # an array of one cell is squeezed to none
         sample_params=dict.fromkeys(RATES, weights),
     )
     defined = group_rates(counts, positive)  # Fairlearn calls the rate of no record 0

@@ -86,6 +86,8 @@ def predict_gap(
     hidden = reference.places(withhold)
     x = np.delete(samples.x, hidden, 1) if reference.columns else samples.x
     records, s = reference.features(withhold), reference.group(sensitive)
+    if records.ndim == 2 and not records.shape[1]:
+        raise UserError("no column is left to train the classifier on whose gap is predicted: withhold fewer of them")
     classes, groups = len(reference.classes), len(s.classes)
     rng = np.random.default_rng([seed, 9])
 

@@ -27,6 +27,7 @@ from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Que
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.sampling import progress
 from diffshare.release.card import Card
+from diffshare.release.samples import refuse_alike
 from diffshare.release.section import write_section
 from diffshare.storage import write_json
 
@@ -57,6 +58,8 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     if isinstance(queries, FolderQueries):
         queries.shuffle(config.seed)  # the curve reads prefixes, and a folder may be sorted
     x = queries.take(0, count)
+    if not queries.columns:  # a table's columns may be counted, whatever they hold
+        refuse_alike(x, "the samples")
     leaks = []
     for name, value in progress(wanted, "attacking", len(wanted)):
         leaks.append(_one(config, source, recipe, training, queries, x, (name, value, labels)))

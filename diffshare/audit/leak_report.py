@@ -152,7 +152,17 @@ def _plain(text: str) -> str:
 
 def show(report: Report) -> None:
     """The table on the terminal."""
-    title = f"what {report.queries} samples (labels: {report.labels}) give away"
+    for leak in report.leaks:
+        check = leak.assumption
+        if check is not None and check.p_value is not None and not check.ok:
+            print(
+                f"FAILS:   the classifier of {leak.name} does not err on the samples as on records (p = "
+                f"{check.p_value:.3f}): its intervals below assume that it does, and may miss the truth"
+            )
+    title = (
+        f"what {report.queries} samples (labels: {report.labels}) give away; intervals assume that classifiers err on "
+        "samples as on records"
+    )
     table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
     for said in report.disclosed:
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())

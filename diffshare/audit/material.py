@@ -10,11 +10,11 @@ import numpy as np
 
 from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
+from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import open_auxiliary
-from diffshare.receiver.property.queries import recode
 from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.received import is_number
 from diffshare.release.samples import NPZ, read_samples
@@ -248,7 +248,9 @@ def _rows(path: Path, reference: ReferenceRecords) -> SampledRecords:
             notes += [told] if told else []
     places = [i for i, column in enumerate(reference.columns) if column.name not in absent]
     made = np.full((len(x), len(reference.columns)), np.nan, np.float32)
-    made[:, places] = recode(x, table.columns, [reference.columns[i] for i in places])
+    seen = [reference.columns[i] for i in places]
+    made[:, places] = recode(x, table.columns, seen)
+    log_unknown(made[:, places], seen, str(path))
     return SampledRecords(made, y, groups, sha256_file(path), read_info(path.parent), absent, tuple(notes))
 
 

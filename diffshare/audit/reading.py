@@ -13,6 +13,7 @@ from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.release.samples import refuse_alike
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 from diffshare.stats.information import contingency
 from diffshare.stats.misfit import Bias, biases
@@ -83,7 +84,8 @@ class GroupReader:
         """P(s|y) of the samples; of those whose group is known, where it is a column (see :meth:`unknown`).
 
         Raises:
-            UserError: a classifier too weak for that, or no sample with a known group in some class.
+            UserError: a classifier too weak for that, samples of a class that are all the same, or none with a known
+                group in some class.
         """
         classes = len(self.reference.classes)
         if self.classifier is None:
@@ -94,6 +96,8 @@ class GroupReader:
                     f"{listed(self.attribute.classes)}: fill the column in, or draw samples of every class"
                 )
             return counted_shares(counts)
+        for k, label in enumerate(self.reference.classes):
+            refuse_alike(samples.x[samples.y == k], f"the samples of class '{label}'")
         scores = self.scores(samples)
         try:
             return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])

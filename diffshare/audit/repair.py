@@ -17,6 +17,7 @@ from diffshare.stats.shares import GroupShares, unmixed_shares
 To = Literal["reference", "equal", "independent"]
 Weights = Literal["density", "mass", "checked"]
 
+RARE = 0.02  # share of a group below which a classifier's reading may be its errors alone
 CLEAR = 0.1  # by how much a share has to differ between what looks like one group and what looks like another
 
 
@@ -103,9 +104,12 @@ def reweigh(
         parts: those of other samples of the same generator, which hold for these; solved for where None.
 
     Raises:
-        UserError: a classifier too weak, a class without samples, or a reader that finds nothing that the checker sees.
+        UserError: a classifier too weak, a class without samples, a group that is wanted in a class and not there, or a
+            reader that finds nothing that the checker sees.
     """
-    before = _clipped(reader.shares(samples))
+    there = reader.shares(samples)
+    _refuse_lacking(reader, there, wanted)
+    before = _clipped(there)
     first, second = (
         None if one is None or one.classifier is None else one.scores(samples) for one in (reader, checker)
     )
@@ -131,6 +135,25 @@ def reweigh(
             before[label], after[label] = (_reading(checker, label, seen, w) for w in (np.ones(mine.sum()), made[mine]))
         cut += out * mine.mean()
     return Repair(made, float(cut), before, wanted, after, None if second is None else targets)
+
+
+def _refuse_lacking(reader: GroupReader, there: GroupShares, wanted: np.ndarray) -> None:
+    """Refuse samples that lack a group that is wanted: no weight makes what is not there.
+
+    Where a classifier reads the group, it lacks where its share cannot be told from 0 and is read as below ``RARE``.
+    """
+    for label, row in enumerate(there.shares):
+        for group, share in enumerate(row):
+            known = reader.classifier is None
+            lacks = share.estimate <= 0 if known else share.estimate < RARE and share.interval(0.95).low <= 0
+            if lacks and wanted[label][group] > 0:
+                name, of = reader.attribute.classes[group], reader.reference.classes[label]
+                seen = "has" if known else "can be told to have"
+                raise UserError(
+                    f"no sample of class '{of}' {seen} the {reader.name} '{name}', which is wanted in "
+                    f"{wanted[label][group]:.0%} of them: weights cannot make it; draw more samples, or ask for "
+                    "another model"
+                )
 
 
 def _reading(checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -162,6 +162,7 @@ class TreesRecipe(Recipe):
         """Train; see :class:`Recipe`."""
         if x.ndim != 2:
             raise UserError("TreesRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe for images")
+        x = np.where(np.isnan(x).all(0), np.float32(0), x)  # a column without any value, which scikit-learn cannot bin
         few = [i for i in categorical if not (x[:, i] >= _MOST_CATEGORIES).any()]
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,
@@ -192,7 +193,8 @@ class KernelRecipe(Recipe):
         """Train; see :class:`Recipe`. A category counts as its code, a missing cell as 0."""
         features = _features(x)
         count = min(self.components, *features.shape)
-        pca = PCA(count, svd_solver="randomized", random_state=seed).fit(features)
+        with np.errstate(invalid="ignore"):  # the share of a variance of 0, which is not looked at
+            pca = PCA(count, svd_solver="randomized", random_state=seed).fit(features)
         seen = pca.transform(features)
         gamma = 1 / (seen.shape[1] * max(float(seen.var()), 1e-12))
         model = SVC(C=self.penalty, gamma=gamma).fit(seen, labels)

@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.poisoning import Audit
+from diffshare.audit.reading import Fit
 
 
 def show(one: Audit) -> None:
@@ -14,6 +15,12 @@ def show(one: Audit) -> None:
     colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
     title = escape(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
     table = Table(title=title, show_header=False)
+    if one.fit is not None:
+        if not one.fit.ok:
+            _warn(one, one.fit)
+        check = "passes" if one.fit.ok else "[bold red]FAILS[/]"
+        table.add_row("check of the classifier", f"{check} (p = {one.fit.p_value:.3f})")
+        table.add_row("intervals assume that", "it errs as on records")
     table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
     low, high = strongest.samples.interval(confidence)
     table.add_row("log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
@@ -42,3 +49,13 @@ def show(one: Audit) -> None:
         print(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
     for note in one.notes:
         print(f"note:    {note}")
+
+
+def _warn(one: Audit, fit: Fit) -> None:
+    """That the check of the group's classifier fails, on which every interval of shares and log odds rests."""
+    misfit = one.judgement.misfit
+    size = "" if misfit is None else f", which may hide {misfit.size}"
+    print(
+        f"FAILS:   the classifier of {one.names[0]} errs on the samples otherwise than on records (p = "
+        f"{fit.p_value:.3f}){size}: the intervals below assume that it does not"
+    )

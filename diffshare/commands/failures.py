@@ -20,8 +20,10 @@ def explain(error: BaseException) -> str | None:
         return _parser_message(str(error))
     if isinstance(error, MisconfigurationException):
         return _one_line(f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)")
-    if str(error).startswith("Does not validate") and isinstance(_chain(error)[-1], ValueError | TypeError):
-        return _one_line(f"this configuration cannot be built: {str(_chain(error)[-1]).rstrip('.')}; mend that setting")
+    if str(error).startswith("Does not validate"):  # a constructor refused its arguments, by whatever error
+        cause = _chain(error)[-1]
+        reason = str(cause).rstrip(".") or type(cause).__name__
+        return _one_line(f"this configuration cannot be built: {reason}; mend that setting")
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         reason = "".join(str(error).splitlines()[1:2]).strip()[:200]
         return _one_line(f"the checkpoint does not fit the model: {reason}...; use the config of the run that wrote it")

@@ -20,13 +20,14 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.labelling import LABELS, SHEET, read_labels, write_sheet
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import refuse_chosen
-from diffshare.receiver.property.inference import Asked, Inferred, asked, counted, infer
+from diffshare.receiver.property.inference import ALIKE, Asked, Inferred, asked, counted, infer
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
 from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.release.samples import refuse_alike
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_json
 
@@ -153,6 +154,8 @@ def _classified(
     check_enough(auxiliary.labels, auxiliary.classes, config.folds)
     ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
+    if x is not None:
+        refuse_alike(x, "the samples")
     missing = getattr(source, "missing", "?")
     surrogates = [FolderQueries(folder, _kinds(auxiliary), missing) for folder in config.surrogate]
     given = None if config.labelled is None or x is None else read_labels(config.labelled, queries.numbers(len(x)))
@@ -249,10 +252,19 @@ def _share_of(queries: Queries, config: Namespace) -> Sequence[str]:
 
 
 def _show(result: Inferred, seconds: float) -> None:
+    """The check stands above the number: a share whose check fails is no share yet."""
+    check = result.assumption
+    if result.fails:
+        print(
+            f"FAILS:   the classifier errs on these samples otherwise than on real records (p = {check.p_value:.3f}): "
+            "the interval below assumes that it does not, and may miss the truth"
+        )
     table = Table(title=f"share of {result.name}: {result.value}", show_header=False)
-    interval = f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
-    table.add_row("estimate", f"[bold]{100 * result.estimate:.1f} %[/bold]")
+    table.add_row("check of the classifier", _checked(result))
+    estimate, interval = f"{100 * result.estimate:.1f} %", f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
+    table.add_row("estimate", f"{estimate}, doubtful" if result.fails else f"[bold]{estimate}[/bold]")
     table.add_row(f"{100 * result.level:g} % interval", interval)
+    table.add_row("which assumes that", result.assumes or "the samples are drawn alike")
     table.add_row("method", result.method)
     table.add_row("counted without correction", f"{100 * result.naive:.1f} %")
     table.add_row("queries", str(result.queries))
@@ -260,13 +272,18 @@ def _show(result: Inferred, seconds: float) -> None:
     parts = (("classifier", result.classifier), ("generator", result.drift))
     for name, value in parts:
         table.add_row(f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points")
-    check = result.assumption
-    p_value = "not tested" if check.p_value is None else f"p = {check.p_value:.3f}"
-    verdict = "holds" if check.ok else "FAILS" if check.p_value is not None else "not known to hold"
-    table.add_row("classifier errs on samples as on real records", f"{verdict} ({p_value})")
     table.add_row("seconds", f"{seconds:.1f}")
     Console().print(table)
     for note in result.notes:
         print(f"note:    {note}")
-    if check.p_value is not None and not check.ok and result.drift is None:  # surrogates are the remedy
+    if result.fails:
         print("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")
+
+
+def _checked(result: Inferred) -> str:
+    """What the check says, and whether the interval rests on it."""
+    check = result.assumption
+    if check.p_value is None:
+        return "none is needed" if check.ok else "[bold red]nothing can be tested[/]"
+    said = "passes" if check.ok else "[bold red]FAILS[/]"
+    return f"{said} (p = {check.p_value:.3f})" + ("" if result.assumes == ALIKE else ", not relied on")

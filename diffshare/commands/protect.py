@@ -12,13 +12,14 @@ from diffshare.classes import listed
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
+from diffshare.data.recoding import recode
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import stand_for
 from diffshare.receiver.property.inference import Asked, asked
-from diffshare.receiver.property.queries import ModelQueries, recode
+from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
@@ -63,6 +64,8 @@ def protect(arguments: list[str]) -> int:
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
+    if isinstance(box, GuidedShare):
+        box.refuse_unguided(x, config.seed)
     _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
     print(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
     if config.method == "guide":
@@ -158,6 +161,8 @@ def _check(config: Namespace) -> None:
         raise UserError("--guide-scale is for --method guide: add that, or leave it out")
     config.guide_scale = SCALE if config.guide_scale is None else config.guide_scale
     check_scale(config.guide_scale)
+    if config.method == "guide" and not config.guide_scale:
+        raise UserError("--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample")
     for name, least in (("count", 1), ("seed", 0), ("split_seed", 0), ("steps", 1), ("batch_size", 1), ("folds", 2)):
         value = config[name]
         if value is not None and value < least:

@@ -16,7 +16,7 @@ from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, needs_quotes
 from diffshare.storage import write_json
 
 ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
@@ -141,8 +141,10 @@ def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any]) -> N
     """Rows under the first folder's header, whatever the order of the others' columns."""
     names = header(parts[0].folder / CSV)
     lines = [cells for part in parts for cells in _rows(part, names)]
+    spaced = needs_quotes(text for cells in (names, *lines) for text in cells)
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([names, *lines])
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
+        writer.writerows([names, *lines])
     write_json(folder / INFO, {**info, "count": len(lines)})
 
 

@@ -35,6 +35,7 @@ from diffshare.training.run import (
     run_folder,
 )
 from diffshare.training.seeding import BatchSeeding
+from diffshare.training.settings import check_counts, check_precision, check_seed, check_trained
 from diffshare.training.watch import Announcement, NonFiniteStop, Throughput
 
 
@@ -102,6 +103,15 @@ class DiffshareCLI(LightningCLI):
         parser.add_lightning_class_args(KeepCheckpoint, "checkpoint")
         parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seed; see :func:`diffshare.training.settings.check_seed`."""
+        told = "Seed of the training: a number from 0 to 4294967295."
+        parser.add_argument("--seed_everything", type=bool | int, default=self.seed_everything_default, help=told)
+
+    def _set_seed(self) -> None:
+        check_seed(self._get(self.config, "seed_everything"))
+        super()._set_seed()
+
     def _with_run_config(self, arguments: list[str]) -> list[str]:
         """The arguments with the verb, and with the run's own config where a run is named and no config."""
         folder = _value(arguments, "--run-dir")
@@ -123,6 +133,7 @@ class DiffshareCLI(LightningCLI):
             raise UserError("--resume needs --run-dir: name the folder of the run to go on with")
         self.run_dir = run_folder(given, self._name())
         self.resumed = bool(resume)
+        check_counts(config.trainer, self.verb)
         if self.verb == "fit":
             if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
                 raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
@@ -190,6 +201,7 @@ class DiffshareCLI(LightningCLI):
         except (TypeError, ValueError, RuntimeError, ImportError) as error:
             raise UserError(f"the trainer cannot be set up: {error}") from error
         check_devices(trainer)
+        check_precision(trainer)
         return trainer
 
     def _logger(self) -> TensorBoardLogger | bool:
@@ -262,6 +274,7 @@ class DiffshareCLI(LightningCLI):
         return True
 
     def _finish_fit(self) -> None:
+        check_trained(self.trainer)
         print(f"run:     {self.run_dir}")
         if isinstance(self.model, AttributeClassifier):
             print(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")

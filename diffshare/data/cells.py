@@ -1,5 +1,6 @@
 """The cells of a table's columns: text to float32 values, gathered block by block (see ``diffshare.data.table``)."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -10,9 +11,11 @@ from diffshare.data.coding import MAX_CLASSES, Coder
 from diffshare.data.csvfile import Block
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.release.table import MOST_DECIMALS
 
 Kind = Literal["numeric", "categorical"]
-_LARGEST = float(np.finfo(np.float32).max)
+_EXACT = 1 << 24  # float32 holds every whole number up to this one
+_WHOLE = re.compile(r"\s*[-+]?\d+(\.0*)?\s*")
 
 
 class Parsed(NamedTuple):
@@ -23,6 +26,8 @@ class Parsed(NamedTuple):
         values: float32, N; the codes of a categorical column.
         categories: names of the codes 0..K-1 of a categorical column, a missing cell's own category among them.
         integer: all known values of a numeric column are whole numbers.
+        decimals: most decimals that a cell of a numeric column has; None where they are not fixed (an exponent, more
+            than six, or more than float32 holds).
         attribute: a categorical column as an attribute of the index; None of a numeric one.
     """
 
@@ -30,6 +35,7 @@ class Parsed(NamedTuple):
     values: np.ndarray
     categories: tuple[str, ...] = ()
     integer: bool = False
+    decimals: int | None = None
     attribute: Attribute | None = None
 
 
@@ -39,6 +45,8 @@ class NumericCells:
     def __init__(self, name: str, missing: str) -> None:
         self.name, self.missing = name, missing
         self._values: list[np.ndarray] = []
+        self._decimals: int | None = 0
+        self._inexact = ""  # the first whole number that float32 cannot hold, and where it stands
 
     def add(self, block: Block, cells: Sequence[str]) -> None:
         """Parse further cells.
@@ -48,23 +56,69 @@ class NumericCells:
         """
         known = [cell for cell in cells if cell != self.missing]
         try:
-            values = np.array(list(map(float, known)))
-            fits = bool(np.all(np.abs(values) <= _LARGEST)) and "_" not in "".join(known)
+            values = np.array(list(map(float, known)), np.float64)
+            fits = bool(np.isfinite(_held(values)).all()) and "_" not in "".join(known)
         except ValueError:
             fits = False
         if not fits:
             row = next(row for row, cell in enumerate(cells) if cell != self.missing and not _is_number(cell))
             where = f"{block.where(row)}, column '{self.name}'"
             raise UserError(f"{where}: {cells[row]!r:.60} is no finite number (missing cells are '{self.missing}')")
-        column = np.full(len(cells), np.nan, np.float32)
+        column = np.full(len(cells), np.nan)
         column[[cell != self.missing for cell in cells] if len(known) < len(cells) else slice(None)] = values
         self._values.append(column)
+        self._note_decimals(known)
+        if not self._inexact and len(known) and np.abs(values).max() > _EXACT:
+            self._note_inexact(block, cells)
+
+    def _note_decimals(self, cells: Sequence[str]) -> None:
+        joined = "".join(cells)
+        if self._decimals is None or "." not in joined and "e" not in joined and "E" not in joined:
+            return
+        if "e" in joined or "E" in joined:
+            self._decimals = None
+            return
+        most = max(len(cell.rstrip().partition(".")[2]) for cell in cells)
+        self._decimals = max(self._decimals, most) if most <= MOST_DECIMALS else None
+
+    def _note_inexact(self, block: Block, cells: Sequence[str]) -> None:
+        for row, cell in enumerate(cells):
+            if cell != self.missing and abs(float(cell)) > _EXACT and _WHOLE.fullmatch(cell):
+                held = int(np.float32(cell))
+                if held != int(cell.partition(".")[0]):
+                    self._inexact = f"{block.where(row)}, column '{self.name}': {cell!r:.60} would become {held}"
+                    return
 
     def finish(self) -> Parsed:
-        """All cells as values; NaN is a missing one."""
-        values = np.concatenate(self._values)
-        known = values[~np.isnan(values)]
-        return Parsed("numeric", values, integer=bool(np.all(known == np.floor(known))))
+        """All cells as values; NaN is a missing one.
+
+        Raises:
+            UserError: float32 cannot hold what the column says: it is one of whole numbers with one that is rounded, or
+                most of its different values would be the same.
+        """
+        exact = np.concatenate(self._values)
+        self._values.clear()
+        values = _held(exact)
+        known = exact[~np.isnan(exact)]
+        integer = bool(np.all(known == np.floor(known)))
+        if integer and self._inexact:
+            raise UserError(
+                f"{self._inexact}, float32 holds whole numbers up to {_EXACT} alone: leave a key out, give a time or "
+                "an amount in a larger unit"
+            )
+        if (left := _share_left(known)) < 0.5:
+            raise UserError(
+                f"column '{self.name}': {left:.0%} of its different numbers (such as {float(known[0])!r}) stay "
+                "different in float32: give them as differences from a fixed number, or leave the column out"
+            )
+        return Parsed("numeric", values, integer=integer, decimals=self._fixed_decimals(known))
+
+    def _fixed_decimals(self, known: np.ndarray) -> int | None:
+        """The decimals, if float32 holds all of them: else what is written with so many is another number."""
+        if self._decimals is None or not len(known):
+            return None
+        held = known.astype(np.float32).astype(np.float64)
+        return self._decimals if np.array_equal(held.round(self._decimals), known.round(self._decimals)) else None
 
 
 class CategoricalCells:
@@ -99,10 +153,24 @@ class CategoricalCells:
         return Parsed("categorical", values, categories, attribute=attribute)
 
 
+def _held(values: np.ndarray) -> np.ndarray:
+    """Numbers as float32 holds them; infinite beyond its range."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _share_left(known: np.ndarray) -> float:
+    """Share of the different values that are still different in float32."""
+    held = known.astype(np.float32)
+    if np.array_equal(held, known):
+        return 1.0
+    return len(np.unique(held)) / len(np.unique(known))
+
+
 def _is_number(cell: str) -> bool:
     """Whether the cell is a number within float32's range; NaN, infinities and Python's ``1_000`` are none."""
     try:
-        return abs(float(cell)) <= _LARGEST and "_" not in cell
+        return bool(np.isfinite(_held(np.array(float(cell))))) and "_" not in cell
     except ValueError:
         return False
 

@@ -1,18 +1,21 @@
 """Pictures from JPEG and PNG files: decoded on all cores, cropped to a centred square, resized."""
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from diffshare.data.appearance import Shown, as_shown
 from diffshare.data.source import BadRecord
 from diffshare.errors import UserError
 
 LARGEST = 1024  # pixels: side of the largest array made of a picture
 _FORMATS = ("JPEG", "PNG")  # other decoders of pillow are never reached, whatever a file claims to be
+_logger = logging.getLogger(__name__)
 _BLOCK = 16  # pictures per task: spares the pool's overhead and still stops soon at a bad one
 
 
@@ -23,6 +26,7 @@ class Framing:
     Attributes:
         image_size: side of the result in pixels, 1 to 1024.
         crop: side in pixels of the centred square that is cut out first; None for the largest that fits.
+        said: what was left out of pictures and has been logged; each is said once.
 
     Raises:
         UserError: a size that makes no sense.
@@ -30,6 +34,7 @@ class Framing:
 
     image_size: int
     crop: int | None = None
+    said: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.image_size <= LARGEST:
@@ -38,38 +43,44 @@ class Framing:
             raise UserError(f"crop {self.crop} makes no sense: choose at least 1 pixel, or null for the largest square")
 
     def __str__(self) -> str:
-        return f"RGB, centred square of {self.crop or 'largest'} pixels, bicubic to {self.image_size}"
+        square = f"centred square of {self.crop or 'largest'} pixels"
+        return f"as shown (upright, sRGB, over white), {square}, bicubic to {self.image_size}"
 
 
 def decode(path: str, framing: Framing) -> np.ndarray:
-    """Decode one JPEG or PNG file, crop its centre and resize it with an antialiasing bicubic filter.
+    """Decode one JPEG or PNG file as a viewer shows it, crop its centre and resize it (bicubic, antialiased).
 
-    Grey, palette and CMYK pictures are converted to RGB; transparency is dropped.
+    See :func:`diffshare.data.appearance.as_shown`. What had to be left out is logged, once for each kind.
 
     Returns:
         uint8, image_size x image_size x 3.
 
     Raises:
         OSError: with an ``errno`` where the file cannot be read; without one where pillow cannot decode it.
-        ValueError: the picture is too large, smaller than the crop, or has more than 8 bits a channel.
+        ValueError: the picture is too large, or smaller than the crop.
     """
     with Image.open(path, formats=_FORMATS) as image:
         width, height = image.size
         # Pillow itself only warns up to twice its limit.
         if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
             raise ValueError(f"{width}x{height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
-        if image.mode.startswith(("I", "F")):  # pillow would clip such values at 255 without a word
-            raise ValueError("it has more than 8 bits a channel")
         crop = framing.crop or min(width, height)
         if min(width, height) < crop:
             raise ValueError(f"its {width}x{height} pixels are smaller than the crop of {crop}")
-        left, top = (width - crop) // 2, (height - crop) // 2
-        square = image.crop((left, top, left + crop, top + crop))
-    if square.mode in ("P", "PA"):
-        square = square.convert("RGBA")  # pillow warns about palettes with transparency when it goes straight to RGB
-    if square.mode != "RGB":  # convert would copy: a tenth of the time
-        square = square.convert("RGB")
-    return np.asarray(square.resize((framing.image_size, framing.image_size), Image.Resampling.BICUBIC))
+        shown = as_shown(image)
+    _say(path, shown, framing.said)
+    width, height = shown.image.size  # turned by a quarter, they are exchanged
+    left, top = (width - crop) // 2, (height - crop) // 2
+    size = (framing.image_size, framing.image_size)
+    box = (left, top, left + crop, top + crop)
+    return np.asarray(shown.image.crop(box).resize(size, Image.Resampling.BICUBIC))
+
+
+def _say(path: str, shown: Shown, said: set[str]) -> None:
+    for note in shown.notes:
+        if note not in said:
+            said.add(note)
+            _logger.warning("the picture %s %s (said of the first such picture alone)", path, note)
 
 
 def read_images(

@@ -10,6 +10,7 @@ from diffshare.classes import Joined, another_attribute, join
 from diffshare.data.cache import Records, open_records
 from diffshare.data.listed import listed_names
 from diffshare.data.module import RecordsDataModule
+from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.recordsets import RecordSet
 from diffshare.data.roles import Roles
 from diffshare.data.source import Index, Source, portion, split
@@ -154,7 +155,7 @@ class SyntheticDataModule(RecordsDataModule):
     def _read_rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         if not (self.samples / CSV).is_file():
             raise UserError(f"{self.samples} holds no {CSV}: give the samples folder of a model of this table")
-        x, index = read_rows(self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"))
+        x, index = read_rows(self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"), self.target)
         return x, index.attribute(self.target).codes.astype(np.int64), None
 
     def _check_both(self, y: np.ndarray) -> None:
@@ -188,26 +189,29 @@ class SyntheticDataModule(RecordsDataModule):
         return RecordSet(records.x, rows, *self.roles.codes(records.index, rows))
 
 
-def read_rows(path: Path, columns: Sequence[Column], missing: str) -> tuple[np.ndarray, Index]:
-    """Rows of a file that has a source's columns, in the codes of the source, and their attributes.
+def read_rows(
+    path: Path, columns: Sequence[Column], missing: str, target: str | None = None
+) -> tuple[np.ndarray, Index]:
+    """Rows of a file that has a source's columns, in the source's codes, and their attributes.
+
+    A category that the source does not know is NaN, as in an audit, and so is a missing cell where
+    the source has none; how many there are is logged.
 
     Args:
         path: CSV with a header.
         columns: of the source.
-        missing: its mark of a missing cell.
+        missing: the source's mark of a missing cell.
+        target: name of the class, whose categories must be those of the source; None where there is none.
 
     Raises:
-        UserError: the file is malformed or too large, lacks a column, or has a category or a missing cell that the
-            source has not.
+        UserError: the file is malformed or too large, lacks a column, or has a class that the source has not.
     """
-    kinds = {
-        column.name: [name for name in column.categories if name != missing] if column.categories else "numeric"
-        for column in columns
-    }
+    kinds: dict[str, Any] = {column.name: column.kind for column in columns}
+    for column in columns:
+        if column.name == target and column.categories:
+            kinds[column.name] = [name for name in column.categories if name != missing]
     check_rows_file(path)
-    table = CSVTable(str(path), kinds, missing=missing, shares=(1.0, 0.0, 0.0))  # type: ignore[arg-type]
-    x = table.read(np.arange(len(table.index())))
-    for i, column in enumerate(columns):
-        if column.categories and x[:, i].max() >= len(column.categories):
-            raise UserError(f"{path}: column '{column.name}' has missing cells, the source has none")
+    table = CSVTable(str(path), kinds, missing=missing, shares=(1.0, 0.0, 0.0))
+    x = recode(table.read(np.arange(len(table.index()))), table.columns, columns)
+    log_unknown(x, columns, str(path))
     return x, table.index()

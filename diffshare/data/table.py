@@ -5,8 +5,10 @@ is the code of its category; a missing one has the category ``missing``, the las
 if the column has missing cells. As an attribute of the index the same column has the same codes, but a missing cell
 is -1, that is unknown.
 
-float32 holds every whole number up to 16,777,216 and about seven digits beyond. A column that must stay exact above
-that (a key, a time stamp) is no feature: leave it out.
+float32 holds every whole number up to 16,777,216 and about seven digits beyond. A column of whole
+numbers that it would round (a key, a time stamp) is refused, and so is one of other numbers most of
+which would fall together. What a model's samples are written as is read back as it was: see
+``diffshare.release.tables``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,12 +35,14 @@ class Column:
         kind: ``"numeric"`` or ``"categorical"``.
         categories: names of the codes 0..K-1 of a categorical column, a missing cell's own category among them.
         integer: all known values of a numeric column are whole numbers.
+        decimals: most decimals that a cell of a numeric column has; None where they are not fixed.
     """
 
     name: str
     kind: Kind
     categories: tuple[str, ...] = ()
     integer: bool = False
+    decimals: int | None = None
 
 
 def column_positions(columns: Sequence[Column], names: Iterable[str]) -> np.ndarray:
@@ -229,5 +233,7 @@ def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], m
     found = {parser.name: parser.finish() for parser in parsers}
     coded = {name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None}
     index = Index(np.array(names), np.array(sizes, np.int64), coded, stamps=np.array(stamps, np.int64))
-    columns = tuple(Column(name, parsed.kind, parsed.categories, parsed.integer) for name, parsed in found.items())
+    columns = tuple(
+        Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals) for name, parsed in found.items()
+    )
     return _Table(columns, np.stack([parsed.values for parsed in found.values()], axis=1), index)

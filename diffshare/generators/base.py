@@ -12,6 +12,7 @@ from torch import Tensor
 from diffshare.batch import Batch, Request
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.generators.rehearsal import rehearse
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
 from diffshare.release.received import is_name
@@ -76,6 +77,7 @@ class GenerativeModule(LightningModule):
         self.facts: Facts | None = None
         self.config: dict[str, Any] | None = None  # class_path and init_args, set by the command line
         self.sampling_seed = 0
+        self.loaded_step: int | None = None  # of the checkpoint that the weights are from
 
     # --- a family's own part -------------------------------------------------------------------------------------
 
@@ -129,6 +131,8 @@ class GenerativeModule(LightningModule):
             self.check(facts)
             self.facts = facts
             check_fields(self.card_fields(declare_labels=True, declare_counts=True))  # not only after the training
+            if stage == "fit":
+                rehearse(self, data)
 
     def check_modality(self, data: MixDataModule) -> None:
         """Refuse images for a model of tables, and the other way round."""
@@ -162,6 +166,7 @@ class GenerativeModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another class of model."""
+        self.loaded_step = checkpoint.get("global_step")
         known = checkpoint.get("diffshare") or {}
         trained, mine = (known.get("model") or {}).get("class_path"), (self.config or {}).get("class_path")
         if trained and mine and trained != mine:

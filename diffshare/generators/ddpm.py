@@ -34,10 +34,15 @@ class DDPM(DenoisingModule):
         min_snr_gamma: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(denoiser, scheduler or DDPMScheduler(), **options)
+        super().__init__(denoiser, DDPMScheduler() if scheduler is None else scheduler, **options)
         if min_snr_gamma is not None and min_snr_gamma <= 0:
             raise UserError(f"model.min_snr_gamma is {min_snr_gamma}: it must be positive, 5 is usual")
         self.min_snr_gamma = min_snr_gamma
+        if self.scheduler.config.prediction_type == "epsilon" and float(self.scheduler.alphas_cumprod[-1]) == 0:
+            raise UserError(
+                "model.scheduler ends in noise alone (rescale_betas_zero_snr, or a beta of 1 or more), where a network "
+                "that predicts the noise learns nothing: set prediction_type to v_prediction"
+            )
         self.timesteps: int = self.scheduler.config.num_train_timesteps
         if self.sampling_steps > self.timesteps:
             raise UserError(

@@ -78,11 +78,27 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     Raises:
         UserError: diffusers has no such scheduler, or it does not fit this model.
     """
-    if name is None:
-        return LogSnrSolver.from_config(trained.config)
-    if name not in SAMPLERS:
+    if name is not None and name not in SAMPLERS:
         raise one_of("scheduler", name, SAMPLERS)
-    return getattr(diffusers, name).from_config(trained.config)
+    kind: Any = LogSnrSolver if name is None else getattr(diffusers, name)
+    try:
+        _try(kind.from_config(trained.config))
+        return kind.from_config(trained.config)
+    except Exception as error:  # each scheduler has settings of its own that it does not take, found at any time
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(
+            f"{kind.__name__} does not sample with the settings of this {type(trained).__name__} ({reason:.120}): "
+            "use others, or another scheduler"
+        ) from error
+
+
+def _try(scheduler: Any) -> None:
+    """Run a scheduler for two steps with a network that makes zeros."""
+    streams, steps = [torch.Generator().manual_seed(0)], min(2, scheduler.config.num_train_timesteps)
+    with torch.inference_mode():
+        x = _run_scheduler(lambda x, t: torch.zeros_like(x), scheduler, lambda: torch.ones(1, 1, 8, 8), streams, steps)
+    if not torch.isfinite(x).all():
+        raise ValueError("values that are not finite")
 
 
 def ddpm_sampler(trained: SchedulerMixin, name: str | None = None) -> SchedulerMixin:

@@ -36,7 +36,9 @@ class EDM(DenoisingModule):
         sampling_steps: int = 35,
         **options: Any,
     ) -> None:
-        super().__init__(denoiser, scheduler or EDMEulerScheduler(), sampling_steps=sampling_steps, **options)
+        super().__init__(
+            denoiser, EDMEulerScheduler() if scheduler is None else scheduler, sampling_steps=sampling_steps, **options
+        )
         self.process = process_of(self.scheduler, p_mean=p_mean, p_std=p_std)
 
     def times(self, uniform: Tensor) -> Tensor:

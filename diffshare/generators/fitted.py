@@ -3,6 +3,7 @@
 from typing import Any
 
 from diffshare.data.module import MixDataModule
+from diffshare.errors import UserError
 from diffshare.generators.base import Facts, GenerativeModule, describe
 
 
@@ -22,7 +23,16 @@ class FittedModule(GenerativeModule):
         data = getattr(self._trainer, "datamodule", None)
         if isinstance(data, MixDataModule):
             self.check_modality(data)
-            self.build(describe(data))
+            facts = describe(data)
+            try:
+                self.build(facts)
+            except UserError:
+                raise
+            except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
+                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                raise UserError(
+                    f"the network of {type(self).__name__} cannot be made: {reason:.160}; mend its settings"
+                ) from error
 
     def setup(self, stage: str) -> None:
         """Learn from the data module what is trained on."""

@@ -36,7 +36,7 @@ class Flow(DenoisingModule):
         sampling_steps: int = 50,
         **options: Any,
     ) -> None:
-        scheduler = scheduler or FlowMatchEulerDiscreteScheduler()
+        scheduler = FlowMatchEulerDiscreteScheduler() if scheduler is None else scheduler
         super().__init__(denoiser, scheduler, sampling_steps=sampling_steps, **options)
         self.process = Rectified(logit_normal)
 

@@ -87,7 +87,12 @@ class NCSN(DenoisingModule):
         sampling_steps: int = 500,
         **options: Any,
     ) -> None:
-        super().__init__(denoiser, scheduler or NoiseLevelsScheduler(), sampling_steps=sampling_steps, **options)
+        super().__init__(
+            denoiser,
+            NoiseLevelsScheduler() if scheduler is None else scheduler,
+            sampling_steps=sampling_steps,
+            **options,
+        )
         self.process: NoiseLevels = self.scheduler.process(dimension=1)
 
     def check(self, facts: Facts) -> None:

@@ -33,6 +33,8 @@ class SamplesWriter(BasePredictionWriter):
         """Refuse a model that draws nothing, and a folder that is taken, before any time is spent."""
         if not isinstance(pl_module, GenerativeModule):
             raise UserError("predict draws samples: it needs a generator; use test for a classifier")
+        if pl_module.loaded_step == 0:
+            raise UserError("the checkpoint is of a training that has made no step: go on with it, or name another run")
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} already holds samples: move it away or predict into another --run-dir")
         self._started = time.perf_counter()

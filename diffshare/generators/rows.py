@@ -6,7 +6,7 @@ import numpy as np
 
 from diffshare.classes import listed
 from diffshare.errors import UserError
-from diffshare.release.table import SourceColumn, TableSchema
+from diffshare.release.table import SourceColumn, TableColumn, TableSchema
 from diffshare.stats.quantiles import from_normal, to_normal
 
 KNOWN, MISSING = 0, 1  # codes of the column that says whether a number is missing
@@ -16,7 +16,8 @@ class Rows:
     """Turns records into scores and codes and back.
 
     A numeric column becomes its normal score. Where it has missing cells, a column with the codes 0 (known) and 1
-    (missing) stands behind the categorical ones, and the score of a missing cell is 0, the middle.
+    (missing) stands behind the categorical ones, and the score of a missing cell is 0, the middle. The value of a
+    constant column is no part of what a network sees or makes: it is put in behind it.
 
     Args:
         schema: what the columns are.
@@ -24,8 +25,9 @@ class Rows:
 
     def __init__(self, schema: TableSchema) -> None:
         self.schema = schema
-        self.numeric, self.categorical = schema.numeric, schema.categorical
-        self.gappy = tuple(i for i in self.numeric if schema.columns[i].missing)
+        self.numeric = tuple(i for i in schema.numeric if not schema.columns[i].constant)
+        self.categorical = tuple(i for i in schema.categorical if not schema.columns[i].constant)
+        self.gappy = tuple(i for i in schema.numeric if schema.columns[i].missing and schema.columns[i].quantiles)
         self.sizes = [len(schema.columns[i].categories) for i in self.categorical] + [2] * len(self.gappy)
         self._recode: list[np.ndarray] | None = None
 
@@ -82,10 +84,12 @@ class Rows:
             float32, N x columns, NaN where a number is missing.
         """
         x = np.empty((len(scores), len(self.schema.columns)), np.float32)
+        x[:] = [self._constant(column) for column in self.schema.columns]
         for j, i in enumerate(self.numeric):
             column = self.schema.columns[i]
             values = from_normal(scores[:, j], np.array(column.quantiles))
-            x[:, i] = np.round(values) if column.integer else values
+            decimals = 0 if column.integer else column.decimals
+            x[:, i] = values if decimals is None else np.round(values, decimals)
         x[:, self.categorical] = codes[:, : len(self.categorical)]
         for j, i in enumerate(self.gappy, len(self.categorical)):
             x[codes[:, j] == MISSING, i] = np.nan
@@ -93,3 +97,8 @@ class Rows:
             target = self.schema.names.index(self.schema.target)
             x[labels >= 0, target] = labels[labels >= 0]
         return x
+
+    @staticmethod
+    def _constant(column: TableColumn) -> float:
+        """What stands in every cell of a constant column; of another one it is put over."""
+        return 0.0 if column.kind == "categorical" else next(iter(column.quantiles), np.nan)

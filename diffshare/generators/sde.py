@@ -68,7 +68,9 @@ class SDE(DenoisingModule):
     def __init__(
         self, denoiser: UNet2DModel, scheduler: SchedulerMixin | None = None, sampling_steps: int = 50, **options: Any
     ) -> None:
-        super().__init__(denoiser, scheduler or BetaSdeScheduler(), sampling_steps=sampling_steps, **options)
+        super().__init__(
+            denoiser, BetaSdeScheduler() if scheduler is None else scheduler, sampling_steps=sampling_steps, **options
+        )
         self.process = process_of(self.scheduler)
 
     def times(self, uniform: Tensor) -> Tensor:

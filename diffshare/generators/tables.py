@@ -204,6 +204,8 @@ def read_schema(path: Path, fitted: TableSchema) -> TableSchema:
     for mine, theirs in zip(given.columns, fitted.columns, strict=True):
         if beyond := set(theirs.categories) - set(mine.categories):
             raise UserError(f"{path}: column '{mine.name}' lacks the category '{min(beyond)}' of the mix: add it")
+        if mine.constant and not theirs.constant:
+            raise UserError(f"{path}: column '{mine.name}' is constant, that of the mix is not: widen it")
         if theirs.missing and not mine.missing:
             raise UserError(f"{path}: column '{mine.name}' has no missing cells, that of the mix has: set missing")
     return given

@@ -63,7 +63,7 @@ class TabularDDPM(TableModule):
         rates = (lr_schedule, warmup_steps, sampling_steps, guidance)
         super().__init__(optimizer, schema, conditional, condition_dropout, *rates)
         cosine: Any = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-        self.scheduler: Any = scheduler or cosine
+        self.scheduler: Any = cosine if scheduler is None else scheduler
         levels = MixedDiffusion.of(self.scheduler, 0, []).steps
         if sampling_steps > levels:
             raise UserError(

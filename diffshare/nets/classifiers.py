@@ -141,12 +141,16 @@ class TableMLP(nn.Module):
         self.layers = nn.Sequential(*hidden_layers, nn.Linear(self.width, self.classes))
 
     def encode(self, rows: Tensor) -> Tensor:
-        """Rows, float32, N x columns => features, N x F; an outlier counts as 5 standard deviations."""
+        """Rows, float32, N x columns => features, N x F; an outlier counts as 5 standard deviations.
+
+        NaN is a missing number, and a category that the table does not know.
+        """
         parts, number = [], 0
         for column, size in zip(self.columns, self.sizes, strict=True):
             cell = rows[:, column]
             if size:
-                parts.append(nn.functional.one_hot(cell.long().clamp(0, size - 1), size).float())
+                code = cell.nan_to_num(0.0).long().clamp(0, size - 1)
+                parts.append(nn.functional.one_hot(code, size).float() * ~cell.isnan()[:, None])
                 continue
             value = ((cell - self.mean[number]) / self.std[number]).clamp(-5, 5)
             parts.append(torch.stack([value.nan_to_num(0.0), cell.isnan().float()], 1))

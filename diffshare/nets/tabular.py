@@ -5,6 +5,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from diffshare.nets.bounds import bounded
+
 
 class TableDenoiser(ModelMixin, ConfigMixin):
     """Maps a noisy row to what was asked for of each of its features.
@@ -30,6 +32,8 @@ class TableDenoiser(ModelMixin, ConfigMixin):
         layers: int = 4,
         dropout: float = 0.0,
     ) -> None:
+        bounded("denoiser", 1, 8192, width=width)
+        bounded("denoiser", 0, 64, layers=layers)
         super().__init__()
         self.frequencies = Timesteps(128, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(128, width)

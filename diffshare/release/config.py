@@ -27,6 +27,25 @@ def read_config(release: Release, file: str) -> tuple[str, dict[str, Any]]:
     return value["_class_name"], {key: v for key, v in value.items() if key not in _PRIVATE}
 
 
+def check_settings(part: Any, where: str) -> None:
+    """Refuse, before a training, settings of a part that no receiver would open.
+
+    Args:
+        part: a network or scheduler in diffusers' manner, with a ``config``.
+        where: its name for the message.
+
+    Raises:
+        UserError: as :func:`check_arguments`.
+    """
+    known = set(inspect.signature(type(part)).parameters)
+    arguments = {key: _as_json(value) for key, value in part.config.items() if key in known}
+    check_arguments(type(part), arguments, where)
+
+
+def _as_json(value: Any) -> Any:
+    return [_as_json(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def check_arguments(kind: type, arguments: Mapping[str, Any], where: str) -> None:
     """Refuse arguments that ``kind`` does not declare, and values that are too large to build anything from.
 

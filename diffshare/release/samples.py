@@ -119,6 +119,22 @@ def read_samples(folder: str | Path, *, max_bytes: int = MAX_BYTES) -> Samples:
     return Samples(arrays["x"], arrays["y"], arrays.get("weight"), read_info(folder))
 
 
+def refuse_alike(x: np.ndarray, what: str) -> None:
+    """Refuse samples that are one sample many times over: no classifier reads anything off them.
+
+    Args:
+        x: images, uint8, N x H x W x C, or rows, float32, N x columns. Fewer than ten rows may be alike by chance.
+        what: which samples, in words.
+
+    Raises:
+        UserError: all are the same.
+    """
+    if len(x) < (2 if x.ndim == 4 else 10) or not np.array_equal(x[0], x[-1], equal_nan=x.dtype.kind == "f"):
+        return
+    if np.array_equal(x[1:], np.broadcast_to(x[:1], x[1:].shape), equal_nan=x.dtype.kind == "f"):
+        raise UserError(f"{what} are {len(x)} times the same: the model is broken, or they were drawn wrongly")
+
+
 def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
     """Refuse arrays whose shapes or values are not those of samples; their types were checked before."""
     for name in ("x", "y"):

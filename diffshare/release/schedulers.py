@@ -44,10 +44,29 @@ def load_scheduler(
         raise UserError(f"{where}: {error}") from error
     except Exception as error:  # a constructor may raise anything when its settings do not fit together
         raise UserError(f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}") from error
-    for key in ("betas", "alphas_cumprod"):
-        if not bool(torch.isfinite(torch.as_tensor(vars(scheduler).get(key, 0.0))).all()):
-            raise UserError(f"{where}: these settings give a '{key}' that is not finite: ask for another release")
+    check_levels(scheduler, where)
     return scheduler
+
+
+def check_levels(scheduler: SchedulerMixin, where: str) -> None:
+    """Refuse noise levels that are no numbers, or fewer than there are timesteps.
+
+    Args:
+        scheduler: any of diffusers or of ours.
+        where: its name for the message.
+
+    Raises:
+        UserError: names what is wrong.
+    """
+    steps = getattr(scheduler, "config", {}).get("num_train_timesteps")
+    for key in ("betas", "alphas_cumprod"):
+        levels = torch.as_tensor(vars(scheduler).get(key, 0.0))
+        if not bool(torch.isfinite(levels).all()):
+            raise UserError(f"{where}: these settings give a '{key}' that is not finite: use others")
+        if levels.ndim and len(levels) != steps:
+            raise UserError(f"{where}: 'trained_betas' must hold one number for each of the {steps} timesteps")
+        if levels.ndim and not bool(((levels >= 0) & (levels <= 1)).all()):
+            raise UserError(f"{where}: these settings give a '{key}' outside [0, 1]: use others")
 
 
 def _exported(name: str) -> type[SchedulerMixin] | None:

@@ -20,6 +20,7 @@ from diffshare.stats.quantiles import MOST, fit_quantiles
 
 SCHEMA = "table/schema.json"
 MAX_SCHEMA = 64 << 20  # bytes: a thousand quantiles for each of some thousand columns
+MOST_DECIMALS = 6  # of a numeric column's cells
 MAX_FEATURES = 8192  # numbers in a row as the network sees it
 
 
@@ -30,10 +31,12 @@ class TableColumn:
     Attributes:
         name: its name, different from those of the other columns.
         kind: ``"numeric"`` or ``"categorical"``.
-        categories: texts of the codes 0..K-1 of a categorical column, K >= 2.
+        categories: texts of the codes 0..K-1 of a categorical column.
         integer: all values of a numeric column are whole numbers.
         missing: a numeric column has missing cells.
         quantiles: of the known values of a numeric column, rising; see :func:`diffshare.stats.quantiles.fit_quantiles`.
+            Empty where no value is known.
+        decimals: decimals of a numeric column's cells, 0 to 6; None where they are not fixed.
     """
 
     name: str
@@ -42,13 +45,22 @@ class TableColumn:
     integer: bool = False
     missing: bool = False
     quantiles: tuple[float, ...] = ()
+    decimals: int | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether all known values are the same: a model has nothing to learn of the column but where it is missing."""
+        if self.kind == "categorical":
+            return len(self.categories) == 1
+        return not self.quantiles or self.quantiles[0] == self.quantiles[-1]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         named = {"name": self.name, "kind": self.kind}
         if self.kind == "categorical":
             return named | {"categories": list(self.categories)}
-        return named | {"integer": self.integer, "missing": self.missing, "quantiles": list(self.quantiles)}
+        fixed = {} if self.decimals is None else {"decimals": self.decimals}
+        return named | {"integer": self.integer, "missing": self.missing, "quantiles": list(self.quantiles)} | fixed
 
 
 @dataclass(frozen=True)
@@ -112,10 +124,14 @@ class SourceColumn(Protocol):
     def categories(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def integer(self) -> bool: ...  # noqa: D102
+    @property
+    def decimals(self) -> int | None: ...  # noqa: D102
 
 
 def fit_schema(rows: np.ndarray, columns: Sequence[SourceColumn], target: str, mark: str) -> TableSchema:
     """The schema of these rows. A category that none of them has is left out: the model can never make it.
+
+    A constant column, also one without any known value, is kept: what the model makes has it too.
 
     Args:
         rows: the training records, float32, N x columns: values (NaN where missing) and codes of the source.
@@ -124,32 +140,28 @@ def fit_schema(rows: np.ndarray, columns: Sequence[SourceColumn], target: str, m
         mark: the text of a missing cell.
 
     Raises:
-        UserError: no such categorical column, or a column that is constant or has no known value (names it).
+        UserError: no such categorical column, or one that is constant (names it).
     """
     fitted = tuple(_fit_column(rows[:, i], column) for i, column in enumerate(columns))
     schema = TableSchema(fitted, target, mark)
     if target not in schema.names or schema.target_column.kind != "categorical":
         raise UserError(f"data.target '{target}' is no categorical column of the table: choose one of its columns")
+    if schema.target_column.constant:
+        raise UserError(
+            f"data.target '{target}' is constant, {schema.target_column.categories[0]!r:.60} in all {len(rows)} "
+            "training records: choose another mix or another target"
+        )
     return parse_schema(schema.to_json(), "the table")  # what a receiver would refuse is refused before the training
 
 
 def _fit_column(values: np.ndarray, column: SourceColumn) -> TableColumn:
     known = values[~np.isnan(values)]
-    if not len(known):
-        raise UserError(
-            f"column '{column.name}' has no known value in the {len(values)} training records: leave it out"
-        )
-    if known.min() == known.max():
-        value = column.categories[int(known[0])] if column.kind == "categorical" else f"{known[0]:g}"
-        raise UserError(
-            f"column '{column.name}' is constant, it is {value!r:.60} in all {len(values)} training records: leave it "
-            "out or choose another mix"
-        )
     if column.kind == "categorical":
         seen = np.unique(known.astype(np.int64))
         return TableColumn(column.name, "categorical", tuple(column.categories[code] for code in seen))
-    quantiles = tuple(fit_quantiles(known).tolist())
-    return TableColumn(column.name, "numeric", (), column.integer, len(known) < len(values), quantiles)
+    quantiles = tuple(fit_quantiles(known).tolist()) if len(known) else ()
+    missing = len(known) < len(values)
+    return TableColumn(column.name, "numeric", (), column.integer, missing, quantiles, column.decimals)
 
 
 def parse_schema(value: Any, where: str = SCHEMA) -> TableSchema:
@@ -169,8 +181,8 @@ def parse_schema(value: Any, where: str = SCHEMA) -> TableSchema:
     if mark != "" and not is_name(mark):
         fields.refuse("mark", "a text of at most 100 printable characters")
     schema = TableSchema(columns, fields.text("target"), mark)
-    if schema.target not in schema.names or schema.target_column.kind != "categorical":
-        fields.refuse("target", "the name of a categorical column")
+    if schema.target not in schema.names or len(schema.target_column.categories) < 2:
+        fields.refuse("target", "the name of a categorical column with two categories or more")
     features = sum(len(column.categories) or 1 + 2 * column.missing for column in columns)
     if features > MAX_FEATURES:
         raise UserError(
@@ -184,9 +196,9 @@ def _parse_column(fields: Fields) -> TableColumn:
     name, kind = fields.text("name"), fields.value.get("kind")
     if kind == "categorical":
         categories: Any = fields.value.get("categories")
-        fits = isinstance(categories, list) and 2 <= len(categories) <= MAX_FEATURES
+        fits = isinstance(categories, list) and 1 <= len(categories) <= MAX_FEATURES
         if not fits or not all(text == "" or is_name(text) for text in categories):
-            fields.refuse("categories", f"2 to {MAX_FEATURES} texts of at most 100 printable characters")
+            fields.refuse("categories", f"1 to {MAX_FEATURES} texts of at most 100 printable characters")
         if len(set(categories)) < len(categories):
             fields.refuse("categories", "a list without repetitions")
         return TableColumn(name, "categorical", tuple(categories))
@@ -194,16 +206,18 @@ def _parse_column(fields: Fields) -> TableColumn:
         fields.refuse("kind", '"numeric" or "categorical"')
     quantiles: Any = fields.value.get("quantiles")
     largest = float(np.finfo(np.float32).max)
-    fits = isinstance(quantiles, list) and 2 <= len(quantiles) <= MOST
+    unknown = quantiles == [] and fields.value.get("missing") is True  # no known value at all
+    fits = isinstance(quantiles, list) and (unknown or 2 <= len(quantiles) <= MOST)
     if not fits or not all(is_number(q) and abs(q) <= largest for q in quantiles):
         fields.refuse("quantiles", f"2 to {MOST} numbers that float32 can hold")
-    if not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False)) or quantiles[0] == quantiles[-1]:
-        fields.refuse("quantiles", "rising numbers that are not all the same")
+    if not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False)):
+        fields.refuse("quantiles", "rising numbers")
     flags: Mapping[str, Any] = {key: fields.value.get(key) for key in ("integer", "missing")}
     for key, flag in flags.items():
         if not isinstance(flag, bool):
             fields.refuse(key, "true or false")
-    return TableColumn(name, "numeric", quantiles=tuple(map(float, quantiles)), **flags)
+    decimals = fields.integer("decimals", 0, MOST_DECIMALS) if fields.value.get("decimals") is not None else None
+    return TableColumn(name, "numeric", quantiles=tuple(map(float, quantiles)), decimals=decimals, **flags)
 
 
 def load_schema(release: Release) -> TableSchema:

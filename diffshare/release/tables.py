@@ -1,7 +1,7 @@
 """A samples folder of rows: ``samples.csv`` and ``samples.json``."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def write_table_samples(
     """Write a samples folder of rows as a whole.
 
     ``samples.csv`` is UTF-8 with a header of the source's column names, the target's among them. A categorical cell is
-    the text of its category, a missing cell the source's mark, a whole number has no decimal point.
+    the text of its category, a missing cell the source's mark, a whole number has no decimal point, a number with a
+    fixed number of decimals has as many as the source's. The source's description reads the same cells back.
 
     Args:
         folder: where to.
@@ -43,10 +44,18 @@ def write_table_samples(
     texts = [table_cells(x[:, i], column, schema.mark) for i, column in enumerate(schema.columns)]
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
+            spaced = needs_quotes(
+                [schema.mark, *schema.names, *(text for column in schema.columns for text in column.categories)]
+            )
+            writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
             writer.writerow(schema.names)
             writer.writerows(zip(*texts, strict=True))
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
+
+
+def needs_quotes(texts: Iterable[str]) -> bool:
+    """Whether one of these cells begins with a space, which readers skip where no quotes stand around it."""
+    return any(text.startswith(" ") for text in texts)
 
 
 def check_rows_file(path: Path) -> None:
@@ -93,6 +102,16 @@ def table_cells(values: np.ndarray, column: TableColumn, mark: str) -> list[str]
         return [column.categories[code] for code in codes.astype(np.int64)]
     if not np.isfinite(values[~missing]).all() or (missing.any() and not column.missing):
         raise UserError(f"samples: column '{column.name}' holds a value that is not finite")
-    if column.integer:
-        return [mark if gone else str(int(value)) for value, gone in zip(values.tolist(), missing, strict=True)]
-    return [mark if gone else str(value) for value, gone in zip(values, missing, strict=True)]
+    return [mark if gone else _number_text(value, column, mark) for value, gone in zip(values, missing, strict=True)]
+
+
+def _number_text(value: np.float32, column: TableColumn, mark: str) -> str:
+    """A number as the source's cells have it, but never the mark of a missing cell."""
+    if column.decimals is not None:
+        text = f"{value:.{column.decimals}f}"
+        text = text.lstrip("-") if float(text) == 0 else text
+    elif column.integer:
+        text = str(int(value))
+    else:
+        text = str(value)  # the shortest that float32 reads back
+    return f"{value:.9e}" if text == mark else text

@@ -217,13 +217,17 @@ def compare(samples: GroupShares, reference: Reference) -> list[Association]:
     """The association of every contrast.
 
     Raises:
-        UserError: another number of groups or classes, or an empty cell of the reference.
+        UserError: another number of groups or classes, one of them alone, or an empty cell of the reference.
     """
     table = np.asarray(reference.table, np.float64)
     if table.shape != (samples.groups, samples.classes):
         raise UserError(
             f"the reference has {table.shape[0]} groups and {table.shape[1]} classes, the samples {samples.groups} and "
             f"{samples.classes}: give one of the same attributes"
+        )
+    if min(table.shape) < 2:
+        raise UserError(
+            f"an association is of two groups and two classes at least, not of {table.shape[0]} and {table.shape[1]}"
         )
     if not (table > 0).all():
         group, label = np.unravel_index(int(table.argmin()), table.shape)

@@ -47,8 +47,13 @@ def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
 
     Returns:
         shares, sum 1, K x C.
+
+    Raises:
+        UserError: an empty table.
     """
     base = np.asarray(table, np.float64)
+    if not base.sum() > 0:
+        raise UserError("the table of groups and classes is empty: give records of each cell")
     base = base / base.sum()
     groups, classes = base.shape
     best, most = base, -1.0

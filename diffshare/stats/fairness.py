@@ -61,10 +61,12 @@ def group_rates(counts: np.ndarray, positive: int = 1) -> GroupRates:
         positive: the class in 0..K-1 whose rates are meant.
 
     Raises:
-        UserError: ``positive`` is no class.
+        UserError: ``positive`` is no class, or there is no group.
     """
     counts = np.asarray(counts, np.float64)
     classes = counts.shape[-1]
+    if counts.ndim < 3 or not counts.shape[-3]:
+        raise UserError(f"counts have shape {counts.shape}: one or more groups, by class and decision, are expected")
     if not 0 <= positive < classes:
         raise UserError(f"positive is {positive}: name one of the classes 0 to {classes - 1}")
     n = counts.sum((-2, -1))
@@ -113,8 +115,13 @@ def bootstrap_counts(counts: np.ndarray, resamples: int, rng: np.random.Generato
 
     Returns:
         int64, R x G x K x K.
+
+    Raises:
+        UserError: no record.
     """
     flat = np.asarray(counts, np.int64).ravel()
+    if not flat.sum():
+        raise UserError("there are no records to measure fairness on: test on a part that holds some")
     return rng.multinomial(flat.sum(), flat / flat.sum(), resamples).reshape(resamples, *np.shape(counts))
 
 

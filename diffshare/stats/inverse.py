@@ -107,6 +107,11 @@ def feature_mean(method: Method, scores: np.ndarray, place: int = 1) -> tuple[fl
         method: one of those with a feature (``acc``, ``pacc``).
         scores: posteriors of the samples by every fold's model, F x M x K.
         place: the class, 0..K-1.
+
+    Raises:
+        UserError: fewer than two samples, which have no spread.
     """
+    if np.shape(scores)[1] < 2:
+        raise UserError(f"a mean of {np.shape(scores)[1]} samples has no error to be told: draw 2 at least")
     feature = FORMS[method].features(scores)[..., place].mean(0)
     return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)

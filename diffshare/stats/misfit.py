@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
+from diffshare.errors import UserError
 from diffshare.stats.association import Association, Root, log_odds_root, shifted
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.shares import Share
@@ -83,8 +84,14 @@ def share_bias(calibration: Calibration, error: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 >= 0, K.
+
+    Raises:
+        UserError: scores that tell the groups apart by nothing.
     """
-    solve = np.linalg.inv(calibration.class_means(calibration.scores)).T
+    try:
+        solve = np.linalg.inv(calibration.class_means(calibration.scores)).T
+    except np.linalg.LinAlgError as error:
+        raise UserError("the classifier of the group tells the groups of a class apart by nothing") from error
     return np.array([min(np.abs(row - c) @ error for c in row) for row in solve])
 
 

@@ -104,7 +104,20 @@ def checked(method: Method, calibration: Calibration, query_scores: np.ndarray) 
     queries = calibration.queries(query_scores)
     if method not in UNCORRECTED:
         refuse_chance(calibration, correcting(method))
+    if method in ("dmy", "ml"):
+        _refuse_apart(method, calibration, queries)
     return queries
+
+
+def _refuse_apart(method: Method, calibration: Calibration, queries: np.ndarray) -> None:
+    """Refuse queries whose scores lie in bins that hold no calibration record: histograms then tell nothing."""
+    features = FORMS[method].features
+    known = features(calibration.scores).any(0)
+    if not features(queries).mean((0, 1))[known].any():
+        raise UserError(
+            f"no score of the samples is near one of a record, so method {method} cannot compare them: use another "
+            "--method, or records more like the samples"
+        )
 
 
 def correcting(method: Method) -> Callable[[np.ndarray], np.ndarray]:

@@ -62,9 +62,9 @@ def bounded(weights: np.ndarray, most: float) -> tuple[np.ndarray, float]:
 
 
 def effective_size(weights: np.ndarray) -> float:
-    """Kish's effective sample size (sum w)^2 / sum w^2: as many equally weighted records tell as much."""
+    """Kish's effective sample size (sum w)^2 / sum w^2: as many equally weighted records tell as much; 0 of none."""
     weights = np.asarray(weights, np.float64)
-    return float(weights.sum() ** 2 / np.square(weights).sum())
+    return float(weights.sum() ** 2 / np.square(weights).sum()) if weights.any() else 0.0
 
 
 def systematic(weights: np.ndarray) -> np.ndarray:
@@ -73,6 +73,8 @@ def systematic(weights: np.ndarray) -> np.ndarray:
     Args:
         weights: >= 0, one of them above, N.
     """
+    if not len(weights):
+        return np.zeros(0, np.int64)
     ends = np.cumsum(weights)
     points = (np.arange(len(weights)) + 0.5) / len(weights) * ends[-1]
     return np.searchsorted(ends, points)

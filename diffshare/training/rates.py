@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from diffusers.optimization import get_scheduler
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
@@ -34,8 +35,10 @@ def optimizer_and_rate(
     """
     try:
         made = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
-    except ValueError as error:
-        raise UserError(f"model.optimizer cannot be set up: {error}; mend its init_args") from error
+        _try(optimizer, next(module.parameters()).device)
+    except Exception as error:  # optimisers refuse their arguments by errors of every kind, some at the first step
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args") from error
     total = module.trainer.estimated_stepping_batches
     if lr_schedule == "cosine" and not np.isfinite(total):
         raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
@@ -43,3 +46,15 @@ def optimizer_and_rate(
     steps = int(total) if np.isfinite(total) else None
     rate = get_scheduler(name, made, num_warmup_steps=warmup_steps, num_training_steps=steps)
     return {"optimizer": made, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+
+def _try(optimizer: OptimizerCallable, device: torch.device) -> None:
+    """One step on weights of its own, with the dense gradient that a training has."""
+    weight = nn.Parameter(torch.zeros(2, 2, device=device))
+    weight.grad = torch.ones_like(weight)
+    made: Any = optimizer([weight])
+    if isinstance(made, torch.optim.LBFGS):
+        raise ValueError("LBFGS computes the loss several times a step, each time with other noise")
+    made.step()
+    if not weight.any():
+        raise ValueError("its step leaves the weights as they are, is its lr 0?")

@@ -7,9 +7,11 @@ from audited import TABLE, against, declare, write_rows
 from diffshare.audit.declaration import declaration_test
 from diffshare.audit.judgement import Judgement, Terms, judge
 from diffshare.audit.material import ReferenceRecords, SampledRecords
+from diffshare.audit.poisoning import Audit
 from diffshare.audit.reading import Fit, GroupReader
 from diffshare.audit.surrogates import surrogate_note
 from diffshare.classifiers.property import Platt, PropertyClassifier
+from diffshare.commands.audit_shown import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.stats.association import Reference
@@ -128,6 +130,19 @@ def test_the_check_costs_records_nothing_and_a_blur_of_all_groups_costs_an_attac
     assert {made.verdict for made in blurred} == {"inconclusive"}
     assert any(made.misfit is not None and made.misfit.decides for made in blurred)
     assert judged(0, blur=0.6).verdict == "clean"  # a blur of a clean model that leaves the groups apart
+
+
+@pytest.mark.parametrize("ok", [False, True])
+def test_the_check_stands_above_the_numbers_that_rest_on_it(capsys, ok):
+    shares = drawn(0)
+    made = judge(shares, EVEN, Terms(), failed(0.05, ok=ok))
+    names, groups, classes = ("sex", "ill"), ("f", "m"), ("no", "yes")
+    show(Audit(made, shares, EVEN, Terms(), names, groups, classes, 8, "0" * 64, fit=failed(0.05, ok=ok)))
+    text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    said = "passes (p = 0.010)" if ok else "FAILS (p = 0.010)"
+    assert text.index(said) < text.index("it errs as on records") < text.index("verdict") < text.index("log odds ratio")
+    warned = "FAILS: the classifier of sex errs on the samples otherwise than on records (p = 0.010), which may hide up"
+    assert text.startswith(warned) == (not ok)
 
 
 def test_records_in_the_place_of_samples_stay_clean(audit, folder):

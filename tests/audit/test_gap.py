@@ -1,12 +1,14 @@
 """The predicted gap: agreement with Fairlearn on the reference, equal cells, and what the interval holds."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from fairlearn.metrics import demographic_parity_difference
 
 from diffshare.audit.gap import predict_gap, weighed
 from diffshare.audit.material import ReferenceRecords, SampledRecords
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipes import KernelRecipe, Recipe, TableNetworkRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError
@@ -98,3 +100,24 @@ def test_one_further_training_is_no_spread():
     rng = np.random.default_rng(4)
     with pytest.raises(UserError, match="at least 2"):
         predict_gap(samples(rng, 100, 0.0), reference(rng, 100), "group", Line(), repeats=1)
+
+
+@pytest.mark.parametrize("recipe", [TreesRecipe(trees=3), KernelRecipe(), TableNetworkRecipe(steps=2)])
+@pytest.mark.parametrize("pool", ["natural", "balanced"])
+def test_the_gap_of_a_few_is_a_number(recipe: Recipe, pool: Literal["natural", "balanced"]):
+    """One record of each cell, one sample of each class."""
+    groups = {"group": Attribute(np.array([0, 0, 1, 1], np.int16), ("a", "b"))}
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    columns = (Column("u", "numeric"), Column("v", "numeric"))
+    known = ReferenceRecords(x, np.array([0, 1, 0, 1]), ("no", "yes"), groups, columns, "class")
+    for made in (x[:2], np.zeros((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)):
+        few = SampledRecords(made, np.array([0, 1]), {}, "", {})
+        found = predict_gap(few, known, "group", recipe, pool=pool, repeats=2)
+        assert 0 <= found.interval[0] <= found.estimate <= found.interval[1] <= 1
+        assert np.isfinite([found.accuracy, found.training_error, found.reference_error]).all()
+
+
+def test_a_classifier_without_any_column_is_refused():
+    rng = np.random.default_rng(3)
+    with pytest.raises(UserError, match="no column is left to train the classifier on"):
+        predict_gap(samples(rng, 100, 0.0), reference(rng, 100), "group", Line(), withhold=("u", "v"))

@@ -14,12 +14,12 @@ from audited import table_source, write_rows
 from property_runs import yaml_source
 from random_release import random_ddpm
 
-from diffshare.audit.attribute_leak import RESAMPLES, WIDTH, Reading, _by
-from diffshare.audit.leak_report import Disclosed, Report, section_of
+from diffshare.audit.attribute_leak import RESAMPLES, WIDTH, Leak, Reading, _by
+from diffshare.audit.leak_report import Disclosed, Report, section_of, show
 from diffshare.audit.member_leak import MemberLeak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
-from diffshare.receiver.property.inference import Asked, infer
+from diffshare.receiver.property.inference import Asked, Assumption, infer
 from diffshare.release.folder import open_release
 from diffshare.release.samples import write_samples
 from diffshare.stats.calibration import Calibration
@@ -247,6 +247,19 @@ def test_the_card_says_how_well_but_not_what_was_read(leak, model, faces, tmp_pa
         assert text.index("## What a receiver") < text.index("## How to sample it")
     assert {**after.card.to_json(), "files": None} == {**before.card.to_json(), "files": None}
     assert leak(*arguments)["described_sha256"] is None
+
+
+@pytest.mark.parametrize("ok", [False, True])
+def test_a_failed_check_stands_above_the_table(capsys, ok):
+    one = Reading("pacc", 1000, 0.5, 0.4, 0.6, 0.1, 0.0)
+    leak = Leak("Hat", "Hat", (one,), "pacc", Assumption(ok, 1.0, 0.01))
+    show(Report((leak,), (), 1000, "natural", 0.95, None))
+    text = capsys.readouterr().out
+    assert ("FAILS:" in text) == (not ok)
+    if not ok:
+        assert "the classifier of Hat does not err on the samples as on records (p = 0.010)" in text
+        assert text.index("FAILS:") < text.index("50.0 %")
+    assert "intervals assume that classifiers err on samples as on records" in " ".join(text.split())
 
 
 def test_what_a_half_width_needs_falls_with_its_square():

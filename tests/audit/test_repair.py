@@ -56,6 +56,26 @@ def test_a_choice_of_rows_has_the_shares_of_the_reference(folder: Path, run_cli:
     assert "P(m | high)" in outcome.out
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("table", [[[0.5, 0.25], [0.0, 0.25]], [[0.5, 0.5], [0.0, 0.0]]], ids=["a cell", "a group"])
+def test_samples_that_lack_what_is_wanted_are_refused(run_cli: Any, tmp_path: Path, table: list, hidden: bool):
+    """No weight makes men of women: the answer was 0.000 and status 0."""
+    source = table_source(tmp_path)
+    write_rows(tmp_path / "s" / "samples.csv", 1200, 3, np.array(table), without=("sex",) if hidden else ())
+    given = ("--samples", tmp_path / "s")
+    trees = ("--classifier", "TreesRecipe", "--classifier.trees", "30") if hidden else ()
+    audited = run_cli(
+        "audit", *given, "--reference", source, *WITH, "--gap-repeats", 0, *trees, "--json", tmp_path / "a.json"
+    )
+    assert audited.code == 0, audited.err
+    outcome = run_cli("repair", *given, "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    said = "can be told to have" if hidden else "has"
+    assert f"no sample of class 'low' {said} the sex 'm', which is wanted in 4" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_group_that_has_to_be_read_is_repaired_as_well(folder: Path, run_cli: Any, tmp_path: Path):
     arguments = ("--samples", folder / "hidden", "--audit", folder / "hidden.json", "--weights", "mass")
     outcome = run_cli("repair", *arguments, "--out", tmp_path / "r")

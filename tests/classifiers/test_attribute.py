@@ -167,6 +167,12 @@ def test_a_missing_number_is_the_mean_and_says_so(fitted):
     assert (found[:, 1] == 0).all()
 
 
+def test_an_unknown_category_is_none_of_those_known(fitted):
+    x = draw_rows(3)[0]
+    x[1, 1] = np.nan
+    assert fitted.encode(torch.from_numpy(x))[:, 2:5].sum(1).tolist() == [1, 0, 1]
+
+
 def test_an_outlier_does_not_take_over(fitted):
     row = torch.from_numpy(draw_rows(1)[0])
     row[0, 0] = 1e30

@@ -329,6 +329,14 @@ def test_the_source_s_own_rows_are_read_as_they_are(table, tmp_path):
     np.testing.assert_array_equal(data.sets["train"].x, data.test_source.read(np.arange(120)))
 
 
+def test_a_category_that_the_source_lacks_is_unknown(table, caplog):
+    data = table(["31,c,f,yes", "44,a,?,no"])
+    data.setup()
+    expected = np.array([[31, np.nan, 0, 1], [44, 0, np.nan, 0]], np.float32)
+    np.testing.assert_array_equal(data.sets["train"].x, expected)
+    assert "of 2 rows in column ward (1), sex (1)" in caplog.text
+
+
 def test_the_order_of_columns_and_further_ones_do_not_matter(table):
     plain = table(["31,b,f,yes", "44,a,m,no"])
     plain.setup()
@@ -341,9 +349,12 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
     ("rows", "options", "said"),
     [
         (["31,f,yes"], {"header": "age,sex,ill"}, "samples.csv has no column 'ward'"),
-        (["31,c,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'ward': 'c' is no declared category: 'a', 'b'"),
-        (["31,b,?,yes", "44,a,m,no"], {}, "column 'sex' has missing cells, the source has none"),
-        (["31,b,f,?", "44,a,m,no"], {}, "column 'ill' has missing cells, the source has none"),
+        (
+            ["31,b,f,perhaps", "44,a,m,no"],
+            {},
+            "samples.csv:2, column 'ill': 'perhaps' is no declared category: 'no', 'yes'",
+        ),
+        (["31,b,f,?", "44,a,m,no"], {}, "has samples without a class"),
         (["old,b,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'age': 'old' is no finite number"),
         (["31,b,f,yes", "44,a,m"], {}, "samples.csv:3 has 3 cells, expected 4"),
         (["31,b,f,yes", "44,a,m,yes"], {}, "all training samples in .* are of class 'yes'"),

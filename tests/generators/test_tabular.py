@@ -198,9 +198,25 @@ def test_a_category_outside_the_mix_is_never_made_and_does_not_stop_validation(
     assert run_cli("validate", "--run-dir", tmp_path / "run").code == 0
 
 
+@pytest.mark.parametrize("fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.50", "ward": "?", "sex": "f"}])
+def test_constant_columns_are_made_as_they_were(
+    run_cli: Callable[..., Any], tmp_path: Path, fixed: dict[str, str]
+) -> None:
+    """In the second table nothing but the class is left for the network to make."""
+    table = write(tmp_path / "t.csv", **fixed)
+    options = [] if "sex" not in fixed else ["--data.sensitive", "null"]
+    run = ["fit", "--config", config(tmp_path / "c.yaml", table), *options, "--trainer.max_steps", 2]
+    outcome = run_cli(*run, "--run-dir", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert run_cli("validate", "--run-dir", tmp_path / "run").code == 0
+    command = ["sample", "--model", tmp_path / "run" / "release", "--count", 40, "--labels", "none"]
+    assert run_cli(*command, "--out", tmp_path / "out").code == 0
+    rows = read(tmp_path / "out")
+    assert {tuple(row[name] for name in fixed) for row in rows} == {tuple(fixed.values())}
+    assert {row["ill"] for row in rows} == {"no", "yes"}
+
+
 REFUSED = [
-    ({"age": "40"}, [], "column 'age' is constant, it is '40' in all"),
-    ({"dose": "?"}, [], "column 'dose' has no known value in the"),
     (
         {},
         ["--data.target", "ward", "--data.mix.class_path", "diffshare.data.mixes.Clean", "--data.mix.n", 1],

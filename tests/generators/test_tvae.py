@@ -228,3 +228,21 @@ def test_a_schema_that_does_not_cover_the_mix_is_refused(run_cli, trained, tmp_p
     assert outcome.code == 2
     assert named in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.50", "ward": "?", "sex": "f"}])
+def test_constant_columns_are_made_as_they_were(
+    run_cli: Callable[..., Any], tmp_path: Path, fixed: dict[str, str]
+) -> None:
+    """In the second table nothing but the class is left for the network to make."""
+    table = write(tmp_path / "t.csv", **fixed)
+    options = [] if "sex" not in fixed else ["--data.sensitive", "null"]
+    run = ["fit", "--config", config(tmp_path / "c.yaml", table), *options, "--trainer.max_steps", 2]
+    outcome = run_cli(*run, "--run-dir", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert run_cli("validate", "--run-dir", tmp_path / "run").code == 0
+    command = ["sample", "--model", tmp_path / "run" / "release", "--count", 40, "--labels", "none"]
+    assert run_cli(*command, "--out", tmp_path / "out").code == 0
+    rows = read(tmp_path / "out")
+    assert {tuple(row[name] for name in fixed) for row in rows} == {tuple(fixed.values())}
+    assert {row["ill"] for row in rows} == {"no", "yes"}

@@ -15,7 +15,7 @@ from PIL import Image
 from diffshare.errors import UserError
 from diffshare.release.grid import image_grid
 from diffshare.release.npz import read_npz
-from diffshare.release.samples import contact_sheet, read_samples, write_samples
+from diffshare.release.samples import contact_sheet, read_samples, refuse_alike, write_samples
 
 X = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
 Y = np.array([0, 1, 0, 1, -1])
@@ -258,3 +258,19 @@ def test_samples_json_is_plain(tmp_path: Path) -> None:
     write_samples(tmp_path / "s", X, Y, {"count": 5, "guidance": 1.0})
     assert json.loads((tmp_path / "s" / "samples.json").read_text()) == {"count": 5, "guidance": 1.0}
     assert io.BytesIO((tmp_path / "s" / "grid.png").read_bytes()).read(4) == b"\x89PNG"
+
+
+def test_one_sample_many_times_over_is_refused() -> None:
+    """No classifier reads anything off it. A few rows may be alike by chance, two images are not."""
+    image, rows = np.full((5, 4, 4, 3), 7, np.uint8), np.tile(np.array([1.5, np.nan], np.float32), (12, 1))
+    with pytest.raises(UserError, match="the samples of class 'a' are 5 times the same: the model is broken"):
+        refuse_alike(image, "the samples of class 'a'")
+    with pytest.raises(UserError, match="the samples are 12 times the same"):
+        refuse_alike(rows, "the samples")
+    refuse_alike(image[:1], "one")
+    refuse_alike(rows[:9], "a few rows")
+    for x in (image, rows):
+        for place in (0, 2, len(x) - 1):
+            other = x.copy()
+            other[place] = 9
+            refuse_alike(other, "all but one")

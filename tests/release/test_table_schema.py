@@ -9,6 +9,7 @@ import pytest
 
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.generators.rows import Rows
 from diffshare.release.folder import open_release, write_release
 from diffshare.release.table import SCHEMA, fit_schema, load_schema, parse_schema
 from diffshare.storage import write_json
@@ -42,19 +43,39 @@ def test_a_schema_holds_what_the_records_have_and_no_other_category() -> None:
     assert parse_schema(json.loads(json.dumps(schema.to_json()))) == schema
 
 
-@pytest.mark.parametrize(
-    ("position", "value", "message"),
-    [
-        (0, 7, "column 'age' is constant, it is '7' in all 600 training records: leave it out or choose another mix"),
-        (1, np.nan, "column 'dose' has no known value in the 600 training records: leave it out"),
-        (2, 1, "column 'ward' is constant, it is 'b' in all 600"),
-        (3, 0, "column 'ill' is constant, it is 'no' in all 600"),
-    ],
-)
-def test_a_constant_or_unknown_column_is_refused_by_name(position: int, value: float, message: str) -> None:
+@pytest.mark.parametrize(("position", "value"), [(0, 7), (0, np.nan), (1, 0.25), (1, np.nan), (2, 1)])
+def test_a_constant_column_is_kept_and_made_again(position: int, value: float) -> None:
     x = rows()
     x[:, position] = value
-    with pytest.raises(UserError, match=message):
+    schema = fit_schema(x, COLUMNS, "ill", "?")
+    assert [column.constant for column in schema.columns] == [i == position for i in range(4)]
+    assert parse_schema(json.loads(json.dumps(schema.to_json()))) == schema
+    coding = Rows(schema)
+    coding.match(COLUMNS)
+    scores, codes = coding.encode(x)
+    assert coding.features == scores.shape[1] + sum(coding.sizes)
+    assert codes.shape[1] == len(coding.sizes)
+    assert min(coding.sizes) >= 2
+    assert position not in (*coding.numeric, *coding.categorical, *coding.gappy)
+    made = coding.decode(np.zeros_like(scores), codes)
+    texts = schema.columns[position].categories
+    assert texts == (("b",) if position == 2 else ())
+    np.testing.assert_array_equal(made[:, position], np.full(len(x), 0 if texts else value, np.float32))
+
+
+def test_a_constant_number_may_be_missing_in_some_records() -> None:
+    x = rows()
+    x[:, 1] = np.where(np.isnan(x[:, 1]), np.nan, 0.5)
+    schema = fit_schema(x, COLUMNS, "ill", "?")
+    coding = Rows(schema)
+    coding.match(COLUMNS)
+    np.testing.assert_array_equal(coding.decode(*coding.encode(x))[:, 1], x[:, 1])
+
+
+def test_a_constant_target_is_refused() -> None:
+    x = rows()
+    x[:, 3] = 0
+    with pytest.raises(UserError, match="data.target 'ill' is constant, 'no' in all 600 training records: choose"):
         fit_schema(x, COLUMNS, "ill", "?")
 
 
@@ -75,11 +96,14 @@ BREAKS = [
     (("columns", 0, "quantiles"), [1.0], "'quantiles' must be 2 to 1000 numbers"),
     (("columns", 0, "quantiles"), [0.0, 1e39], "'quantiles' must be 2 to 1000 numbers that float32 can hold"),
     (("columns", 0, "quantiles"), [2.0, 1.0], "'quantiles' must be rising numbers"),
-    (("columns", 0, "quantiles"), [2.0, 2.0], "not all the same"),
+    (("columns", 0, "quantiles"), [], "'quantiles' must be 2 to 1000 numbers"),
+    (("columns", 0, "decimals"), 7, "'decimals' must be an integer from 0 to 6"),
+    (("columns", 0, "decimals"), True, "'decimals' must be an integer from 0 to 6"),
     (("columns", 0, "quantiles"), ["0", "1"], "'quantiles' must be 2 to 1000 numbers"),
-    (("columns", 2, "categories"), ["a"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 2, "categories"), [], "'categories' must be 1 to 8192 texts"),
+    (("columns", 3, "categories"), ["a"], "'target' must be the name of a categorical column with two categories"),
     (("columns", 2, "categories"), ["a", "a"], "'categories' must be a list without repetitions"),
-    (("columns", 2, "categories"), ["a", "b\n"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 2, "categories"), ["a", "b\n"], "'categories' must be 1 to 8192 texts"),
     (("columns", 2, "categories"), [str(i) for i in range(8190)], "more than 8192"),
     (("target",), "age", "'target' must be the name of a categorical column"),
     (("mark",), None, "'mark' must be a text"),

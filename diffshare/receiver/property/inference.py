@@ -12,9 +12,11 @@ from diffshare.stats.bootstrap import bootstrap, error_parts
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import check_level, clopper_pearson, hoeffding_half_width
 from diffshare.stats.mixture import mixture_fit
-from diffshare.stats.prevalence import Method, estimate
+from diffshare.stats.prevalence import UNCORRECTED, Method, estimate
 
 PART_RESAMPLES = 1000  # of the error's parts, at most
+ALIKE = "the classifier errs as on real records"
+NEVER = "the classifier never errs"
 REJECTED = 0.05  # p-value from which on down the assumption of the corrections is called wrong
 
 
@@ -49,6 +51,8 @@ class Inferred:
         sampling: half width that more queries shrink.
         classifier: half width, or for a method that does not correct the bias, that more queries do not; None where
             nothing tells.
+        assumes: what the interval takes for granted, in words that follow "assumes that"; empty where nothing but that
+            the samples are drawn alike.
         drift: size of what generators of known training sets did to the estimate before it was recalibrated (the
             generator's own drift and the classifier's errors on its samples, not told apart); None without surrogates.
         assumption: the check.
@@ -69,8 +73,14 @@ class Inferred:
     classifier: float | None
     assumption: Assumption
     shares: dict[str, float]
+    assumes: str = ""
     drift: float | None = None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def fails(self) -> bool:
+        """The interval rests on the check, and the check says no."""
+        return self.assumes == ALIKE and self.assumption.p_value is not None and not self.assumption.ok
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``infer-property --json`` writes."""
@@ -86,6 +96,7 @@ class Inferred:
             "error": {"sampling": self.sampling, "classifier": self.classifier, "drift": self.drift},
             "hoeffding": hoeffding_half_width(self.queries, self.level),
             "assumption": self.assumption._asdict(),
+            "assumes": self.assumes,
             "shares": self.shares,
             "notes": list(self.notes),
             "seconds": round(seconds, 3),
@@ -193,6 +204,7 @@ def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndar
         classifier=found.classifier,
         assumption=Assumption(fit.p_value >= REJECTED, fit.statistic, fit.p_value),
         shares=what.named(found.shares),
+        assumes=NEVER if method in UNCORRECTED else ALIKE,
     )
 
 
@@ -224,4 +236,5 @@ def counted(what: Asked, codes: np.ndarray, method: Literal["column", "zero-shot
         classifier=0.0 if exact else None,
         assumption=Assumption(ok=exact),
         shares=what.named(shares),
+        assumes="" if exact else NEVER,
     )

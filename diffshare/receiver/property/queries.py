@@ -1,7 +1,7 @@
 """Where queries come from: a black box that is asked for samples, or a folder of samples that somebody drew."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ import numpy as np
 
 from diffshare.classes import listed
 from diffshare.data.csvfile import read_header
+from diffshare.data.recoding import NamedColumn
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import draw_samples
@@ -19,15 +20,6 @@ from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.samples import NPZ, read_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import CSV, check_rows_file
-
-
-class NamedColumn(Protocol):
-    """What must be known of a column to read its codes."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class Queries(Protocol):
@@ -203,34 +195,3 @@ def _table(path: Path, kinds: dict[str, Any], missing: str) -> CSVTable:
             f"{listed(header)}"
         )
     return CSVTable(str(path), shared, missing=missing)
-
-
-def recode(x: np.ndarray, columns: Sequence[NamedColumn], wanted: Sequence[NamedColumn]) -> np.ndarray:
-    """Rows in another table's columns and codes.
-
-    Args:
-        x: float32, N x columns.
-        columns: what they are.
-        wanted: the columns of the other table.
-
-    Returns:
-        float32, N x wanted; NaN for a category that the other table does not know.
-
-    Raises:
-        UserError: a wanted column is not there.
-    """
-    places = {column.name: i for i, column in enumerate(columns)}
-    made = np.empty((len(x), len(wanted)), np.float32)
-    for j, column in enumerate(wanted):
-        if column.name not in places:
-            raise UserError(
-                f"the samples have no column '{column.name}', which the auxiliary source has: leave it out of the "
-                f"auxiliary source or add --withhold '[{column.name}]'"
-            )
-        values = x[:, places[column.name]]
-        if column.categories:
-            codes = {text: code for code, text in enumerate(column.categories)}
-            table = np.array([codes.get(t, np.nan) for t in columns[places[column.name]].categories], np.float32)
-            values = np.where(np.isnan(values), np.nan, table[np.nan_to_num(values).astype(np.int64)])
-        made[:, j] = values
-    return made

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from diffshare.classes import join, listed
+from diffshare.data.recoding import recode
 from diffshare.errors import UserError
 from diffshare.receiver.property.auxiliary import Auxiliary
 from diffshare.receiver.property.inference import Asked, Inferred, counted
-from diffshare.receiver.property.queries import Queries, recode
+from diffshare.receiver.property.queries import Queries
 
 
 def reader(auxiliary: Auxiliary, queries: Queries, option: str = "auxiliary") -> Callable[[np.ndarray], np.ndarray]:

@@ -1,5 +1,6 @@
 """What to do where a classifier may err otherwise on samples: surrogates, labels by hand, a wider interval."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,11 +29,15 @@ def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.
     if result.assumption.ok:
         return replace(result, notes=(*result.notes, "the assumption holds: the interval was not widened"))
     rng = np.random.default_rng([what.seed, 2])
-    found = [bootstrap(method, calibration, scores, rng, what.level, what.resamples) for method in CORRECTED]
+    found = []
+    for method in CORRECTED:
+        with contextlib.suppress(UserError):  # one that says nothing of these samples widens nothing
+            found.append(bootstrap(method, calibration, scores, rng, what.level, what.resamples))
     low = min(result.low, *(float(one.low[what.place]) for one in found))
     high = max(result.high, *(float(one.high[what.place]) for one in found))
     note = f"widened to the intervals of {', '.join(CORRECTED)}"
-    return replace(result, low=low, high=high, notes=(*result.notes, note))
+    assumes = "one of the methods is right"
+    return replace(result, low=low, high=high, assumes=assumes, notes=(*result.notes, note))
 
 
 def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> None:
@@ -96,6 +101,7 @@ def recalibrated(
         high=found.high,
         classifier=found.half_width,
         drift=drift_size(drifts, what.level),
+        assumes="the generator is like the surrogates",
         shares=what.named(shares),
         notes=(*result.notes, note),
     )
@@ -124,6 +130,7 @@ def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarr
         sampling=found.of_scores,
         classifier=found.of_labels,
         assumption=Assumption(ok=True),
+        assumes="",
         shares={what.value: found.estimate} | {name: share * scale for name, share in rest.items()},
         notes=(*result.notes, f"corrected with {len(labels)} samples labelled by hand: no assumption on the errors"),
     )

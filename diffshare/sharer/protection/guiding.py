@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from diffshare.classifiers.property import Platt
+from diffshare.data.recordsets import scaled
 from diffshare.errors import UserError
 from diffshare.generators.latent import LatentBox
 from diffshare.generators.process import Tilt
@@ -33,6 +34,8 @@ from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
 from diffshare.sharer.protection.sampling import check_share
 
+CLEAR = 0.05  # what the guide's own readings of both kinds must differ by
+LEAST = 50  # samples that are judged
 MOST = 1000.0  # a scale beyond it drives every pixel to its bound
 SCALE = 8.0  # 1 is Bayes' rule; a classifier is less sure of a prediction than of the image that it becomes
 
@@ -121,6 +124,33 @@ class GuidedShare:
         """One guided sample for each label; see :class:`diffshare.release.generator.Generator`."""
         tilt, box = self._tilt(self.told(indices, seed)), guidable(self.generator)
         return box.sample(labels, indices, seed=seed, steps=steps, guidance=guidance, tilt=tilt)
+
+    def refuse_unguided(self, x: np.ndarray, seed: int) -> None:
+        """Refuse samples in which not even the guide sees what they were told.
+
+        It is the easiest reader to please: where it sees a difference, another may see none all the same.
+
+        Args:
+            x: samples 0 to n - 1 of the seed, uint8, n x H x W x C; fewer than 50 are not judged.
+            seed: of them.
+
+        Raises:
+            UserError: those told to have the property are no more likely to, by ``CLEAR``, than the others.
+        """
+        told = self.told(np.arange(len(x)), seed)
+        if len(x) < LEAST or told.all() or not told.any():
+            return
+        device = guidable(self.generator).denoiser.device  # the networks were moved there
+        parts = [scaled(torch.from_numpy(x[start : start + 500])).to(device) for start in range(0, len(x), 500)]
+        with torch.inference_mode():
+            likely = torch.cat([self.guide.log_likelihoods(part)[:, 0].exp() for part in parts]).cpu().numpy()
+        high, low = float(likely[told].mean()), float(likely[~told].mean())
+        if high - low < CLEAR:
+            raise UserError(
+                f"guidance did nothing: the classifier reads the property in {high:.0%} of the samples that were to "
+                f"have it and in {low:.0%} of the others; raise --guide-scale, or give the classifier more steps or "
+                "records"
+            )
 
     def _tilt(self, wanted: np.ndarray) -> Tilt:
         """Scale * log P(what each sample is told | x)."""

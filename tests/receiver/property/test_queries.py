@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffshare.data.recoding import recode
 from diffshare.errors import UserError
-from diffshare.receiver.property.queries import FolderQueries, ModelQueries, recode
+from diffshare.receiver.property.queries import FolderQueries, ModelQueries
 from diffshare.release.card import Card
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import write_samples

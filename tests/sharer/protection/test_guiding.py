@@ -122,6 +122,15 @@ def test_a_scale_of_0_is_plain_sampling() -> None:
     assert not np.array_equal(drawn(GuidedShare(model(), guide(), 0.5), 20), drawn(model(), 20))
 
 
+def test_samples_that_the_guide_itself_sees_nothing_in_are_refused() -> None:
+    box = GuidedShare(model(), guide(), 0.5, scale=3.0)
+    box.refuse_unguided(drawn(box, 60), 0)
+    plain = drawn(model(), 60)
+    with pytest.raises(UserError, match=r"guidance did nothing: the classifier reads the property in \d+% of the sam"):
+        box.refuse_unguided(plain, 0)
+    box.refuse_unguided(plain[:49], 0)  # too few to judge
+
+
 def test_a_sample_does_not_depend_on_its_batch() -> None:
     box = GuidedShare(model(), guide(), 0.5)
     assert isinstance(box, Generator)

@@ -134,7 +134,7 @@ def test_a_model_is_guided_and_only_the_scale_moves_its_samples(run_cli, denoise
     guide = ["--reference", faces, "--property", "Hat", "--share", 0.5, "--method", "guide", "--classifier",
              "NetworkRecipe", "--classifier.steps", 4, "--folds", 2, "--reference.count", 200]  # fmt: skip
     plain = made("sample")
-    np.testing.assert_array_equal(made("protect", *guide, "--guide-scale", 0).x, plain.x)
+    np.testing.assert_array_equal(made("protect", *guide, "--guide-scale", 1e-12).x, plain.x)
     guided = made("protect", *guide)
     assert not np.array_equal(guided.x, plain.x)
     assert guided.info["protections"] == ["share of 'Hat' guided to 0.5 in every class"]
@@ -194,6 +194,7 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--method": "guide"}, "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method"),
         ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
         ({"--method": "guide", "--guide-scale": "1e30"}, "a number from 0 to 1000 is expected"),
+        ({"--method": "guide", "--guide-scale": "0"}, "--guide-scale is 0, which guides nothing"),
         ({"--guide-scale": "2"}, "--guide-scale is for --method guide"),
     ],
 )
