@@ -1,10 +1,9 @@
 """The result of an audit on the terminal."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.poisoning import Audit
+from diffshare.terminal import cell_text, console, say
 
 
 def show(one: Audit) -> None:
@@ -12,7 +11,7 @@ def show(one: Audit) -> None:
     made, level = one.judgement, one.terms.level
     strongest, confidence = made.strongest, 1 - one.terms.each
     colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
-    title = escape(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
+    title = cell_text(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
     table = Table(title=title, show_header=False)
     table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
     low, high = strongest.samples.interval(confidence)
@@ -25,11 +24,11 @@ def show(one: Audit) -> None:
         s, y = (int(v) for v in name[1:].split("y"))
         low, high = cell["interval"]
         text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
-        table.add_row(escape(f"P({one.groups[s]} | {one.classes[y]})"), text)
+        table.add_row(cell_text(f"P({one.groups[s]} | {one.classes[y]})"), text)
     if one.gap is not None:
         low, high = one.gap.interval
         table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
-        table.add_row("of the classifier", escape(one.gap.classifier))
+        table.add_row("of the classifier", cell_text(one.gap.classifier))
     least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:
@@ -37,8 +36,8 @@ def show(one: Audit) -> None:
         said = {True: "holds", False: "[bold red]does not hold[/]", None: "[yellow]not decided[/]"}
         holds = said[one.declaration.holds]
         table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
-    Console().print(table)
+    console().print(table)
     if one.declaration is not None and one.declaration.reason is not None:
-        print(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
+        say(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
     for note in one.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Table
 
 from diffshare.classifiers.degrade import degrade
@@ -29,6 +28,7 @@ from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_json
+from diffshare.terminal import cell_text, console, say
 
 MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
 
@@ -85,9 +85,10 @@ def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     _refuse_rows(queries, "a label sheet")
     options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}
     write_sheet(config.label_sheet, x, config.label_count, config.seed, **options)
-    print(
-        f"sheet:   {config.label_sheet / SHEET}\nlabels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
-        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)"
+    say(
+        f"sheet:   {config.label_sheet / SHEET}",
+        f"labels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
+        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)",
     )
     return 0
 
@@ -182,7 +183,7 @@ def _stopping(
     calibration = classifier.calibration
     plan = plan_queries(calibration, config.width, config.level)
     calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
-    print(
+    say(
         f"plan:    about {plan.queries} queries{calls} at most for +-{config.width} at level {config.level}; the "
         f"classifier's own part of that is +-{plan.classifier:.3f}",
         flush=True,
@@ -240,7 +241,7 @@ def _drawn_by(queries: Queries, config: Namespace) -> Sequence[str]:
 
 
 def _show(result: Inferred, seconds: float) -> None:
-    table = Table(title=f"share of {result.name}: {result.value}", show_header=False)
+    table = Table(title=cell_text(f"share of {result.name}: {result.value}"), show_header=False)
     interval = f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
     table.add_row("estimate", f"[bold]{100 * result.estimate:.1f} %[/bold]")
     table.add_row(f"{100 * result.level:g} % interval", interval)
@@ -256,8 +257,8 @@ def _show(result: Inferred, seconds: float) -> None:
     verdict = "holds" if check.ok else "FAILS" if check.p_value is not None else "not known to hold"
     table.add_row("classifier errs on samples as on real records", f"{verdict} ({p_value})")
     table.add_row("seconds", f"{seconds:.1f}")
-    Console().print(table)
+    console().print(table)
     for note in result.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     if check.p_value is not None and not check.ok and result.drift is None:  # surrogates are the remedy
-        print("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")
+        say("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")

@@ -33,6 +33,7 @@ from diffshare.sharer.protection.sampling import (
     check_share,
 )
 from diffshare.storage import check_apart, check_new_folder
+from diffshare.terminal import say
 
 ASIDE = 2  # one in so many records of the reference is for the classifier that checks
 NAMED = 40  # characters of the property's name in what samples.json declares
@@ -58,14 +59,14 @@ def protect(arguments: list[str]) -> int:
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
     if known.unknown:
-        print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+        say(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
     _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
-    print(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
+    say(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
     if config.method == "guide":
-        print("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
+        say("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
     return 0
 
 

@@ -18,6 +18,7 @@ from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.tables import CSV
 from diffshare.storage import write_json
+from diffshare.terminal import say
 
 ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
 
@@ -91,9 +92,7 @@ def resample(
         parts = [Chosen(config.samples, first, len(samples.y)), *([Chosen(place, more, len(y))] if drawn else [])]
         _write_choice(folder, parts, {"guidance": guidance} if drawn else {})
     if len(first) + len(more) < quota.sum():
-        print(
-            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
-        )
+        say(f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less")
     return {"count": len(first) + len(more), "queries": drawn}
 
 

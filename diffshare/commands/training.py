@@ -20,6 +20,7 @@ from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.sharer.export import export
 from diffshare.storage import atomic_file, write_json
+from diffshare.terminal import say
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
@@ -56,7 +57,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     except Interrupted:
         if cli.trainer.is_global_zero:
             again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
-            print(f"\nstopped; the state is in {cli.run_dir / LAST}\nto go on: {again}")
+            say("", f"stopped; the state is in {cli.run_dir / LAST}", f"to go on: {again}")
         return 130
     return 0
 
@@ -242,14 +243,14 @@ class DiffshareCLI(LightningCLI):
         if self.verb == "fit":
             self._finish_fit()
         elif self.verb == "predict":
-            print(f"samples: {self.run_dir / 'samples'}")
+            say(f"samples: {self.run_dir / 'samples'}")
         elif not result:
             raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
             measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
             path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
             write_json(path, measured or result[0])
-            print(f"results: {path}")
+            say(f"results: {path}")
 
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
@@ -257,18 +258,18 @@ class DiffshareCLI(LightningCLI):
         if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
             return False
         if self.trainer.is_global_zero:
-            print(f"{self.run_dir} is finished (step {step}): nothing is left to do")
+            say(f"{self.run_dir} is finished (step {step}): nothing is left to do")
         return True
 
     def _finish_fit(self) -> None:
-        print(f"run:     {self.run_dir}")
+        say(f"run:     {self.run_dir}")
         if isinstance(self.model, AttributeClassifier):
-            print(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
+            say(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
-            print(f"release: {folder}")
-            print(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+            say(f"release: {folder}")
+            say(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
 
 
 def _value(arguments: list[str], name: str) -> str | None:

@@ -18,6 +18,7 @@ from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
 from diffshare.storage import check_apart, check_new_folder
+from diffshare.terminal import say
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
@@ -38,7 +39,7 @@ def release(arguments: list[str]) -> int:
     check_apart(config.out, config.ckpt, "checkpoint")
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
     export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
-    print(f"release: {config.out}")
+    say(f"release: {config.out}")
     return 0
 
 
@@ -86,7 +87,7 @@ def sample(arguments: list[str]) -> int:
         write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)
-    print(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
+    say(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
     return 0
 
 
@@ -119,7 +120,7 @@ def mix(arguments: list[str]) -> int:
         raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
-    print(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
+    say(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
     return 0
 
 

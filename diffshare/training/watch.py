@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffshare.batch import Batch
 from diffshare.errors import UserError
+from diffshare.terminal import say
 from diffshare.training.checkpoint import KeepCheckpoint
 
 
@@ -30,7 +31,7 @@ class Announcement(Callback):
         size = f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
         device = f"{trainer.num_devices} x {trainer.strategy.root_device.type}"
         verb = trainer.state.fn.value if trainer.state.fn else ""
-        print(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
+        say(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
 
     on_validation_start = on_test_start = on_predict_start = on_fit_start
 
