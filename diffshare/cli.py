@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    from diffshare.commands.configs import check_configs
+    from diffshare.commands.configs import bound_parsers, check_configs
 
+    bound_parsers()
     check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):
         from diffshare.commands.training import run

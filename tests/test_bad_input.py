@@ -310,6 +310,22 @@ def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+def test_a_file_that_only_a_parser_opens_is_bounded_too(refused, run, tmp_path):
+    """A run's own config, and a source whose file has another name than a config's."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "config.yaml").write_text(LAUGHS)
+    assert "more than 100000 values" in refused("validate", "--run-dir", odd)
+    (odd / "source.txt").write_text(LAUGHS)
+    where = ("--reference", odd / "source.txt", "--sensitive", "Male", "--target", "Smiling")
+    assert "source.txt is neither a class" in refused("audit", "--model", run / "release", *where)
+
+
 @pytest.mark.parametrize("verb", ["fit", "mix"])
 @pytest.mark.parametrize(
     ("content", "parts"),
@@ -324,6 +340,10 @@ def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
         ("just text", ["bad.yaml holds no settings", "YAML"]),
         (b"\xff\xfe\x00\x01", ["bad.yaml is not a text file", "UTF-8"]),
         (b"a: \x00", ["bad.yaml is not a text file", "UTF-8"]),
+        (LAUGHS, ["bad.yaml, line", "more than 100000 values"]),
+        ("a: " + "9" * 5000, ["bad.yaml, line 1", "a number that is too long"]),
+        ("[" * 100_000, ["bad.yaml, line 1", "too deep"]),
+        ("data: {init_args: {target: !!python/name:os.system }}", ["bad.yaml, line 1", "the tag"]),
         (None, ["there is no config file", "bad.yaml", "give the path"]),
     ],
 )

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from diffshare.errors import UserError
 from diffshare.release.card import parse_card
 from diffshare.release.received import is_number, parse_json, read_regular
+from diffshare.release.yamlfile import parse_yaml
 
 _CELL = re.compile(r"s(\d{1,4})y(\d{1,4})")
 LIMIT = 1 << 20  # bytes of a declaration
@@ -84,6 +84,6 @@ def _parsed(path: Path) -> Any:
     if path.suffix == ".json":
         return parse_json(data, str(path))
     try:
-        return yaml.safe_load(data.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        return parse_yaml(data.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is no YAML: write one number for each cell, for instance 's0y0: 10'") from error

@@ -6,8 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import get_loader, set_loader
 
 from diffshare.errors import UserError
+from diffshare.release.yamlfile import check_yaml, read_yaml
+
+
+def bound_parsers() -> None:
+    """From here on every parser looks at YAML before it builds anything of it, wherever the file was named."""
+    set_loader("yaml", _bounded, (yaml.YAMLError, ValueError, RecursionError))
+
+
+_LOAD = get_loader("yaml")  # the parsers' own
+
+
+def _bounded(text: str) -> Any:
+    check_yaml(text, aliases=True)
+    return _LOAD(text)
 
 
 def check_configs(arguments: Sequence[str]) -> None:
@@ -47,15 +62,7 @@ def _content(name: str) -> Any:
     path = Path(name)
     if not path.is_file():
         raise UserError(f"there is no config file {name}: give the path of a YAML file")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{name}{line} is not valid YAML ({error.problem}): mend that place") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{name} is not a text file: a config is YAML in UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror}; make it readable") from error
+    return read_yaml(path, aliases=True)
 
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:

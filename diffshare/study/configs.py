@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffshare.errors import UserError
+from diffshare.release.yamlfile import read_yaml
 
 
 def merged(paths: Iterable[Path]) -> dict[str, Any]:
@@ -22,10 +21,7 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
     for path in paths:
         if not path.is_file():
             raise UserError(f"there is no config file {path}: give the path of a YAML file")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not valid YAML: mend it") from error
+        content = read_yaml(path, aliases=True)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no settings: a config is YAML of the form 'key: value'")
         result = _merge(result, content)
