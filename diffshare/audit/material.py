@@ -248,7 +248,8 @@ def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarr
         UserError: it is no table, or lacks one of the columns.
     """
     names = header(path)
-    if absent := [name for name in kinds if name not in names]:
+    there = set(names)
+    if absent := [name for name in kinds if name not in there]:
         raise UserError(f"{path} has no column '{absent[0]}': its header has {', '.join(names)!r:.200}")
     table = CSVTable(str(path), kinds, missing=missing)
     return table.read(np.arange(len(table.index()))), table

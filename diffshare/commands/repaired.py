@@ -154,7 +154,8 @@ def _rows(part: Chosen, names: list[str]) -> list[tuple[str, ...]]:
     """
     path = part.folder / CSV
     own = header(path)
-    order = [own.index(name) for name in names]
+    place = {name: position for position, name in enumerate(own)}
+    order = [place[name] for name in names]
     every = [
         cells
         for block in read_blocks(path, len(own), header=True)

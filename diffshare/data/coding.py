@@ -56,7 +56,7 @@ class Coder:
 
     def numeric(self) -> bool:
         """Whether all cells seen (until an overflow) read as numbers: such a column is hardly meant as a class."""
-        return all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in self._found if cell)
+        return all(re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", cell) for cell in self._found if cell)
 
     def attribute(self, declared: Sequence[str] | None = None) -> Attribute:
         """Codes of all cells, -1 for missing ones; not to be asked for after an overflow.
