@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from diffshare.errors import UserError, one_of
+from diffshare.release.building import bounded_building, tensors_in
 from diffshare.release.config import check_arguments, read_config
 from diffshare.release.folder import MAX_TOTAL, Release
 from diffshare.release.received import parse_json, shown
 
 MAX_PARAMETERS = 2_500_000_000  # 10 GB in float32: the largest network that diffusers writes as one file
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _FLOATS = ("F32", "F16", "BF16")  # a weight may be stored in any of these; other tensors in their own type only
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
@@ -25,9 +27,10 @@ def load_part(
 ) -> Network:
     """Load the network ``name`` of a release (``<name>/config.json``, ``<name>/diffusion_pytorch_model.safetensors``).
 
-    In this order: the configuration is bounded, the network is built on the meta device (no memory), its parameters
-    are counted, the size and the header of the weights are compared with it, and only then are weights loaded, from
-    the bytes whose hash was checked. Peak memory is about twice the file plus the network in float32.
+    In this order: the configuration is bounded, the tensors in the header of the weights are counted, the network is
+    built on the meta device (no memory for parameters; stopped where it holds many more tensors than the file), its
+    parameters are counted, the size and the header of the weights are compared with it, and only then are weights
+    loaded, from the bytes whose hash was checked. Peak memory is about twice the file plus the network in float32.
 
     Args:
         release: an opened release.
@@ -48,7 +51,10 @@ def load_part(
         raise one_of(f"network in {where}", class_name, allowed)
     kind = allowed[class_name]
     check_arguments(kind, arguments, where)
-    with torch.device("meta"):
+    if (file := f"{name}/{_WEIGHTS}") not in release.card.files:
+        raise UserError(f"{release.folder} has no {file}: it is no complete release; ask for it again")
+    held = tensors_in(release.folder / file, MAX_TOTAL)
+    with torch.device("meta"), bounded_building(held):
         network = _build(kind, arguments, where)
     total = sum(tensor.numel() for tensor in chain(network.parameters(), network.buffers()))
     if total > max_parameters:
@@ -73,7 +79,7 @@ def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) 
         name: the part's folder.
         expected: the state of the network that they are for, on the meta device.
     """
-    file = f"{name}/diffusion_pytorch_model.safetensors"
+    file = f"{name}/{_WEIGHTS}"
     where = str(release.folder / file)
     largest = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in expected.values())
     longest = (64 << 10) + sum(len(key) + 200 for key in expected)  # bytes of the header; an entry has about 100
