@@ -1,6 +1,6 @@
 """The networks of a release: built without memory, compared with the file's header, and only then loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -23,19 +23,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_part(
-    release: Release, name: str, allowed: Mapping[str, type[Network]], *, max_parameters: int = MAX_PARAMETERS
+    release: Release,
+    name: str,
+    allowed: Mapping[str, type[Network]],
+    *,
+    trial: Callable[[Any], object] | None = None,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> Network:
     """Load the network ``name`` of a release (``<name>/config.json``, ``<name>/diffusion_pytorch_model.safetensors``).
 
     In this order: the configuration is bounded, the tensors in the header of the weights are counted, the network is
     built on the meta device (no memory for parameters; stopped where it holds many more tensors than the file), its
-    parameters are counted, the size and the header of the weights are compared with it, and only then are weights
-    loaded, from the bytes whose hash was checked. Peak memory is about twice the file plus the network in float32.
+    parameters are counted, it is tried there, the size and the header of the weights are compared with it, and only
+    then are weights loaded, from the bytes whose hash was checked. Peak memory is about twice the file plus the
+    network in float32.
 
     Args:
         release: an opened release.
         name: the part's folder, for instance ``"unet"``.
         allowed: class name to class of the networks that may stand there; nothing else is looked up.
+        trial: one pass through the network, which it is given on the meta device (shapes without values): settings
+            that can be built may still not run. What it raises is a refusal.
         max_parameters: most parameters and buffer elements.
 
     Returns:
@@ -59,6 +67,8 @@ def load_part(
     total = sum(tensor.numel() for tensor in chain(network.parameters(), network.buffers()))
     if total > max_parameters:
         raise UserError(f"{where}: the network has {total} parameters, more than the {max_parameters} that are loaded")
+    if trial is not None:
+        _try(trial, network, where)
     network.load_state_dict(_weights(release, name, network.state_dict()), strict=True, assign=True)
     _fill_buffers(network, kind, arguments, where)
     return network.eval().requires_grad_(False)
@@ -69,6 +79,15 @@ def _build(kind: type[Network], arguments: dict[str, Any], where: str) -> Networ
         return kind(**arguments)
     except Exception as error:  # a constructor may raise anything when its settings do not fit together
         raise UserError(f"{where}: {kind.__name__} cannot be built with these settings: {shown(str(error))}") from error
+
+
+def _try(trial: Callable[[Any], object], network: nn.Module, where: str) -> None:
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            trial(network.eval())
+    except Exception as error:  # a network may raise anything when its settings do not fit together
+        name = type(network).__name__
+        raise UserError(f"{where}: {name} does not run with these settings: {shown(str(error))}") from error
 
 
 def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
