@@ -1,5 +1,6 @@
 """``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
 
+import contextlib
 import functools
 import shutil
 from pathlib import Path
@@ -18,10 +19,12 @@ from diffshare.commands.configs import with_files
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
+from diffshare.release.yamlfile import read_yaml
 from diffshare.sharer.export import export
 from diffshare.storage import atomic_file, write_json
 from diffshare.terminal import say
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
+from diffshare.training.imports import FLAG, HELP, installed_only
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
 from diffshare.training.resumed import refuse_changes
@@ -46,7 +49,8 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    cli = DiffshareCLI(verb, arguments)
+    with _imports(arguments):
+        cli = DiffshareCLI(verb, arguments)
     was_there = cli.run_dir.exists()
     try:
         cli.go()
@@ -97,6 +101,7 @@ class DiffshareCLI(LightningCLI):
         parser.add_argument(
             "--run-dir", type=Path | None, default=None, help="Folder of the run; a new one below lightning_logs/."
         )
+        parser.add_argument(FLAG, action="store_true", help=HELP)
         if self.verb == "fit":
             parser.add_argument("--resume", action="store_true", help="Go on with the run in --run-dir.")
         # used by fit alone, but every verb reads the config of a fit
@@ -105,11 +110,10 @@ class DiffshareCLI(LightningCLI):
 
     def _with_run_config(self, arguments: list[str]) -> list[str]:
         """The arguments with the verb, and with the run's own config where a run is named and no config."""
-        folder = _value(arguments, "--run-dir")
-        named = any(a.split("=")[0] in ("--config", "-c") for a in arguments)
-        if folder and not named and (Path(folder) / "config.yaml").is_file():
-            arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
-        elif folder and not named and (self.verb != "fit" or "--resume" in arguments):
+        folder, own = _value(arguments, "--run-dir"), _own_config(arguments)
+        if own is not None:
+            arguments = ["--config", str(own), *arguments]
+        elif folder and not _names_config(arguments) and (self.verb != "fit" or "--resume" in arguments):
             raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
         return [self.verb, *with_files(arguments, "--data.test_source")]
 
@@ -120,6 +124,7 @@ class DiffshareCLI(LightningCLI):
         """Find the run's folder, refuse what cannot work, and take the folder out of what is recorded."""
         config = self.config[self.verb]
         given, resume = config.pop("run_dir"), config.pop("resume", False)
+        config.pop("trust_code", None)
         if resume and given is None:
             raise UserError("--resume needs --run-dir: name the folder of the run to go on with")
         self.run_dir = run_folder(given, self._name())
@@ -270,6 +275,26 @@ class DiffshareCLI(LightningCLI):
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
             say(f"release: {folder}")
             say(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+
+
+def _names_config(arguments: list[str]) -> bool:
+    return any(a.split("=")[0] in ("--config", "-c") for a in arguments)
+
+
+def _own_config(arguments: list[str]) -> Path | None:
+    """The config that lies in the run's folder, where it is the one that is used."""
+    folder = _value(arguments, "--run-dir")
+    if not folder or _names_config(arguments) or not (Path(folder) / "config.yaml").is_file():
+        return None
+    return Path(folder) / "config.yaml"
+
+
+def _imports(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
+    """What may be imported: a config that comes with the run's folder may be of somebody else."""
+    own = _own_config(arguments)
+    if own is None or FLAG in arguments:
+        return contextlib.nullcontext()
+    return installed_only(read_yaml(own, aliases=True), str(own))
 
 
 def _value(arguments: list[str], name: str) -> str | None:

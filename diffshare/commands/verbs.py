@@ -19,6 +19,7 @@ from diffshare.release.tables import write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
+from diffshare.training.imports import FLAG, HELP
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
@@ -34,11 +35,17 @@ def release(arguments: list[str]) -> int:
         "--ckpt", type=Path, required=True, help="Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt."
     )
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
+    parser.add_argument(FLAG, action="store_true", help=HELP)
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)
     check_apart(config.out, config.ckpt, "checkpoint")
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
-    export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
+    export(
+        module_of_checkpoint(config.ckpt, trust_code=config.trust_code),
+        config.out,
+        overwrite=config.overwrite,
+        **options,
+    )
     say(f"release: {config.out}")
     return 0
 

@@ -162,7 +162,12 @@ class GenerativeModule(LightningModule):
                 f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
             )
         if known.get("facts"):
-            facts = Facts(**known["facts"])
+            try:
+                facts = Facts(**known["facts"])
+            except TypeError as error:
+                raise UserError(
+                    "the checkpoint does not say what it was trained on: give one that fit wrote"
+                ) from error
             for what, was, now in (
                 ("classes", facts.labels, self.facts and self.facts.labels),
                 (f"{self.modality} shape", facts.shape, self.facts and self.facts.shape),
