@@ -11,6 +11,7 @@ from torch import nn
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
+from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
@@ -24,7 +25,7 @@ from diffshare.release.generator import Generator, plan_labels
 from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
+from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
 from diffshare.sharer.protection.guiding import SCALE, Guide, GuidedShare, check_scale, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
@@ -44,6 +45,7 @@ def protect(arguments: list[str]) -> int:
     """Draw samples of a model that show a chosen share of a property."""
     config, source, recipe = _parse(arguments)
     generator, identity = open_generator(config.model)
+    refuse_escape(config.escape_formulas, generator)
     wanted = config.labels or ("balanced" if generator.card.labels else "none")
     labels = plan_labels(wanted, config.count, generator.card)
     if config.method == "guide":
@@ -117,6 +119,7 @@ def _add_samples(parser: ArgumentParser) -> None:
     add("--batch-size", type=int | None, default=None, help="Samples a pass.")
     add("--out", type=Path, required=True, help="Folder to make.")
     add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
 
 
 def _add_property(parser: ArgumentParser) -> None:
@@ -124,7 +127,8 @@ def _add_property(parser: ArgumentParser) -> None:
     add("--property", required=True, help="Attribute of the reference whose share is chosen.")
     add("--value", type=str | None, default=None, help="Class of it that counts; class 1 of two where left out.")
     add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
-    add("--reference", type=Source, sub_configs=True, required=True, help="YAML file of labelled records.")
+    named = "YAML file of labelled records. The class that it names is imported: its code runs."
+    add("--reference", type=Source, sub_configs=True, required=True, help=named)
     methods = Literal["accept", "guide"]
     add("--method", type=methods, default="accept", help="Choose among candidates, or guide by the classifier.")
     scales = f"How strongly to guide, {SCALE:g} where left out; 1 is Bayes' rule for a perfect classifier."
@@ -216,6 +220,8 @@ def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: R
 
 def _write(config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
     if isinstance(generator, TableGenerator):
-        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+        options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+        write_table_samples(config.out, generator.schema, x, info, **options)
+        say(*formula_notes(config.escape_formulas, generator))
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)

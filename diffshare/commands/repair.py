@@ -24,13 +24,14 @@ from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
+from diffshare.commands.formulas import refuse_escape
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.received import shown
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, ESCAPE, ESCAPE_HELP
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
 from diffshare.terminal import cell_text, console, say
 
@@ -104,6 +105,7 @@ def _parse(arguments: list[str]) -> Namespace:
     add("--seed", type=int, default=0, help="Of the choice, and of further samples.")
     add("--out", type=Path, required=True, help="Samples folder to make.")
     add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
     config = parser.parse_args(with_files(arguments, "--reference"))
     built = parser.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
@@ -117,6 +119,7 @@ def _parse(arguments: list[str]) -> Namespace:
     if config.model is not None:
         check_apart(config.out, config.model)
     table = samples_file(config.samples).name == CSV
+    refuse_escape(config.escape_formulas, table)
     config.method = config.method or ("resample" if table or config.model else "reweigh")
     if config.method == "reweigh" and (table or config.model):
         what = "rows carry no weights" if table else "a model is asked for nothing"

@@ -1,7 +1,7 @@
 """Writes what ``repair`` makes: samples with weights, or a choice of them and of further ones."""
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, escaped, formula_note
 from diffshare.storage import write_json
 from diffshare.terminal import say
 
@@ -69,7 +69,7 @@ def resample(
     rng = np.random.default_rng([config.seed, 7])
     kept = accept(found, samples.y, rng)
     if config.model is None:
-        _write_choice(folder, [Chosen(config.samples, kept, len(samples.y))])
+        _write_choice(folder, [Chosen(config.samples, kept, len(samples.y))], escape=config.escape_formulas)
         return {"count": len(kept), "queries": 0}
     classes, drawn, y, more = len(found.wanted), 0, samples.y[:0], kept[:0]
     quota = quotas(samples.y, config.count or len(samples.y), classes)
@@ -90,7 +90,8 @@ def resample(
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
         parts = [Chosen(config.samples, first, len(samples.y)), *([Chosen(place, more, len(y))] if drawn else [])]
-        _write_choice(folder, parts, {"guidance": guidance} if drawn else {})
+        known = {"guidance": guidance} if drawn else {}
+        _write_choice(folder, parts, known, escape=config.escape_formulas)
     if len(first) + len(more) < quota.sum():
         say(f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less")
     return {"count": len(first) + len(more), "queries": drawn}
@@ -117,17 +118,20 @@ def _check_columns(further: Path, config: Namespace) -> None:
         )
 
 
-def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any] | None = None) -> None:
+def _write_choice(
+    folder: Path, parts: list[Chosen], known: Mapping[str, Any] | None = None, *, escape: bool = False
+) -> None:
     """The chosen samples of some folders, as one.
 
     Args:
         folder: to write to.
         parts: what is kept of each; ``samples.json`` of the first goes on to say how the samples were drawn.
         known: what is known better than that file says it.
+        escape: cells of rows that a spreadsheet would run as formulas.
     """
     info = read_info(parts[0].folder) | dict(known or {})
     if samples_file(parts[0].folder).name == CSV:
-        _write_rows(folder, parts, info)
+        _write_rows(folder, parts, info, escape)
         return
     read = [read_samples(part.folder) for part in parts]
     x, y = (
@@ -137,10 +141,14 @@ def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any] | 
     _write_images(folder, x, y, {k: v for k, v in info.items() if k != "count"})
 
 
-def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any]) -> None:
+def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any], escape: bool) -> None:
     """Rows under the first folder's header, whatever the order of the others' columns."""
     names = header(parts[0].folder / CSV)
-    lines = [cells for part in parts for cells in _rows(part, names)]
+    lines: list[Sequence[str]] = [cells for part in parts for cells in _rows(part, names)]
+    if escape:
+        names, lines = escaped(names), [escaped(cells) for cells in lines]
+    elif note := formula_note(cell for cells in (names, *lines) for cell in cells):
+        say(note)
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([names, *lines])
     write_json(folder / INFO, {**info, "count": len(lines)})

@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 
+from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
@@ -15,7 +16,7 @@ from diffshare.release.generator import plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
+from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
@@ -72,10 +73,12 @@ def sample(arguments: list[str]) -> int:
         "--batch-size", type=int | None, default=None, help="Samples a pass; 64 images or 4096 rows where left out."
     )
     parser.add_argument("--device", default="cpu", help="Where to compute: cpu, cuda, cuda:1, ...")
+    parser.add_argument(ESCAPE, action="store_true", help=ESCAPE_HELP)
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     config = parser.parse_args(arguments)
     _check_sample(config)
     generator, identity = open_generator(config.model, device=config.device, scheduler=config.scheduler)
+    refuse_escape(config.escape_formulas, generator)
     wanted = config.labels or ("balanced" if generator.card.labels else "none")
     labels = plan_labels(wanted, config.count, generator.card)
     started = time.perf_counter()
@@ -91,7 +94,9 @@ def sample(arguments: list[str]) -> int:
     drawn = Drawn(wanted, config.seed, config.steps, config.guidance)
     info = asked_info(generator, drawn, config.model, identity) | {"scheduler": config.scheduler}
     if isinstance(generator, TableGenerator):
-        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+        options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+        write_table_samples(config.out, generator.schema, x, info, **options)
+        say(*formula_notes(config.escape_formulas, generator))
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)
     say(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
