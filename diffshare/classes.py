@@ -207,8 +207,9 @@ def another_attribute(theirs: str | None, ours: str, who: str) -> str | None:
 
 def differing(theirs: Sequence[str], ours: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of names, one of each side, that differ in case, blanks or the writing of a number alone."""
-    left = {_alike(name): name for name in ours if name not in theirs}
-    return [(name, left[_alike(name)]) for name in theirs if name not in ours and _alike(name) in left]
+    there, here = set(theirs), set(ours)  # a received table may have a hundred thousand columns
+    left = {_alike(name): name for name in ours if name not in there}
+    return [(name, left[_alike(name)]) for name in theirs if name not in here and _alike(name) in left]
 
 
 def listed(names: Sequence[str]) -> str:

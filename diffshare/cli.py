@@ -3,8 +3,9 @@
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+
+from diffshare.terminal import plain_warnings, say, say_traceback
 
 VERBS = {
     "fit": "train a model; a generator is released at the end",
@@ -44,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
+        say(*_overview())
         return 0
     if arguments[0] == "--version":
         from diffshare import __version__
 
-        print(f"diffshare {__version__}")
+        say(f"diffshare {__version__}")
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
@@ -76,7 +77,8 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
     from diffshare.training.processes import lost_another
 
     try:
-        return action()
+        with plain_warnings():
+            return action()
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
             return _refuse("stopped by Ctrl-C", 130)
@@ -86,7 +88,7 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
     except Exception as error:
         line = explain(error)
         if debug or line is None:
-            traceback.print_exc()
+            say_traceback()
         if line is None:
             return 1
         return _refuse(line, 1 if lost_another(error) else 2, error)
@@ -103,15 +105,15 @@ def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
         if not speaks(error):
             return status
         who = name()
-    print(f"diffshare: {who}{line}", file=sys.stderr)
+    say(f"diffshare: {who}{line}", error=True)
     return status
 
 
-def _overview() -> str:
+def _overview() -> list[str]:
     lines = ["usage: python -m diffshare.cli VERB [options]    (VERB --help explains each)", ""]
     lines += [f"  {verb:14} {text}" for verb, text in VERBS.items()]
     lines += ["", "  --debug    show the traceback of an error", "  --version  show the version"]
-    return "\n".join(lines)
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 """The one exception that stands for a mistake of the user."""
 
+from diffshare.terminal import printable
+
 
 class UserError(Exception):
     """Something that the user gave does not fit: the command line ends with status 2 and this one line.
 
-    The message names the thing, says what was expected and how to mend it, on one line.
+    The message names the thing, says what was expected and how to mend it, on one line. What it quotes may be of a
+    received file: it is escaped and cut here, for the command line and for whoever calls the library.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(" ".join(message.split())))
 
 
 def one_of(kind: str, name: str, known: object) -> UserError:

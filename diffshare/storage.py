@@ -162,10 +162,12 @@ def read_json(path: str | Path, *, limit: int = 16 << 20) -> Any:
     """Read a JSON file of at most ``limit`` bytes.
 
     Raises:
-        UserError: no such file, too large, or not JSON.
+        UserError: no such file, a pipe or a device, too large, or not JSON.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot read {path}: it is not a regular file")
         if path.stat().st_size > limit:
             raise UserError(f"{path} is larger than {limit} bytes: that is no JSON file of diffshare")
         return json.loads(path.read_text(encoding="utf-8"))

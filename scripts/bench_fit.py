@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from _bench import Row, report
 from diffusers import DDPMScheduler, UNet2DModel
 from lightning.pytorch import Callback, Trainer
@@ -28,6 +27,7 @@ from diffshare.data.module import MixDataModule
 from diffshare.data.recordsets import scaled
 from diffshare.data.rendered import RenderedFaces
 from diffshare.generators.ddpm import DDPM
+from diffshare.settings import read_yaml
 from diffshare.training.averaging import WarmupEMA
 from diffshare.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint
 from diffshare.training.precision import default_precision
@@ -47,7 +47,7 @@ LARGE_BATCH = 8  # at 64x64
 def network(config: str, size: int) -> UNet2DModel:
     """The denoiser of a config, for images of ``size`` pixels a side."""
     torch.manual_seed(0)
-    model = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]
+    model = read_yaml(CONFIGS / f"{config}.yaml")["model"]
     return UNet2DModel(sample_size=size, **model["init_args"]["denoiser"]["init_args"])
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from _bench import Row, report
 from diffusers import DDPMScheduler, UNet2DModel
 
@@ -27,6 +26,7 @@ from diffshare.generators.ddpm import DDPM
 from diffshare.generators.latent import LatentDiffusion
 from diffshare.generators.latents import measure, open_latents
 from diffshare.nets.autoencoders import kl_autoencoder
+from diffshare.settings import read_yaml
 from diffshare.training.precision import default_precision
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -36,7 +36,7 @@ LEFT_OUT = 5  # first steps of each round: allocations and caches
 
 def settings(config: str, part: str) -> dict[str, Any]:
     """The arguments of a network in a config."""
-    return yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]["init_args"][part]["init_args"]
+    return read_yaml(CONFIGS / f"{config}.yaml")["model"]["init_args"][part]["init_args"]
 
 
 def denoiser(config: str) -> UNet2DModel:

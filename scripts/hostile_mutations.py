@@ -1,4 +1,4 @@
-"""Small valid releases and samples folders, and the ways to spoil them: for check_hostile.py and the fuzz test."""
+"""Ways to spoil releases and samples folders: for check_hostile.py; hostile_files.py has those of other files."""
 
 import ast
 import contextlib
@@ -16,10 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
-
-from diffshare.release.folder import write_release
-from diffshare.release.samples import write_samples
+from diffusers import DPMSolverMultistepScheduler
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 CONFIGS = ("unet/config.json", "scheduler/scheduler_config.json")
@@ -31,40 +28,6 @@ ODD: tuple[Any, ...] = (
     [0.5] * 1000, [0.5] * 20000, [[1] * 20], [[[1]]], {}, {"a": 1}, {"s0y0": 1}, {"../x": "0" * 64}, ["a", "a"],
     float("nan"), float("inf"), float("-inf"),
 )  # fmt: skip
-
-
-# --- the originals -------------------------------------------------------------------------------------------------
-
-
-def make_originals(folder: Path) -> None:
-    """A small valid release, a small valid samples folder, and a file beside them that nothing should open."""
-    (folder / "secret.json").write_text("{}")
-    torch.manual_seed(0)
-    network = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(4, 8),
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        norm_num_groups=2,
-        layers_per_block=1,
-        attention_head_dim=4,
-        num_class_embeds=3,
-    )
-
-    def save(to: Path) -> None:
-        network.save_pretrained(to / "unet")
-        DDPMScheduler().save_pretrained(to / "scheduler")
-
-    declared = {"s0y0": 10, "s0y1": 20, "s1y0": 30, "s1y1": 40}
-    card = {"family": "ddpm", "modality": "image", "image_size": 8, "labels": ["a", "b"], "steps": 25}
-    card |= {"declared": declared, "label_frequencies": [0.4, 0.6], "epsilon": 8.0, "protections": ["clipping"]}
-    names = {"sensitive": "Male", "groups": ["c", "d"], "target": "Smiling", "classes": ["a", "b"]}
-    card |= {"target": "Smiling", "declared_names": names}
-    write_release(folder / "release", card, save)
-    rng = np.random.default_rng(0)
-    info = {"labels": "balanced", "seed": 0, "model": {"name": "m", "sha256": "0" * 64}, "queries": 6}
-    x, y = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8), np.arange(6) % 2
-    write_samples(folder / "samples", x, y, info, weight=np.ones(6, np.float32))
 
 
 # --- mutations of files --------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import yaml
 from jsonargparse import ArgumentParser
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -31,6 +30,7 @@ from diffshare.provenance import code_revision, versions  # noqa: E402
 from diffshare.receiver.sampling import draw_samples  # noqa: E402
 from diffshare.release.generator import plan_labels  # noqa: E402
 from diffshare.release.table import TableGenerator  # noqa: E402
+from diffshare.settings import read_yaml  # noqa: E402
 from diffshare.storage import write_json  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -127,7 +127,7 @@ def data_of(config: Path, root: Path) -> MixDataModule:
     """The data module of the config."""
     parser = ArgumentParser()
     parser.add_subclass_arguments(MixDataModule, "data")
-    block = yaml.safe_load(config.read_text())["data"]
+    block = read_yaml(config)["data"]
     block["init_args"]["source"]["init_args"]["root"] = str(root)
     return parser.instantiate(parser.parse_object({"data": block})).data
 
@@ -199,7 +199,7 @@ def main() -> None:
         if options.run is None:
             trained = round(fit(options.config, options.root, run, seed=0), 1)
         figures = measure(options.config, options.root, run, list(range(options.seeds)))
-    steps = yaml.safe_load(options.config.read_text())["trainer"]["max_steps"]
+    steps = read_yaml(options.config)["trainer"]["max_steps"]
     name = options.config.stem
     head = {"command": f"python scripts/measure_tabular.py --root ADULT_FOLDER --config configs/{name}.yaml"}
     head |= {"code": code_revision(), "versions": versions(), "training_seed": 0, "seeds": options.seeds}

@@ -9,6 +9,10 @@ from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 # Set before torch and huggingface_hub are imported, which read them once; child processes inherit them.
 # Small tensors: more threads than four only wait, and test processes side by side share the cores out.

@@ -339,6 +339,22 @@ def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+def test_a_file_that_only_a_parser_opens_is_bounded_too(refused, run, tmp_path):
+    """A run's own config, and a source whose file has another name than a config's."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "config.yaml").write_text(LAUGHS)
+    assert "more than 100000 values" in refused("validate", "--run-dir", odd)
+    (odd / "source.txt").write_text(LAUGHS)
+    where = ("--reference", odd / "source.txt", "--sensitive", "Male", "--target", "Smiling")
+    assert "source.txt is neither a class" in refused("audit", "--model", run / "release", *where)
+
+
 @pytest.mark.parametrize("verb", ["fit", "mix"])
 @pytest.mark.parametrize(
     ("content", "parts"),
@@ -353,6 +369,10 @@ def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
         ("just text", ["bad.yaml holds no settings", "YAML"]),
         (b"\xff\xfe\x00\x01", ["bad.yaml is not a text file", "UTF-8"]),
         (b"a: \x00", ["bad.yaml is not a text file", "UTF-8"]),
+        (LAUGHS, ["bad.yaml, line", "more than 100000 values"]),
+        ("a: " + "9" * 5000, ["bad.yaml, line 1", "a number that is too long"]),
+        ("[" * 100_000, ["bad.yaml, line 1", "too deep"]),
+        ("data: {init_args: {target: !!python/name:os.system }}", ["bad.yaml, line 1", "the tag"]),
         (None, ["there is no config file", "bad.yaml", "give the path"]),
     ],
 )
@@ -483,7 +503,9 @@ def test_what_is_no_checkpoint(refused, tmp_path, kind):
 def test_a_checkpoint_of_another_class(refused, run, checkpoint, tmp_path, class_path):
     path = checkpoint(diffshare=of_class(run, class_path))
     line = refused("release", "--ckpt", path, "--out", tmp_path / "out")
-    assert f"{path} was trained as {class_path}, which cannot be built here" in line
+    foreign = f"{path} names '{class_path}', which is neither of diffshare nor of an installed package"
+    unfit = f"{path} was trained as {class_path}, which cannot be built here"
+    assert (foreign if class_path == "os.system" else unfit) in line
     assert not (tmp_path / "out").exists()
     line = refused("test", *FACES, *NETWORK, "--ckpt_path", path, "--run-dir", tmp_path / "out")
     assert f"was trained as {class_path}, the config names diffshare.generators.ddpm.DDPM" in line

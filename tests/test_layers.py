@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own line and those above it.
 LAYERS = (
-    ("errors", "classes", "settings", "storage", "provenance", "batch", "stats"),
+    ("terminal", "errors", "received", "classes", "settings", "storage", "provenance", "batch", "stats"),
     ("nets",),
     ("release",),
     ("data",),

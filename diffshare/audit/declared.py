@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from diffshare.classes import Joined, differing, join, listed, quoted
 from diffshare.errors import UserError
+from diffshare.received import is_number, parse_json, read_regular
 from diffshare.release.card import Card, parse_card
-from diffshare.release.received import is_number, parse_json, read_regular
-from diffshare.settings import load_settings
+from diffshare.settings import parse_yaml
 
 _CELL = re.compile(r"s(\d{1,4})y(\d{1,4})")
 LIMIT = 1 << 20  # bytes of a declaration
@@ -139,6 +138,6 @@ def _parsed(path: Path) -> Any:
     if path.suffix == ".json":
         return parse_json(data, str(path))
     try:
-        return load_settings(data.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        return parse_yaml(data.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is no YAML: write one number for each cell, for instance 's0y0: 10'") from error

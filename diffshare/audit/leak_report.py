@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.attribute_leak import WIDTH, Leak
 from diffshare.audit.member_leak import MemberLeak
+from diffshare.terminal import cell_text, console, say
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def show(report: Report) -> None:
     for leak in report.leaks:
         check = leak.assumption
         if check is not None and check.p_value is not None and not check.ok:
-            print(
+            say(
                 f"FAILS:   the classifier of {leak.name} does not err on the samples as on records (p = "
                 f"{check.p_value:.3f}): its intervals below assume that it does, and may miss the truth"
             )
@@ -166,10 +165,10 @@ def show(report: Report) -> None:
     table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
     for said in report.disclosed:
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())
-        table.add_row(escape(said.name), f"card: {said.field}", escape(shares), "", "", "0", "")
+        table.add_row(cell_text(said.name), f"card: {said.field}", cell_text(shares), "", "", "0", "")
     for leak in report.leaks:
         truth = "" if leak.truth is None else f"{100 * leak.truth:.1f} %"
-        name = escape(f"{leak.name}: {leak.value}")
+        name = cell_text(f"{leak.name}: {leak.value}")
         for one in leak.readings:
             ends = f"{100 * one.low:.1f} - {100 * one.high:.1f} %"
             needed = one.needed()
@@ -178,15 +177,15 @@ def show(report: Report) -> None:
             table.add_row(name if usual else "", one.method, *cells, truth, style="bold" if usual else None)
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
-    Console().print(table)
+    console().print(table)
     for note in report.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     for leak in report.leaks:
         if leak.reason is not None:
-            print(f"note:    {leak.name}: {leak.reason}")
+            say(f"note:    {leak.name}: {leak.reason}")
         elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
             p = leak.assumption.p_value
-            print(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
+            say(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
     if report.membership is not None:
-        print(f"records: {report.membership.line}")
-    print(f"advice:  {report.advice}")
+        say(f"records: {report.membership.line}")
+    say(f"advice:  {report.advice}")

@@ -14,9 +14,9 @@ from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
+from diffshare.received import is_number
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.release.info import class_names, class_target, read_info
-from diffshare.release.received import is_number
 from diffshare.release.samples import NPZ, read_samples
 from diffshare.release.tables import CSV, check_rows_file
 from diffshare.stats.information import contingency
@@ -296,7 +296,8 @@ def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarr
         UserError: it is no table, or lacks one of the columns.
     """
     names = header(path)
-    if absent := [name for name in kinds if name not in names]:
+    there = set(names)
+    if absent := [name for name in kinds if name not in there]:
         raise no_column(path, absent[0], names)
     table = CSVTable(str(path), kinds, missing=missing)
     return table.read(np.arange(len(table.index()))), table

@@ -7,7 +7,7 @@ import numpy as np
 
 from diffshare.audit.material import read_rows, samples_file
 from diffshare.errors import UserError
-from diffshare.release.received import is_name, shown
+from diffshare.received import is_name, shown
 from diffshare.stats.information import contingency
 
 

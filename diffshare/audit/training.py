@@ -1,6 +1,5 @@
 """What the sharer knows and no receiver does: the true share of a property among the training records."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from diffshare.classes import join, listed
+from diffshare.data.csvfile import read_list
 from diffshare.data.listed import HEADER
 from diffshare.data.source import Index
 from diffshare.errors import UserError
-from diffshare.release.received import is_name
+from diffshare.received import is_name
 from diffshare.storage import read_json
 
 ROLES = ("target", "sensitive", "property")
@@ -57,7 +57,7 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
     Raises:
         UserError: the folder is no manifest.
     """
-    summary = read_json(manifest / "mix.json")
+    summary = read_json(manifest / "mix.json", limit=1 << 20)
     names, target, sensitive = _columns(manifest / "records.csv")
     if not isinstance(summary, dict) or not names:
         raise UserError(f"{manifest} is no manifest of a mix: give the folder that the verb mix wrote")
@@ -96,15 +96,12 @@ def _recoded(
 
 def _columns(path: Path) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
     """Names, classes and groups of ``records.csv``."""
+    read = read_list(path, "give the folder that the verb mix wrote")
+    if next(read, None) != (HEADER, 1):
+        raise UserError(f"{path} is no manifest: its first line is not {','.join(HEADER)}")
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream, strict=True)
-            if next(reader, None) != HEADER:
-                raise UserError(f"{path} is no manifest: its first line is not {','.join(HEADER)}")
-            rows = [(cells[0], int(cells[1]), int(cells[2])) for cells in reader]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give the folder that the verb mix wrote") from error
-    except (csv.Error, UnicodeDecodeError, ValueError, IndexError) as error:
+        rows = [(cells[0], int(cells[1]), int(cells[2])) for cells, _ in read]
+        names, target, sensitive = zip(*rows, strict=True) if rows else ((), (), ())
+        return names, np.array(target, np.int64), np.array(sensitive, np.int64)
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{path} is no table of records: write it anew with the verb mix") from error
-    names, target, sensitive = zip(*rows, strict=True) if rows else ((), (), ())
-    return names, np.array(target, np.int64), np.array(sensitive, np.int64)

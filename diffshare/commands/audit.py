@@ -26,6 +26,7 @@ from diffshare.release.info import read_info
 from diffshare.stats.association import Reference
 from diffshare.stats.shares import counted_shares
 from diffshare.storage import check_apart, check_new_folder, write_json
+from diffshare.terminal import say
 
 
 def audit(arguments: list[str]) -> int:
@@ -55,8 +56,8 @@ def audit(arguments: list[str]) -> int:
     for one in found:
         show(one)
     if len(found) > 1:
-        print(f"verdict: {strongest.judgement.verdict} (of {len(found)} candidates, p-values adjusted by Holm)")
-    print(f"advice:  {advice(strongest)}")
+        say(f"verdict: {strongest.judgement.verdict} (of {len(found)} candidates, p-values adjusted by Holm)")
+    say(f"advice:  {advice(strongest)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from diffshare.errors import UserError
 from diffshare.storage import check_new_file
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
+REFERENCE_HELP = "YAML file of the receiver's own labelled records. The class that it names is imported: its code runs."
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
 OF_RECORDS = (  # what --declared alone, which counts columns, has no use for
@@ -89,7 +90,7 @@ def _add_samples(parser: ArgumentParser) -> None:
 
 def _add_reference(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--reference", type=Source, sub_configs=True, help="YAML file of the receiver's own labelled records.")
+    add("--reference", type=Source, sub_configs=True, help=REFERENCE_HELP)
     parts = Literal["auxiliary", "test", "all"]
     add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
     pools = Literal["natural", "balanced"]

@@ -14,8 +14,8 @@ from diffshare.audit.material import claimed_guidance
 from diffshare.audit.reading import Fit, GroupReader
 from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
+from diffshare.received import is_number
 from diffshare.release.card import Card
-from diffshare.release.received import is_number
 from diffshare.stats.shares import GroupShares
 
 

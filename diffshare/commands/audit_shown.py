@@ -1,11 +1,10 @@
 """The result of an audit on the terminal."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.poisoning import Audit
 from diffshare.audit.reading import Fit
+from diffshare.terminal import cell_text, console, say
 
 
 def show(one: Audit) -> None:
@@ -13,7 +12,7 @@ def show(one: Audit) -> None:
     made, level = one.judgement, one.terms.level
     strongest, confidence = made.strongest, 1 - one.terms.each
     colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
-    title = escape(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
+    title = cell_text(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
     table = Table(title=title, show_header=False)
     if one.fit is not None:
         if not one.fit.ok:
@@ -32,11 +31,11 @@ def show(one: Audit) -> None:
         s, y = (int(v) for v in name[1:].split("y"))
         low, high = cell["interval"]
         text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
-        table.add_row(escape(f"P({one.groups[s]} | {one.classes[y]})"), text)
+        table.add_row(cell_text(f"P({one.groups[s]} | {one.classes[y]})"), text)
     if one.gap is not None:
         low, high = one.gap.interval
         table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
-        table.add_row("of the classifier", escape(one.gap.classifier))
+        table.add_row("of the classifier", cell_text(one.gap.classifier))
     least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:
@@ -44,18 +43,18 @@ def show(one: Audit) -> None:
         said = {True: "holds", False: "[bold red]does not hold[/]", None: "[yellow]not decided[/]"}
         holds = said[one.declaration.holds]
         table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
-    Console().print(table)
+    console().print(table)
     if one.declaration is not None and one.declaration.reason is not None:
-        print(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
+        say(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
     for note in one.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
 
 
 def _warn(one: Audit, fit: Fit) -> None:
     """That the check of the group's classifier fails, on which every interval of shares and log odds rests."""
     misfit = one.judgement.misfit
     size = "" if misfit is None else f", which may hide {misfit.size}"
-    print(
+    say(
         f"FAILS:   the classifier of {one.names[0]} errs on the samples otherwise than on records (p = "
         f"{fit.p_value:.3f}){size}: the intervals below assume that it does not"
     )

@@ -1,18 +1,18 @@
 """An audit's file as ``repair`` takes it up: whoever wrote it may be a stranger, so that every field is checked."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from diffshare.audit.unknown import NAME, PROMPTED
 from diffshare.classifiers.recipes import Recipe
+from diffshare.commands.blocks import RECIPES, SOURCES, check_block, check_recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.received import Fields, is_number, parse_json, read_regular, shown
 from diffshare.release.card import MAX_LABELS
-from diffshare.release.received import Fields, is_number, parse_json, read_regular, shown
 
 ReceiversPart = Literal["auxiliary", "test", "all"]  # never the sharer's
 Pool = Literal["natural", "balanced"]
@@ -20,10 +20,7 @@ LIMIT = 1 << 20  # bytes of an audit's file
 MOST = 1000  # candidates and clusters
 GUIDANCE = 1000  # as large as one may be
 _KINDS = {"reference": Source, "classifier": Recipe}
-_OWN = {  # what an audit's file may name; importing another module would already run its code
-    "reference": re.compile(r"diffshare\.data\.[a-z0-9_]+\.[A-Za-z0-9_]+"),
-    "classifier": re.compile(r"diffshare\.(classifiers\.recipes|nets\.classifiers)\.[A-Za-z0-9_]+"),
-}
+_ALLOWED = {"reference": SOURCES, "classifier": RECIPES}
 
 
 @dataclass(frozen=True)
@@ -70,35 +67,24 @@ class Audited:
         """The source of the reference, or the recipe of the classifier; None where the audit had none.
 
         Raises:
-            UserError: a class that is none of diffshare's own, or settings that it does not take.
+            UserError: a class that is none of diffshare's own, or settings that it does not take or that are out of
+                reason.
         """
         block = self.blocks[name]
         if block is None:
             return None
-        self._check(block, name)
+        check_block(block, _ALLOWED[name], str(self.path), name)
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument(f"--{name}", type=_KINDS[name])
-        return parser.instantiate(parser.parse_object({name: block}))[name]
-
-    def _check(self, block: Any, name: str) -> None:
-        """Refuse a block that names anything but classes of diffshare; of a recipe every text is such a name."""
-        named = [block.get("class_path") if isinstance(block, dict) else block]
-        pending: list[Any] = [block]
-        while pending:
-            item = pending.pop()
-            if isinstance(item, dict):
-                named += [item["class_path"]] if "class_path" in item else []
-                pending += item.values()
-            elif isinstance(item, list):
-                pending += item
-            elif isinstance(item, str) and name == "classifier":
-                named.append(item)
-        for path in named:
-            if not isinstance(path, str) or not _OWN[name].fullmatch(path):
-                raise UserError(
-                    f"{self.path} names {shown(path)} for the {name}, which is no class of diffshare and is not "
-                    f"imported from an audit's file: name it yourself with --{name}"
-                )
+        try:
+            made = parser.instantiate(parser.parse_object({name: block}))[name]
+        except (UserError, ArgumentError):
+            raise
+        except Exception as error:  # a constructor may raise anything when its settings do not fit together
+            reason = shown(str(error))
+            raise UserError(f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}") from error
+        check_recipe(made, str(self.path))
+        return made
 
 
 def read_audited(path: Path) -> Audited:

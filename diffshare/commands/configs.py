@@ -9,12 +9,13 @@ import jsonargparse
 import yaml
 
 from diffshare.errors import UserError
-from diffshare.settings import load_argument, load_settings
+from diffshare.settings import dump_yaml, load_argument, read_yaml
 
 
 def read_plainly() -> None:
-    """Let jsonargparse read YAML as :mod:`diffshare.settings` does."""
+    """From here on every parser reads and writes YAML as :mod:`diffshare.settings` does, wherever a file was named."""
     jsonargparse.set_loader("yaml", load_argument, (yaml.YAMLError,))
+    jsonargparse.set_dumper("yaml", dump_yaml)
 
 
 def check_configs(arguments: Sequence[str]) -> None:
@@ -54,15 +55,7 @@ def _content(name: str) -> Any:
     path = Path(name)
     if not path.is_file():
         raise UserError(f"there is no config file {name}: give the path of a YAML file")
-    try:
-        return load_settings(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{name}{line} is not valid YAML ({error.problem}): mend that place") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{name} is not a text file: a config is YAML in UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror}; make it readable") from error
+    return read_yaml(path, aliases=True)
 
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:

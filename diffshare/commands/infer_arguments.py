@@ -99,7 +99,12 @@ def _add_queries(parser: ArgumentParser) -> None:
 
 def _add_classifier(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--auxiliary", type=Source, sub_configs=True, help="YAML file of the auxiliary source.")
+    add(
+        "--auxiliary",
+        type=Source,
+        sub_configs=True,
+        help="YAML file of the auxiliary source; the class that it names is imported, which runs its code.",
+    )
     parts = Literal["auxiliary", "test", "all"]
     add("--part", type=parts, default="auxiliary", help="Part of the auxiliary source to use.")
     add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Table
 
 from diffshare.classifiers.degrade import degrade
@@ -30,6 +29,7 @@ from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_json
+from diffshare.terminal import cell_text, console, say
 
 MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
 
@@ -86,9 +86,10 @@ def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     _refuse_rows(queries, "a label sheet")
     options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}
     write_sheet(config.label_sheet, x, config.label_count, config.seed, **options)
-    print(
-        f"sheet:   {config.label_sheet / SHEET}\nlabels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
-        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)"
+    say(
+        f"sheet:   {config.label_sheet / SHEET}",
+        f"labels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
+        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)",
     )
     return 0
 
@@ -188,7 +189,7 @@ def _stopping(
     calibration = classifier.calibration
     plan = plan_queries(calibration, config.width, config.level)
     calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
-    print(
+    say(
         f"plan:    about {plan.queries} queries{calls} at most for +-{config.width} at level {config.level}; the "
         f"classifier's own part of that is +-{plan.classifier:.3f}",
         flush=True,
@@ -255,11 +256,11 @@ def _show(result: Inferred, seconds: float) -> None:
     """The check stands above the number: a share whose check fails is no share yet."""
     check = result.assumption
     if result.fails:
-        print(
+        say(
             f"FAILS:   the classifier errs on these samples otherwise than on real records (p = {check.p_value:.3f}): "
             "the interval below assumes that it does not, and may miss the truth"
         )
-    table = Table(title=f"share of {result.name}: {result.value}", show_header=False)
+    table = Table(title=cell_text(f"share of {result.name}: {result.value}"), show_header=False)
     table.add_row("check of the classifier", _checked(result))
     estimate, interval = f"{100 * result.estimate:.1f} %", f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
     table.add_row("estimate", f"{estimate}, doubtful" if result.fails else f"[bold]{estimate}[/bold]")
@@ -273,11 +274,11 @@ def _show(result: Inferred, seconds: float) -> None:
     for name, value in parts:
         table.add_row(f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points")
     table.add_row("seconds", f"{seconds:.1f}")
-    Console().print(table)
+    console().print(table)
     for note in result.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     if result.fails:
-        print("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")
+        say("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")
 
 
 def _checked(result: Inferred) -> str:

@@ -12,6 +12,7 @@ from diffshare.classes import listed
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
 from diffshare.commands.configs import with_files
+from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.recoding import recode
 from diffshare.data.source import Source
 from diffshare.errors import UserError
@@ -27,7 +28,7 @@ from diffshare.release.generator import Generator, Labels, asked_labels, plan_la
 from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
+from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
 from diffshare.sharer.protection.guiding import SCALE, Guide, GuidedShare, check_scale, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
@@ -36,6 +37,7 @@ from diffshare.sharer.protection.sampling import (
     check_share,
 )
 from diffshare.storage import check_apart, check_new_folder
+from diffshare.terminal import say
 
 ASIDE = 2  # one in so many records of the reference is for the classifier that checks
 NAMED = 40  # characters of the property's name in what samples.json declares
@@ -46,6 +48,7 @@ def protect(arguments: list[str]) -> int:
     """Draw samples of a model that show a chosen share of a property."""
     config, source, recipe = _parse(arguments)
     generator, identity = open_generator(config.model)
+    refuse_escape(config.escape_formulas, generator)
     wanted = asked_labels(config.labels, generator.card)
     labels = plan_labels(wanted, config.count, generator.card)
     if config.method == "guide":
@@ -56,20 +59,20 @@ def protect(arguments: list[str]) -> int:
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
-    print(f"records: {known.used}")
+    say(f"records: {known.used}")
     if known.unknown:
-        print(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+        say(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
     for told in filter(None, (what.note, wanted.note, note)):
-        print(f"note:    {told}")
+        say(f"note:    {told}")
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
     if isinstance(box, GuidedShare):
         box.refuse_unguided(x, config.seed)
     _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
-    print(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
+    say(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
     if config.method == "guide":
-        print("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
+        say("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
     return 0
 
 
@@ -136,6 +139,7 @@ def _add_samples(parser: ArgumentParser) -> None:
     add("--batch-size", type=int | None, default=None, help="Samples a pass.")
     add("--out", type=Path, required=True, help="Folder to make.")
     add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
 
 
 def _add_property(parser: ArgumentParser) -> None:
@@ -143,7 +147,8 @@ def _add_property(parser: ArgumentParser) -> None:
     add("--property", required=True, help="Attribute of the reference whose share is chosen.")
     add("--value", type=str, default=None, help="Class of it that counts; the second of two where left out.")
     add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
-    add("--reference", type=Source, sub_configs=True, required=True, help="YAML file of labelled records.")
+    named = "YAML file of labelled records. The class that it names is imported: its code runs."
+    add("--reference", type=Source, sub_configs=True, required=True, help=named)
     methods = Literal["accept", "guide"]
     add("--method", type=methods, default="accept", help="Choose among candidates, or guide by the classifier.")
     scales = f"How strongly to guide, {SCALE:g} where left out; 1 is Bayes' rule for a perfect classifier."
@@ -237,6 +242,8 @@ def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: R
 
 def _write(config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
     if isinstance(generator, TableGenerator):
-        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+        options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+        write_table_samples(config.out, generator.schema, x, info, **options)
+        say(*formula_notes(config.escape_formulas, generator))
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)

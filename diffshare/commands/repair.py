@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.material import (
@@ -27,14 +25,16 @@ from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
+from diffshare.commands.formulas import refuse_escape
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.received import shown
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
-from diffshare.release.received import shown
-from diffshare.release.tables import CSV
+from diffshare.release.tables import CSV, ESCAPE, ESCAPE_HELP
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
+from diffshare.terminal import cell_text, console, say
 
 REPORT = "repair.json"
 MISSED = 0.05  # a share that is further off what is wanted is worth a note
@@ -48,9 +48,9 @@ def repair(arguments: list[str]) -> int:
     audit = _audit(config)
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     _check_names(audit, reference)
-    print(f"records: {reference.used}")
+    say(f"records: {reference.used}")
     for note in samples.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     if config.model is not None:
         _check_model(config, samples.info)
     table = reference.table(reference.group(audit.sensitive))
@@ -80,7 +80,7 @@ def repair(arguments: list[str]) -> int:
         report["seconds"] = round(time.perf_counter() - started, 3)
         write_json(folder / REPORT, report)
     _show(report, reader)
-    print(f"samples: {config.out}")
+    say(f"samples: {config.out}")
     return 0
 
 
@@ -112,6 +112,7 @@ def _parse(arguments: list[str]) -> Namespace:
     add("--seed", type=int, default=0, help="Of the choice, and of further samples.")
     add("--out", type=Path, required=True, help="Samples folder to make.")
     add("--overwrite", action="store_true", help="Replace --out where it holds something.")
+    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
     config = parser.parse_args(with_files(arguments, "--reference"))
     built = parser.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
@@ -125,6 +126,7 @@ def _parse(arguments: list[str]) -> Namespace:
     if config.model is not None:
         check_apart(config.out, config.model)
     table = samples_file(config.samples).name == CSV
+    refuse_escape(config.escape_formulas, table)
     config.method = config.method or ("resample" if table or config.model else "reweigh")
     if config.method == "reweigh" and (table or config.model):
         what = "rows carry no weights" if table else "a model is asked for nothing"
@@ -180,7 +182,7 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
     identity, said = open_release(config.model).sha256, info.get("model")
     known = said.get("sha256") if isinstance(said, dict) else None
     if known is None:
-        print(f"note:    {config.samples} does not say which model it is of: that it is {config.model} is not checked")
+        say(f"note:    {config.samples} does not say which model it is of: that it is {config.model} is not checked")
     elif known != identity:
         raise UserError(
             f"{config.samples} holds samples of another model than {config.model} (sha256 {shown(known)}, that model "
@@ -208,7 +210,7 @@ def _solved(
             told = f"half of the reference is too little for each of two readers: {error}"
             if config.weights is not None:
                 raise UserError(f"--weights checked: {told}; or use --weights density") from error
-            print(f"note:    weights that no second reader checks, which may repair too little; {told}")
+            say(f"note:    weights that no second reader checks, which may repair too little; {told}")
         else:
             config.weights = "checked"
             return found, first, second
@@ -254,18 +256,18 @@ def _show(report: dict[str, Any], reader: GroupReader) -> None:
     for name, cell in report["cells"].items():
         s, y = (int(v) for v in name[1:].split("y"))
         values = [f"{cell[key]:.3f}" for key in ("before", "wanted", "after")]
-        table.add_row(escape(f"P({groups[s]} | {classes[y]})"), *values)
-    Console().print(table)
+        table.add_row(cell_text(f"P({groups[s]} | {classes[y]})"), *values)
+    console().print(table)
     sizes = " + ".join(f"{size:.0f}" for size in report["effective_sizes"])
-    print(f"samples: {report['count']}; effective sizes of the classes {sizes}; further queries {report['queries']}")
+    say(f"samples: {report['count']}; effective sizes of the classes {sizes}; further queries {report['queries']}")
     missed = max(abs(cell["after"] - cell["wanted"]) for cell in report["cells"].values())
     if report["weights"] == "checked" and missed > MISSED:
-        print(
+        say(
             f"note:    a share that the second reader sees stays {missed:.2f} off what is wanted: the first reader "
             "does not tell the groups well enough in these samples (more records, a stronger --classifier)"
         )
     if report["weights_cut"] > 0.05:
-        print(
+        say(
             f"note:    {report['weights_cut']:.0%} of the weights were out of bounds and cut: a part of the imbalance "
             "stays (a stronger classifier of the group, or a larger --most)"
         )

@@ -1,7 +1,7 @@
 """Writes what ``repair`` makes: samples with weights, or a choice of them and of further ones."""
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -16,8 +16,9 @@ from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
-from diffshare.release.tables import CSV, needs_quotes
+from diffshare.release.tables import CSV, escaped, formula_note, needs_quotes
 from diffshare.storage import write_json
+from diffshare.terminal import say
 
 ROUNDS = 12  # of drawing more samples, each with the rate of acceptance that the last one showed
 
@@ -69,7 +70,7 @@ def resample(
     rng = np.random.default_rng([config.seed, 7])
     kept = accept(found, samples.y, rng)
     if config.model is None:
-        _write_choice(folder, [Chosen(config.samples, kept, samples.y)], {}, named)
+        _write_choice(folder, [Chosen(config.samples, kept, samples.y)], {}, named, escape=config.escape_formulas)
         return {"count": len(kept), "queries": 0}
     classes, drawn, y, more = len(found.wanted), 0, samples.y[:0], kept[:0]
     quota = quotas(samples.y, config.count or len(samples.y), classes)
@@ -90,11 +91,10 @@ def resample(
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
         parts = [Chosen(config.samples, first, samples.y), *([Chosen(place, more, y)] if drawn else [])]
-        _write_choice(folder, parts, {"guidance": guidance} if drawn else {}, named)
+        told = {"guidance": guidance} if drawn else {}
+        _write_choice(folder, parts, told, named, escape=config.escape_formulas)
     if len(first) + len(more) < quota.sum():
-        print(
-            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
-        )
+        say(f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less")
     return {"count": len(first) + len(more), "queries": drawn}
 
 
@@ -119,7 +119,9 @@ def _check_columns(further: Path, config: Namespace) -> None:
         )
 
 
-def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+def _write_choice(
+    folder: Path, parts: list[Chosen], known: Mapping[str, Any], named: Mapping[str, Any], *, escape: bool = False
+) -> None:
     """The chosen samples of some folders, as one.
 
     Args:
@@ -127,21 +129,26 @@ def _write_choice(folder: Path, parts: list[Chosen], known: Mapping[str, Any], n
         parts: what is kept of each; ``samples.json`` of the first goes on to say how the samples were drawn.
         known: what is known better than that file says it.
         named: likewise of the classes of images.
+        escape: cells of rows that a spreadsheet would run as formulas.
     """
     info = read_info(parts[0].folder) | dict(known)
     if samples_file(parts[0].folder).name == CSV:
-        _write_rows(folder, parts, info)
+        _write_rows(folder, parts, info, escape)
         return
     x = np.concatenate([read_samples(part.folder).x[part.rows] for part in parts])
     y = np.concatenate([part.y[part.rows] for part in parts])
     _write_images(folder, x, y, {k: v for k, v in info.items() if k != "count"} | dict(named))
 
 
-def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any]) -> None:
+def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any], escape: bool) -> None:
     """Rows under the first folder's header, whatever the order of the others' columns."""
     names = header(parts[0].folder / CSV)
-    lines = [cells for part in parts for cells in _rows(part, names)]
+    lines: list[Sequence[str]] = [cells for part in parts for cells in _rows(part, names)]
     spaced = needs_quotes(text for cells in (names, *lines) for text in cells)
+    if escape:
+        names, lines = escaped(names), [escaped(cells) for cells in lines]
+    elif note := formula_note(cell for cells in (names, *lines) for cell in cells):
+        say(note)
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
         writer.writerows([names, *lines])
@@ -156,7 +163,8 @@ def _rows(part: Chosen, names: list[str]) -> list[tuple[str, ...]]:
     """
     path = part.folder / CSV
     own = header(path)
-    order = [own.index(name) for name in names]
+    place = {name: position for position, name in enumerate(own)}
+    order = [place[name] for name in names]
     every = [
         cells
         for block in read_blocks(path, len(own), header=True)

@@ -4,13 +4,13 @@ import shlex
 import sys
 from pathlib import Path
 
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
-from rich.console import Console
 
+from diffshare.settings import load_yaml
 from diffshare.study.base import Study
 from diffshare.study.local import LocalRunner
 from diffshare.study.run import run_study
+from diffshare.terminal import console, say
 
 
 def study(arguments: list[str]) -> int:
@@ -34,20 +34,20 @@ def study(arguments: list[str]) -> int:
         "--resume", action="store_true", help="Go on with the study in --out: what is done is not done again."
     )
     config = parser.parse_args(arguments)
-    dumped = yaml.safe_load(parser.dump(config, skip_validation=True))
+    dumped = load_yaml(parser.dump(config, skip_validation=True), aliases=True)
     built: Study = parser.instantiate(config).study
     runner = LocalRunner(config.workers, config.threads)
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
     try:
-        failures = run_study(built, config.out, runner, record, resume=config.resume, console=Console(file=sys.stdout))
+        failures = run_study(built, config.out, runner, record, resume=config.resume, console=console(file=sys.stdout))
     except KeyboardInterrupt:
         again = [a for a in arguments if a != "--resume"]
-        print(f"\nstopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}")
+        say("", f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}")
         return 130
     for failure in failures:
-        print(
+        say(
             f"diffshare: step '{failure.step}' failed: {failure.reason} (log: {failure.log}); "
             "the other results are written, --resume tries it again",
-            file=sys.stderr,
+            error=True,
         )
     return 1 if failures else 0

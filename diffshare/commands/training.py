@@ -1,11 +1,11 @@
 """``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
 
+import contextlib
 import functools
 import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, TQDMProgressBar
@@ -18,9 +18,12 @@ from diffshare.commands.configs import with_files
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
+from diffshare.settings import dump_yaml, load_yaml, read_yaml
 from diffshare.sharer.export import export
 from diffshare.storage import atomic_file, write_json
+from diffshare.terminal import say
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
+from diffshare.training.imports import FLAG, HELP, installed_only
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
 from diffshare.training.resumed import refuse_changes
@@ -46,7 +49,8 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    cli = DiffshareCLI(verb, arguments)
+    with _imports(arguments):
+        cli = DiffshareCLI(verb, arguments)
     was_there = cli.run_dir.exists()
     try:
         cli.go()
@@ -57,7 +61,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     except Interrupted:
         if cli.trainer.is_global_zero:
             again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
-            print(f"\nstopped; the state is in {cli.run_dir / LAST}\nto go on: {again}")
+            say("", f"stopped; the state is in {cli.run_dir / LAST}", f"to go on: {again}")
         return 130
     return 0
 
@@ -97,6 +101,7 @@ class DiffshareCLI(LightningCLI):
         parser.add_argument(
             "--run-dir", type=Path | None, default=None, help="Folder of the run; a new one below lightning_logs/."
         )
+        parser.add_argument(FLAG, action="store_true", help=HELP)
         if self.verb == "fit":
             parser.add_argument("--resume", action="store_true", help="Go on with the run in --run-dir.")
         # used by fit alone, but every verb reads the config of a fit
@@ -114,11 +119,10 @@ class DiffshareCLI(LightningCLI):
 
     def _with_run_config(self, arguments: list[str]) -> list[str]:
         """The arguments with the verb, and with the run's own config where a run is named and no config."""
-        folder = _value(arguments, "--run-dir")
-        named = any(a.split("=")[0] in ("--config", "-c") for a in arguments)
-        if folder and not named and (Path(folder) / "config.yaml").is_file():
-            arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
-        elif folder and not named and (self.verb != "fit" or "--resume" in arguments):
+        folder, own = _value(arguments, "--run-dir"), _own_config(arguments)
+        if own is not None:
+            arguments = ["--config", str(own), *arguments]
+        elif folder and not _names_config(arguments) and (self.verb != "fit" or "--resume" in arguments):
             raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
         return [self.verb, *with_files(arguments, "--data.test_source")]
 
@@ -129,6 +133,7 @@ class DiffshareCLI(LightningCLI):
         """Find the run's folder, refuse what cannot work, and take the folder out of what is recorded."""
         config = self.config[self.verb]
         given, resume = config.pop("run_dir"), config.pop("resume", False)
+        config.pop("trust_code", None)
         if resume and given is None:
             raise UserError("--resume needs --run-dir: name the folder of the run to go on with")
         self.run_dir = run_folder(given, self._name())
@@ -161,7 +166,7 @@ class DiffshareCLI(LightningCLI):
         config = self.config[self.verb].clone()
         config.pop("ckpt_path", None)
         text = parser.dump(config, skip_link_targets=False, skip_none=False, skip_validation=True)
-        return yaml.safe_load(text)
+        return load_yaml(text, aliases=True)
 
     # --- building ------------------------------------------------------------------------------------------------
 
@@ -246,7 +251,7 @@ class DiffshareCLI(LightningCLI):
             return
         if self.verb == "fit" and not self.resumed and self.trainer.is_global_zero:
             with atomic_file(self.run_dir / "config.yaml") as temporary:
-                temporary.write_text(yaml.safe_dump(self.resolved, sort_keys=False), encoding="utf-8")
+                temporary.write_text(dump_yaml(self.resolved), encoding="utf-8")
         arguments = self._prepare_subcommand_kwargs(self.verb)
         result = getattr(self.trainer, self.verb)(**arguments)
         if not self.trainer.is_global_zero:
@@ -254,7 +259,7 @@ class DiffshareCLI(LightningCLI):
         if self.verb == "fit":
             self._finish_fit()
         elif self.verb == "predict":
-            print(f"samples: {self.run_dir / 'samples'}")
+            say(f"samples: {self.run_dir / 'samples'}")
         elif not result:
             raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
@@ -262,7 +267,7 @@ class DiffshareCLI(LightningCLI):
             path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
             notes = [*getattr(self.datamodule, "notes", ()), *getattr(self.model, "notes", ())]
             write_json(path, {**(measured or result[0]), **({"notes": notes} if notes else {})})
-            print(f"results: {path}")
+            say(f"results: {path}")
 
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
@@ -270,19 +275,39 @@ class DiffshareCLI(LightningCLI):
         if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
             return False
         if self.trainer.is_global_zero:
-            print(f"{self.run_dir} is finished (step {step}): nothing is left to do")
+            say(f"{self.run_dir} is finished (step {step}): nothing is left to do")
         return True
 
     def _finish_fit(self) -> None:
         check_trained(self.trainer)
-        print(f"run:     {self.run_dir}")
+        say(f"run:     {self.run_dir}")
         if isinstance(self.model, AttributeClassifier):
-            print(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
+            say(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
-            print(f"release: {folder}")
-            print(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+            say(f"release: {folder}")
+            say(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+
+
+def _names_config(arguments: list[str]) -> bool:
+    return any(a.split("=")[0] in ("--config", "-c") for a in arguments)
+
+
+def _own_config(arguments: list[str]) -> Path | None:
+    """The config that lies in the run's folder, where it is the one that is used."""
+    folder = _value(arguments, "--run-dir")
+    if not folder or _names_config(arguments) or not (Path(folder) / "config.yaml").is_file():
+        return None
+    return Path(folder) / "config.yaml"
+
+
+def _imports(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
+    """What may be imported: a config that comes with the run's folder may be of somebody else."""
+    own = _own_config(arguments)
+    if own is None or FLAG in arguments:
+        return contextlib.nullcontext()
+    return installed_only(read_yaml(own, aliases=True), str(own))
 
 
 def _value(arguments: list[str], name: str) -> str | None:

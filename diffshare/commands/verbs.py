@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 
+from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.diffusion import SAMPLERS
@@ -16,9 +17,11 @@ from diffshare.release.generator import asked_labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
+from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
 from diffshare.sharer.export import export, module_of_checkpoint
 from diffshare.storage import check_apart, check_new_folder
+from diffshare.terminal import say
+from diffshare.training.imports import FLAG, HELP
 
 
 def _parser(verb: str, description: str) -> ArgumentParser:
@@ -34,12 +37,18 @@ def release(arguments: list[str]) -> int:
         "--ckpt", type=Path, required=True, help="Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt."
     )
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
+    parser.add_argument(FLAG, action="store_true", help=HELP)
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)
     check_apart(config.out, config.ckpt, "checkpoint")
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
-    export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
-    print(f"release: {config.out}")
+    export(
+        module_of_checkpoint(config.ckpt, trust_code=config.trust_code),
+        config.out,
+        overwrite=config.overwrite,
+        **options,
+    )
+    say(f"release: {config.out}")
     return 0
 
 
@@ -66,10 +75,12 @@ def sample(arguments: list[str]) -> int:
         "--batch-size", type=int | None, default=None, help="Samples a pass; 64 images or 4096 rows where left out."
     )
     parser.add_argument("--device", default="cpu", help="Where to compute: cpu, cuda, cuda:1, ...")
+    parser.add_argument(ESCAPE, action="store_true", help=ESCAPE_HELP)
     parser.add_argument("--out", type=Path, required=True, help="Folder to make.")
     config = parser.parse_args(arguments)
     _check_sample(config)
     generator, identity = open_generator(config.model, device=config.device, scheduler=config.scheduler)
+    refuse_escape(config.escape_formulas, generator)
     wanted = asked_labels(config.labels, generator.card)
     labels = plan_labels(wanted, config.count, generator.card)
     started = time.perf_counter()
@@ -85,12 +96,14 @@ def sample(arguments: list[str]) -> int:
     drawn = Drawn(wanted.text, config.seed, config.steps, config.guidance)
     info = asked_info(generator, drawn, config.model, identity) | {"scheduler": config.scheduler}
     if isinstance(generator, TableGenerator):
-        write_table_samples(config.out, generator.schema, x, info, overwrite=config.overwrite)
+        options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+        write_table_samples(config.out, generator.schema, x, info, **options)
+        say(*formula_notes(config.escape_formulas, generator))
     else:
         write_samples(config.out, x, labels, info, overwrite=config.overwrite)
-    print(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
+    say(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
     if wanted.note:
-        print(f"note:    {wanted.note}")
+        say(f"note:    {wanted.note}")
     return 0
 
 
@@ -123,10 +136,10 @@ def mix(arguments: list[str]) -> int:
         raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
-    print(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
-    print(f"records: {data.used}")
+    say(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
+    say(f"records: {data.used}")
     for note in data.notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     return 0
 
 

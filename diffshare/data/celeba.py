@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from diffshare.data.images import Framing, read_images
-from diffshare.data.source import Attribute, Index, check_shares
+from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -250,10 +250,8 @@ def _scan(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; make it readable") from error
+    with open_data(path, "make it readable") as stream:
+        return stream.read()
 
 
 def _text(raw: bytes) -> str:

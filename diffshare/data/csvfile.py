@@ -2,15 +2,19 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from diffshare.classes import differing, listed, quoted
+from diffshare.data.source import open_data
 from diffshare.errors import UserError
 
 BLOCK = 500  # records: so few stay in the processor's cache, which halves the time
+MAX_RECORD = 4 << 20  # bytes of a record, which a quoted cell may spread over lines; also of what a block reads
+MAX_TABLE = 512 << 20  # bytes of a table that a verb wrote
 
 
 @dataclass(frozen=True)
@@ -37,40 +41,63 @@ class Block:
 
 
 class _Lines(Iterator[str]):
-    """Decoded lines of a binary stream that count the bytes they took."""
+    """Decoded lines of a binary stream that count the bytes they took.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.bytes = 0
+    A record may hold ``MAX_RECORD`` bytes: a reader makes of its cells many times as many before it can be looked at.
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self._path, self._stream = path, stream
+        self.bytes = self.began = 0  # of the file, and of those where the record began
 
     def __next__(self) -> str:
-        raw = next(self._stream)
+        raw = self._stream.readline(MAX_RECORD + 1)
+        if not raw:
+            raise StopIteration
         text = raw.decode("utf-8" if self.bytes else "utf-8-sig")
         self.bytes += len(raw)
+        if self.bytes - self.began > MAX_RECORD:
+            raise UserError(f"{self._path} has a record of more than {MAX_RECORD} bytes: check its quotes")
         return text
 
 
-def _records(path: Path, stream: BinaryIO, delimiter: str) -> Iterator[tuple[list[str], int, int]]:
+def _records(
+    path: Path, stream: BinaryIO, delimiter: str = ",", *, strip: bool = True
+) -> Iterator[tuple[list[str], int, int]]:
     """Cells, first line and bytes of each record; empty lines are left out."""
-    lines = _Lines(stream)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    line, size = 0, 0
+    lines = _Lines(path, stream)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=strip, strict=True)
+    line = 0
     try:
         for cells in reader:
             if cells:
-                yield cells, line + 1, lines.bytes - size
-            line, size = reader.line_num, lines.bytes
+                yield cells, line + 1, lines.bytes - lines.began
+            line, lines.began = reader.line_num, lines.bytes
     except UnicodeDecodeError as error:
         raise UserError(f"{path}:{reader.line_num + 1} is not UTF-8 text: save the file as UTF-8") from error
     except csv.Error as error:
         raise UserError(f"{path}:{reader.line_num} is not valid CSV ({error}): check its quotes") from error
 
 
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+def read_list(path: Path, remedy: str, *, most: int = MAX_TABLE) -> Iterator[tuple[list[str], int]]:
+    """The lines of a list that a verb wrote, cells as they stand; its header is the first.
+
+    Args:
+        path: the file.
+        remedy: what to do where it cannot be read, for the message.
+        most: bytes.
+
+    Yields:
+        cells, and number of the line (from 1).
+
+    Raises:
+        UserError: no such file, a pipe or a device, a larger one, not UTF-8, or not CSV.
+    """
+    with open_data(path, remedy) as stream:
+        if os.fstat(stream.fileno()).st_size > most:
+            raise UserError(f"{path} is larger than {most} bytes: {remedy}")
+        for cells, line, _ in _records(path, stream, strip=False):
+            yield cells, line
 
 
 def check_delimiter(delimiter: str) -> str:
@@ -86,11 +113,11 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
     Raises:
         UserError: no such file, an empty one, or two columns of one name.
     """
-    with _open(path) as stream:
+    with open_data(path) as stream:
         header = next((cells for cells, _, _ in _records(path, stream, delimiter)), None)
     if header is None:
         raise UserError(f"{path} is empty: expected a line of column names and a line for each record")
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
         raise UserError(f"{path} has more than one column {repeated[0]!r:.60}: rename all but one")
     return header
@@ -136,8 +163,9 @@ def read_blocks(
     rows: list[list[str]] = []
     lines: list[int] = []
     sizes: list[int] = []
+    held = 0  # bytes that the block's records took
     empty = True
-    with _open(path) as stream:
+    with open_data(path) as stream:
         stamp = os.fstat(stream.fileno()).st_mtime_ns
         for cells, line, size in _records(path, stream, delimiter):
             if header:
@@ -151,9 +179,10 @@ def read_blocks(
             rows.append(cells)
             lines.append(line)
             sizes.append(size)
-            if len(rows) == BLOCK:
+            held += size
+            if len(rows) == BLOCK or held > MAX_RECORD:
                 yield Block(path.name, list(zip(*rows, strict=True)), lines, sizes, stamp)
-                rows, lines, sizes = [], [], []
+                rows, lines, sizes, held = [], [], [], 0
     if rows:
         yield Block(path.name, list(zip(*rows, strict=True)), lines, sizes, stamp)
     if empty:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from diffshare.data.coding import label_attributes
 from diffshare.data.images import LARGEST
-from diffshare.data.source import Attribute, Index, check_shares
+from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 
 COLOUR = "Colour"
@@ -227,7 +227,7 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
         UserError: no such file, another magic number, or another length than declared.
     """
     try:
-        with path.open("rb") as stream:
+        with open_data(path) as stream:
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             holds = os.fstat(stream.fileno()).st_size * (_GZIP_RATIO if packed else 1)

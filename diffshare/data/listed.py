@@ -1,6 +1,5 @@
 """The mix that a manifest lists: training on exactly the records and labels that an earlier choice wrote down."""
 
-import csv
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from diffshare.data.csvfile import read_list
 from diffshare.data.mixes import Choice, Pool
 from diffshare.errors import UserError
 from diffshare.storage import read_json
@@ -81,21 +81,15 @@ class Listed:
         """The lines of ``records.csv``, each checked; reads no more than a list of the whole pool can hold."""
         path = self.manifest / "records.csv"
         bound = 64 * (len(pool) + 2) + 8 * int(np.char.str_len(pool.index.names).sum())
-        try:
-            if not path.is_file():
-                self._refuse("it has no file records.csv")
-            if path.stat().st_size > bound:
-                self._refuse(f"records.csv is larger than a list of all {len(pool)} records of the pool can be")
-            with path.open(newline="", encoding="utf-8") as stream:
-                reader = csv.reader(stream, strict=True)
-                if next(reader, None) != HEADER:
-                    self._refuse(f"the first line of records.csv is not {','.join(HEADER)}")
-                for cells in reader:
-                    yield self._row(cells, reader.line_num, len(pool.y.classes))
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; make it readable") from error
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is no table in UTF-8: write it anew with the verb mix") from error
+        if not path.is_file():
+            self._refuse("it has no file records.csv")
+        if path.stat().st_size > bound:
+            self._refuse(f"records.csv is larger than a list of all {len(pool)} records of the pool can be")
+        rows = read_list(path, "make it readable")
+        if next(rows, None) != (HEADER, 1):
+            self._refuse(f"the first line of records.csv is not {','.join(HEADER)}")
+        for cells, line in rows:
+            yield self._row(cells, line, len(pool.y.classes))
 
     def _row(self, cells: list[str], line: int, classes: int) -> tuple[str, int, int, str]:
         if len(cells) != len(HEADER):
@@ -176,13 +170,7 @@ def listed_names(manifest: Path, source_sha256: str) -> set[str]:
             f"the manifest {manifest} is of another source, or the source has changed since: name the manifest and "
             "the source of one training"
         )
-    try:
-        with (manifest / "records.csv").open(newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream, strict=True)
-            if next(reader, None) == HEADER:
-                return {cells[0] for cells in reader if cells}
-    except OSError as error:
-        raise UserError(f"cannot read {manifest / 'records.csv'}: {error.strerror}; make it readable") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{manifest / 'records.csv'} is no table in UTF-8: write it anew with the verb mix") from error
-    raise UserError(f"the first line of {manifest / 'records.csv'} is not {','.join(HEADER)}: write it anew")
+    rows = read_list(manifest / "records.csv", "make it readable")
+    if next(rows, None) != (HEADER, 1):
+        raise UserError(f"the first line of {manifest / 'records.csv'} is not {','.join(HEADER)}: write it anew")
+    return {cells[0] for cells, _ in rows}

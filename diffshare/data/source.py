@@ -8,7 +8,8 @@ stands between, the decoded cache and the disjoint parts, is the same for every 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -131,6 +132,24 @@ class Source(Protocol):
             BadRecord: a record cannot be decoded.
         """
         ...
+
+
+def open_data(path: Path, remedy: str = "check the path") -> BinaryIO:
+    """Open a file of a source. A pipe or a device, which may have no end, is refused and not waited for.
+
+    Args:
+        path: the file; a link is followed.
+        remedy: what to do where it cannot be read, for the message.
+
+    Raises:
+        UserError: no such file, or not a regular one.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot read {path}: it is not a regular file; {remedy}")
+        return path.open("rb")
+    except (OSError, ValueError) as error:  # a null character in a name is a ValueError
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', error)}; {remedy}") from error
 
 
 class BadRecord(UserError):

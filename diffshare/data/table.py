@@ -138,10 +138,11 @@ class CSVTable(_TableSource):
 
     def _load(self) -> _Table:
         names = read_header(self.path, self.delimiter) if self.header else list(self.schema)
-        absent = [name for name in self.schema if name not in names]
+        place = {name: position for position, name in enumerate(names)}
+        absent = [name for name in self.schema if name not in place]
         if absent:
             raise no_column(self.path, absent[0], names, self.delimiter)
-        chosen = [names.index(name) for name in self.schema]
+        chosen = [place[name] for name in self.schema]
         blocks = read_blocks(self.path, len(names), delimiter=self.delimiter, header=self.header)
         return _assemble((_select(block, chosen) for block in blocks), self.schema, self.missing)
 

@@ -15,7 +15,7 @@ from diffshare.batch import Batch
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts, GenerativeModule
 from diffshare.generators.diffusion import to_bytes
-from diffshare.generators.latents import decode_images, downscaling, latent_shape
+from diffshare.generators.latents import decode_images, decode_once, downscaling, latent_shape
 from diffshare.generators.losses import autoencoder_loss, hinge_loss
 from diffshare.generators.one_step import OneStepBox, prior
 from diffshare.generators.perceptual import Perceptual
@@ -205,7 +205,7 @@ class Autoencoder(GenerativeModule):
         """
         if scheduler is not None:
             raise UserError(f"scheduler '{scheduler}': an autoencoder has none; leave it out")
-        vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL})
+        vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL}, trial=decode_once)
         config: Any = vae.config
         size = release.card.image_size
         if release.card.labels or size is None or size % downscaling(vae) or config.out_channels not in (1, 3):

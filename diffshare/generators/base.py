@@ -13,9 +13,9 @@ from diffshare.batch import Batch, Request
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.rehearsal import rehearse
+from diffshare.received import is_name
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
-from diffshare.release.received import is_name
 from diffshare.release.table import fit_schema
 from diffshare.training.rates import optimizer_and_rate
 
@@ -174,7 +174,12 @@ class GenerativeModule(LightningModule):
                 f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
             )
         if known.get("facts"):
-            facts = Facts(**known["facts"])
+            try:
+                facts = Facts(**known["facts"])
+            except TypeError as error:
+                raise UserError(
+                    "the checkpoint does not say what it was trained on: give one that fit wrote"
+                ) from error
             now_of = self.facts.target if self.facts and facts.target else ""
             for what, was, now in (
                 ("classes", facts.labels, self.facts and self.facts.labels),

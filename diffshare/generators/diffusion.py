@@ -1,7 +1,8 @@
 """Sampling from a denoiser with any scheduler of diffusers or sampler of ours, each sample from its own noise."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import diffusers
@@ -82,23 +83,15 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
         raise one_of("scheduler", name, SAMPLERS)
     kind: Any = LogSnrSolver if name is None else getattr(diffusers, name)
     try:
-        _try(kind.from_config(trained.config))
+        sample_once(kind.from_config(trained.config), 1)
         return kind.from_config(trained.config)
     except Exception as error:  # each scheduler has settings of its own that it does not take, found at any time
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
         raise UserError(
             f"{kind.__name__} does not sample with the settings of this {type(trained).__name__} ({reason:.120}): "
             "use others, or another scheduler"
         ) from error
-
-
-def _try(scheduler: Any) -> None:
-    """Run a scheduler for two steps with a network that makes zeros."""
-    streams, steps = [torch.Generator().manual_seed(0)], min(2, scheduler.config.num_train_timesteps)
-    with torch.inference_mode():
-        x = _run_scheduler(lambda x, t: torch.zeros_like(x), scheduler, lambda: torch.ones(1, 1, 8, 8), streams, steps)
-    if not torch.isfinite(x).all():
-        raise ValueError("values that are not finite")
 
 
 def ddpm_sampler(trained: SchedulerMixin, name: str | None = None) -> SchedulerMixin:
@@ -166,15 +159,30 @@ def _run_scheduler(
     network: Network, scheduler: Any, normal: Normal, streams: list[torch.Generator], steps: int
 ) -> Tensor:
     start = normal()
-    scheduler.set_timesteps(steps, device=start.device)
+    with _stepping(scheduler, steps):
+        scheduler.set_timesteps(steps, device=start.device)
     x = start * getattr(scheduler, "init_noise_sigma", 1.0)
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
     for t in scheduler.timesteps:
-        inputs = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        with _stepping(scheduler, steps):
+            inputs = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         made = _tilted(network, scheduler, inputs, t) if isinstance(network, Tilted) else network(inputs, t)
-        x = scheduler.step(made, t, x, **extra).prev_sample
+        with _stepping(scheduler, steps):
+            x = scheduler.step(made, t, x, **extra).prev_sample
     return x
+
+
+@contextlib.contextmanager
+def _stepping(scheduler: Any, steps: int) -> Iterator[None]:
+    """A scheduler of diffusers has its own opinion of how many steps its settings allow."""
+    try:
+        yield
+    except (AssertionError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{type(scheduler).__name__} of this model fails with {steps} steps ({str(error) or 'no reason given'}): "
+            "use other --steps or another --scheduler"
+        ) from error
 
 
 def _tilted(network: Tilted, scheduler: Any, noisy: Tensor, t: Tensor) -> Tensor:
@@ -247,6 +255,35 @@ def sample_diffusion(
             f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
         )
     return x
+
+
+@torch.inference_mode()
+def sample_once(scheduler: SchedulerMixin | Sampler, channels: int) -> None:
+    """Two steps on a few pixels with a network that finds nothing: settings that do not step show in what they raise.
+
+    Args:
+        scheduler: as of :func:`sample_diffusion`.
+        channels: of the images or latents.
+
+    Raises:
+        ValueError: values that are not finite.
+        Exception: whatever the scheduler raises.
+    """
+    streams = noise_streams(0, np.arange(1))
+
+    def normal() -> Tensor:
+        return randn_tensor((1, channels, 4, 4), generator=streams)
+
+    def still(inputs: Tensor, time: Tensor) -> Tensor:
+        return torch.zeros_like(inputs)
+
+    if isinstance(scheduler, SchedulerMixin):
+        steps = min(2, scheduler.config.num_train_timesteps)
+        x = _run_scheduler(still, scheduler, normal, streams, steps)
+    else:
+        x = scheduler(still, normal, 2)
+    if not torch.isfinite(x).all():
+        raise ValueError("values that are not finite")
 
 
 def to_bytes(x: Tensor) -> np.ndarray:

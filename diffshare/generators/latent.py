@@ -12,7 +12,15 @@ from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts
 from diffshare.generators.ddpm import DDPM
-from diffshare.generators.latents import decode_images, downscaling, latent_shape, measure, open_latents, open_vae
+from diffshare.generators.latents import (
+    decode_images,
+    decode_once,
+    downscaling,
+    latent_shape,
+    measure,
+    open_latents,
+    open_vae,
+)
 from diffshare.generators.received import DiffusionBox
 from diffshare.release.folder import Release
 from diffshare.release.weights import load_part
@@ -39,7 +47,7 @@ class LatentBox(DiffusionBox):
             raise UserError(
                 f"{release.folder}: a latent release without its decoder, it has no vae/: ask for the whole release"
             )
-        vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL})
+        vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL}, trial=decode_once)
         config: Any = vae.config
         if config.out_channels not in (1, 3):
             raise UserError(f"{release.folder}: a decoder to {config.out_channels} channels makes no images")

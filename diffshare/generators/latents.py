@@ -153,6 +153,11 @@ def measure(latents: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     return float(f"{part.mean():.4g}"), float(f"{1 / deviation:.4g}")
 
 
+def decode_once(vae: Any) -> None:
+    """One pass through the decoder of a VAE; latents of two places a side are enough to try its layers."""
+    vae.decode(torch.zeros(1, vae.config.latent_channels, 2, 2))
+
+
 @torch.inference_mode()
 def decode_images(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """Images of latents as the VAE gives them: N x C x H x W => uint8 N x H x W x C, ``AT_ONCE`` in a pass."""

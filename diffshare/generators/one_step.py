@@ -25,6 +25,19 @@ def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.
     return randn_tensor((len(indices), *shape), generator=noise_streams(seed, indices), device=device)
 
 
+def make_once(network: Any) -> None:
+    """One pass through such a network.
+
+    Raises:
+        ValueError: what it makes is no image of its configuration.
+    """
+    config = network.config
+    labels = None if config.num_class_embeds is None else torch.zeros(1, dtype=torch.long)
+    made = network(torch.zeros(1, config.latent_dim), labels)
+    if made.shape != (1, config.out_channels, config.sample_size, config.sample_size):
+        raise ValueError(f"it makes {tuple(made.shape)}")
+
+
 @torch.inference_mode()
 def generate(network: Any, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
     """Images of a network from flat noise, each from noise of its own, ``PIXELS`` in a pass.
@@ -93,7 +106,7 @@ class OneStepBox:
         """
         card = release.card
         refuse_scheduler(card, scheduler)
-        network: Any = load_part(release, part, allowed)
+        network: Any = load_part(release, part, allowed, trial=make_once)
         config, embeddings = network.config, len(card.labels) + 1 if card.labels else None
         if (config.num_class_embeds, config.sample_size) != (embeddings, card.image_size):
             raise UserError(

@@ -10,7 +10,14 @@ import torch
 from diffusers import SchedulerMixin, UNet2DModel
 
 from diffshare.errors import UserError
-from diffshare.generators.diffusion import Sampler, ddpm_sampler, noise_streams, sample_diffusion, to_bytes
+from diffshare.generators.diffusion import (
+    Sampler,
+    ddpm_sampler,
+    noise_streams,
+    sample_diffusion,
+    sample_once,
+    to_bytes,
+)
 from diffshare.generators.process import Tilt
 from diffshare.nets.classwise import ClasswiseUNet
 from diffshare.release.card import MAX_STEPS, Card
@@ -20,6 +27,34 @@ from diffshare.release.schedulers import load_scheduler
 from diffshare.release.weights import load_part
 
 SamplerOf = Callable[[SchedulerMixin, str | None], SchedulerMixin | Sampler]
+
+
+def denoise_once(network: Any) -> None:
+    """One pass through a denoiser of images or latents; each network of a classwise one is like its first.
+
+    Raises:
+        ValueError: what it makes has another shape than what it is given.
+    """
+    config, labels = network.config, torch.zeros(1, dtype=torch.long)
+    if not isinstance(config.sample_size, int):
+        return  # it will not fit the card
+    x = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size)
+    if isinstance(network, ClasswiseUNet):
+        made = network.networks[0](x, torch.zeros(1)).sample
+    else:
+        made = network(x, torch.zeros(1), class_labels=labels if config.num_class_embeds is not None else None).sample
+    if config.in_channels == config.out_channels and made.shape != x.shape:
+        raise ValueError(f"of {tuple(x.shape)} it makes {tuple(made.shape)}")
+
+
+def _chosen(trained: SchedulerMixin, name: str, sampler: SamplerOf, release: Release) -> SchedulerMixin | Sampler:
+    """The sampler that the receiver named, with the release's settings."""
+    try:
+        return sampler(trained, name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{release.folder}: its settings do not suit --scheduler {name}: {error}") from error
 
 
 @dataclass
@@ -64,7 +99,8 @@ class DiffusionBox:
         Raises:
             UserError: the parts do not fit each other or the card.
         """
-        denoiser = load_part(release, "unet", {"UNet2DModel": UNet2DModel, "ClasswiseUNet": ClasswiseUNet})
+        kinds = {"UNet2DModel": UNet2DModel, "ClasswiseUNet": ClasswiseUNet}
+        denoiser = load_part(release, "unet", kinds, trial=denoise_once)
         config, card = denoiser.config, release.card
         embeddings = len(card.labels) + 1 if card.labels else None
         size = config.sample_size * factor if isinstance(config.sample_size, int) else None
@@ -83,9 +119,14 @@ class DiffusionBox:
             default = sampler(trained, None)
             if isinstance(default, SchedulerMixin):
                 default.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
-        except (UserError, ValueError, NotImplementedError, TypeError, IndexError) as error:
+        except Exception as error:  # as its constructor, it may raise anything
             raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
-        return cls(card, denoiser.to(device), default if scheduler is None else sampler(trained, scheduler))
+        chosen = default if scheduler is None else _chosen(trained, scheduler, sampler, release)
+        try:
+            sample_once(chosen, config.in_channels)
+        except Exception as error:
+            raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
+        return cls(card, denoiser.to(device), chosen)
 
     def sample(
         self,

@@ -20,6 +20,19 @@ from diffshare.release.weights import load_part
 from diffshare.stats.counters import RowStreams
 
 
+def denoise_once(network: Any) -> None:
+    """One pass through a denoiser of rows.
+
+    Raises:
+        ValueError: what it makes has another shape than what it is given.
+    """
+    config = network.config
+    labels = None if config.num_class_embeds is None else torch.zeros(1, dtype=torch.long)
+    row = torch.zeros(1, config.features)
+    if network(row, torch.zeros(1, dtype=torch.long), labels).shape != row.shape:
+        raise ValueError("it makes rows of another length")
+
+
 @dataclass
 class TableBox:
     """A diffusion model of a table behind the ``TableGenerator`` protocol. It computes in fp32.
@@ -56,7 +69,7 @@ class TableBox:
             )
         schema = load_schema(release)
         rows, card = Rows(schema), release.card
-        denoiser: Any = load_part(release, "denoiser", {"TableDenoiser": TableDenoiser})
+        denoiser: Any = load_part(release, "denoiser", {"TableDenoiser": TableDenoiser}, trial=denoise_once)
         embeddings = len(card.labels) + 1 if card.labels else None
         found = (denoiser.config.features, denoiser.config.num_class_embeds)
         if found != (rows.features, embeddings):
@@ -66,7 +79,7 @@ class TableBox:
             )
         try:
             process = MixedDiffusion.of(load_scheduler(release), len(rows.numeric), rows.sizes)
-        except UserError as error:
+        except (UserError, IndexError) as error:  # no timesteps at all
             raise UserError(f"{release.folder}: its scheduler is not one that such a model is trained with") from error
         return cls(card, schema, denoiser.to(device), process)
 

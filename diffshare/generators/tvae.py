@@ -47,6 +47,13 @@ class RowBox(OneStepBox):
         return sample_rows(self.network, Rows(self.schema), labels, indices, seed)
 
 
+def decode_once(network: Any) -> None:
+    """One pass through a decoder of rows."""
+    config = network.config
+    labels = None if config.num_class_embeds is None else torch.zeros(1, dtype=torch.long)
+    network(torch.zeros(1, config.latent_dim), labels)
+
+
 def row_loss(
     categories: Categories,
     scores: Tensor,
@@ -188,7 +195,7 @@ class TVAE(TableModule):
         """
         refuse_scheduler(release.card, scheduler)
         schema = load_schema(release)
-        rows, decoder = Rows(schema), load_part(release, "decoder", {"RowDecoder": RowDecoder})
+        rows, decoder = Rows(schema), load_part(release, "decoder", {"RowDecoder": RowDecoder}, trial=decode_once)
         config: Any = decoder.config
         expected = (rows.features, len(rows.numeric), len(release.card.labels) + 1 if release.card.labels else None)
         if (config.features, config.numeric, config.num_class_embeds) != expected:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from diffshare.data.csvfile import read_list
 from diffshare.errors import UserError
 from diffshare.release.grid import image_grid
 from diffshare.storage import atomic_folder
@@ -66,21 +67,15 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
         UserError: no such table, a label that is neither 0 nor 1, a sample that is not there or comes twice.
     """
     places = {str(number): place for place, number in enumerate(numbers.tolist())}
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream, strict=True)
-            if [cell.strip() for cell in next(reader, [])] != HEADER:
-                raise UserError(f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it")
-            rows = {}
-            for cells in reader:
-                place, label = _row(path, reader.line_num, [cell.strip() for cell in cells], places)
-                if place in rows:
-                    raise UserError(f"{path}, line {reader.line_num}: sample {numbers[place]} comes twice; keep one")
-                rows[place] = label
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give the table that --label-sheet wrote") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no table in UTF-8: save it as CSV") from error
+    read = read_list(path, "give the table that --label-sheet wrote")
+    if [cell.strip() for cell in next(read, ([], 1))[0]] != HEADER:
+        raise UserError(f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it")
+    rows: dict[int, str] = {}
+    for cells, line in read:
+        place, label = _row(path, line, [cell.strip() for cell in cells], places)
+        if place in rows:
+            raise UserError(f"{path}, line {line}: sample {numbers[place]} comes twice; keep one")
+        rows[place] = label
     known = {place: label for place, label in rows.items() if label}
     return np.array(list(known), np.int64), np.array([label == "1" for label in known.values()], bool)
 

@@ -5,18 +5,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from diffshare.errors import UserError
 from diffshare.release.generator import Generator
+from diffshare.terminal import cell_text, console
 
 BATCH_SIZES = {"image": 64, "table": 4096}  # samples a pass, where nothing else is asked for
 
 
 def progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
     """The items, with a progress bar on stderr where that is a terminal."""
-    return track(items, title, total, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    return track(
+        items, cell_text(title), total, console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True
+    )
 
 
 def draw_samples(

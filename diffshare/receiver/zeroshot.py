@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate, normalize
 
 from diffshare.errors import UserError
-from diffshare.release.received import is_number, shown
+from diffshare.received import is_number, shown
 from diffshare.storage import read_json
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own

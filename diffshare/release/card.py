@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from diffshare.errors import UserError
-from diffshare.release.received import Fields, is_name, is_number, shown
+from diffshare.received import Fields, is_name, is_number, shown
 
 FORMAT = 1
 CARD = "diffshare.json"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from diffshare.errors import UserError
+from diffshare.received import is_name, is_number, parse_json, shown
 from diffshare.release.folder import MAX_JSON, Release
-from diffshare.release.received import is_name, is_number, parse_json, shown
 
 MAX_INTEGER = 8192  # of every integer that has no bound of its own: channels, sizes, groups
 MAX_FLOAT = 1e6  # magnitude

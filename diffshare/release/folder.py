@@ -10,9 +10,9 @@ from typing import Any
 
 from diffshare.errors import UserError
 from diffshare.provenance import versions
+from diffshare.received import open_regular, parse_json, read_regular, shown
 from diffshare.release.card import CARD, FORMAT, MAX_FILES, Card, check_file_name, parse_card
 from diffshare.release.readme import readme
-from diffshare.release.received import open_regular, parse_json, read_regular, shown
 from diffshare.storage import atomic_folder, sha256_file, write_json
 
 MAX_JSON = 1 << 20  # bytes of diffshare.json and of each configuration

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffshare.errors import UserError
+from diffshare.received import Fields, is_name, is_number, parse_json, read_regular
 from diffshare.release.card import MAX_LABELS
 from diffshare.release.generator import Generator
-from diffshare.release.received import Fields, is_name, is_number, parse_json, read_regular
 
 INFO = "samples.json"
 MAX_INFO = 1 << 20  # bytes

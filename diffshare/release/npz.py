@@ -13,7 +13,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from diffshare.errors import UserError
-from diffshare.release.received import open_regular, shown
+from diffshare.received import open_regular, shown
 
 MAX_BYTES = 8 << 30  # of all arrays together
 MAX_RATIO = 100  # of the arrays' bytes to the file's, beyond the first 64 MiB

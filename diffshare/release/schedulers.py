@@ -7,9 +7,9 @@ import torch
 from diffusers import SchedulerMixin
 
 from diffshare.errors import UserError
+from diffshare.received import shown
 from diffshare.release.config import check_arguments, read_config
 from diffshare.release.folder import Release
-from diffshare.release.received import shown
 
 
 def load_scheduler(

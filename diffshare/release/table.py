@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from diffshare.errors import UserError
+from diffshare.received import Fields, is_name, is_number, parse_json
 from diffshare.release.card import MAX_LABELS
 from diffshare.release.folder import Release
 from diffshare.release.generator import Generator
-from diffshare.release.received import Fields, is_name, is_number, parse_json
 from diffshare.stats.quantiles import MOST, fit_quantiles
 
 SCHEMA = "table/schema.json"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from diffshare.errors import UserError
+from diffshare.received import open_regular, shown
 from diffshare.release.info import INFO
-from diffshare.release.received import open_regular, shown
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
@@ -20,8 +20,53 @@ MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 
 
+ESCAPE = "--escape-formulas"
+ESCAPE_HELP = (
+    "Put ' before cells of samples.csv that a spreadsheet would run as a formula (=, +, -, @): to look at them in one. "
+    "Other verbs read such cells as other categories."
+)
+
+
+def is_formula(cell: str) -> bool:
+    """Whether a spreadsheet may take a cell for a formula, which can start programs; a number is none."""
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
+
+
+def escaped(cells: Iterable[str]) -> list[str]:
+    """Cells with ``'`` before those that are formulas: a spreadsheet shows them as text."""
+    return [f"'{cell}" if is_formula(cell) else cell for cell in cells]
+
+
+def formula_note(cells: Iterable[str]) -> str | None:
+    """A note that some of the texts of a table are formulas; None where none is."""
+    found = next((cell for cell in cells if is_formula(cell)), None)
+    if found is None:
+        return None
+    return (
+        f"note:    samples.csv has cells that a spreadsheet would run as formulas, such as {shown(found)}: do not open "
+        f"it in one, or write it for that with {ESCAPE}"
+    )
+
+
+def texts(schema: TableSchema) -> list[str]:
+    """The texts that cells of a table can have, and its header."""
+    return [schema.mark, *schema.names, *(text for column in schema.columns for text in column.categories)]
+
+
 def write_table_samples(
-    folder: str | Path, schema: TableSchema, x: np.ndarray, info: Mapping[str, Any], *, overwrite: bool = False
+    folder: str | Path,
+    schema: TableSchema,
+    x: np.ndarray,
+    info: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    escape: bool = False,
 ) -> None:
     """Write a samples folder of rows as a whole.
 
@@ -35,21 +80,23 @@ def write_table_samples(
         x: rows as the model makes them, float32, N x columns.
         info: JSON for ``samples.json``; ``count`` is added.
         overwrite: replace a folder that holds something.
+        escape: see :func:`escaped`.
 
     Raises:
         UserError: rows that do not fit the schema, or a folder that cannot be written.
     """
     if x.ndim != 2 or x.shape[1] != len(schema.columns) or not len(x):
         raise UserError(f"samples: x must be N x {len(schema.columns)} with N >= 1, not {x.shape}")
-    texts = [table_cells(x[:, i], column, schema.mark) for i, column in enumerate(schema.columns)]
+    columns = [table_cells(x[:, i], column, schema.mark) for i, column in enumerate(schema.columns)]
+    names = list(schema.names)
+    if escape:
+        columns, names = [escaped(cells) for cells in columns], escaped(names)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
-            spaced = needs_quotes(
-                [schema.mark, *schema.names, *(text for column in schema.columns for text in column.categories)]
-            )
+            spaced = needs_quotes(texts(schema))
             writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
-            writer.writerow(schema.names)
-            writer.writerows(zip(*texts, strict=True))
+            writer.writerow(names)
+            writer.writerows(zip(*columns, strict=True))
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
 
 

@@ -1,6 +1,6 @@
 """The networks of a release: built without memory, compared with the file's header, and only then loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from diffshare.errors import UserError, one_of
+from diffshare.received import parse_json, shown
+from diffshare.release.building import bounded_building, tensors_in
 from diffshare.release.config import check_arguments, read_config
 from diffshare.release.folder import MAX_TOTAL, Release
-from diffshare.release.received import parse_json, shown
 
 MAX_PARAMETERS = 2_500_000_000  # 10 GB in float32: the largest network that diffusers writes as one file
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _FLOATS = ("F32", "F16", "BF16")  # a weight may be stored in any of these; other tensors in their own type only
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
@@ -21,18 +23,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_part(
-    release: Release, name: str, allowed: Mapping[str, type[Network]], *, max_parameters: int = MAX_PARAMETERS
+    release: Release,
+    name: str,
+    allowed: Mapping[str, type[Network]],
+    *,
+    trial: Callable[[Any], object] | None = None,
+    max_parameters: int = MAX_PARAMETERS,
 ) -> Network:
     """Load the network ``name`` of a release (``<name>/config.json``, ``<name>/diffusion_pytorch_model.safetensors``).
 
-    In this order: the configuration is bounded, the network is built on the meta device (no memory), its parameters
-    are counted, the size and the header of the weights are compared with it, and only then are weights loaded, from
-    the bytes whose hash was checked. Peak memory is about twice the file plus the network in float32.
+    In this order: the configuration is bounded, the tensors in the header of the weights are counted, the network is
+    built on the meta device (no memory for parameters; stopped where it holds many more tensors than the file), its
+    parameters are counted, it is tried there, the size and the header of the weights are compared with it, and only
+    then are weights loaded, from the bytes whose hash was checked. Peak memory is about twice the file plus the
+    network in float32.
 
     Args:
         release: an opened release.
         name: the part's folder, for instance ``"unet"``.
         allowed: class name to class of the networks that may stand there; nothing else is looked up.
+        trial: one pass through the network, which it is given on the meta device (shapes without values): settings
+            that can be built may still not run. What it raises is a refusal.
         max_parameters: most parameters and buffer elements.
 
     Returns:
@@ -48,11 +59,16 @@ def load_part(
         raise one_of(f"network in {where}", class_name, allowed)
     kind = allowed[class_name]
     check_arguments(kind, arguments, where)
-    with torch.device("meta"):
+    if (file := f"{name}/{_WEIGHTS}") not in release.card.files:
+        raise UserError(f"{release.folder} has no {file}: it is no complete release; ask for it again")
+    held = tensors_in(release.folder / file, MAX_TOTAL)
+    with torch.device("meta"), bounded_building(held):
         network = _build(kind, arguments, where)
     total = sum(tensor.numel() for tensor in chain(network.parameters(), network.buffers()))
     if total > max_parameters:
         raise UserError(f"{where}: the network has {total} parameters, more than the {max_parameters} that are loaded")
+    if trial is not None:
+        _try(trial, network, where)
     network.load_state_dict(_weights(release, name, network.state_dict()), strict=True, assign=True)
     _fill_buffers(network, kind, arguments, where)
     return network.eval().requires_grad_(False)
@@ -65,6 +81,15 @@ def _build(kind: type[Network], arguments: dict[str, Any], where: str) -> Networ
         raise UserError(f"{where}: {kind.__name__} cannot be built with these settings: {shown(str(error))}") from error
 
 
+def _try(trial: Callable[[Any], object], network: nn.Module, where: str) -> None:
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            trial(network.eval())
+    except Exception as error:  # a network may raise anything when its settings do not fit together
+        name = type(network).__name__
+        raise UserError(f"{where}: {name} does not run with these settings: {shown(str(error))}") from error
+
+
 def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of a part, floats in float32.
 
@@ -73,7 +98,7 @@ def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) 
         name: the part's folder.
         expected: the state of the network that they are for, on the meta device.
     """
-    file = f"{name}/diffusion_pytorch_model.safetensors"
+    file = f"{name}/{_WEIGHTS}"
     where = str(release.folder / file)
     largest = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in expected.values())
     longest = (64 << 10) + sum(len(key) + 200 for key in expected)  # bytes of the header; an entry has about 100

@@ -1,5 +1,6 @@
 """The sharer's last step: a trained model becomes a release folder."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ from jsonargparse import ArgumentParser
 
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
+from diffshare.received import shown
 from diffshare.release.folder import Release, write_release
 from diffshare.training.checkpoint import read_checkpoint
+from diffshare.training.imports import installed_only
 
 
 def export(
@@ -33,17 +36,23 @@ def export(
     return write_release(folder, fields, module.save_parts, overwrite=overwrite)
 
 
-def module_of_checkpoint(path: Path) -> GenerativeModule:
+def module_of_checkpoint(path: Path, *, trust_code: bool = False) -> GenerativeModule:
     """The model of a checkpoint that ``fit`` wrote, with its averaged weights where the run kept an average.
 
-    A checkpoint is the sharer's own file; even so nothing in it is unpickled.
+    A checkpoint is the sharer's own file; even so nothing in it is unpickled, and of the classes that it names those
+    of diffshare and of installed packages alone are imported.
+
+    Args:
+        path: the checkpoint.
+        trust_code: import any class that it names, which runs the code of its module.
 
     Raises:
-        UserError: no checkpoint, or not one of a generator.
+        UserError: no checkpoint, not one of a generator, or one that names a class from elsewhere.
     """
     checkpoint = read_checkpoint(path)
-    config: dict[str, Any] | None = (checkpoint.get("diffshare") or {}).get("model")
-    if not config:
+    known = checkpoint.get("diffshare")
+    config: Any = known.get("model") if isinstance(known, dict) else None
+    if not isinstance(config, dict) or not config:
         raise UserError(
             f"{path} is not a checkpoint of a generator, it names no model class: give the last.ckpt of a run of fit"
         )
@@ -52,19 +61,32 @@ def module_of_checkpoint(path: Path) -> GenerativeModule:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(GenerativeModule, "model")
     try:
-        module = parser.instantiate(parser.parse_object({"model": config})).model
+        with contextlib.nullcontext() if trust_code else installed_only(config, str(path)):
+            module = parser.instantiate(parser.parse_object({"model": config})).model
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"{path} was trained as {config.get('class_path')}, which cannot be built here: give the last.ckpt of a "
             "generator that this version has trained"
         ) from error
+    try:
+        _load(module, checkpoint, f"{path} does not hold the weights of {config['class_path']}")
+    except UserError:
+        raise
+    except Exception as error:  # what somebody else wrote into it may be of any type
+        raise UserError(
+            f"{path} does not fit the model that it names ({shown(str(error))}): give the last.ckpt of a run"
+        ) from error
+    return module.eval()
+
+
+def _load(module: GenerativeModule, checkpoint: dict[str, Any], refusal: str) -> None:
     module.on_load_checkpoint(checkpoint)
     missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=False)
     if missing or unexpected:
         raise UserError(
-            f"{path} does not hold the weights of {config['class_path']} "
-            f"({', '.join([*missing, *unexpected][:3])}, ...): give the last.ckpt of a run of fit"
+            f"{refusal} ({', '.join([*missing, *unexpected][:3])}, ...): give the last.ckpt of a run of fit"
         )
     if module.facts is not None:
         module.check(module.facts)
-    return module.eval()

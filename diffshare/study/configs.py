@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffshare.errors import UserError
-from diffshare.settings import load_settings
+from diffshare.settings import read_yaml
 
 
 def merged(paths: Iterable[Path]) -> dict[str, Any]:
@@ -23,10 +21,7 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
     for path in paths:
         if not path.is_file():
             raise UserError(f"there is no config file {path}: give the path of a YAML file")
-        try:
-            content = load_settings(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not valid YAML: mend it") from error
+        content = read_yaml(path, aliases=True)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no settings: a config is YAML of the form 'key: value'")
         result = _merge(result, content)

@@ -20,7 +20,7 @@ from diffshare.study.configs import as_word, check_axis, flat, merged, named_cla
 from diffshare.study.group_shares import shares
 from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
 from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
-from diffshare.study.step import Command, Place, Step, mix_and_fit
+from diffshare.study.step import TRUSTED, Command, Place, Step, mix_and_fit
 
 CLEAN = "diffshare.data.mixes.Clean"
 
@@ -185,7 +185,7 @@ class FairnessPoisoning(Study):
             "fit", *configs, *data, *words(self.classifier_overrides.items()),  # last: a --data block undoes them
             "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
         )  # fmt: skip
-        return Step(name, (fit, ("test", "--run-dir", run)), after=(f"mix-{cell.name}",))
+        return Step(name, (fit, ("test", "--run-dir", run, TRUSTED)), after=(f"mix-{cell.name}",))
 
     def _reader(self, seed: int) -> Step:
         """A classifier of the group, on auxiliary records of the same source."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,6 +18,7 @@ from diffshare.data.source import Index
 from diffshare.errors import UserError
 from diffshare.release.info import class_names
 from diffshare.release.samples import read_samples
+from diffshare.settings import read_yaml
 from diffshare.stats.kid import kernel_distance, kernel_distance_difference
 from diffshare.stats.prevalence import Method, estimate
 from diffshare.storage import atomic_folder, read_json, write_json
@@ -198,6 +198,6 @@ def training_speed(run: Path) -> dict[str, float | None]:
     if not entries:
         return {"images_per_second": None, "seconds": None}
     speed = float(1 / np.mean([1 / entry.value for entry in entries]))
-    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings = read_yaml(run / "config.yaml", aliases=True)
     images = (entries[-1].step + 1) * settings["data"]["init_args"]["batch_size"]
     return {"images_per_second": speed, "seconds": images / speed}

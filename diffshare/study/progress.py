@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from diffshare.study.local import Failure
+from diffshare.terminal import cell_text, printable
 
 
 class StudyProgress:
@@ -67,9 +68,12 @@ class StudyProgress:
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _show(self) -> None:
         self.bar.update(
-            self.task, completed=self.done, description=", ".join(self.under_way) or "study", left=self.left()
+            self.task,
+            completed=self.done,
+            description=cell_text(", ".join(self.under_way) or "study"),
+            left=self.left(),
         )

@@ -19,7 +19,7 @@ from diffshare.study.protection_model import PLAIN, REAL, Cell, Model, Protected
 from diffshare.study.protection_results import Files, paired, sample_row, summarise
 from diffshare.study.protection_settings import Settings, check_least, check_names
 from diffshare.study.protection_tables import tables
-from diffshare.study.step import Command, Place, Step, mix_and_fit
+from diffshare.study.step import TRUSTED, Command, Place, Step, mix_and_fit
 
 STEPS = "diffshare.study.protection_steps"
 PRIVATE = "diffshare.sharer.protection.dp.PrivateDDPM"
@@ -248,7 +248,7 @@ class Protection(Study):
         for k in range(self.trainings):
             run = Place(name, f"run{k}")
             seed = ("--seed_everything", str(cell.seed + APART * k), "--trainer.enable_progress_bar", "false")
-            commands += [("fit", *shared, *seed, "--run-dir", run), ("test", "--run-dir", run)]
+            commands += [("fit", *shared, *seed, "--run-dir", run), ("test", "--run-dir", run, TRUSTED)]
         return Step(name, tuple(commands))
 
     # --- what came of it -----------------------------------------------------------------------------------------

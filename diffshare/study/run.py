@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from diffshare import terminal
 from diffshare.errors import UserError
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import atomic_file, write_json
@@ -75,7 +76,7 @@ def write_results(
     }
     write_json(folder.root / "results.json", results)
     _write_csv(folder.root / "results.csv", rows)
-    wide = console if console.is_terminal else Console(file=console.file, width=WIDTH)
+    wide = console if console.is_terminal else terminal.console(file=console.file, width=WIDTH)
     for table in study.tables(rows, summary) if rows else []:
         wide.print(table)
     figures = study.figures(rows, summary, folder.root / "figures") if rows else []

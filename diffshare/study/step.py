@@ -12,6 +12,7 @@ from diffshare.storage import sha256_file
 
 # Words, each with one value, that change how a step is carried out but not what comes out of it.
 VOLATILE = ("--data.num_workers", "--data.cache_dir", "--trainer.enable_progress_bar", "--batch-size", "--device")
+TRUSTED = "--trust-code"  # the study itself made the run that it goes on with: no part of what a step is
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def mix_and_fit(name: str, mix: Sequence[str], fit: Sequence[str]) -> tuple[Step
         Step(
             run.step,
             (train,),
-            resume=(("fit", "--run-dir", run, "--resume"),),
+            resume=(("fit", "--run-dir", run, "--resume", TRUSTED),),
             resume_if="run/checkpoints/last.ckpt",
             after=(chosen,),  # which fails in seconds where the mix cannot be had
         ),
@@ -159,7 +160,7 @@ def _lasting(command: Command) -> list[Word]:
             skip = False
         elif word in VOLATILE:
             skip = True
-        else:
+        elif word != TRUSTED:
             kept.append(word)
     return kept
 

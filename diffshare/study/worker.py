@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffshare.study.folder import Job
+from diffshare.terminal import say, say_traceback
 
 
 class Reply(NamedTuple):
@@ -60,7 +60,7 @@ def carry_out(job: Job) -> Reply:
             except SystemExit as stop:
                 status = stop.code if isinstance(stop.code, int) else 1
             except BaseException:
-                traceback.print_exc()
+                say_traceback()
                 status = 1
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,7 +74,7 @@ def _run(job: Job) -> int:
     module, _, function = job.run.partition(":")
     call = getattr(importlib.import_module(module), function)
     for words in job.commands:
-        print(f"$ {job.run} {' '.join(words)}", flush=True)
+        say(f"$ {job.run} {' '.join(words)}", flush=True)
         status = call(list(words))
         if status:
             return int(status)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffshare.errors import UserError
+from diffshare.settings import read_yaml
 
 # Settings that may change when a run is resumed: they do not touch the weights, or only say when to stop.
 MAY_CHANGE = (
@@ -36,7 +35,7 @@ def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
     path = folder / "config.yaml"
     if not path.is_file():
         return
-    before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(resolved)
+    before, now = _flat(read_yaml(path, aliases=True)), _flat(resolved)
     allowed = _may_change(now)
     changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
     changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in allowed)]

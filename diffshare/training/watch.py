@@ -10,6 +10,7 @@ from torch import Tensor
 from diffshare.batch import Batch
 from diffshare.data.module import RecordsDataModule
 from diffshare.errors import UserError
+from diffshare.terminal import say
 from diffshare.training.checkpoint import KeepCheckpoint
 
 
@@ -31,13 +32,13 @@ class Announcement(Callback):
         size = f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)
         device = f"{trainer.num_devices} x {trainer.strategy.root_device.type}"
         verb = trainer.state.fn.value if trainer.state.fn else ""
-        print(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
+        say(f"{verb}: {type(pl_module).__name__}, {size} parameters, {trainer.precision}, {device}")
         data = getattr(trainer, "datamodule", None)
         notes = [*getattr(data, "notes", ()), *getattr(pl_module, "notes", ())]
         if isinstance(data, RecordsDataModule) and data.used:
-            print(f"records: {data.used}")
+            say(f"records: {data.used}")
         for note in notes:
-            print(f"note:    {note}")
+            say(f"note:    {note}")
 
     on_validation_start = on_test_start = on_predict_start = on_fit_start
 

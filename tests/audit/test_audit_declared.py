@@ -143,3 +143,34 @@ def test_names_that_yaml_takes_for_truth_values_are_names(tmp_path):
     file.write_text("No: {on: 1, 1: 2}\nyes: {on: 3, 1: 4}\n")
     with pytest.raises(UserError, match="'No' is no group, but 'no' is: they are 'no', 'yes'"):
         read_declared(file, ("no", "yes"), ("1", "on"))
+
+
+LAUGHS = "x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("d.yaml", LAUGHS, "an alias"),
+        ("d.yaml", "s0y0: 2001-12-14t21:59:43.10-99:99", "must be a number above 0"),
+        ("d.yaml", "s0y0: 9999-99-99", "must be a number above 0"),
+        ("d.yaml", "s0y0: " + "9" * 5000, "a number that is too long"),
+        ("d.json", '{"s0y0": ' + "9" * 5000 + "}", "is not valid JSON"),
+        ("d.json", '{"s0y0": ' + "[" * 900 + "]" * 900 + "}", "is not valid JSON"),
+        ("d.yaml", '"\\e[2J\\u202e": 1', r"'\x1b[2J\u202e' is no cell"),
+        ("d.yaml", '"\\e[2J": {low: 1, high: 1}', r"'\x1b[2J' is no group"),
+        ("d.yaml", 's0y0: "' + "x" * 900_000 + '"', "must be a number above 0"),
+        ("d.yaml", "x" * 900_000 + "1: 1", "is not valid YAML"),
+        ("d.yaml", "? " + "x" * 900_000 + "\n: 1", "is no cell"),
+    ],
+)
+def test_a_declaration_that_strains_its_reader_is_refused_in_one_plain_line(
+    refused, folder, tmp_path, name, text, expected
+):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    line = refused(*against(folder, "clean"), "--declared", tmp_path / name)
+    assert expected in line
+    assert line.rstrip("\n").isprintable()
+    assert len(line) < 3000

@@ -205,6 +205,40 @@ def test_an_audit_with_odd_fields_is_refused(folder, run_cli, tmp_path, change, 
     assert not (tmp_path / "r").exists()
 
 
+STEERS = "\x1b[2J\x1b]0;x\x07\u202e" + "x" * 900_000
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("samples_sha256",),
+        ("sensitive",),
+        ("target",),
+        ("candidates",),
+        ("settings", "pool"),
+        ("settings", "part"),
+        ("settings", "seed"),
+        ("settings", "reference"),
+        ("settings", "reference", "class_path"),
+        ("settings", "reference", "init_args", "path"),
+        ("settings", "reference", "init_args", "missing"),
+        ("settings", "classifier"),
+    ],
+)
+def test_no_text_of_an_audit_reaches_the_terminal_as_it_is(folder, run_cli, tmp_path, place):
+    audit = json.loads((folder / "known.json").read_text())
+    holder = audit
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = STEERS
+    (tmp_path / "a.json").write_text(json.dumps(audit))
+    outcome = run_cli("repair", "--samples", folder / "known", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2
+    assert "".join(outcome.out.splitlines()).isprintable()
+    assert outcome.err.rstrip("\n").isprintable()
+    assert len(outcome.out) + len(outcome.err) < 2500
+
+
 TABLE_SOURCE, NETWORK_RECIPE = "diffshare.data.table.CSVTable", "diffshare.classifiers.recipes.NetworkRecipe"
 
 

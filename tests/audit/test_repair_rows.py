@@ -42,7 +42,14 @@ def weighed(kept: set[int], y: np.ndarray) -> Repair:
     return Repair(weights, 0.0, *(np.ones((2, 2)) / 2 for _ in range(3)))
 
 
-def run(folder: Path, given: Path, kept: set[int], more: set[int] | None = None, count: int | None = None) -> Any:
+def run(
+    folder: Path,
+    given: Path,
+    kept: set[int],
+    more: set[int] | None = None,
+    count: int | None = None,
+    escape: bool = False,
+) -> Any:
     """Keep the rows of the samples, and of the model where ``more`` names some, at these positions."""
     y = np.arange(8) % 2
     folder.mkdir(exist_ok=True)
@@ -51,7 +58,9 @@ def run(folder: Path, given: Path, kept: set[int], more: set[int] | None = None,
         y = np.array([line[found(place)[0].index("income")] == "high" for line in found(place)[1:]], np.int64)
         return y, np.array(sorted(more or ()))
 
-    config = Namespace(seed=0, samples=given, model=None if more is None else Path("release"), count=count)
+    config = Namespace(
+        seed=0, samples=given, model=None if more is None else Path("release"), count=count, escape_formulas=escape
+    )
     material: Any = SimpleNamespace(y=y, info={})
     return resample(folder, config, material, weighed(kept, y), {}, chosen)  # type: ignore[arg-type]
 
@@ -135,3 +144,15 @@ def test_the_repaired_rows_go_on_to_say_how_they_were_drawn(tmp_path, monkeypatc
     model(monkeypatch, NAMES)
     run(tmp_path / "more", given, {0, 1}, {2, 3}, 4)
     assert read_json(tmp_path / "more" / "samples.json") == SAID | {"count": 4, "guidance": 1.0}  # of the call
+
+
+@pytest.mark.parametrize("escape", [False, True])
+def test_formulas_of_a_spreadsheet_are_said_or_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], escape: bool
+):
+    rows = [["-1", "=cmd|' /C calc'!A0", label] for *_, label in ROWS]
+    given = samples(tmp_path / "s", [NAMES, *rows])
+    run(tmp_path / "r", given, {0, 1, 4}, escape=escape)
+    mark = "'" if escape else ""
+    assert found(tmp_path / "r")[1] == ["-1", f"{mark}=cmd|' /C calc'!A0", "low"]
+    assert ("would run as formulas" in capsys.readouterr().out) == (not escape)

@@ -129,7 +129,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other origin": (lambda m: second(m, "record 1,0,0,evil"), "origin 'evil' is neither base nor poison"),
     "no such record": (lambda m: second(m, "record 999,0,0,base"), "1 of its 60 records are not in .*'record 999'"),
     "twice": (lambda m: lines(m, lambda rows: [*rows[:-1], rows[1]]), r"record 'record \d+' is listed twice"),
-    "bytes": (lambda m: (m / "records.csv").write_bytes(b"\xff\xfe"), "records.csv is no table in UTF-8"),
+    "bytes": (lambda m: (m / "records.csv").write_bytes(b"\xff\xfe"), "records.csv:1 is not UTF-8 text"),
 }  # fmt: skip
 
 

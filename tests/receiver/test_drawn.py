@@ -30,7 +30,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
-        importlib.import_module("hostile_mutations").make_originals(folder)
+        importlib.import_module("hostile_originals").make_release(folder / "release")
     return folder / "release"
 
 

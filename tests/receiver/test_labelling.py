@@ -70,7 +70,7 @@ def test_a_sheet_of_drawn_samples_names_their_own_numbers(tmp_path: Path) -> Non
         ("sample,label\n1\n", "line 2: expected a sample's number"),
         ("sample,label\n1,yes\n", "label 'yes' must be 1"),
         ("sample,label\n1,1\n1,\n", "line 3: sample 1 comes twice"),
-        ('sample,label\n1,"1\n', "is no table"),
+        ('sample,label\n1,"1\n', "is not valid CSV"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -32,10 +32,10 @@ def check_hostile() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def originals(tmp_path_factory: pytest.TempPathFactory, hostile: ModuleType) -> Path:
-    """A folder with ``release/`` and ``samples/``; not to be changed."""
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each kind that comes from somebody else; not to be changed."""
     folder = tmp_path_factory.mktemp("originals")
-    hostile.make_originals(folder)
+    _script("hostile_originals").make_originals(folder)
     return folder
 
 

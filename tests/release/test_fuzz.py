@@ -1,4 +1,4 @@
-"""Spoiled releases and samples folders: a clean refusal or a correct load. The long form: scripts/check_hostile.py."""
+"""Spoiled folders of every kind: a clean refusal or a correct load. The long form: scripts/check_hostile.py."""
 
 import json
 import random
@@ -23,19 +23,58 @@ def watch(check_hostile: ModuleType) -> Iterator[Any]:
     logging.set_verbosity(verbosity)
 
 
-def test_nothing_but_a_refusal_or_a_correct_load(originals: Path, check_hostile: ModuleType, watch: Any) -> None:
+KINDS = {
+    "release": 40,
+    "families": 20,
+    "samples": 50,
+    "rows": 20,
+    "audit": 30,
+    "declaration": 40,
+    "manifest": 30,
+    "run": 20,
+}
+
+
+def test_every_kind_is_here(check_hostile: ModuleType) -> None:
+    assert set(KINDS) == set(check_hostile.KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_but_a_refusal_or_a_correct_load(
+    originals: Path, check_hostile: ModuleType, watch: Any, kind: str
+) -> None:
     seen = set()
 
-    @settings(max_examples=120, deadline=None, database=None)
+    @settings(max_examples=KINDS[kind], deadline=None, database=None)
     @given(st.integers(0, 2**32))
     def spoil_and_open(seed: int) -> None:
         with tempfile.TemporaryDirectory() as work:
-            *_, outcome, _ = check_hostile.one_example(originals, Path(work), random.Random(seed), watch)
+            *_, outcome, _ = check_hostile.one_example(originals, Path(work), random.Random(seed), watch, kind)
         assert outcome in ("refused", "loaded")
         seen.add(outcome)
 
     spoil_and_open()
-    assert seen == {"refused", "loaded"}
+    assert "refused" in seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sound_is_loaded(
+    originals: Path, check_hostile: ModuleType, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    sound = check_hostile.KINDS[kind]
+
+    def nothing(folder: Path, rng: random.Random, marker: Path) -> str:
+        if kind == "declaration":
+            (folder / "which").write_text("declared.yaml")
+        if kind == "audit":
+            value = json.loads((folder / "audit.json").read_text())
+            value["settings"]["reference"]["init_args"]["path"] = str(folder / "reference.csv")
+            (folder / "audit.json").write_text(json.dumps(value))
+        return "nothing"
+
+    monkeypatch.setitem(check_hostile.KINDS, kind, sound._replace(mutate=nothing))
+    *_, outcome, _ = check_hostile.one_example(originals, tmp_path, random.Random(0), watch, kind)
+    assert outcome == "loaded"
 
 
 def test_the_watch_sees_what_must_not_happen(tmp_path: Path, watch: Any) -> None:
@@ -56,8 +95,8 @@ def test_the_script_counts_and_reports(
     assert check_hostile.main() == 0
     report = json.loads((tmp_path / "h.json").read_text())
     assert report["refused"] + report["loaded"] == report["examples"] == 4
-    monkeypatch.setattr(check_hostile, "use_release", lambda folder: 1 / 0)
-    monkeypatch.setattr(check_hostile, "use_samples", lambda folder: 1 / 0)
+    for name, kind in check_hostile.KINDS.items():
+        monkeypatch.setitem(check_hostile.KINDS, name, kind._replace(use=lambda folder, rng: 1 / 0))
     monkeypatch.setattr("sys.argv", ["check_hostile.py", "--examples", "2"])
     assert check_hostile.main() == 1
     assert "ZeroDivisionError" in capsys.readouterr().err

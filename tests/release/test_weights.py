@@ -1,6 +1,7 @@
 """Networks and schedulers of a release: equal to what was saved, or refused before anything large is built."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +13,12 @@ import safetensors.torch
 import torch
 from diffusers import ConfigMixin, DDIMScheduler, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin, UNet2DModel
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from diffshare.errors import UserError
+from diffshare.nets.classwise import ClasswiseUNet
+from diffshare.release.building import bounded_building
 from diffshare.release.folder import open_release, write_release
 from diffshare.release.schedulers import load_scheduler
 from diffshare.release.weights import load_part
@@ -77,6 +81,68 @@ def test_buffers_that_are_not_saved_are_filled(tmp_path: Path) -> None:
     assert loaded.norm.num_batches_tracked == 1
     assert loaded.norm.num_batches_tracked.dtype == torch.int64
     assert torch.equal(loaded.norm.running_mean, network.norm.running_mean)
+
+
+def test_building_ends_where_the_file_cannot_fill_it(
+    tmp_path: Path, hostile: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings of a thousand networks of 16 blocks of 32 layers, beside the weights of three small ones."""
+    small = {"norm_num_groups": 4, "layers_per_block": 1, "add_attention": False}
+    small |= {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    network = ClasswiseUNet(3, 8, **small)
+    write_release(tmp_path / "r", FIELDS, lambda folder: network.save_pretrained(folder / "unet"))
+    file = tmp_path / "r" / "unet" / "config.json"
+    large = {"num_class_embeds": 1001, "layers_per_block": 32, "block_out_channels": [8] * 16}
+    large |= {"down_block_types": ["DownBlock2D"] * 16, "up_block_types": ["UpBlock2D"] * 16}
+    made: list[int] = []
+    init = ResnetBlock2D.__init__
+
+    def counted(self: Any, *args: Any, **options: Any) -> None:
+        made.append(1)
+        init(self, *args, **options)
+
+    monkeypatch.setattr(ResnetBlock2D, "__init__", counted)
+    for changes in (large, {"num_class_embeds": 1001}, {**large, "num_class_embeds": 3}):
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+        hostile.sign(tmp_path / "r")
+        made.clear()
+        with pytest.raises(UserError, match="many more tensors than the"):
+            load_part(open_release(tmp_path / "r"), "unet", {"ClasswiseUNet": ClasswiseUNet})
+        assert len(made) < 300  # of 1,600 blocks of residual layers a network, and a thousand networks
+
+
+def test_a_part_without_weights_is_refused(release: Path, hostile: ModuleType) -> None:
+    (release / WEIGHTS).unlink()
+    hostile.sign(release)
+    with pytest.raises(UserError, match=f"has no {WEIGHTS}"):
+        load_part(open_release(release), "unet", ALLOWED)
+
+
+class Layers(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self, layers: int = 3) -> None:
+        super().__init__()
+        self.end = nn.Linear(2, 2)
+        self.inner = nn.Sequential(*(nn.Dropout() for _ in range(layers)))
+
+
+def test_layers_without_weights_count_too(tmp_path: Path, hostile: ModuleType) -> None:
+    opened = write_release(tmp_path / "r", FIELDS, lambda folder: Layers(8000).save_pretrained(folder / "net"))
+    with pytest.raises(UserError, match="many more tensors"):
+        load_part(opened, "net", {"Layers": Layers})
+    opened = write_release(tmp_path / "s", FIELDS, lambda folder: Layers(300).save_pretrained(folder / "net"))
+    assert len(load_part(opened, "net", {"Layers": Layers}).inner) == 300
+
+
+def test_a_network_that_another_thread_builds_does_not_count() -> None:
+    with bounded_building(1):
+        thread = threading.Thread(target=lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(1000))))
+        thread.start()
+        thread.join()
+        nn.Linear(1, 1)
+        with pytest.raises(UserError, match="than the 1 of its weights"):
+            nn.Sequential(*(nn.Linear(1, 1) for _ in range(1000)))
+    nn.Sequential(*(nn.Linear(1, 1) for _ in range(1000)))
 
 
 def test_tensors_outside_the_state_are_refused(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_losses_are_those_of_one_process(pair: Pair, run: Run, run_two: Run, ver
     # partial sums): some units in the last place, 6e-8 each, of about a hundred terms.
     measured = []
     for start, strategy in ((run_two, []), (run, ONE)):
-        ended = start(verb, "--run-dir", pair.two, "--data.eval_batch_size", 5, *strategy)
+        ended = start(verb, "--run-dir", pair.two, "--trust-code", "--data.eval_batch_size", 5, *strategy)
         for one in ended if isinstance(ended, list) and not hasattr(ended, "status") else [ended]:
             assert one.status == 0, one.output
         measured.append(json.loads((pair.two / LOSS[verb]).read_text()))
@@ -120,7 +120,7 @@ def test_losses_are_those_of_one_process(pair: Pair, run: Run, run_two: Run, ver
 
 
 def test_samples_are_those_of_one_process(pair: Pair, run: Run, run_two: Run) -> None:
-    count = ["--data.predict_count", 13, "--data.eval_batch_size", 4]
+    count = ["--data.predict_count", 13, "--data.eval_batch_size", 4, "--trust-code"]  # a callback of the tests
     both = run_two("predict", "--run-dir", pair.two, *count)
     assert [ended.status for ended in both] == [0, 0], both
     together = read_samples(pair.two / "samples")

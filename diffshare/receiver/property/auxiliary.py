@@ -1,6 +1,5 @@
 """The receiver's own labelled records: what a property classifier is trained and calibrated on."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from diffshare.data.cache import open_records
+from diffshare.data.csvfile import read_list
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError, one_of
@@ -152,16 +152,10 @@ def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str
     """
     theirs = _source_of(manifest)
     path = manifest / "records.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream, strict=True)
-            if (next(reader, None) or [""])[0] != "record":
-                raise UserError(f"{path} is no manifest: its first column is not 'record'; give the folder of a mix")
-            listed = {cells[0] for cells in reader if cells}
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give the folder that 'mix' wrote") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no table in UTF-8: write it anew with the verb mix") from error
+    rows = read_list(path, "give the folder that 'mix' wrote")
+    if next(rows, ([""], 1))[0][0] != "record":
+        raise UserError(f"{path} is no manifest: its first column is not 'record'; give the folder of a mix")
+    listed = {cells[0] for cells, _ in rows}
     both = [name for name in names.tolist() if name in listed]
     if both:
         raise UserError(
@@ -178,6 +172,6 @@ def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str
 def _source_of(manifest: Path) -> str | None:
     """``source_sha256`` of ``mix.json``; None where there is none."""
     path = manifest / "mix.json"
-    summary = read_json(path) if path.is_file() else {}
+    summary = read_json(path, limit=1 << 20) if path.is_file() else {}
     said = summary.get("source_sha256") if isinstance(summary, dict) else None
     return said if isinstance(said, str) and said else None

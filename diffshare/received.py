@@ -10,6 +10,10 @@ from typing import Any, NoReturn, TypeGuard
 
 from diffshare.errors import UserError
 
+DEEPEST = 64  # lists and objects within each other
+VALUES, OBJECTS, KEYS = 2_000_000, 400_000, 500_000  # of a JSON text, by its commas, brackets and colons
+LONGEST_NUMBER = 40  # characters; float64 takes 24 at most
+
 
 def shown(value: object, limit: int = 80) -> str:
     """A received value, quoted for one line of a terminal: ASCII, escaped, at most about ``limit`` characters."""
@@ -17,8 +21,13 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= 4 * limit else text[: 4 * limit] + "...'"
 
 
-def open_regular(path: Path, limit: int) -> tuple[BufferedReader, int]:
+def open_regular(path: Path, limit: int, *, links: bool = False) -> tuple[BufferedReader, int]:
     """Open a regular file of at most ``limit`` bytes: no link is followed, no pipe or device is waited for.
+
+    Args:
+        path: the file.
+        limit: most bytes.
+        links: follow a link, for a file whose name is the reader's own.
 
     Returns:
         The open file and its size in bytes. Size and content belong to one descriptor, whatever the name does later.
@@ -27,13 +36,14 @@ def open_regular(path: Path, limit: int) -> tuple[BufferedReader, int]:
         UserError: missing, a link, not a regular file, too large, or not readable.
     """
     name = shown(str(path), 200)
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if links else getattr(os, "O_NOFOLLOW", 0)
     try:
-        if path.is_symlink():
+        if not links and path.is_symlink():
             raise UserError(f"{name} is a link: copy the file that it points to in its place")
         stream = os.fdopen(os.open(path, flags), "rb")
-    except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a null character in a name is a ValueError
+        raise UserError(f"cannot read {name}: {getattr(error, 'strerror', error)}") from error
     status = os.fstat(stream.fileno())
     if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
         stream.close()
@@ -42,9 +52,9 @@ def open_regular(path: Path, limit: int) -> tuple[BufferedReader, int]:
     return stream, status.st_size
 
 
-def read_regular(path: Path, limit: int) -> bytes:
+def read_regular(path: Path, limit: int, *, links: bool = False) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes; see ``open_regular``."""
-    stream, size = open_regular(path, limit)
+    stream, size = open_regular(path, limit, links=links)
     with stream:
         data = stream.read(size + 1)  # a file that grows meanwhile is read no further than one byte past its size
     if len(data) != size:
@@ -54,6 +64,8 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 def parse_json(data: bytes, where: str, *, infinite: bool = False) -> Any:
     """JSON of a received file, stricter than ``json.loads``: no key twice, no NaN, numbers within float64.
+
+    Objects of Python take many times the text they are made of: their number and depth are bounded, not its size alone.
 
     Args:
         data: UTF-8.
@@ -80,10 +92,41 @@ def parse_json(data: bytes, where: str, *, infinite: bool = False) -> Any:
             raise ValueError("a number is too large")
         return value
 
+    def integer(text: str) -> int:
+        if len(text) > LONGEST_NUMBER:
+            raise ValueError("a number is too long")
+        return int(text)
+
+    hooks: dict[str, Any] = {"parse_constant": constant, "parse_float": number, "parse_int": integer}
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number)
+        brackets = data.count(b"{") + data.count(b"[")  # those within texts count too: no honest file has so many
+        if brackets > OBJECTS or data.count(b",") > VALUES or data.count(b":") > KEYS:
+            raise ValueError("too many values")
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, **hooks)
+        if brackets > DEEPEST:
+            check_depth(value)
+        return value
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not valid JSON ({shown(str(error))}): ask for the file again") from error
+
+
+def check_depth(value: Any) -> None:
+    """Refuse lists and objects that lie deeper within each other than ``DEEPEST``.
+
+    Raises:
+        ValueError: they do.
+    """
+    level: list[Any] = [value]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError("too deep")
 
 
 class Fields:
