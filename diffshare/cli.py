@@ -2,9 +2,12 @@
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+
+from diffshare.signals import exit_status, name_of, stoppable
 
 VERBS = {
     "fit": "train a model; a generator is released at the end",
@@ -36,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; ``sys.argv`` where None.
 
     Returns:
-        exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C.
+        exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C, 143 by SIGTERM
+        or SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "LOCAL_RANK" in os.environ:  # one of several: torch's C++ side would report a lost connection in 30 lines
@@ -71,27 +75,37 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 def _guarded(action: Callable[[], int], debug: bool) -> int:
     """Run ``action``; a mistake of the user becomes one line and status 2."""
+    with stoppable() as came:
+        try:
+            return action()
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
+                return _stopped(came)
+            return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
+        except KeyboardInterrupt:
+            return _stopped(came)
+        except Exception as error:
+            return _stopped(came) if came else _failed(error, debug)  # an import that is stopped raises anything
+        finally:
+            if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
+                os.environ.pop("DIFFSHARE_RUN_DIR", None)
+
+
+def _stopped(came: list[int]) -> int:
+    signum = came[-1] if came else signal.SIGINT
+    return _refuse(f"stopped by {name_of(signum)}", exit_status(signum))
+
+
+def _failed(error: Exception, debug: bool) -> int:
     from diffshare.commands.failures import explain
     from diffshare.training.processes import lost_another
 
-    try:
-        return action()
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
-            return _refuse("stopped by Ctrl-C", 130)
-        return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
-    except KeyboardInterrupt:
-        return _refuse("stopped by Ctrl-C", 130)
-    except Exception as error:
-        line = explain(error)
-        if debug or line is None:
-            traceback.print_exc()
-        if line is None:
-            return 1
-        return _refuse(line, 1 if lost_another(error) else 2, error)
-    finally:
-        if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
-            os.environ.pop("DIFFSHARE_RUN_DIR", None)
+    line = explain(error)
+    if debug or line is None:
+        traceback.print_exception(error)
+    if line is None:
+        return 1
+    return _refuse(line, 1 if lost_another(error) else 2, error)
 
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:

@@ -19,6 +19,7 @@ from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.sharer.export import export
+from diffshare.signals import exit_status
 from diffshare.storage import atomic_file, write_json
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
@@ -53,11 +54,11 @@ def _run(verb: str, arguments: list[str]) -> int:
         if verb == "fit" and cli.trainer.is_global_zero and not was_there and not (cli.run_dir / LAST).exists():
             shutil.rmtree(cli.run_dir, ignore_errors=True)  # refused before the first step: nothing worth keeping
         raise
-    except Interrupted:
+    except Interrupted as stopped:
         if cli.trainer.is_global_zero:
             again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
             print(f"\nstopped; the state is in {cli.run_dir / LAST}\nto go on: {again}")
-        return 130
+        return exit_status(stopped.signum)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Data modules: the base that all share, and ``MixDataModule``, the sharer's view of a source."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +20,18 @@ from diffshare.data.roles import Roles
 from diffshare.data.source import PARTS, Index, Source, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.signals import heeded
 
 
 def _whole(batch: Any) -> Any:
     """The set already made a batch; there is nothing to collate."""
     return batch
+
+
+def _leave_signals(_: int) -> None:
+    """A loader process goes on when its whole group is asked to stop: the training still has a batch to finish."""
+    for signum in heeded():
+        signal.signal(signum, signal.SIG_IGN)
 
 
 class RecordsDataModule(LightningDataModule):
@@ -122,6 +130,7 @@ class RecordsDataModule(LightningDataModule):
             collate_fn=_whole,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals,
         )
 
 
