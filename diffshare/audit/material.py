@@ -12,6 +12,7 @@ from diffshare.data.csvfile import read_header
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
+from diffshare.leftovers import restore
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.receiver.property.queries import recode
 from diffshare.release.info import read_info
@@ -158,6 +159,7 @@ def samples_file(folder: Path) -> Path:
     Raises:
         UserError: it holds none.
     """
+    restore(folder)
     for name in (NPZ, CSV):
         if (folder / name).is_file():
             return folder / name

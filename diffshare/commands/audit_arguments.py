@@ -7,6 +7,8 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.audit.judgement import MARGIN, POWER, WANTED, Terms
+from diffshare.audit.leak_report import Report
+from diffshare.audit.poisoning import Audit
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, changed, check_leak
@@ -123,7 +125,7 @@ def _check_numbers(config: Namespace) -> None:
             f"--guidance is {config.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
         )
     if config.json is not None:
-        check_new_file(config.json)
+        check_new_file(config.json, Report.FIELDS if config["as"] == "sharer" else Audit.FIELDS)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:

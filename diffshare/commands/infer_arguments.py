@@ -11,6 +11,7 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
 from diffshare.errors import UserError, one_of
+from diffshare.receiver.property.inference import Inferred
 from diffshare.receiver.property.remedies import refuse_surrogates
 from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
@@ -125,7 +126,7 @@ def _check_numbers(config: Namespace) -> None:
     if (config.queries == AUTO) != (config.width is not None):
         raise UserError("--queries auto and --width W go together: give both, or a number of queries")
     if config.json is not None:
-        check_new_file(config.json)
+        check_new_file(config.json, Inferred.FIELDS)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:

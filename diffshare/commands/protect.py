@@ -21,7 +21,7 @@ from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, plan_labels
-from diffshare.release.info import Drawn, drawn_info
+from diffshare.release.info import SAMPLES, Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -148,7 +148,7 @@ def _check(config: Namespace) -> None:
     if not np.isfinite(config.guidance) or config.guidance < 0:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
     check_apart(config.out, config.model)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
 
 
 def _accepted(

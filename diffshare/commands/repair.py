@@ -29,8 +29,10 @@ from diffshare.commands.configs import with_files
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.layout import Layout, json_object
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
+from diffshare.release.info import SAMPLES
 from diffshare.release.received import shown
 from diffshare.release.tables import CSV
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
@@ -39,11 +41,19 @@ REPORT = "repair.json"
 MISSED = 0.05  # a share that is further off what is wanted is worth a note
 
 
+def _files(folder: Path) -> tuple[str, ...] | None:
+    report, own = json_object(folder / REPORT), SAMPLES.files(folder)
+    return (*own, REPORT) if own and report is not None and {"method", "cells"} <= set(report) else None
+
+
+REPAIRED = Layout("repaired samples folder", _files)
+
+
 def repair(arguments: list[str]) -> int:
     """Repair a samples folder after its audit."""
     started = time.perf_counter()
     config = _parse(arguments)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, REPAIRED, overwrite=config.overwrite)
     audit = _audit(config)
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     if config.model is not None:
@@ -64,7 +74,7 @@ def repair(arguments: list[str]) -> int:
         **found.json(samples.y),
     }
     report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
-    with atomic_folder(config.out, overwrite=config.overwrite) as folder:
+    with atomic_folder(config.out, REPAIRED, overwrite=config.overwrite) as folder:
         if config.method == "reweigh":
             report |= {"count": len(samples.y), "queries": 0}
             write_weights(folder, config.samples, found)

@@ -7,12 +7,15 @@ import torch
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 
+from diffshare.data.listed import Listed
+from diffshare.data.manifest import MANIFEST
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
+from diffshare.release.folder import RELEASE
 from diffshare.release.generator import plan_labels
-from diffshare.release.info import Drawn, asked_info
+from diffshare.release.info import SAMPLES, Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -36,6 +39,7 @@ def release(arguments: list[str]) -> int:
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)
     check_apart(config.out, config.ckpt, "checkpoint")
+    check_new_folder(config.out, RELEASE, overwrite=config.overwrite)
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
     export(module_of_checkpoint(config.ckpt), config.out, overwrite=config.overwrite, **options)
     print(f"release: {config.out}")
@@ -102,7 +106,7 @@ def _check_sample(config: Namespace) -> None:
             f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
         ) from error
     check_apart(config.out, config.model)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
 
 
 def mix(arguments: list[str]) -> int:
@@ -117,6 +121,9 @@ def mix(arguments: list[str]) -> int:
     data = parser.instantiate(Namespace(data=config.data)).data
     if not isinstance(data, MixDataModule):
         raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
+    if isinstance(data.mix, Listed):
+        check_apart(config.out, data.mix.manifest, "manifest")
+    check_new_folder(config.out, MANIFEST, overwrite=config.overwrite)
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
     print(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")

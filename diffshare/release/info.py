@@ -5,11 +5,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffshare.errors import UserError
+from diffshare.layout import Layout, json_object
 from diffshare.release.generator import Generator
 from diffshare.release.received import is_name, is_number, parse_json, read_regular
 
-INFO = "samples.json"
+INFO, NPZ, CSV, GRID = "samples.json", "samples.npz", "samples.csv", "grid.png"  # all that a samples folder holds
 MAX_INFO = 1 << 20  # bytes
+
+
+def _files(folder: Path) -> tuple[str, ...] | None:
+    info = json_object(folder / INFO, MAX_INFO)
+    return (INFO, NPZ, CSV, GRID) if info is not None and type(info.get("count")) is int else None
+
+
+SAMPLES = Layout("samples folder", _files)
 
 
 class Drawn(NamedTuple):

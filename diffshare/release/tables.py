@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from diffshare.errors import UserError
-from diffshare.release.info import INFO
+from diffshare.release.info import CSV, INFO, SAMPLES
 from diffshare.release.received import open_regular, shown
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
-CSV = "samples.csv"
 MAX_CSV = 512 << 20  # bytes of a received samples.csv
 MAX_ROWS = 4 << 20  # lines: a reader keeps a name for each row, which takes more than a short row itself
 MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
@@ -33,7 +32,7 @@ def write_table_samples(
         schema: what the columns are.
         x: rows as the model makes them, float32, N x columns.
         info: JSON for ``samples.json``; ``count`` is added.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a samples folder.
 
     Raises:
         UserError: rows that do not fit the schema, or a folder that cannot be written.
@@ -41,7 +40,7 @@ def write_table_samples(
     if x.ndim != 2 or x.shape[1] != len(schema.columns) or not len(x):
         raise UserError(f"samples: x must be N x {len(schema.columns)} with N >= 1, not {x.shape}")
     texts = [table_cells(x[:, i], column, schema.mark) for i, column in enumerate(schema.columns)]
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
+    with atomic_folder(folder, SAMPLES, overwrite=overwrite) as temporary:
         with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(schema.names)

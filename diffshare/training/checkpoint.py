@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffshare.errors import UserError
 from diffshare.signals import heeded, leave_dead_terminal, name_of
-from diffshare.storage import atomic_file
+from diffshare.storage import NoRoom, atomic_file
 
 FORMAT = 1
 _FORMAT = "diffshare_format"  # its key in a checkpoint whose state is that between two batches
@@ -34,16 +34,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``, whole or not at all.
+        """Write ``checkpoint`` to ``path``, whole or not at all; its owner alone may read it.
 
         Raises:
             UserError: the disk is full or the folder cannot be written to.
         """
         try:
-            with atomic_file(path) as temporary:
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with atomic_file(path, private=True) as temporary:
                 torch.save(checkpoint, temporary)
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            reason = error.strerror if isinstance(error, OSError) else "the write failed (is the disk full?)"
+        except (NoRoom, OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            reason = "the write failed (is the disk full?)"
+            if isinstance(error, NoRoom | OSError):
+                reason = error.reason if isinstance(error, NoRoom) else str(error.strerror)
             raise UserError(
                 f"cannot write the checkpoint {path}: {reason}; the one before it is still whole"
             ) from error

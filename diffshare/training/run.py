@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.leftovers import sweep
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
 
@@ -95,16 +95,6 @@ def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None)
     return step if ended else None
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed process had begun to write: nobody else writes into the folder of a run."""
-    for place in (folder, folder / LAST.parent):
-        for leftover in place.glob(".*.part"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-
-
 class RunRecord(Callback):
     """Writes what a run is into its folder: ``run.json`` and the manifest of its mix; the S x Y table into the log.
 
@@ -122,7 +112,8 @@ class RunRecord(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write once, from the first process."""
         if trainer.is_global_zero:
-            sweep(self.folder)
+            for place in (self.folder, self.folder / LAST.parent):
+                sweep(place)
         if self.resumed:
             self._refuse_changes(trainer)
         elif trainer.is_global_zero:

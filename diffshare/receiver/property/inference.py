@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -70,6 +70,9 @@ class Inferred:
     shares: dict[str, float]
     drift: float | None = None
     notes: tuple[str, ...] = field(default=())
+
+    # by which its file is told from others
+    FIELDS: ClassVar[tuple[str, ...]] = ("property", "method", "estimate", "naive", "hoeffding")
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``infer-property --json`` writes."""
