@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def hold(path: Path, *, waiting: str | None = None) -> Iterator[bool]:
+def hold(path: Path, *, waiting: str | None = None, patience: float = 0) -> Iterator[bool]:
     """Hold the lock ``path`` within the block; the file is gone afterwards.
 
     The lock is the operating system's: a process that is killed holds none, and no child of a holder does. Where a file
@@ -24,6 +24,7 @@ def hold(path: Path, *, waiting: str | None = None) -> Iterator[bool]:
         path: of the lock's file; its folder exists.
         waiting: what to tell the user where another process holds it, before waiting for that one; do not wait
             where None.
+        patience: seconds to try for before that.
 
     Yields:
         whether it is held: False only where it is not waited for.
@@ -31,7 +32,7 @@ def hold(path: Path, *, waiting: str | None = None) -> Iterator[bool]:
     Raises:
         OSError: the file cannot be made, or belongs to another user.
     """
-    lock = _taken(path, FileLock)
+    lock = _taken(path, FileLock, patience)
     if lock is None and waiting is not None:
         _logger.warning("%s: waiting for it", waiting)
         lock = FileLock(path, mode=0o600, thread_local=False)
@@ -45,15 +46,15 @@ def hold(path: Path, *, waiting: str | None = None) -> Iterator[bool]:
             lock.release()
 
 
-def _taken(path: Path, kind: type[BaseFileLock]) -> BaseFileLock | None:
+def _taken(path: Path, kind: type[BaseFileLock], patience: float) -> BaseFileLock | None:
     """The lock, held; None where another has it."""
     lock = kind(path, mode=0o600, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         return None
     except OSError as error:
         if error.errno not in _NONE or kind is SoftFileLock:
             raise
-        return _taken(path, SoftFileLock)
+        return _taken(path, SoftFileLock, patience)
     return lock

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own line and those above it.
 LAYERS = (
-    ("errors", "signals", "locks", "storage", "provenance", "batch", "stats"),
+    ("errors", "signals", "locks", "layout", "leftovers", "storage", "claim", "provenance", "batch", "stats"),
     ("nets",),
     ("release",),
     ("data",),

@@ -62,7 +62,8 @@ def commands(root: Path) -> dict[str, list[Any]]:
         "protect": ["protect", "--model", root / "release", "--count", 4, "--property", "Hat", "--share", 0.5, *faces,
                     "--out"],
         "audit": ["audit", "--model", root / "release", *faces, "--sensitive", "Male", "--target", "Smiling", "--out"],
-        "repair": ["repair", "--samples", root / "samples", "--audit", root / "thesis" / "chapter.tex", *faces, "--out"],
+        "repair": ["repair", "--samples", root / "samples", "--audit", root / "thesis" / "chapter.tex", *faces,
+                   "--out"],
         "label-sheet": ["infer-property", "--samples", root / "samples", "--property", "Hat",
                         "--auxiliary", CONFIGS / "source" / "faces.yaml", "--label-count", 4, "--label-sheet"],
     }  # fmt: skip

@@ -37,8 +37,8 @@ def explain(error: BaseException) -> str | None:
         name = str(error.filename or "a file")
         name = name if len(name) <= 300 else f"{name[:300]}..."
         return f"{name}: {error.strerror}; choose a place that exists, is writable and has room"
-    if reason := no_room(error):
-        return f"a file cannot be written: {reason}; make room there, or choose another place"
+    if full := no_room(error):
+        return f"a file cannot be written: {full}; make room there, or choose another place"
     return None
 
 

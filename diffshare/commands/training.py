@@ -1,5 +1,6 @@
 """``fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, each run in a folder of its own."""
 
+import contextlib
 import functools
 import shutil
 from pathlib import Path
@@ -30,13 +31,17 @@ from diffshare.training.run import (
     RunRecord,
     check_devices,
     check_new,
+    check_own,
     check_resumable,
     finished,
     log_steps,
     run_folder,
+    training_in,
 )
 from diffshare.training.seeding import BatchSeeding
 from diffshare.training.watch import Announcement, NonFiniteStop, Throughput
+
+RESULTS = {"test": "results.json", "validate": "validation.json"}
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -46,12 +51,15 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    cli = DiffshareCLI(verb, arguments)
-    was_there = cli.run_dir.exists()
+    with contextlib.ExitStack() as held:
+        return _go(verb, DiffshareCLI(verb, arguments, held))
+
+
+def _go(verb: str, cli: "DiffshareCLI") -> int:
     try:
         cli.go()
     except UserError:
-        if verb == "fit" and cli.trainer.is_global_zero and not was_there and not (cli.run_dir / LAST).exists():
+        if verb == "fit" and cli.trainer.is_global_zero and cli.new and not (cli.run_dir / LAST).exists():
             shutil.rmtree(cli.run_dir, ignore_errors=True)  # refused before the first step: nothing worth keeping
         raise
     except Interrupted as stopped:
@@ -65,10 +73,10 @@ def _run(verb: str, arguments: list[str]) -> int:
 class DiffshareCLI(LightningCLI):
     """LightningCLI in subclass mode with one verb, a run folder, and the callbacks that every run has."""
 
-    def __init__(self, verb: str, arguments: list[str]) -> None:
-        self.verb, self.arguments = verb, arguments
+    def __init__(self, verb: str, arguments: list[str], held: contextlib.ExitStack) -> None:
+        self.verb, self.arguments, self.held = verb, arguments, held
         self.run_dir = Path()
-        self.resumed = False
+        self.resumed = self.new = False
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -127,17 +135,29 @@ class DiffshareCLI(LightningCLI):
         if self.verb == "fit":
             if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
                 raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
-            if resume:
-                config.ckpt_path = str(check_resumable(self.run_dir))
-                refuse_changes(self.run_dir, self.resolved)
-            else:
-                check_new(self.run_dir)
+            self._hold(config)
         elif config.get("ckpt_path") is None:
             if given is None:
                 raise UserError(f"{self.verb} needs a trained model: name its run with --run-dir or --ckpt_path FILE")
             config.ckpt_path = str(check_resumable(self.run_dir))
+        elif self.verb in RESULTS:
+            check_own(self.run_dir, [RESULTS[self.verb]])
         if config.get("ckpt_path") is not None and not Path(config.ckpt_path).is_file():
             raise UserError(f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt")
+
+    def _hold(self, config: Namespace) -> None:
+        """Hold the run's folder and refuse what cannot be begun, or gone on with, in it."""
+        if self.resumed:
+            check_resumable(self.run_dir)
+        self.new = not self.run_dir.exists()
+        began = self.held.enter_context(training_in(self.run_dir))
+        if self.resumed:
+            config.ckpt_path = str(check_resumable(self.run_dir))
+            refuse_changes(self.run_dir, self.resolved)
+            return
+        check_new(self.run_dir)
+        if not began:
+            check_own(self.run_dir, ["config.yaml", "run.json"])
 
     def _name(self) -> str:
         """Name of the first config file, for the run's folder."""
@@ -248,7 +268,7 @@ class DiffshareCLI(LightningCLI):
             raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
             measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
-            path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
+            path = self.run_dir / RESULTS[self.verb]
             write_json(path, measured or result[0])
             print(f"results: {path}")
 

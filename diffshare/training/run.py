@@ -1,20 +1,25 @@
 """A run's folder: where it is, what it records of itself, and how a run is taken up again."""
 
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from diffshare.claim import check_shared, claim
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.layout import json_object
 from diffshare.leftovers import sweep
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
+from diffshare.training.processes import is_first, job
 
 LAST = Path("checkpoints") / "last.ckpt"
 _A_CORE = 4  # processes for each processor core, more than which only wait for each other
@@ -59,6 +64,38 @@ def check_devices(trainer: Trainer) -> None:
             f"trainer.devices is {trainer.num_devices}, this machine has {cores} processor cores: ask for at most "
             f"{cores}"
         )
+
+
+def training_in(folder: Path) -> contextlib.AbstractContextManager[bool]:
+    """Hold the folder of a run for one training; the processes of one job share it.
+
+    Returns:
+        within its block the folder is held; it yields whether a training that was killed had held it before.
+
+    Raises:
+        UserError: on entering, another training works in it.
+    """
+    busy = f"{{holder}} trains in {folder}: wait for its end, stop it, or name another --run-dir"
+    if is_first():
+        return claim(folder, busy, job())
+    check_shared(folder, busy, job())
+    return contextlib.nullcontext(enter_result=False)
+
+
+def check_own(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to write over files of a folder in which no run was ever begun.
+
+    Args:
+        folder: to write into.
+        names: files that will be written.
+
+    Raises:
+        UserError: names the first that is there.
+    """
+    if (json_object(folder / "run.json") or {}).keys() >= {"seed", "precision", "versions"}:
+        return
+    if there := [name for name in names if os.path.lexists(folder / name)]:
+        raise UserError(f"{folder} holds {there[0]}, which no run wrote: name another --run-dir")
 
 
 def check_new(folder: Path) -> None:
