@@ -22,6 +22,7 @@ VERBS = {
     "audit": "tell a poisoned model from a clean one; what a release leaks",
     "repair": "make samples safe to train on, by weights or by choice",
     "protect": "draw samples that show a chosen share of a property",
+    "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
 MODULES = {
     "study": "diffshare.commands.study",
@@ -29,6 +30,7 @@ MODULES = {
     "audit": "diffshare.commands.audit",
     "repair": "diffshare.commands.repair",
     "protect": "diffshare.commands.protect",
+    "cache": "diffshare.commands.cache",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from diffshare.data.images import Framing, read_images
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
 
@@ -94,7 +95,8 @@ class CelebA:
             attributes = {name: attributes[name] for name in self.attributes}
         parts = read_partition(self.root / PARTITION, names)
         sizes, stamps = self._sizes_and_stamps(names)
-        return Index(np.array(names), sizes, attributes, parts, stamps)
+        probe = probe_files([os.path.join(self.root, IMAGES, name) for name in names])
+        return Index(np.array(names), sizes, attributes, parts, stamps, probe)
 
     def _check_layout(self) -> None:
         if not self.root.is_dir():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from diffshare.data.coding import check_official_shares, label_attributes, parts_beside_test
 from diffshare.data.images import LARGEST
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Index
 from diffshare.errors import UserError
 
@@ -108,6 +109,7 @@ class CIFAR10:
             index.attributes,
             parts_beside_test(index, np.arange(len(labels)) >= self._starts[-1], self.shares),
             index.stamps,
+            probe_files([self.root / name for name in _BATCHES]),
         )
 
     def _classes(self) -> list[str]:

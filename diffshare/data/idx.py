@@ -16,6 +16,7 @@ from PIL import Image
 
 from diffshare.data.coding import label_attributes
 from diffshare.data.images import LARGEST
+from diffshare.data.probe import probe_array
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
 
@@ -179,6 +180,7 @@ class IDX:
             sizes=np.full(count, height * width, np.int64),
             attributes=self._attributes(labels),
             stamps=np.full(count, stamp, np.int64),
+            probe=probe_array(self._pixels),
         )
 
     def _attributes(self, labels: np.ndarray) -> dict[str, Attribute]:

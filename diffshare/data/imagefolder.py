@@ -12,6 +12,7 @@ import numpy as np
 from diffshare.data.coding import MAX_CLASSES, Coder
 from diffshare.data.csvfile import Block, read_blocks, read_header
 from diffshare.data.images import Framing, read_images
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
 
@@ -114,7 +115,8 @@ class ImageFolder:
         sizes, stamps = self._scan(position, lines)
         attributes = self._coded(coders)
         official = np.concatenate(parts) if parts else None
-        return Index(np.array(list(position)), sizes, attributes, official, stamps)
+        probe = probe_files([os.path.join(self.root, name) for name in position])
+        return Index(np.array(list(position)), sizes, attributes, official, stamps, probe)
 
     def _add_names(self, block: Block, names: Sequence[str], position: dict[str, int], lines: list[int]) -> None:
         for row, name in enumerate(names):

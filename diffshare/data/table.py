@@ -20,6 +20,7 @@ import numpy as np
 from diffshare.data.cells import Kind, parser_of
 from diffshare.data.coding import MAX_CLASSES, check_official_shares, parts_beside_test
 from diffshare.data.csvfile import Block, check_delimiter, read_blocks, read_header
+from diffshare.data.probe import probe_array
 from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
 
@@ -224,6 +225,13 @@ def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], m
         stamps += [block.stamp] * len(block.lines)
     found = {parser.name: parser.finish() for parser in parsers}
     coded = {name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None}
-    index = Index(np.array(names), np.array(sizes, np.int64), coded, stamps=np.array(stamps, np.int64))
+    values = np.stack([parsed.values for parsed in found.values()], axis=1)
+    index = Index(
+        np.array(names),
+        np.array(sizes, np.int64),
+        coded,
+        stamps=np.array(stamps, np.int64),
+        probe=probe_array(values),
+    )
     columns = tuple(Column(name, parsed.kind, parsed.categories, parsed.integer) for name, parsed in found.items())
-    return _Table(columns, np.stack([parsed.values for parsed in found.values()], axis=1), index)
+    return _Table(columns, values, index)

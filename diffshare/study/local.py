@@ -169,7 +169,7 @@ class _Worker:
 
 def _reason(job: Job, reply: Reply | int) -> str:
     if isinstance(reply, int):
-        if reply == -signal.SIGKILL:
+        if reply == -9:
             return "its process was killed (signal 9): out of memory? Try fewer --workers"
         return f"its process died ({f'signal {-reply}' if reply < 0 else f'exit status {reply}'})"
     if reply.status == 130:
