@@ -18,7 +18,7 @@ MOST_BYTES = 255  # of a name, on all common file systems
 _ROOM = 40  # bytes that a temporary name adds
 _MARK = "diffshare-"
 _TEMPORARY = re.compile(rf"\.(.+)\.{_MARK}[a-z0-9_]{{8}}\.(part|old)", re.DOTALL)
-_OF_A_RUN = re.compile(rf"\.(.+)\.(?:(?:{_MARK})?[a-z0-9_]{{8}}\.(?:part|old)|lock)", re.DOTALL)
+_OF_A_RUN = re.compile(rf"\.(.+)\.(?:(?:{_MARK})?[a-z0-9_]+\.(?:part|old)|lock)", re.DOTALL)
 
 
 def stem(path: Path) -> str:

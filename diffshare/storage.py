@@ -55,11 +55,10 @@ def check_new_folder(path: Path, layout: Layout | None = None, *, overwrite: boo
         raise UserError(f"{path} is where a disk is mounted: choose a folder in it")
     restore(path)
     if path.is_dir() and any(path.iterdir()):
-        foreign = layout.stranger(path) if layout else "it is not known what it holds"
         if not overwrite:
-            hint = "" if foreign else " or add --overwrite"
+            hint = f" or add --overwrite (it replaces a {layout.what} alone)" if layout else ""
             raise UserError(f"{path} already holds something: choose another folder{hint}")
-        if foreign:
+        if foreign := layout.stranger(path) if layout else "it is not known what it holds":
             raise UserError(f"{path} is not replaced, for {foreign}: choose another folder")
     _check_above(path)
 

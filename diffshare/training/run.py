@@ -70,7 +70,7 @@ def training_in(folder: Path) -> contextlib.AbstractContextManager[bool]:
     """Hold the folder of a run for one training; the processes of one job share it.
 
     Returns:
-        within its block the folder is held; it yields whether a training that was killed had held it before.
+        within its block the folder is held; it yields whether a training has begun in it, one that was killed too.
 
     Raises:
         UserError: on entering, another training works in it.
@@ -79,7 +79,7 @@ def training_in(folder: Path) -> contextlib.AbstractContextManager[bool]:
     if is_first():
         return claim(folder, busy, job())
     check_shared(folder, busy, job())
-    return contextlib.nullcontext(enter_result=False)
+    return contextlib.nullcontext(enter_result=True)  # the first one has looked what lies there
 
 
 def check_own(folder: Path, names: Sequence[str]) -> None:
@@ -149,8 +149,8 @@ class RunRecord(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write once, from the first process."""
         if trainer.is_global_zero:
-            for place in (self.folder, self.folder / LAST.parent):
-                sweep(place)
+            sweep(self.folder)
+            sweep(self.folder / LAST.parent)
         if self.resumed:
             self._refuse_changes(trainer)
         elif trainer.is_global_zero:

@@ -178,7 +178,8 @@ def test_the_sweep_takes_what_is_half_written_and_nothing_else(tmp_path: Path) -
     (tmp_path / ".release.x.part" / "unet").mkdir(parents=True)
     for name in (".config.yaml.x.part", "checkpoints/.last.ckpt.x.part", "checkpoints/last.ckpt", ".mine", "a.part"):
         (tmp_path / name).write_text("x")
-    sweep(tmp_path)
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        sweep(folder)
     assert sorted(p.name for p in tmp_path.rglob("*")) == [".mine", "a.part", "checkpoints", "last.ckpt"]
 
 
