@@ -15,7 +15,19 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own line and those above it.
 LAYERS = (
-    ("errors", "signals", "locks", "layout", "leftovers", "storage", "claim", "provenance", "batch", "stats"),
+    (
+        "errors",
+        "signals",
+        "locks",
+        "layout",
+        "leftovers",
+        "storage",
+        "claim",
+        "progress",
+        "provenance",
+        "batch",
+        "stats",
+    ),
     ("nets",),
     ("release",),
     ("data",),

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from diffshare.training.run import (
     training_in,
 )
 from diffshare.training.seeding import BatchSeeding
-from diffshare.training.watch import Announcement, NonFiniteStop, Throughput
+from diffshare.training.watch import Announcement, Counted, NonFiniteStop, Throughput
 
 RESULTS = {"test": "results.json", "validate": "validation.json"}
 
@@ -195,9 +196,10 @@ class DiffshareCLI(LightningCLI):
         if config.precision is None:  # samples are drawn in fp32, as a receiver of the release draws them
             config.precision = "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
         callbacks = list(config.callbacks or [])
-        bar = [] if any(isinstance(c, ProgressBar) for c in callbacks) else [TQDMProgressBar(refresh_rate=10)]
+        bar: list[Callback] = [TQDMProgressBar(refresh_rate=10)] if sys.stdout.isatty() else [Counted()]
         config.enable_model_summary = bool(config.enable_model_summary)
-        if config.enable_progress_bar is not False:
+        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            config.enable_progress_bar = sys.stdout.isatty()  # in a file, a bar is one line of all its states
             callbacks += bar
         config.callbacks = callbacks + self._callbacks()
         config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from diffshare.data.cachefolder import (
     ARRAY,
@@ -32,6 +31,7 @@ from diffshare.data.cachefolder import (
 from diffshare.data.source import BadRecord, Index, Source
 from diffshare.errors import UserError
 from diffshare.layout import json_object
+from diffshare.progress import counting
 from diffshare.storage import NoRoom, atomic_folder, write_json
 
 FORMAT = 1
@@ -183,7 +183,7 @@ def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, 
     item: tuple[int, ...] = ()
     dtype = np.dtype("uint8")
     reason = ""
-    with tqdm(total=len(index), desc="decoding", unit=" records", delay=2, disable=None) as bar:
+    with counting("decoding records", len(index)) as advance:
         while done < len(index):
             chunk = np.arange(done, min(done + step, len(index)))
             for piece in _read(source, chunk):
@@ -198,7 +198,7 @@ def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, 
                 stream.write(np.ascontiguousarray(piece, dtype).data)
                 rows += len(piece)
             done = int(chunk[-1]) + 1
-            bar.update(len(chunk))
+            advance(len(chunk))
     if not rows:
         first = f"; the first: {reason}" if reason else ""
         raise UserError(f"none of the source's {len(index)} records can be decoded: give it others{first}")

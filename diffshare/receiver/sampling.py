@@ -1,22 +1,12 @@
 """Drawing samples from a black box, batch after batch."""
 
-import sys
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from diffshare.errors import UserError
+from diffshare.progress import progress
 from diffshare.release.generator import Generator
 
 BATCH_SIZES = {"image": 64, "table": 4096}  # samples a pass, where nothing else is asked for
-
-
-def progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-    """The items, with a progress bar on stderr where that is a terminal."""
-    return track(items, title, total, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 
 def draw_samples(

@@ -1,12 +1,15 @@
 """The receiver's whole world: a generator that can be asked for samples, and the ledger of what was asked."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from diffshare.errors import UserError
+from diffshare.progress import counting
 from diffshare.release.card import Card
 
 UNCONDITIONAL = -1  # the label of a sample that no class was asked for
@@ -34,6 +37,26 @@ class Ledger:
         self.by_label.update(labels.tolist())
         self.network_calls += network_calls
         self.seconds += seconds
+
+
+@contextlib.contextmanager
+def counted_calls(calls: list[int], expected: int) -> Iterator[Callable[[int], None]]:
+    """Note each call of a network, and show how far the sampling is.
+
+    Args:
+        calls: the samples of each call are added to it.
+        expected: about how many samples go through the network in all.
+
+    Yields:
+        what to tell of each call: its number of samples.
+    """
+    with counting("network calls", expected) as advance:
+
+        def on_call(count: int) -> None:
+            calls.append(count)
+            advance(count)
+
+        yield on_call
 
 
 @runtime_checkable
