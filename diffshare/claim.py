@@ -41,7 +41,7 @@ def claim(folder: Path, busy: str, job: str | None = None) -> Iterator[bool]:
             folder.mkdir(parents=True, exist_ok=True)
             mine = held.enter_context(hold(folder / LOCK, patience=_PATIENCE))
         except OSError as error:
-            raise UserError(f"cannot work in {folder}: {error.strerror}; choose a folder that is yours") from error
+            raise UserError(f"cannot write {folder}: {error.strerror}; choose a place that is writable") from error
         if not mine:
             raise UserError(busy.replace("{holder}", _holder(folder)))
         left = (folder / HOLDER).is_file()

@@ -64,8 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
+    from diffshare import progress
     from diffshare.commands.configs import check_configs
 
+    progress.begin()
     check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):
         from diffshare.commands.training import run

@@ -1,11 +1,10 @@
 """How far a long loop is: a bar on a terminal; elsewhere an estimate early on, then one line a minute.
 
 Whatever takes long counts in :func:`counting` or :func:`progress`, loops inside loops as well: what an inner one has
-done is a part of an item of the outer one. Lines go to stderr.
+done is a part of an item of the outer one. Lines go to stdout: on stderr, what is wrong stands alone.
 """
 
 import contextlib
-import math
 import multiprocessing
 import sys
 import time
@@ -36,12 +35,12 @@ class _Display:
 
     def __init__(self) -> None:
         self.loops: list[_Loop] = []
-        self.quiet_since = self.ended = -math.inf  # the last line, or the start of the work; the end of the last loop
+        self.quiet_since: float | None = None  # the last line, or the start of the work
         self.bars: Any = None
 
     def enter(self, loop: _Loop) -> None:
         if not self.loops:
-            if loop.began - self.ended > EVERY:  # other work than before: it is not silent for long yet
+            if self.quiet_since is None:
                 self.quiet_since = loop.began
             self._open_bars()
         self.loops.append(loop)
@@ -55,11 +54,9 @@ class _Display:
             if self.bars is not None:
                 self.bars.remove_task(inner.task)
         del self.loops[self.loops.index(loop) :]
-        if not self.loops:
-            self.ended = time.monotonic()
-            if self.bars is not None:
-                self.bars.stop()
-                self.bars = None
+        if not self.loops and self.bars is not None:
+            self.bars.stop()
+            self.bars = None
 
     def advance(self, loop: _Loop, count: float) -> None:
         loop.done += count
@@ -80,9 +77,9 @@ class _Display:
         outer = self.loops[0]
         left = self._left(now)
         early = not outer.announced and now - outer.began >= FIRST and left is not None and left >= FIRST
-        if early or now - self.quiet_since >= EVERY:
+        if early or now - (self.quiet_since or now) >= EVERY:
             outer.announced, self.quiet_since = True, now
-            print(self._line(now, left), file=sys.stderr, flush=True)
+            print(self._line(now, left), flush=True)
 
     def _fraction(self) -> float:
         """Share of the outermost loop that is done, with what the inner ones have done of its present item."""
@@ -109,6 +106,11 @@ class _Display:
 
 
 _display = _Display()
+
+
+def begin() -> None:
+    """From now on something is done for the user: the first minute of silence starts here."""
+    _display.quiet_since = time.monotonic()
 
 
 @contextlib.contextmanager

@@ -298,6 +298,21 @@ def write_result(path: Path, value: Any, fields: Collection[str]) -> None:
     write_json(path, value)
 
 
+def read_text(path: str | Path) -> str:
+    """Read a text file.
+
+    Raises:
+        UserError: no such file, or no text in UTF-8.
+    """
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8: save it as such") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; make it readable") from error
+
+
 def read_json(path: str | Path, *, limit: int = 16 << 20) -> Any:
     """Read a JSON file of at most ``limit`` bytes.
 

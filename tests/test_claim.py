@@ -82,14 +82,14 @@ for _ in range(40):
 @pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not hold for root")
 def test_a_folder_that_is_not_ones_own_is_refused(tmp_path):
     tmp_path.chmod(0o555)
-    with pytest.raises(UserError, match="choose a folder that is yours"):
+    with pytest.raises(UserError, match="choose a place that is writable"):
         claim(tmp_path / "run", BUSY).__enter__()
     tmp_path.chmod(0o755)
 
 
 def test_a_file_of_that_name_is_refused(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(UserError, match="cannot work in .*/run: File exists; choose a folder that is yours"):
+    with pytest.raises(UserError, match="cannot write .*/run: File exists; choose a place that is writable"):
         claim(tmp_path / "run", BUSY).__enter__()
 
 

@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
-    return lambda: capsys.readouterr().err.splitlines()
+    return lambda: capsys.readouterr().out.splitlines()
 
 
 def work(clock: Clock, items: int, seconds: float, title: str = "training") -> Iterator[int]:
@@ -90,7 +90,7 @@ def test_many_short_loops_one_after_the_other_say_something_as_well(clock, lines
 def test_a_line_a_minute_neither_more_but_for_the_estimate_nor_less(clock, monkeypatch, seconds):
     rng = np.random.default_rng(0)
     stamps: list[float] = []
-    monkeypatch.setattr(sys, "stderr", Stamped(lambda: stamps.append(clock.now)))
+    monkeypatch.setattr(sys, "stdout", Stamped(lambda: stamps.append(clock.now)))
     for number in range(6):
         list(work(clock, 30, seconds * rng.uniform(0.5, 2), f"loop {number}"))
     total = clock.now - 1000

@@ -21,7 +21,7 @@ def explain(error: BaseException) -> str | None:
         return _parser_message(str(error))
     if isinstance(error, MisconfigurationException):
         return _one_line(f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)")
-    if str(error).startswith("Does not validate") and isinstance(_chain(error)[-1], ValueError | TypeError):
+    if str(error).startswith("Does not validate") and isinstance(_chain(error)[-1], _BUILDING):
         return _one_line(f"this configuration cannot be built: {str(_chain(error)[-1]).rstrip('.')}; mend that setting")
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         reason = "".join(str(error).splitlines()[1:2]).strip()[:200]
@@ -42,6 +42,8 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+# what a class raises that cannot be built with such settings (torch: RuntimeError of a negative width)
+_BUILDING = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AssertionError)
 _PLACES = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT, errno.ENOTDIR,
     errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO,

@@ -28,10 +28,11 @@ from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.configs import with_files
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.layout import Layout, json_object
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
+from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
 from diffshare.release.received import shown
 from diffshare.release.tables import CSV
@@ -118,8 +119,8 @@ def _parse(arguments: list[str]) -> Namespace:
     config = parser.parse_args(with_files(arguments, "--reference"))
     built = parser.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
-    if config.seed < 0:
-        raise UserError(f"--seed is {config.seed}: it must be at least 0")
+    check_seed("--seed", config.seed)
+    check_number("--count", config.count, 0, MOST_SAMPLES)
     if not config.most > 1:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):

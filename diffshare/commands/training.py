@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from diffshare.audit.fairness import Fairness
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.commands.configs import with_files
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_seed
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.sharer.export import export
@@ -124,6 +124,13 @@ class DiffshareCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint never changes what the command line says."""
+
+    def _set_seed(self) -> None:
+        """Refuse what Lightning would end with a traceback for."""
+        seed = self.config[self.verb].get("seed_everything")
+        if type(seed) is int:
+            check_seed("seed_everything", seed)
+        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Find the run's folder, refuse what cannot work, and take the folder out of what is recorded."""

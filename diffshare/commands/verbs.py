@@ -10,11 +10,11 @@ from lightning.pytorch import LightningDataModule
 from diffshare.data.listed import Listed
 from diffshare.data.manifest import MANIFEST
 from diffshare.data.module import MixDataModule
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.folder import RELEASE
-from diffshare.release.generator import plan_labels
+from diffshare.release.generator import MOST_SAMPLES, plan_labels
 from diffshare.release.info import SAMPLES, Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
@@ -97,8 +97,8 @@ def sample(arguments: list[str]) -> int:
 def _check_sample(config: Namespace) -> None:
     if config.count < 1:
         raise UserError(f"--count is {config.count}: ask for at least 1 sample")
-    if config.seed < 0:
-        raise UserError(f"--seed is {config.seed}: it must be at least 0")
+    check_number("--count", config.count, 1, MOST_SAMPLES)
+    check_seed("--seed", config.seed)
     try:
         torch.zeros(1, device=config.device).item()  # a device without memory ("meta") is made, not read
     except (RuntimeError, AssertionError) as error:

@@ -5,6 +5,8 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from diffshare.nets.bounds import bounded
+
 
 class TableDenoiser(ModelMixin, ConfigMixin):
     """Maps a noisy row to what was asked for of each of its features.
@@ -31,6 +33,8 @@ class TableDenoiser(ModelMixin, ConfigMixin):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        bounded("denoiser", 1, 8192, width=width)
+        bounded("denoiser", 0, 64, layers=layers)
         self.frequencies = Timesteps(128, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(128, width)
         self.label = None if num_class_embeds is None else nn.Embedding(num_class_embeds, width)

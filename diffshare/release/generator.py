@@ -13,6 +13,7 @@ from diffshare.progress import counting
 from diffshare.release.card import Card
 
 UNCONDITIONAL = -1  # the label of a sample that no class was asked for
+MOST_SAMPLES = (4 << 20) - 1  # in one request: as many rows as a samples folder can hold
 
 
 @dataclass
@@ -116,6 +117,8 @@ def plan_labels(labels: str, count: int, card: Card) -> np.ndarray:
     """
     if count < 1:
         raise UserError(f"count is {count}: ask for at least 1 sample")
+    if count > MOST_SAMPLES:
+        raise UserError(f"count is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
     if labels == "none":
         return np.full(count, UNCONDITIONAL, np.int64)
     classes = len(card.labels)

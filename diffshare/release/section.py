@@ -33,7 +33,12 @@ def write_section(folder: Path, heading: str, lines: Sequence[str]) -> Release:
     release = open_release(folder)
     if README not in release.card.files:
         raise UserError(f"{folder} has no {README}: make the release anew with the verb release")
-    text = release.read(README).decode("utf-8")
+    try:
+        text = release.read(README).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{folder / README} is no text in UTF-8: make the release anew with the verb release"
+        ) from error
     made = _with_section(text, f"## {heading}", lines)
     with atomic_folder(folder, RELEASE, overwrite=True) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)

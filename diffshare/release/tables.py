@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from diffshare.errors import UserError
+from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import CSV, INFO, SAMPLES
 from diffshare.release.received import open_regular, shown
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
 MAX_CSV = 512 << 20  # bytes of a received samples.csv
-MAX_ROWS = 4 << 20  # lines: a reader keeps a name for each row, which takes more than a short row itself
+MAX_ROWS = MOST_SAMPLES + 1  # lines: a reader keeps a name for each row, which takes more than a short row itself
 MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from diffshare.errors import UserError
+from diffshare.storage import read_text
 
 # Settings that may change when a run is resumed: they do not touch the weights, or only say when to stop.
 MAY_CHANGE = (
@@ -36,7 +37,10 @@ def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
     path = folder / "config.yaml"
     if not path.is_file():
         return
-    before, now = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(resolved)
+    try:
+        before, now = _flat(yaml.safe_load(read_text(path))), _flat(resolved)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is damaged, it is no YAML: put it back as the run wrote it") from error
     allowed = _may_change(now)
     changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
     changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in allowed)]

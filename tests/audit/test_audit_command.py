@@ -168,7 +168,8 @@ def test_where_there_is_no_terminal_it_says_how_far_it_is(run_cli, folder, monke
     trees = ("--classifier", "TreesRecipe", "--classifier.trees", "2", "--folds", "3")
     outcome = run_cli("audit", *against(folder, "hidden"), *trees, *QUICK)
     assert outcome.code == 0, outcome.err
-    said = outcome.err.splitlines()
+    assert outcome.err == ""
+    said = outcome.out.splitlines()
     for number in (1, 2, 3):
         assert any(line.startswith(f"training classifiers of sex: {number} of 3, ") for line in said)
         title = "training the classifiers whose gap is predicted"

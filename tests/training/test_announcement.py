@@ -92,14 +92,14 @@ def test_where_there_is_no_terminal_each_verb_says_how_far_it_is(
     fitted = run_cli("fit", "--config", path, "--run-dir", run, "--trainer.max_steps", 4)
     assert fitted.code == 0, fitted.err
     for number in (1, 2, 3, 4):
-        assert f"\ntraining batches: {number} of 4, " in f"\n{fitted.err}"
-    assert re.search(r"^training batches: 2 of 4 \(validation batches 1 of \d\), ", fitted.err, re.MULTILINE)
+        assert f"\ntraining batches: {number} of 4, " in f"\n{fitted.out}"
+    assert re.search(r"^training batches: 2 of 4 \(validation batches 1 of \d\), ", fitted.out, re.MULTILINE)
     assert "\r" not in fitted.out + fitted.err
     tested = run_cli("test", "--run-dir", run)
-    assert re.search(r"^test batches: 1 of \d+, ", tested.err, re.MULTILINE)
+    assert re.search(r"^test batches: 1 of \d+, ", tested.out, re.MULTILINE)
     drawn = run_cli("predict", "--run-dir", run, "--data.predict_count", 40)
     assert drawn.code == 0, drawn.err
-    assert re.search(r"^batches of samples: 1 of \d+, ", drawn.err, re.MULTILINE)
+    assert re.search(r"^batches of samples: 1 of \d+, ", drawn.out, re.MULTILINE)
 
 
 def test_the_training_of_a_classifier_in_between_is_counted_as_well(monkeypatch, capsys) -> None:
@@ -107,4 +107,4 @@ def test_the_training_of_a_classifier_in_between_is_counted_as_well(monkeypatch,
     x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     for _ in progress([1], "folds"):
         NetworkRecipe(steps=3, batch_size=8).train(x, np.arange(40) % 2, 2, 0, ())
-    assert "folds: 0 of 1 (step 3 of 3)" in capsys.readouterr().err
+    assert "folds: 0 of 1 (step 3 of 3)" in capsys.readouterr().out
