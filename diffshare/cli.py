@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -57,10 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"diffshare {__version__}")
         return 0
-    verb, *rest = arguments
+    verb, *rest = map(_at_home, arguments)
     if verb not in VERBS:
         return _refuse(f"unknown verb '{verb}': choose one of {', '.join(VERBS)}")
     return _guarded(lambda: _run(verb, rest), debug)
+
+
+def _at_home(argument: str) -> str:
+    """An argument with the home folder in place of ``~``: shells put it in after a blank, not after ``=``."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return option + equals + os.path.expanduser(value) if re.match(r"~[\w.-]*(/|$)", value) else argument
 
 
 def _run(verb: str, arguments: list[str]) -> int:

@@ -23,6 +23,11 @@ from diffshare.locks import hold
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def as_path(text: str | Path) -> Path:
+    """The path that a person wrote: ``~`` is the home folder, which no shell puts in after ``=`` or in a file."""
+    return Path(os.path.expanduser(text))
+
+
 def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse.typing import register_type
 
 from diffshare.errors import UserError
+from diffshare.storage import as_path
+
+register_type(Path, str, as_path, fail_already_registered=False)  # of every argument and setting that is a path
 
 
 def check_configs(arguments: Sequence[str]) -> None:
@@ -44,7 +48,7 @@ def with_files(arguments: Sequence[str], option: str) -> list[str]:
 
 
 def _content(name: str) -> Any:
-    path = Path(name)
+    path = as_path(name)
     if not path.is_file():
         raise UserError(f"there is no config file {name}: give the path of a YAML file")
     try:

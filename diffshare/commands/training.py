@@ -22,11 +22,11 @@ from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.sharer.export import export
 from diffshare.signals import exit_status
-from diffshare.storage import atomic_file, write_json
+from diffshare.storage import as_path, atomic_file, write_json
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
-from diffshare.training.resumed import refuse_changes
+from diffshare.training.resumed import refuse_changes, refuse_elsewhere
 from diffshare.training.run import (
     LAST,
     RunRecord,
@@ -116,8 +116,8 @@ class DiffshareCLI(LightningCLI):
         """The arguments with the verb, and with the run's own config where a run is named and no config."""
         folder = _value(arguments, "--run-dir")
         named = any(a.split("=")[0] in ("--config", "-c") for a in arguments)
-        if folder and not named and (Path(folder) / "config.yaml").is_file():
-            arguments = ["--config", str(Path(folder) / "config.yaml"), *arguments]
+        if folder and not named and (as_path(folder) / "config.yaml").is_file():
+            arguments = ["--config", str(as_path(folder) / "config.yaml"), *arguments]
         elif folder and not named and (self.verb != "fit" or "--resume" in arguments):
             raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
         return [self.verb, *with_files(arguments, "--data.test_source")]
@@ -150,6 +150,8 @@ class DiffshareCLI(LightningCLI):
             config.ckpt_path = str(check_resumable(self.run_dir))
         elif self.verb in RESULTS:
             check_own(self.run_dir, [RESULTS[self.verb]])
+        if given is not None:
+            refuse_elsewhere(self.run_dir, self.resolved)
         if config.get("ckpt_path") is not None and not Path(config.ckpt_path).is_file():
             raise UserError(f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt")
 

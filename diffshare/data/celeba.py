@@ -14,6 +14,7 @@ from diffshare.data.images import Framing, read_images
 from diffshare.data.probe import probe_files
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 _BY_HAND = (
@@ -52,7 +53,7 @@ class CelebA:
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
     ) -> None:
-        self.root = Path(root)
+        self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
         self.shares = check_shares(shares)

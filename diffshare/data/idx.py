@@ -19,6 +19,7 @@ from diffshare.data.images import LARGEST
 from diffshare.data.probe import probe_array
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 COLOUR = "Colour"
 _IMAGES, _LABELS = 0x0803, 0x0801  # unsigned bytes (08) in three dimensions, in one
@@ -111,7 +112,7 @@ class IDX:
     ) -> None:
         if image_size is not None and not 1 <= image_size <= LARGEST:
             raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null")
-        self.images, self.labels = Path(images), Path(labels)
+        self.images, self.labels = as_path(images), as_path(labels)
         self.image_size = image_size
         self.label = label
         self.classes = tuple("0123456789" if classes is None else classes)

@@ -12,7 +12,6 @@ that (a key, a time stamp) is no feature: leave it out.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from diffshare.data.csvfile import Block, check_delimiter, read_blocks, read_hea
 from diffshare.data.probe import probe_array
 from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class CSVTable(_TableSource):
         missing: str = "?",
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.schema = _check_schema(columns, missing)
         self.header = header
         self.delimiter = check_delimiter(delimiter)
@@ -177,7 +177,7 @@ class Adult(_TableSource):
     }
 
     def __init__(self, root: str, shares: tuple[float, float, float] = (0.5, 0.5, 0.0)) -> None:
-        self.root = Path(root)
+        self.root = as_path(root)
         self.shares = check_official_shares(shares, "adult.test")
 
     def _load(self) -> _Table:

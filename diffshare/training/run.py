@@ -189,6 +189,7 @@ class RunRecord(Callback):
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         return {
             "command": sys.argv,
+            "working_directory": str(Path.cwd()),
             "seed": self.seed,
             "precision": str(trainer.precision),
             "processes": trainer.world_size,
