@@ -38,17 +38,21 @@ def lock_of(path: Path) -> Path:
 
 
 def tidy(path: Path) -> None:
-    """Do away with the leftovers of a place whose lock is held; a folder that was moved aside comes back."""
-    leftovers = sorted(_leftovers(path), key=lambda one: one[1])  # what was moved aside comes first
-    for leftover, kind in leftovers:
+    """Do away with the leftovers of a place whose lock is held.
+
+    A folder is moved aside only for one that is whole: where both are there and the place is empty, the whole one
+    takes it; where only the one that was moved aside is there, it comes back.
+    """
+    for leftover, kind in sorted(_leftovers(path), key=lambda one: one[1]):  # what was moved aside comes first
+        whole = leftover.with_suffix(".part")
         if kind == "old" and not os.path.lexists(path):
-            leftover.rename(path)
-        else:
+            (whole if whole.is_dir() else leftover).rename(path)
+        if os.path.lexists(leftover):
             _remove(leftover)
 
 
 def restore(path: Path) -> None:
-    """Bring back a folder that a writer had moved aside when it was killed, unless somebody writes there now."""
+    """Finish what a writer was killed at between moving a folder aside and putting another in its place."""
     if os.path.lexists(path) or not any(kind == "old" for _, kind in _leftovers(path)):
         return
     with contextlib.suppress(OSError), hold(lock_of(path)) as mine:

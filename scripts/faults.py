@@ -167,6 +167,8 @@ def fork(
         os.environ.update(env or {})
         sys.argv = ["diffshare", *arguments]
         status = _main(arguments, faults)
+    except KeyboardInterrupt:  # before the command line listens
+        status = 130
     finally:  # no exit handlers: those of the parent would remove the parent's files
         sys.stdout.flush()
         sys.stderr.flush()

@@ -338,6 +338,15 @@ def test_a_kill_between_the_two_renames_is_mended_by_whoever_comes_next(tmp_path
     assert not (tmp_path / "out").exists()
     with contextlib.suppress(UserError):  # which says that the folder holds something
         LOOKS[call](tmp_path / "out")
+    assert content(tmp_path) == {"out/b": "new"}
+
+
+def test_what_was_moved_aside_comes_back_where_nothing_else_is_there(tmp_path):
+    exchange_killed(tmp_path, 1)
+    (part,) = tmp_path.glob(".out.*.part")
+    (part / "b").unlink()
+    part.rmdir()
+    restore(tmp_path / "out")
     assert content(tmp_path) == {"out/mine": "old"}
 
 

@@ -35,7 +35,9 @@ from diffshare.training.run import (
     check_own,
     check_resumable,
     finished,
+    is_released,
     log_steps,
+    note_release,
     run_folder,
     training_in,
 )
@@ -286,7 +288,7 @@ class DiffshareCLI(LightningCLI):
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
         step = finished(read_resumable(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
-        if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
+        if step is None or (isinstance(self.model, GenerativeModule) and not is_released(self.run_dir, step)):
             return False
         if self.trainer.is_global_zero:
             print(f"{self.run_dir} is finished (step {step}): nothing is left to do")
@@ -299,6 +301,7 @@ class DiffshareCLI(LightningCLI):
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
+            note_release(self.run_dir, self.trainer.global_step)
             print(f"release: {folder}")
             print(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
 

@@ -16,7 +16,7 @@ from diffshare.claim import check_shared, claim
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.layout import json_object
-from diffshare.leftovers import sweep
+from diffshare.leftovers import restore, sweep
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
 from diffshare.training.processes import is_first, job
@@ -130,6 +130,18 @@ def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None)
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     ended = 0 <= max_steps <= step or (max_epochs is not None and 0 <= max_epochs <= epochs)
     return step if ended else None
+
+
+def note_release(folder: Path, step: int) -> None:
+    """Write into ``run.json`` which state the release is of: a run with a later end has an earlier one for a while."""
+    write_json(folder / "run.json", (json_object(folder / "run.json") or {}) | {"released_step": step})
+
+
+def is_released(folder: Path, step: int) -> bool:
+    """Whether the release is there, and of this step as far as it is noted."""
+    restore(folder / "release")
+    noted = (json_object(folder / "run.json") or {}).get("released_step", step)
+    return (folder / "release").is_dir() and noted == step
 
 
 class RunRecord(Callback):
