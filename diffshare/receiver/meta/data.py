@@ -160,6 +160,8 @@ class TrainedShadowDataModule(ShadowDataModule):
         now["source"] = f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
         path = self.root / PLAN
         if not path.is_file():
+            if (self.root / INDEX).exists():
+                raise UserError(f"{self.root} holds {INDEX}, which is of no plan of this class: name another data.root")
             write_json(path, now)
             return
         before = read_json(path)
