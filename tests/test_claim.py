@@ -13,6 +13,7 @@ import pytest
 
 from diffshare.claim import HOLDER, LOCK, check_shared, claim
 from diffshare.errors import UserError
+from diffshare.locks import hold
 
 BUSY = "{holder} works here"
 WHO = f"process {os.getpid()} on {socket.gethostname()}"
@@ -114,6 +115,14 @@ def test_processes_of_one_job_share_a_folder_and_those_of_another_do_not(tmp_pat
 def test_what_a_dead_process_noted_refuses_nobody(tmp_path, changes):
     note(tmp_path / "run", **changes)
     check_shared(tmp_path / "run", BUSY, "b")
+
+
+def test_another_look_is_not_taken_for_a_dead_process_that_was_noted(tmp_path):
+    """All processes of a job look at once after a training that was killed."""
+    note(tmp_path / "run", process=2**40)
+    with hold(tmp_path / "run" / LOCK) as looking:
+        assert looking
+        check_shared(tmp_path / "run", BUSY, "b")
 
 
 def test_a_look_does_not_keep_the_holder_out(tmp_path):

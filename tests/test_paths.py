@@ -60,6 +60,12 @@ def test_configs_and_what_they_name_may_lie_in_the_home(home: Path, run_cli: Cli
     assert [line.split(",")[0] for line in records[0]] == [line.split(",")[0] for line in records[1]]
 
 
+def test_a_setting_that_is_text_to_the_libraries_is_a_path_all_the_same(home: Path, run_cli: Cli) -> None:
+    config = ["--config", CONFIGS / "ddpm_faces.yaml", *SMALL, "--run-dir", "run"]
+    refused = run_cli("validate", *config, "--ckpt_path=~/missing.ckpt")
+    assert f"there is no checkpoint {home / 'missing.ckpt'}" in refused.err
+
+
 @pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "a~/x", "~"])
 def test_what_is_no_home_is_left_as_it_is(home: Path, run_cli: Cli, text: str) -> None:
     outcome = run_cli("sample", f"--model={text}", "--count", 2, "--out", "o")
