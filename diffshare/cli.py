@@ -2,9 +2,12 @@
 
 import importlib
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from diffshare.signals import exit_status, name_of, stoppable
 from diffshare.terminal import plain_warnings, say, say_traceback
 
 VERBS = {
@@ -20,6 +23,7 @@ VERBS = {
     "audit": "tell a poisoned model from a clean one; what a release leaks",
     "repair": "make samples safe to train on, by weights or by choice",
     "protect": "draw samples that show a chosen share of a property",
+    "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
 MODULES = {
     "study": "diffshare.commands.study",
@@ -27,6 +31,7 @@ MODULES = {
     "audit": "diffshare.commands.audit",
     "repair": "diffshare.commands.repair",
     "protect": "diffshare.commands.protect",
+    "cache": "diffshare.commands.cache",
 }
 
 
@@ -37,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; ``sys.argv`` where None.
 
     Returns:
-        exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C.
+        exit status: 0 done; 2 a mistake of the user, told in one line on stderr; 130 stopped by Ctrl-C, 143 by SIGTERM
+        or SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "LOCAL_RANK" in os.environ:  # one of several: torch's C++ side would report a lost connection in 30 lines
@@ -52,15 +58,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         say(f"diffshare {__version__}")
         return 0
-    verb, *rest = arguments
+    verb, *rest = map(_at_home, arguments)
     if verb not in VERBS:
         return _refuse(f"unknown verb '{verb}': choose one of {', '.join(VERBS)}")
     return _guarded(lambda: _run(verb, rest), debug)
 
 
+def _at_home(argument: str) -> str:
+    """An argument with the home folder in place of ``~``: shells put it in after a blank, not after ``=``."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return option + equals + os.path.expanduser(value) if re.match(r"~[\w.-]*(/|$)", value) else argument
+
+
 def _run(verb: str, arguments: list[str]) -> int:
+    from diffshare import progress
     from diffshare.commands.configs import check_configs, read_plainly
 
+    progress.begin()
     read_plainly()
     check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):
@@ -73,28 +87,38 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 def _guarded(action: Callable[[], int], debug: bool) -> int:
     """Run ``action``; a mistake of the user becomes one line and status 2."""
+    with stoppable() as came:
+        try:
+            with plain_warnings():
+                return action()
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
+                return _stopped(came)
+            return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
+        except KeyboardInterrupt:
+            return _stopped(came)
+        except Exception as error:
+            return _stopped(came) if came else _failed(error, debug)  # an import that is stopped raises anything
+        finally:
+            if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
+                os.environ.pop("DIFFSHARE_RUN_DIR", None)
+
+
+def _stopped(came: list[int]) -> int:
+    signum = came[-1] if came else signal.SIGINT
+    return _refuse(f"stopped by {name_of(signum)}", exit_status(signum))
+
+
+def _failed(error: Exception, debug: bool) -> int:
     from diffshare.commands.failures import explain
     from diffshare.training.processes import lost_another
 
-    try:
-        with plain_warnings():
-            return action()
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
-            return _refuse("stopped by Ctrl-C", 130)
-        return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
-    except KeyboardInterrupt:
-        return _refuse("stopped by Ctrl-C", 130)
-    except Exception as error:
-        line = explain(error)
-        if debug or line is None:
-            say_traceback()
-        if line is None:
-            return 1
-        return _refuse(line, 1 if lost_another(error) else 2, error)
-    finally:
-        if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
-            os.environ.pop("DIFFSHARE_RUN_DIR", None)
+    line = explain(error)
+    if debug or line is None:
+        say_traceback()
+    if line is None:
+        return 1
+    return _refuse(line, 1 if lost_another(error) else 2, error)
 
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:

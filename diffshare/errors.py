@@ -1,5 +1,7 @@
 """The one exception that stands for a mistake of the user."""
 
+from numbers import Integral
+
 from diffshare.terminal import printable
 
 
@@ -27,3 +29,38 @@ def one_of(kind: str, name: str, known: object) -> UserError:
         return UserError(f"unknown {kind} '{name}': write '{alike[0]}', names must agree exactly")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return UserError(f"unknown {kind} '{name}': choose one of {', '.join(names[:12])}{more}")
+
+
+MOST_SEED = 2**32 - 1  # the largest that numpy, scikit-learn and Lightning all take
+
+
+def check_number(name: str, value: int | float | None, least: float, most: float | None = None) -> None:
+    """Refuse a number that is too small or too large.
+
+    Args:
+        name: of the setting.
+        value: None, where nothing was given, fits.
+        least: smallest that fits.
+        most: largest that fits; None where all do.
+
+    Raises:
+        UserError: names the setting, the number and the bound.
+    """
+    if value is None:
+        return
+    if not value >= least:
+        raise UserError(f"{name} is {value}: it must be at least {least}")
+    if most is not None and value > most:
+        raise UserError(f"{name} is {str(value)[:40]}: it must be at most {most}")
+
+
+def check_seed(name: str, seed: object) -> None:
+    """Refuse what is no seed that all libraries take alike; None, where nothing was given, fits.
+
+    Raises:
+        UserError: true or false (some take 0 for true), no whole number, a negative one, or one of more than 32 bits.
+    """
+    if seed is None or (isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) <= MOST_SEED):
+        return
+    told = str(seed).lower() if isinstance(seed, bool) else str(seed)[:40]
+    raise UserError(f"{name} is {told}: give a number from 0 to {MOST_SEED}")

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Kill training runs with SIGKILL, resume them, and compare what they leave with an uninterrupted run, bit for bit.
+"""Stop training runs at random moments, go on with them, and compare them with an uninterrupted run, bit for bit.
 
-    python scripts/check_resume.py --kills 24 --seed 0 --json docs/results/resume.json
+    python scripts/check_resume.py --kills 240 --seed 0 --json docs/results/resume.json
 
-A run is killed at a moment drawn uniformly from the time that an uninterrupted run takes, its start, checkpoints and
-release included; it is resumed (or started again, where no checkpoint was there yet) and may be killed again, until it
-ends. ``--points`` kills at chosen points instead (see faults.py), one after the other. Exit status 1 on any difference.
-The short form of it is tests/training/test_resume.py.
+A run is struck at a moment drawn uniformly from the time that an uninterrupted run takes, its start, checkpoints and
+release included: by SIGKILL in one half of the cases, else by SIGTERM or SIGHUP, which must end it with status 143, or
+Ctrl-C (130). It is gone on with (or started again, where no checkpoint was there yet) and may be struck again, until it
+ends. Beside these, for each setting: two trainings at once in one folder, of which one is killed in every other case,
+must not mix; and a run with a later end is killed while its new release takes the place of the old one. ``--points``
+kills at chosen points instead (see faults.py), one after the other. Exit status 1 on any difference. The short form of
+it is tests/training/test_resume.py.
 """
 
 import argparse
-import logging
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -20,14 +23,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 import yaml
-from faults import fork, warm_up
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from faults import SIGNALS, fork, warm_up
+from run_differences import differences
 
 from diffshare.provenance import versions
 from diffshare.storage import write_json
@@ -95,7 +95,17 @@ SETTINGS: dict[str, list[str]] = {
     "accumulation 2, dropout": [*ACCUMULATION, "--trainer.max_steps", "20"],
     "2 workers, validation, bf16": WORKERS,
 }
-UNTIMED = "images_per_second"  # the one entry of the log that depends on the clock
+STATUS = {"kill": (-signal.SIGKILL,), "term": (143, -signal.SIGTERM), "hup": (143, -signal.SIGHUP), "int": (130,)}
+HOW = ("kill", "kill", "kill", "term", "hup", "int")  # as often as each stands here
+LATER = ["--model.lr_schedule", "constant", "--trainer.max_steps"]  # of a run whose end can move
+HELD = re.compile(r"diffshare: (process \d+ on \S+|another process) trains in ")
+
+
+class Strike(NamedTuple):
+    """A signal at a moment: seconds after the start, or a fault of faults.py that strikes by itself."""
+
+    how: str
+    when: float | str
 
 
 def write_config(folder: Path) -> Path:
@@ -105,78 +115,14 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def log_entries(run: Path) -> Counter[tuple[str, int, bytes]]:
-    """Every (tag, step, value) of a run's TensorBoard log that stands after purging, with how often it stands there.
-
-    Written anew, so that it does not rest on TensorBoard's own purge: a session that starts at step s takes back what
-    earlier ones wrote of step s and later.
-    """
-    entries: list[tuple[str, int, bytes]] = []
-    for path in sorted(run.glob("events.out.tfevents.*")):
-        for raw in RawEventFileLoader(str(path)).Load():
-            event = Event.FromString(raw)
-            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-                entries = [entry for entry in entries if entry[1] < event.step]
-            for value in event.summary.value:
-                entries.append((value.tag, event.step, value.SerializeToString(deterministic=True)))
-    return Counter(entries)
-
-
-def tensorboard_steps(run: Path) -> dict[str, list[int]]:
-    """Steps of every scalar and image as TensorBoard itself shows them."""
-    shown = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0})
-    shown.Reload()
-    tags = shown.Tags()
-    scalars = {tag: [e.step for e in shown.Scalars(tag)] for tag in tags["scalars"]}
-    return scalars | {tag: [e.step for e in shown.Images(tag)] for tag in tags["images"]}
-
-
-def differences(run: Path, reference: Path) -> list[str]:
-    """What of ``run`` is not equal to the bit to the uninterrupted run."""
-    mine, other = (torch.load(folder / LAST, weights_only=True) for folder in (run, reference))
-    names = ("current_model_state", "state_dict", "averaging_state", "optimizer_states", "lr_schedulers", "global_step")
-    found = [name for name in names if not equal(mine[name], other[name])]
-    for path in sorted(p.relative_to(reference) for p in (reference / "release").rglob("*") if p.is_file()):
-        if not (run / path).is_file() or (run / path).read_bytes() != (reference / path).read_bytes():
-            found.append(str(path))
-    found += [f"left behind: {path.relative_to(run)}" for path in run.rglob("*.part")]
-    return found + log_differences(run, reference)
-
-
-def equal(a: Any, b: Any) -> bool:
-    """Whether two nested values are equal to the bit, types included."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
-    return type(a) is type(b) and a == b
-
-
-def log_differences(run: Path, reference: Path) -> list[str]:
-    """Entries of the log that are missing, doubled or of another value (times apart)."""
-    mine, other = log_entries(run), log_entries(reference)
-    found = []
-    for entries, word in ((mine - other, "added"), (other - mine, "missing")):
-        steps = sorted({(step, tag) for tag, step, _ in entries if tag != UNTIMED})
-        found += [f"log: {tag} of step {step} {word}" for step, tag in steps]
-    shown, expected = tensorboard_steps(run), tensorboard_steps(reference)
-    speed = Counter(shown.pop(UNTIMED, []))
-    found += [f"log: {UNTIMED} of step {step} doubled" for step, n in speed.items() if n > 1]
-    expected.pop(UNTIMED, None)
-    return found + [f"log: TensorBoard shows other steps of {t}" for t in expected if shown.get(t) != expected[t]]
-
-
-def place(run: Path, before: int) -> str:
-    """Where a kill hit, from what lies in the run's folder; ``before`` is the number of broken files before it."""
+def place(run: Path, before: set[Path]) -> str:
+    """Where a strike hit, from what lies in the run's folder; ``before`` is what lay there before it."""
     if not (run / LAST).exists():
         return "before the first checkpoint"
-    if any(run.glob(".release.*")):
+    halves = {*run.glob(".*.part"), *(run / LAST).parent.glob(".*.part")} - before
+    if any(half.name.startswith(".release.") for half in halves):
         return "while the release was written"
-    return (
-        "while a checkpoint was written" if len(list((run / LAST).parent.glob(".*"))) > before else "while it trained"
-    )
+    return "while a checkpoint was written" if halves else "while it trained"
 
 
 class Check:
@@ -192,8 +138,7 @@ class Check:
         self.work, self.name = work, name
         self.arguments = ["--config", str(write_config(work)), *SETTINGS[name]]
         self.reference = work / name.replace(" ", "-") / "uninterrupted"
-        if self._wait(self._start(self.reference, ()), None):
-            raise RuntimeError(f"the uninterrupted run failed: {self._log(self.reference).read_text()}")
+        self._must_end(self.reference)
         self.seconds = 0.0
         if not timed:
             return
@@ -203,89 +148,153 @@ class Check:
         if again["differences"]:
             raise RuntimeError(f"two uninterrupted runs differ: {again['differences']}")
 
-    def _log(self, run: Path) -> Path:
-        return run.with_suffix(".log")
+    def _log(self, run: Path, number: int = 0) -> Path:
+        return run.with_suffix(f".{number}.log")
 
-    def _start(self, run: Path, faults: Sequence[str]) -> int:
+    def _start(self, run: Path, faults: Sequence[str] = (), more: Sequence[str] = (), number: int = 0) -> int:
         run.parent.mkdir(exist_ok=True)
         resume = (run / LAST).exists()
         arguments = ["--run-dir", str(run), "--resume"] if resume else [*self.arguments, "--run-dir", str(run)]
-        return fork(["fit", *arguments], self._log(run), faults=faults)
+        return fork(["fit", *arguments, *more], self._log(run, number), faults=faults)
 
-    def _wait(self, process: int, limit: float | None) -> int:
-        """Wait for the end of a process; kill it after ``limit`` seconds. Returns its status: -9 where killed."""
-        end = time.monotonic() + (300 if limit is None else limit)
+    def _wait(self, process: int, strike: Strike | None = None) -> int:
+        """Wait for the end of a process, which the strike may hasten. Returns its status, negative for a signal's."""
+        began, due = time.monotonic(), strike is not None and isinstance(strike.when, float)
         while True:
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status)
-            if time.monotonic() >= end:
-                os.kill(process, signal.SIGKILL)
+            if due and strike is not None and time.monotonic() >= began + float(strike.when):
+                os.kill(process, SIGNALS[strike.how])
+                due = False
             time.sleep(0.001)
 
-    def one(self, label: str, kills: Sequence[str | float]) -> dict[str, Any]:
-        """One run that is killed after each of these times (s) or at each of these faults, as long as it lasts."""
+    def _must_end(self, run: Path, more: Sequence[str] = ()) -> None:
+        if self._wait(self._start(run, more=more)):
+            raise RuntimeError(f"an uninterrupted run failed: {self._log(run).read_text()}")
+
+    def one(self, label: str, strikes: Sequence[Strike]) -> dict[str, Any]:
+        """One run that suffers these strikes, one after the other, as long as it lasts."""
         run = self.reference.with_name(label)
-        places: list[str] = []
-        plan: list[str | float | None] = [*kills, None]
-        for when in plan:
-            broken = len(list((run / LAST).parent.glob(".*")))
-            process = self._start(run, [when] if isinstance(when, str) else ())
-            status = self._wait(process, when if isinstance(when, float) else None)
+        hits: list[tuple[str, str]] = []
+        for strike in [*strikes, None]:
+            before = {*run.glob(".*.part"), *(run / LAST).parent.glob(".*.part")}
+            at_a_point = strike is not None and isinstance(strike.when, str)
+            process = self._start(run, [str(strike.when)] if strike is not None and at_a_point else ())
+            status = self._wait(process, strike)
             if status == 0:
                 break
-            if status != -signal.SIGKILL:
-                return self._row(places, [f"exit status {status}: {self._log(run).read_text()[-2000:]}"])
-            places.append(when if isinstance(when, str) else place(run, broken))
-        return self._row(places, differences(run, self.reference))
+            if strike is None or status not in STATUS[strike.how]:
+                return self._row(hits, [f"exit status {status} after {strike}: {self._log(run).read_text()[-2000:]}"])
+            hits.append((strike.how, str(strike.when) if at_a_point else place(run, before)))
+        return self._row(hits, differences(run, self.reference))
 
-    def _row(self, places: list[str], found: list[str]) -> dict[str, Any]:
-        return {"setting": self.name, "kills": len(places), "places": places, "differences": found}
+    def together(self, label: str, killed_after: float | None) -> dict[str, Any]:
+        """Two at once in one folder, then two that go on with it at once; the first of each pair may be killed."""
+        run, hits = self.reference.with_name(label), []
+        for _ in range(2):
+            processes = [self._start(run, number=number) for number in range(2)]
+            strike = None if killed_after is None else Strike("kill", killed_after)
+            statuses = [self._wait(processes[0], strike), self._wait(processes[1])]
+            hits.append(("kill" if -signal.SIGKILL in statuses else "none", "two in one folder"))
+            for number, status in enumerate(statuses):
+                log = self._log(run, number).read_text()
+                if status not in (0, 2, -signal.SIGKILL) or (status == 2 and not HELD.search(log)):
+                    finished = status == 2 and "already holds a run" in log
+                    if not finished:
+                        return self._row(hits, [f"exit status {status} beside another: {log[-2000:]}"])
+        if self._wait(self._start(run)):
+            return self._row(hits, [f"it cannot be gone on with: {self._log(run).read_text()[-2000:]}"])
+        return self._row(hits, differences(run, self.reference))
+
+    def replaced(self, label: str) -> dict[str, Any]:
+        """A run with a later end, killed before, between and after the renames that replace its release."""
+        run, whole = self.reference.with_name(label), self.reference.with_name(f"{label}-whole")
+        self._must_end(whole, [*LATER, "14"])
+        self._must_end(run, [*LATER, "9"])
+        hits = []
+        for fault in ("release:1:kill", "replace:1:kill"):
+            status = self._wait(self._start(run, [fault], ["--trainer.max_steps", "14"]))
+            if status != -signal.SIGKILL:
+                return self._row(hits, [f"exit status {status}, not killed: {self._log(run).read_text()[-2000:]}"])
+            hits.append(("kill", fault))
+        self._must_end(run, ["--trainer.max_steps", "14"])
+        return self._row(hits, [d for d in differences(run, whole) if not d.startswith("log:")])
+
+    def _row(self, hits: list[tuple[str, str]], found: list[str]) -> dict[str, Any]:
+        struck = [hit for hit in hits if hit[0] != "none"]
+        return {"setting": self.name, "kills": len(struck), "hits": hits, "differences": found}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=24, help="at least so many SIGKILLs in all")
+    parser.add_argument("--kills", type=int, default=24, help="at least so many strikes at random moments in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--points", nargs="+", metavar="WHERE:NUMBER:kill", help="kill there instead, in each setting")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--json", type=Path, help="write the outcome here")
     options = parser.parse_args()
     warm_up()
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each purge
     rng, started = random.Random(options.seed), time.monotonic()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         os.environ["DIFFSHARE_CACHE"] = f"{name}/cache"
         checks = [Check(Path(name), setting, timed=not options.points) for setting in options.settings]
-        while len(rows) < len(checks) or (not options.points and sum(r["kills"] for r in rows) < options.kills):
-            check = min(checks, key=lambda c: sum(max(1, row["kills"]) for row in rows if row["setting"] == c.name))
-            kills = options.points or [rng.uniform(0, check.seconds) for _ in range(20)]
-            rows.append(check.one(f"killed-{len(rows)}", kills))
-            print(show(rows[-1]), flush=True)
+        if options.points:
+            for check in checks:
+                note(rows, check.one("killed", [Strike("kill", point) for point in options.points]))
+        else:
+            random_strikes(checks, options.kills, rng, rows)
+            for number, check in enumerate(checks * 2):
+                after = None if number < len(checks) else rng.uniform(0, check.seconds)
+                note(rows, check.together(f"together-{number}", after))
+            for check in checks:
+                note(rows, check.replaced("replaced"))
     total, unequal = sum(row["kills"] for row in rows), [row for row in rows if row["differences"]]
-    print(f"{len(rows)} runs, {total} kills: {len(rows) - len(unequal)} equal, {len(unequal)} not")
+    print(f"{len(rows)} runs, {total} strikes: {len(rows) - len(unequal)} equal, {len(unequal)} not")
     if options.json:
-        places = Counter(p for row in rows for p in row["places"])
         command = f"python scripts/check_resume.py --kills {options.kills} --seed {options.seed}"
-        settings = {s: sum(r["kills"] for r in rows if r["setting"] == s) for s in options.settings}
-        write_json(
-            options.json,
-            {"command": command, "seed": options.seed, "versions": versions(), "runs": len(rows), "kills": total}
-            | {"equal": len(rows) - len(unequal), "unequal": len(unequal), "kills_by_setting": settings}
-            | {"kills_by_place": dict(places), "differences": [d for r in unequal for d in r["differences"]]}
-            | {"compared": "raw and averaged weights, optimizer, schedule, release, log"}
-            | {"seconds": round(time.monotonic() - started, 1)},
-        )
+        about = {"command": command, "seed": options.seed, "versions": versions()}
+        write_json(options.json, about | outcome(rows) | {"seconds": round(time.monotonic() - started, 1)})
     return 1 if unequal else 0
 
 
-def show(row: dict[str, Any]) -> str:
-    """One line of the table, and one for each difference."""
+def random_strikes(checks: Sequence[Check], least: int, rng: random.Random, rows: list[dict[str, Any]]) -> None:
+    """Runs that are struck at random, of each setting about as often, until there were so many strikes."""
+    while len(rows) < len(checks) or sum(row["kills"] for row in rows) < least:
+        check = min(checks, key=lambda c: sum(max(1, row["kills"]) for row in rows if row["setting"] == c.name))
+        strikes = [Strike(rng.choice(HOW), rng.uniform(0, check.seconds)) for _ in range(20)]
+        note(rows, check.one(f"struck-{len(rows)}", strikes))
+
+
+def note(rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
+    """Keep one run's outcome and show it."""
+    rows.append(row)
     verdict = "NOT EQUAL" if row["differences"] else "equal"
-    hits = ", ".join(f"{n} {p}" if n > 1 else p for p, n in Counter(row["places"]).items())
-    line = f"{row['setting']:30}{row['kills']:3} kills  {verdict:10} {hits}"
-    return "\n".join([line, *(f"    {d}" for d in row["differences"][:10])])
+    hits = ", ".join(f"{n} {how} {place}" for (how, place), n in Counter(row["hits"]).items())
+    line = f"{row['setting']:30}{row['kills']:3} strikes  {verdict:10} {hits}"
+    print("\n".join([line, *(f"    {d}" for d in row["differences"][:10])]), flush=True)
+
+
+def outcome(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of all runs."""
+    unequal = [row for row in rows if row["differences"]]
+    hits = [hit for row in rows for hit in row["hits"] if hit[0] != "none"]
+    settings = Counter()
+    for row in rows:
+        settings[row["setting"]] += row["kills"]
+    return {
+        "runs": len(rows),
+        "kills": len(hits),
+        "equal": len(rows) - len(unequal),
+        "unequal": len(unequal),
+        "kills_by_setting": dict(settings),
+        "kills_by_signal": dict(Counter(how for how, _ in hits)),
+        "kills_by_place": dict(Counter(place for _, place in hits)),
+        "two_in_one_folder": sum(place == "two in one folder" for row in rows for _, place in row["hits"]),
+        "differences": [d for row in unequal for d in row["differences"]],
+        "compared": "raw and averaged weights, optimizer, schedule, release, log, nothing left behind",
+    }
 
 
 if __name__ == "__main__":

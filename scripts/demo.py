@@ -56,9 +56,13 @@ def arguments() -> argparse.Namespace:
 
 
 def start_afresh(out: Path) -> None:
-    """Clear the folder of an earlier demo; any other folder that holds something is left alone."""
-    if out.is_dir() and any(out.iterdir()) and not (out / MODELS[0] / "run" / "config.yaml").is_file():
-        sys.exit(f"demo: {out} holds something that is no demo: name another folder with --out")
+    """Clear the folder of an earlier demo; one that holds a file of anything else is left alone."""
+    files = {("property.json",), ("results.json",), *((f"samples_{name}.png",) for name in MODELS)}
+    steps = {(part, step) for part in (*MODELS, "repaired")
+             for step in ("run", "samples", "classifier", "audit.json", "log.txt")}  # fmt: skip
+    for path in out.rglob("*"):
+        if not path.is_dir() and path.relative_to(out).parts[:2] not in files | steps:
+            sys.exit(f"demo: {path} is of no demo: name another folder with --out")
     shutil.rmtree(out, ignore_errors=True)
 
 

@@ -5,9 +5,11 @@
 
 A fault is WHERE:NUMBER:HOW. WHERE is ``batch`` (number of the training batch, from 0, before its backward pass),
 ``validation`` (number of its batch, from 1 in this process), ``write`` (of a checkpoint, from 1 in this process, when
-half of it is written) or ``release`` (when its networks are written). HOW is ``kill`` (SIGKILL), ``int`` (Ctrl-C),
-``full`` (no space left on the device), ``error`` (an exception that nobody foresaw) or ``slow`` (five seconds of
-waiting). Processes are real and so are their signals; nothing else of the program is changed.
+half of it is written), ``release`` (when its networks are written) or ``replace`` (of a folder that another takes the
+place of, from 1 in this process, between the two renames). HOW is ``kill`` (SIGKILL), ``int`` (Ctrl-C), ``term``
+(SIGTERM), ``hup`` (SIGHUP), ``group`` (SIGTERM to the process and all that it started), ``full`` (no space left on the
+device), ``error`` (an exception that nobody foresaw) or ``slow`` (five seconds of waiting). Processes are real and so
+are their signals; nothing else of the program is changed.
 
 ``serve`` in place of a fault reads requests from standard input. It imports the libraries once and forks a process for
 each run, which saves some seconds a run.
@@ -28,13 +30,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
+SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
 LIMIT = 240  # seconds after which a forked run that hangs is ended by SIGALRM
 
 
 def strike(how: str) -> None:
     """Let the fault happen now, to this process."""
-    if how in ("kill", "int"):
-        os.kill(os.getpid(), {"kill": signal.SIGKILL, "int": signal.SIGINT}[how])
+    if how in SIGNALS:
+        os.kill(os.getpid(), SIGNALS[how])
+    elif how == "group":
+        os.killpg(0, signal.SIGTERM)
     elif how == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     elif how == "error":
@@ -100,6 +105,18 @@ def arm(fault: str) -> None:
             strike(how)
 
         DDPM.save_parts = on_release  # type: ignore[method-assign]
+    elif where == "replace":
+        rename = Path.rename
+
+        def on_rename(self: Path, target: Path) -> Path:
+            nonlocal calls
+            moved = rename(self, target)
+            calls += str(target).endswith(".old")
+            if str(target).endswith(".old") and calls == number:
+                strike(how)
+            return moved
+
+        Path.rename = on_rename  # type: ignore[method-assign]
     else:
         raise ValueError(f"unknown place '{where}'")
 
@@ -142,11 +159,16 @@ def fork(
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        os.setpgrp()  # a signal to the group is for this run alone
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for signum in (signal.SIGTERM, signal.SIGHUP):  # whoever called may ignore one of them (nohup)
+            signal.signal(signum, signal.SIG_DFL)
         signal.alarm(LIMIT)
         os.environ.update(env or {})
         sys.argv = ["diffshare", *arguments]
         status = _main(arguments, faults)
+    except KeyboardInterrupt:  # before the command line listens
+        status = 130
     finally:  # no exit handlers: those of the parent would remove the parent's files
         sys.stdout.flush()
         sys.stderr.flush()

@@ -423,7 +423,7 @@ def test_help_explains_a_verb(run_cli, verb):
     outcome = run_cli(verb, "--help")
     assert (outcome.code, outcome.err) == (0, "")
     own = {"release": "--ckpt", "sample": "--labels", "mix": "--out", "study": "--workers", "repair": "--audit"}
-    own |= {"infer-property": "--auxiliary", "audit": "--reference", "protect": "--share"}
+    own |= {"infer-property": "--auxiliary", "audit": "--reference", "protect": "--share", "cache": "limit"}
     assert own.get(verb, "--run-dir") in outcome.out
     assert "usage" in outcome.out.lower()
 

@@ -48,9 +48,12 @@ def test_demo_leaves_its_results(
     assert "python -m diffshare.cli infer-property" in shown
 
 
-def test_the_demo_leaves_other_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "thesis.txt").write_text("keep")
+@pytest.mark.parametrize("name", ["thesis.txt", "clean/notes.md", "old/results.json"])
+def test_the_demo_leaves_other_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for file in ("clean/run/config.yaml", name):  # that of an earlier demo, too
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("keep")
     monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="no demo"):
         runpy.run_path(str(ROOT / "scripts" / "demo.py"), run_name="__main__")
-    assert (tmp_path / "thesis.txt").read_text() == "keep"
+    assert (tmp_path / name).read_text() == "keep"

@@ -127,6 +127,8 @@ RUNS: dict[str, Run] = {
     f"{FIT}ddpm_faces.yaml --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 "
     "--data.batch_size 16 --run-dir lightning_logs/two": Run(f"{FACES} --data.batch_size 4", alone=True),
     "python -m diffshare.cli test --run-dir lightning_logs/two": Run(alone=True),
+    "python -m diffshare.cli cache": Run(),
+    "python -m diffshare.cli cache limit 20GB": Run(),
 }
 
 

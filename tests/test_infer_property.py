@@ -273,7 +273,7 @@ class TestBadInput:
             (["--queries", "auto", "--width", 0.2, "--method", "cc"], "--method cc corrects none: give one of them"),
             (["--queries", "auto", "--width", 0.1, "--widen"], "--widen makes an interval of its own"),
             (["--level", 1], "level 1.0 is no confidence level"),
-            (["--seed", -1], "--seed is -1: it must be at least 0"),
+            (["--seed", -1], "--seed is -1: give a number from 0 to 4294967295"),
             (["--folds", 1], "folds is 1"),
             (["--method", "guess"], "unknown method 'guess': choose one of"),
             (["--labels", "none"], "--labels is for --model"),

@@ -15,7 +15,23 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own line and those above it.
 LAYERS = (
-    ("terminal", "errors", "received", "classes", "settings", "storage", "provenance", "batch", "stats"),
+    (
+        "terminal",
+        "errors",
+        "signals",
+        "locks",
+        "received",
+        "classes",
+        "settings",
+        "layout",
+        "leftovers",
+        "storage",
+        "claim",
+        "progress",
+        "provenance",
+        "batch",
+        "stats",
+    ),
     ("nets",),
     ("release",),
     ("data",),

@@ -149,7 +149,7 @@ def test_a_text_that_looks_like_a_number_is_quoted():
 
 
 def test_nothing_else_reads_yaml():
-    """Whatever is YAML in the package and its scripts is read here, so that its bounds and its words hold everywhere."""
+    """Whatever is YAML in the package and its scripts is read here, so that its bounds hold everywhere."""
     root = Path(__file__).parent.parent
     readers = re.compile(r"\b(safe|full|unsafe)_load(_all)?\(|\byaml\.load(_all)?\(|\bget_yaml_default_loader\b")
     others = [

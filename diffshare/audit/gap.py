@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from diffshare.audit.material import ReferenceRecords, SampledRecords
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
+from diffshare.progress import progress
 from diffshare.stats.fairness import bootstrap_counts, disparity
 
 RESAMPLES = 500  # of the reference's records
@@ -96,8 +97,9 @@ def predict_gap(
         cells = (s.codes.astype(np.int64) * classes + reference.y) * classes + scorer(records).argmax(1)
         return np.bincount(cells, minlength=groups * classes**2).reshape(groups, classes, classes)
 
-    whole = counts(np.arange(len(x)), 0)
-    again = [counts(_drawn(samples.y, rng), number + 1) for number in range(repeats)]
+    drawn = [np.arange(len(x)), *(_drawn(samples.y, rng) for _ in range(repeats))]
+    title = "training the classifiers whose gap is predicted"
+    whole, *again = [counts(rows, number) for number, rows in enumerate(progress(drawn, title))]
     resampled = bootstrap_counts(whole, RESAMPLES, rng)
     two = groups == 2
     point, trained, spread = (_gap(c, pool, positive, signed=two) for c in (whole, np.stack(again), resampled))

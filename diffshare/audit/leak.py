@@ -29,7 +29,7 @@ from diffshare.receiver.sampling import progress
 from diffshare.release.card import Card
 from diffshare.release.samples import refuse_alike
 from diffshare.release.section import write_section
-from diffshare.storage import write_json
+from diffshare.storage import write_result
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 HEADING = "What a receiver can read off it"
@@ -76,7 +76,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
     if config.json is not None:
-        write_json(config.json, report.json(time.perf_counter() - started))
+        write_result(config.json, report.json(time.perf_counter() - started), Report.FIELDS)
     show(report)
     return 0
 

@@ -1,7 +1,7 @@
 """The sharer's audit as JSON, as a table on the terminal, and as a section of the release's card."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.table import Table
 
@@ -89,6 +89,9 @@ class Report:
             f"A receiver reads {', '.join(dict.fromkeys(read))} to +-{WIDTH:g}. What may not be known must be changed "
             "before the training (a quantised mix) or in the samples that go out; see the documentation on protection."
         )
+
+    # by which its file is told from others
+    FIELDS: ClassVar[tuple[str, ...]] = ("role", "half_width", "disclosed", "properties")
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``audit --as sharer --json`` writes."""

@@ -14,6 +14,7 @@ from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.source import Attribute, Part, Source
 from diffshare.data.table import Column, CSVTable
 from diffshare.errors import UserError
+from diffshare.leftovers import restore
 from diffshare.received import is_number
 from diffshare.receiver.property.auxiliary import open_auxiliary
 from diffshare.release.info import class_names, class_target, read_info
@@ -163,6 +164,7 @@ def samples_file(folder: Path) -> Path:
     Raises:
         UserError: it holds none.
     """
+    restore(folder)
     for name in (NPZ, CSV):
         if (folder / name).is_file():
             return folder / name

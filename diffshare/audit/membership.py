@@ -17,6 +17,7 @@ from diffshare.generators.denoising import DenoisingModule
 from diffshare.generators.diffusion import noise_streams
 from diffshare.generators.families import families
 from diffshare.generators.received import DiffusionBox
+from diffshare.progress import progress
 from diffshare.release.folder import Release
 from diffshare.release.generator import UNCONDITIONAL
 from diffshare.release.schedulers import load_scheduler
@@ -90,7 +91,7 @@ def denoising_losses(
     streams = noise_streams(seed, np.arange(levels * noises))
     noise = torch.stack([torch.randn(shape, generator=s) for s in streams]).to(device)
     made = np.zeros(len(x))
-    for start in range(0, len(x), batch_size):
+    for start in progress(range(0, len(x), batch_size), "losses of records"):
         these = slice(start, start + batch_size)
         records = scaled(torch.from_numpy(np.ascontiguousarray(x[these]))).to(device)
         given = None

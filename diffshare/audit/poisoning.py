@@ -1,7 +1,7 @@
 """Was a generator's training set chosen to make a classifier unfair? What the receiver's audit says, and advises."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,9 @@ class Audit:
     fit: Fit | None = None
     declaration: Declaration | None = None
     notes: tuple[str, ...] = field(default=())
+
+    # by which its file is told from others
+    FIELDS: ClassVar[tuple[str, ...]] = ("verdict", "association", "predicted_gap", "samples_sha256")
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``audit --json`` writes."""

@@ -75,7 +75,7 @@ def clusters(
     known, made = _features(reference, reference.x), _features(reference, samples.x)
     pca = PCA(min(COMPONENTS, *known.shape), random_state=seed).fit(known)
     known, made = pca.transform(known), pca.transform(made)
-    for k in range(count, 1, -1):
+    for k in range(min(count, len(known) // (LEAST * len(reference.classes))), 1, -1):
         means = KMeans(k, n_init=5, random_state=seed).fit(known)
         attribute = Attribute(means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k)))
         if reference.table(attribute).min() >= LEAST:

@@ -12,6 +12,7 @@ from diffshare.data.recordsets import scaled
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.seeding import BatchSeeding
+from diffshare.training.watch import Counted
 
 
 def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed: int = 0) -> AttributeClassifier:
@@ -33,7 +34,7 @@ def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed
         trainer = passing_trainer(
             max_steps=steps,
             precision=default_precision("cpu"),
-            callbacks=[BatchSeeding(seed)],
+            callbacks=[BatchSeeding(seed), Counted("step")],
             limit_val_batches=0,
         )
         trainer.fit(module, datamodule=data)

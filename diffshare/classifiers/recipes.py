@@ -61,7 +61,7 @@ class NetworkRecipe(Recipe):
         """Train a new network; see :class:`Recipe`."""
         if x.ndim != 4:
             raise UserError("NetworkRecipe is for images: choose diffshare.classifiers.recipes.TreesRecipe for a table")
-        data = _Rows((), self.batch_size, x, labels, seed)
+        data = _Rows((), self.batch_size, x, labels, seed % 2**32)
         network = _fit(lambda: self.network(classes, x.shape[-1]), data, self.steps)
         return lambda records: logits(network, records)
 
@@ -88,7 +88,7 @@ class TableNetworkRecipe(Recipe):
             sizes[i] = 2 + np.nanmax(x[:, i], initial=0)
         columns = [Column(str(i), "categorical", tuple(map(str, range(n)))) if n else Column(str(i), "numeric")
                    for i, n in enumerate(sizes.tolist())]  # fmt: skip
-        data = _Rows(columns, self.batch_size, code_rows(x, sizes), labels, seed)
+        data = _Rows(columns, self.batch_size, code_rows(x, sizes), labels, seed % 2**32)
         network = _fit(lambda: self.network(classes), data, self.steps)
         return lambda rows: logits(network, code_rows(rows, sizes))
 
@@ -169,7 +169,7 @@ class TreesRecipe(Recipe):
             learning_rate=self.rate,
             categorical_features=few,
             early_stopping=False,
-            random_state=seed,
+            random_state=seed % 2**32,
         ).fit(x, labels)
         return lambda records: _two_columns(model.decision_function(records))
 
@@ -194,7 +194,7 @@ class KernelRecipe(Recipe):
         features = _features(x)
         count = min(self.components, *features.shape)
         with np.errstate(invalid="ignore"):  # the share of a variance of 0, which is not looked at
-            pca = PCA(count, svd_solver="randomized", random_state=seed).fit(features)
+            pca = PCA(count, svd_solver="randomized", random_state=seed % 2**32).fit(features)
         seen = pca.transform(features)
         gamma = 1 / (seen.shape[1] * max(float(seen.var()), 1e-12))
         model = SVC(C=self.penalty, gamma=gamma).fit(seen, labels)

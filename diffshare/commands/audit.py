@@ -22,10 +22,10 @@ from diffshare.commands.audit_candidates import with_records
 from diffshare.commands.audit_claims import at_guidance, guidance_notes, judgement_notes
 from diffshare.commands.audit_shown import show
 from diffshare.errors import UserError
-from diffshare.release.info import read_info
+from diffshare.release.info import SAMPLES, read_info
 from diffshare.stats.association import Reference
 from diffshare.stats.shares import counted_shares
-from diffshare.storage import check_apart, check_new_folder, write_json
+from diffshare.storage import check_apart, check_new_folder, write_result
 from diffshare.terminal import say
 
 
@@ -37,7 +37,7 @@ def audit(arguments: list[str]) -> int:
         return int(importlib.import_module("diffshare.audit.leak").audit_leak(config, source, classifier))
     if config.out is not None:
         check_apart(config.out, config.model)  # --out goes with --model alone
-        check_new_folder(config.out, overwrite=config.overwrite)
+        check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
     drawing = _drawing(config)
     with TemporaryDirectory() as temporary:
         folder = config.samples or config.out or Path(temporary) / "samples"
@@ -52,7 +52,7 @@ def audit(arguments: list[str]) -> int:
     if len(found) > 1:
         result["candidates"] = [_candidate(one) for one in found]
     if config.json is not None:
-        write_json(config.json, result)
+        write_result(config.json, result, Audit.FIELDS)
     for one in found:
         show(one)
     if len(found) > 1:

@@ -7,11 +7,14 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.audit.judgement import MARGIN, POWER, WANTED, Terms
+from diffshare.audit.leak_report import Report
+from diffshare.audit.poisoning import Audit
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, changed, check_leak
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
+from diffshare.release.generator import MOST_SAMPLES
 from diffshare.storage import check_new_file
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
@@ -110,11 +113,11 @@ def _check_numbers(config: Namespace) -> None:
     terms(config)
     if not 0.5 < config.power < 1:
         raise UserError(f"--power is {config.power}: it lies between 0.5 and 1")
-    for name, least in (("seed", 0), ("split_seed", 0), ("queries", 1), ("sequential", 1), ("steps", 1), ("folds", 2),
-                        ("batch_size", 1)):  # fmt: skip
-        value = config[name]
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    check_seed("--seed", config.seed)
+    check_seed("--split-seed", config.split_seed)
+    for name, least, most in (("queries", 1, MOST_SAMPLES), ("sequential", 1, MOST_SAMPLES), ("steps", 1, None),
+                              ("folds", 2, None), ("batch_size", 1, None)):  # fmt: skip
+        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
     if config.clusters is not None and config.clusters < 2:
         raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
     if config.gap_repeats < 0 or config.gap_repeats == 1:
@@ -124,7 +127,7 @@ def _check_numbers(config: Namespace) -> None:
             f"--guidance is {config.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
         )
     if config.json is not None:
-        check_new_file(config.json)
+        check_new_file(config.json, Report.FIELDS if config["as"] == "sharer" else Audit.FIELDS)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:

@@ -7,9 +7,13 @@ from typing import Any
 
 import jsonargparse
 import yaml
+from jsonargparse.typing import register_type
 
 from diffshare.errors import UserError
 from diffshare.settings import dump_yaml, load_argument, read_yaml
+from diffshare.storage import as_path
+
+register_type(Path, str, as_path, fail_already_registered=False)  # of every argument and setting that is a path
 
 
 def read_plainly() -> None:
@@ -52,7 +56,7 @@ def with_files(arguments: Sequence[str], option: str) -> list[str]:
 
 
 def _content(name: str) -> Any:
-    path = Path(name)
+    path = as_path(name)
     if not path.is_file():
         raise UserError(f"there is no config file {name}: give the path of a YAML file")
     return read_yaml(path, aliases=True)

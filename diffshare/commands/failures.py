@@ -4,6 +4,7 @@ import errno
 import re
 
 from diffshare.errors import UserError
+from diffshare.storage import no_room
 
 
 def explain(error: BaseException) -> str | None:
@@ -34,15 +35,19 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, MemoryError):
         return f"{_one_line(str(error)) or 'not enough memory'}; ask for less at once (records, samples, a batch)"
-    if isinstance(error, OSError) and error.errno in (
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOSPC,
-        errno.ENOENT,
-    ):
-        return f"{error.filename or 'a file'}: {error.strerror}; choose a place that exists, is writable and has room"
+    if isinstance(error, OSError) and error.errno in _PLACES:
+        name = str(error.filename or "a file")
+        name = name if len(name) <= 300 else f"{name[:300]}..."
+        return f"{name}: {error.strerror}; choose a place that exists, is writable and has room"
+    if full := no_room(error):
+        return f"a file cannot be written: {full}; make room there, or choose another place"
     return None
+
+
+_PLACES = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT, errno.ENOTDIR,
+    errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO,
+)  # fmt: skip
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

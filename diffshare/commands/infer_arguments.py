@@ -10,8 +10,10 @@ from jsonargparse import ArgumentParser, Namespace
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.receiver.property.inference import Inferred
 from diffshare.receiver.property.remedies import refuse_surrogates
+from diffshare.release.generator import MOST_SAMPLES
 from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 from diffshare.storage import check_new_file
@@ -118,20 +120,23 @@ def _add_classifier(parser: ArgumentParser) -> None:
 
 def _check_numbers(config: Namespace) -> None:
     check_level(config.level)
-    for name, least in (("seed", 0), ("split_seed", 0), ("label_count", 1), ("steps", 1), ("batch_size", 1)):
-        value = config[name]
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    check_seed("--seed", config.seed)
+    check_seed("--split-seed", config.split_seed)
+    for name in ("label_count", "steps", "batch_size"):
+        check_number(f"--{name.replace('_', '-')}", config[name], 1)
     if not np.isfinite(config.guidance) or config.guidance < 0:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
     if config.queries not in (None, AUTO) and not (config.queries.isascii() and config.queries.isdecimal()):
         raise UserError(f"--queries is '{config.queries}': give a number of samples, or auto")
-    if config.queries not in (None, AUTO) and int(config.queries) < 1:
-        raise UserError(f"--queries is {config.queries}: ask for at least 1 sample")
+    if config.queries not in (None, AUTO):
+        if len(config.queries) > 18 or int(config.queries) > MOST_SAMPLES:
+            raise UserError(f"--queries is {config.queries:.20}: ask for at most {MOST_SAMPLES} samples")
+        if int(config.queries) < 1:
+            raise UserError(f"--queries is {config.queries}: ask for at least 1 sample")
     if (config.queries == AUTO) != (config.width is not None):
         raise UserError("--queries auto and --width W go together: give both, or a number of queries")
     if config.json is not None:
-        check_new_file(config.json)
+        check_new_file(config.json, Inferred.FIELDS)
     try:
         torch.zeros(1, device=config.device).item()
     except (RuntimeError, AssertionError) as error:

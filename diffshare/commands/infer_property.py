@@ -16,7 +16,7 @@ from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, ZERO_SHOT, 
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
-from diffshare.receiver.labelling import LABELS, SHEET, read_labels, write_sheet
+from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, read_labels, write_sheet
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import ALIKE, Asked, Inferred, asked, counted, infer
@@ -28,7 +28,7 @@ from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.stats.prevalence import Method
-from diffshare.storage import check_new_folder, write_json
+from diffshare.storage import check_new_folder, write_result
 from diffshare.terminal import cell_text, console, say
 
 MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
@@ -48,7 +48,7 @@ def infer_property(arguments: list[str]) -> int:
     result = replace(result, notes=(*result.notes, *_drawn_by(queries, config)))
     seconds = time.perf_counter() - started
     if config.json is not None:
-        write_json(config.json, result.json(seconds))
+        write_result(config.json, result.json(seconds), Inferred.FIELDS)
     _show(result, seconds)
     return 0
 
@@ -81,7 +81,7 @@ def _asked_for(config: Namespace, source: Any) -> str:
 
 
 def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
-    check_new_folder(config.label_sheet, overwrite=config.overwrite)
+    check_new_folder(config.label_sheet, LAYOUT, overwrite=config.overwrite)
     x = queries.take(0, _count(config, queries))
     _refuse_rows(queries, "a label sheet")
     options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}

@@ -15,7 +15,7 @@ from diffshare.commands.configs import with_files
 from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.recoding import recode
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import stand_for
@@ -24,8 +24,8 @@ from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
-from diffshare.release.generator import Generator, Labels, asked_labels, plan_labels
-from diffshare.release.info import Drawn, drawn_info
+from diffshare.release.generator import MOST_SAMPLES, Generator, Labels, asked_labels, plan_labels
+from diffshare.release.info import SAMPLES, Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
@@ -168,14 +168,15 @@ def _check(config: Namespace) -> None:
     check_scale(config.guide_scale)
     if config.method == "guide" and not config.guide_scale:
         raise UserError("--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample")
-    for name, least in (("count", 1), ("seed", 0), ("split_seed", 0), ("steps", 1), ("batch_size", 1), ("folds", 2)):
-        value = config[name]
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    check_seed("--seed", config.seed)
+    check_seed("--split-seed", config.split_seed)
+    for name, least, most in (("count", 1, MOST_SAMPLES), ("steps", 1, None), ("batch_size", 1, None),
+                              ("folds", 2, None)):  # fmt: skip
+        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
     if not np.isfinite(config.guidance) or config.guidance < 0:
         raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
     check_apart(config.out, config.model)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
 
 
 def _accepted(

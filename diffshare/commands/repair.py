@@ -28,10 +28,13 @@ from diffshare.commands.configs import with_files
 from diffshare.commands.formulas import refuse_escape
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
+from diffshare.layout import Layout, json_object
 from diffshare.received import shown
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
+from diffshare.release.generator import MOST_SAMPLES
+from diffshare.release.info import SAMPLES
 from diffshare.release.tables import CSV, ESCAPE, ESCAPE_HELP
 from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
 from diffshare.terminal import cell_text, console, say
@@ -40,11 +43,19 @@ REPORT = "repair.json"
 MISSED = 0.05  # a share that is further off what is wanted is worth a note
 
 
+def _files(folder: Path) -> tuple[str, ...] | None:
+    report, own = json_object(folder / REPORT), SAMPLES.files(folder)
+    return (*own, REPORT) if own and report is not None and {"method", "cells"} <= set(report) else None
+
+
+REPAIRED = Layout("repaired samples folder", _files)
+
+
 def repair(arguments: list[str]) -> int:
     """Repair a samples folder after its audit."""
     started = time.perf_counter()
     config = _parse(arguments)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, REPAIRED, overwrite=config.overwrite)
     audit = _audit(config)
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     _check_names(audit, reference)
@@ -71,7 +82,7 @@ def repair(arguments: list[str]) -> int:
     report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
     report |= {"groups": list(reader.attribute.classes), "classes": list(reference.classes)}  # of the cells' numbers
     named = {"classes": list(reference.classes), "target": reference.target}
-    with atomic_folder(config.out, overwrite=config.overwrite) as folder:
+    with atomic_folder(config.out, REPAIRED, overwrite=config.overwrite) as folder:
         if config.method == "reweigh":
             report |= {"count": len(samples.y), "queries": 0}
             write_weights(folder, samples, found, named)
@@ -116,8 +127,8 @@ def _parse(arguments: list[str]) -> Namespace:
     config = parser.parse_args(with_files(arguments, "--reference"))
     built = parser.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
-    if config.seed < 0:
-        raise UserError(f"--seed is {config.seed}: it must be at least 0")
+    check_seed("--seed", config.seed)
+    check_number("--count", config.count, 0, MOST_SAMPLES)
     if not config.most > 1:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):

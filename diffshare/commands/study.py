@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from diffshare.settings import load_yaml
+from diffshare.signals import Terminated
 from diffshare.study.base import Study
 from diffshare.study.local import LocalRunner
 from diffshare.study.run import run_study
@@ -17,7 +18,7 @@ def study(arguments: list[str]) -> int:
     """Run a study, or go on with one.
 
     Returns:
-        exit status: 0 done, 1 where a step failed, 130 where Ctrl-C stopped it.
+        exit status: 0 done, 1 where a step failed, 130 where Ctrl-C stopped it, 143 where SIGTERM or SIGHUP did.
     """
     parser = ArgumentParser(
         prog="diffshare study",
@@ -40,10 +41,10 @@ def study(arguments: list[str]) -> int:
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
     try:
         failures = run_study(built, config.out, runner, record, resume=config.resume, console=console(file=sys.stdout))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         again = [a for a in arguments if a != "--resume"]
         say("", f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}")
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     for failure in failures:
         say(
             f"diffshare: step '{failure.step}' failed: {failure.reason} (log: {failure.log}); "

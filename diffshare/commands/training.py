@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,38 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from diffshare.audit.fairness import Fairness
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.commands.configs import with_files
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_seed
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.settings import dump_yaml, load_yaml, read_yaml
 from diffshare.sharer.export import export
-from diffshare.storage import atomic_file, write_json
+from diffshare.signals import exit_status
+from diffshare.storage import as_path, atomic_file, write_json
 from diffshare.terminal import say
 from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
 from diffshare.training.imports import FLAG, HELP, installed_only
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
-from diffshare.training.resumed import refuse_changes
+from diffshare.training.resumed import refuse_changes, refuse_elsewhere
 from diffshare.training.run import (
     LAST,
     RunRecord,
     check_devices,
     check_new,
+    check_own,
     check_resumable,
     finished,
+    is_released,
     log_steps,
+    note_release,
     run_folder,
+    training_in,
 )
 from diffshare.training.seeding import BatchSeeding
-from diffshare.training.settings import check_counts, check_precision, check_seed, check_trained
-from diffshare.training.watch import Announcement, NonFiniteStop, Throughput
+from diffshare.training.settings import check_counts, check_precision, check_trained
+from diffshare.training.watch import Announcement, Counted, NonFiniteStop, Throughput
+
+RESULTS = {"test": "results.json", "validate": "validation.json"}
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -49,30 +57,34 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    with _imports(arguments):
-        cli = DiffshareCLI(verb, arguments)
-    was_there = cli.run_dir.exists()
+    with contextlib.ExitStack() as held:
+        with _imports(arguments):
+            cli = DiffshareCLI(verb, arguments, held)
+        return _go(verb, cli)
+
+
+def _go(verb: str, cli: "DiffshareCLI") -> int:
     try:
         cli.go()
     except UserError:
-        if verb == "fit" and cli.trainer.is_global_zero and not was_there and not (cli.run_dir / LAST).exists():
+        if verb == "fit" and cli.trainer.is_global_zero and cli.new and not (cli.run_dir / LAST).exists():
             shutil.rmtree(cli.run_dir, ignore_errors=True)  # refused before the first step: nothing worth keeping
         raise
-    except Interrupted:
+    except Interrupted as stopped:
         if cli.trainer.is_global_zero:
             again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
             say("", f"stopped; the state is in {cli.run_dir / LAST}", f"to go on: {again}")
-        return 130
+        return exit_status(stopped.signum)
     return 0
 
 
 class DiffshareCLI(LightningCLI):
     """LightningCLI in subclass mode with one verb, a run folder, and the callbacks that every run has."""
 
-    def __init__(self, verb: str, arguments: list[str]) -> None:
-        self.verb, self.arguments = verb, arguments
+    def __init__(self, verb: str, arguments: list[str], held: contextlib.ExitStack) -> None:
+        self.verb, self.arguments, self.held = verb, arguments, held
         self.run_dir = Path()
-        self.resumed = False
+        self.resumed = self.new = False
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -109,12 +121,12 @@ class DiffshareCLI(LightningCLI):
         parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The seed; see :func:`diffshare.training.settings.check_seed`."""
+        """The seed: Lightning would take 0 for true."""
         told = "Seed of the training: a number from 0 to 4294967295."
         parser.add_argument("--seed_everything", type=bool | int, default=self.seed_everything_default, help=told)
 
     def _set_seed(self) -> None:
-        check_seed(self._get(self.config, "seed_everything"))
+        check_seed("seed_everything", self._get(self.config, "seed_everything"))
         super()._set_seed()
 
     def _with_run_config(self, arguments: list[str]) -> list[str]:
@@ -142,17 +154,31 @@ class DiffshareCLI(LightningCLI):
         if self.verb == "fit":
             if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
                 raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
-            if resume:
-                config.ckpt_path = str(check_resumable(self.run_dir))
-                refuse_changes(self.run_dir, self.resolved)
-            else:
-                check_new(self.run_dir)
+            self._hold(config)
         elif config.get("ckpt_path") is None:
             if given is None:
                 raise UserError(f"{self.verb} needs a trained model: name its run with --run-dir or --ckpt_path FILE")
             config.ckpt_path = str(check_resumable(self.run_dir))
+        elif self.verb in RESULTS:
+            check_own(self.run_dir, [RESULTS[self.verb]])
+        if given is not None:
+            refuse_elsewhere(self.run_dir, self.resolved)
         if config.get("ckpt_path") is not None and not Path(config.ckpt_path).is_file():
             raise UserError(f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt")
+
+    def _hold(self, config: Namespace) -> None:
+        """Hold the run's folder and refuse what cannot be begun, or gone on with, in it."""
+        if self.resumed:
+            check_resumable(self.run_dir)
+        self.new = not self.run_dir.exists()
+        began = self.held.enter_context(training_in(self.run_dir))
+        if self.resumed:
+            config.ckpt_path = str(check_resumable(self.run_dir))
+            refuse_changes(self.run_dir, self.resolved)
+            return
+        check_new(self.run_dir)
+        if not began:
+            check_own(self.run_dir, ["config.yaml", "run.json"])
 
     def _name(self) -> str:
         """Name of the first config file, for the run's folder."""
@@ -190,9 +216,10 @@ class DiffshareCLI(LightningCLI):
         if config.precision is None:  # samples are drawn in fp32, as a receiver of the release draws them
             config.precision = "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
         callbacks = list(config.callbacks or [])
-        bar = [] if any(isinstance(c, ProgressBar) for c in callbacks) else [TQDMProgressBar(refresh_rate=10)]
+        bar: list[Callback] = [TQDMProgressBar(refresh_rate=10)] if sys.stdout.isatty() else [Counted()]
         config.enable_model_summary = bool(config.enable_model_summary)
-        if config.enable_progress_bar is not False:
+        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            config.enable_progress_bar = sys.stdout.isatty()  # in a file, a bar is one line of all its states
             callbacks += bar
         config.callbacks = callbacks + self._callbacks()
         config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)
@@ -264,7 +291,7 @@ class DiffshareCLI(LightningCLI):
             raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
         else:
             measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
-            path = self.run_dir / ("results.json" if self.verb == "test" else "validation.json")
+            path = self.run_dir / RESULTS[self.verb]
             notes = [*getattr(self.datamodule, "notes", ()), *getattr(self.model, "notes", ())]
             write_json(path, {**(measured or result[0]), **({"notes": notes} if notes else {})})
             say(f"results: {path}")
@@ -272,7 +299,7 @@ class DiffshareCLI(LightningCLI):
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
         step = finished(read_resumable(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
-        if step is None or (isinstance(self.model, GenerativeModule) and not (self.run_dir / "release").is_dir()):
+        if step is None or (isinstance(self.model, GenerativeModule) and not is_released(self.run_dir, step)):
             return False
         if self.trainer.is_global_zero:
             say(f"{self.run_dir} is finished (step {step}): nothing is left to do")
@@ -286,6 +313,7 @@ class DiffshareCLI(LightningCLI):
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
+            note_release(self.run_dir, self.trainer.global_step)
             say(f"release: {folder}")
             say(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
 
@@ -297,9 +325,10 @@ def _names_config(arguments: list[str]) -> bool:
 def _own_config(arguments: list[str]) -> Path | None:
     """The config that lies in the run's folder, where it is the one that is used."""
     folder = _value(arguments, "--run-dir")
-    if not folder or _names_config(arguments) or not (Path(folder) / "config.yaml").is_file():
+    if not folder or _names_config(arguments):
         return None
-    return Path(folder) / "config.yaml"
+    own = as_path(folder) / "config.yaml"
+    return own if own.is_file() else None
 
 
 def _imports(arguments: list[str]) -> contextlib.AbstractContextManager[None]:

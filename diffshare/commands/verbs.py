@@ -8,13 +8,16 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule
 
 from diffshare.commands.formulas import formula_notes, refuse_escape
+from diffshare.data.listed import Listed
+from diffshare.data.manifest import MANIFEST
 from diffshare.data.module import MixDataModule
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.diffusion import SAMPLERS
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
-from diffshare.release.generator import asked_labels, plan_labels
-from diffshare.release.info import Drawn, asked_info
+from diffshare.release.folder import RELEASE
+from diffshare.release.generator import MOST_SAMPLES, asked_labels, plan_labels
+from diffshare.release.info import SAMPLES, Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
@@ -41,6 +44,7 @@ def release(arguments: list[str]) -> int:
     parser.add_function_arguments(export, skip={"module", "folder", "overwrite"})
     config = parser.parse_args(arguments)
     check_apart(config.out, config.ckpt, "checkpoint")
+    check_new_folder(config.out, RELEASE, overwrite=config.overwrite)
     options = {"declare_labels": config.declare_labels, "declare_counts": config.declare_counts}
     export(
         module_of_checkpoint(config.ckpt, trust_code=config.trust_code),
@@ -110,8 +114,8 @@ def sample(arguments: list[str]) -> int:
 def _check_sample(config: Namespace) -> None:
     if config.count < 1:
         raise UserError(f"--count is {config.count}: ask for at least 1 sample")
-    if config.seed < 0:
-        raise UserError(f"--seed is {config.seed}: it must be at least 0")
+    check_number("--count", config.count, 1, MOST_SAMPLES)
+    check_seed("--seed", config.seed)
     try:
         torch.zeros(1, device=config.device).item()  # a device without memory ("meta") is made, not read
     except (RuntimeError, AssertionError) as error:
@@ -119,7 +123,7 @@ def _check_sample(config: Namespace) -> None:
             f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
         ) from error
     check_apart(config.out, config.model)
-    check_new_folder(config.out, overwrite=config.overwrite)
+    check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
 
 
 def mix(arguments: list[str]) -> int:
@@ -134,6 +138,9 @@ def mix(arguments: list[str]) -> int:
     data = parser.instantiate(Namespace(data=config.data)).data
     if not isinstance(data, MixDataModule):
         raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
+    if isinstance(data.mix, Listed):
+        check_apart(config.out, data.mix.manifest, "manifest")
+    check_new_folder(config.out, MANIFEST, overwrite=config.overwrite)
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
     say(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")

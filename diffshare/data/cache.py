@@ -1,31 +1,41 @@
 """The decoded cache: each source is decoded once and then read as a memory-mapped array.
 
-A cache is a folder ``KEY/`` with ``x.npy`` and ``cache.json``. KEY is a hash of the source's index and of the way it
-decodes, so a source that changed gets another cache and no cache is ever changed in place. A folder can be deleted at
-any time. It holds private records: only its owner may read it.
+A cache is a folder ``KEY/`` with ``x.npy`` and ``cache.json``. KEY is a hash of the source's index, of a sample of its
+stored bytes and of the way it decodes, so a source that changed gets another cache and no cache is ever changed in
+place. A folder can be deleted at any time. It holds private records: only its owner may read it, and nothing in it that
+belongs to another user is used.
 """
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import io
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
+from diffshare.data.cachefolder import (
+    ARRAY,
+    CARD,
+    ENTRY,
+    building,
+    default_cache_dir,
+    keep_within,
+    note_use,
+    opened,
+    refuse_foreign,
+)
 from diffshare.data.source import BadRecord, Index, Source
 from diffshare.errors import UserError
-from diffshare.storage import atomic_folder, read_json, write_json
+from diffshare.layout import json_object
+from diffshare.progress import counting
+from diffshare.storage import NoRoom, atomic_folder, write_json
 
 FORMAT = 1
+_CARD_BYTES = 64 << 20  # of cache.json, which names all records that are left out
 _FIRST_CHUNK = 64  # records, before the bytes of one are known
 _CHUNK_BYTES = 16 << 20
 _DTYPES = ("uint8", "float32")
@@ -53,13 +63,6 @@ class _Damaged(Exception):
     """What lies in the cache cannot be used."""
 
 
-def default_cache_dir() -> Path:
-    """``$DIFFSHARE_CACHE``, else ``$XDG_CACHE_HOME/diffshare``, else ``~/.cache/diffshare``."""
-    if chosen := os.environ.get("DIFFSHARE_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffshare"
-
-
 def open_records(source: Source, cache_dir: str | Path | None = None) -> Records:
     """Open a source's decoded records; decode them first where no cache of them exists.
 
@@ -70,18 +73,23 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Records
         cache_dir: folder of the caches; ``default_cache_dir()`` where None.
 
     Raises:
-        UserError: the source cannot be indexed, none of its records can be decoded, or the cache cannot be written.
+        UserError: the source cannot be indexed, none of its records can be decoded, the cache cannot be written, or
+            what lies in its place is a link or another user's.
         BadRecord: a record cannot be decoded, and ``source.on_bad_image`` is ``error``.
     """
     index = source.index()
     sha256 = index.sha256()
     key = _key(source, index, sha256)
-    folder = (default_cache_dir() if cache_dir is None else Path(cache_dir)) / key
+    root = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    folder = root / key
     try:
         x, skipped = _load(folder, key, index)
     except _Damaged:
-        with _lock(folder):
+        with building(folder):
             x, skipped = _load_or_build(folder, key, source, index)
+        for gone in keep_within(root, keep=folder):
+            _logger.info("%s (%s) left the cache, which is kept within its limit", gone.folder.name, gone.what)
+    note_use(folder)
     if skipped:
         bad = _left_out(index, skipped)
         if source.on_bad_image != "skip":
@@ -101,6 +109,7 @@ def _key(source: Source, index: Index, sha256: str) -> str:
     digest.update("\n".join(index.names.tolist()).encode())
     if index.stamps is not None:
         digest.update(index.stamps.astype("<i8").tobytes())
+    digest.update(index.probe.encode())
     return digest.hexdigest()[:40]
 
 
@@ -113,8 +122,12 @@ def _load(folder: Path, key: str, index: Index) -> tuple[np.ndarray, list[str]]:
 
     The file's header is compared, never parsed: nothing in the cache decides what is allocated or run.
     """
+    for path in (folder, folder / CARD, folder / ARRAY):
+        refuse_foreign(path)
     try:
-        card: dict[str, Any] = read_json(folder / "cache.json")
+        card: dict[str, Any] | None = json_object(folder / CARD, _CARD_BYTES)
+        if card is None:
+            raise _Damaged("cache.json is missing or cannot be read")
         shape, dtype, skipped = tuple(card["shape"]), str(card["dtype"]), list(card["skipped"])
         if card["format"] != FORMAT or card["key"] != key or dtype not in _DTYPES:
             raise _Damaged("cache.json is of another cache")
@@ -122,7 +135,7 @@ def _load(folder: Path, key: str, index: Index) -> tuple[np.ndarray, list[str]]:
             raise _Damaged("cache.json counts other records than the source")
         header = _header(shape, np.dtype(dtype))
         size = len(header) + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-        with (folder / "x.npy").open("rb") as stream:
+        with opened(folder / ARRAY) as stream:
             if os.fstat(stream.fileno()).st_size != size or stream.read(len(header)) != header:
                 raise _Damaged("x.npy does not match cache.json")
             return np.memmap(stream, dtype, "r", len(header), shape), skipped
@@ -137,29 +150,25 @@ def _load_or_build(folder: Path, key: str, source: Source, index: Index) -> tupl
     except _Damaged as damage:
         if folder.exists():
             _logger.warning("the cache %s is damaged (%s) and is built again", folder, damage)
-    for leftover in folder.parent.glob(f".{key}.*"):  # of a builder that was killed: none other holds the lock
-        shutil.rmtree(leftover)
     try:
         _build(folder, key, source, index)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "make it writable"
+    except (OSError, NoRoom) as error:
+        full = isinstance(error, NoRoom)
+        remedy = "free some space (diffshare cache clear)" if full else "make it writable"
+        reason = error.reason if isinstance(error, NoRoom) else error.strerror
         raise UserError(
-            f"cannot write the cache {folder}: {error.strerror}; {remedy} or set DIFFSHARE_CACHE to another folder"
+            f"cannot write the cache {folder}: {reason}; {remedy} or set DIFFSHARE_CACHE to another folder"
         ) from error
     return _load(folder, key, index)
 
 
 def _build(folder: Path, key: str, source: Source, index: Index) -> None:
-    with atomic_folder(folder, overwrite=True) as temporary:
-        array, card = temporary / "x.npy", temporary / "cache.json"
-        with array.open("wb") as stream:
+    with atomic_folder(folder, ENTRY, overwrite=True, private=True) as temporary:
+        with (temporary / ARRAY).open("wb") as stream:
             shape, dtype, bad = _decode(source, index, stream)
         names = [str(index.names[position]) for position in bad]
-        write_json(card, {"format": FORMAT, "key": key, "shape": shape, "dtype": dtype.name, "skipped": names})
-        array.chmod(0o600)  # the temporary folder is its owner's alone, the final one is opened to others at first
-        card.chmod(0o600)
-    folder.chmod(0o700)
+        card = {"format": FORMAT, "key": key, "shape": shape, "dtype": dtype.name, "skipped": names}
+        write_json(temporary / CARD, card | {"source": source.decoding()[:200]})
 
 
 def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, list[int]]:
@@ -174,7 +183,7 @@ def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, 
     item: tuple[int, ...] = ()
     dtype = np.dtype("uint8")
     reason = ""
-    with tqdm(total=len(index), desc="decoding", unit=" records", delay=2, disable=None) as bar:
+    with counting("decoding records", len(index)) as advance:
         while done < len(index):
             chunk = np.arange(done, min(done + step, len(index)))
             for piece in _read(source, chunk):
@@ -189,7 +198,7 @@ def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, 
                 stream.write(np.ascontiguousarray(piece, dtype).data)
                 rows += len(piece)
             done = int(chunk[-1]) + 1
-            bar.update(len(chunk))
+            advance(len(chunk))
     if not rows:
         first = f"; the first: {reason}" if reason else ""
         raise UserError(f"none of the source's {len(index)} records can be decoded: give it others{first}")
@@ -224,23 +233,3 @@ def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of this cache; it goes with the process, however that ends."""
-    path = folder.with_suffix(".lock")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = path.open("w")
-    except OSError as error:
-        raise UserError(
-            f"cannot write the cache {folder}: {error.strerror}; set DIFFSHARE_CACHE to a folder that is writable"
-        ) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _logger.info("another process is building the cache %s: waiting for it", folder)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -11,8 +11,10 @@ from typing import Literal
 import numpy as np
 
 from diffshare.data.images import Framing, read_images
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 _BY_HAND = (
@@ -51,7 +53,7 @@ class CelebA:
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
     ) -> None:
-        self.root = Path(root)
+        self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
         self.shares = check_shares(shares)
@@ -94,7 +96,8 @@ class CelebA:
             attributes = {name: attributes[name] for name in self.attributes}
         parts = read_partition(self.root / PARTITION, names)
         sizes, stamps = self._sizes_and_stamps(names)
-        return Index(np.array(names), sizes, attributes, parts, stamps)
+        probe = probe_files([os.path.join(self.root, IMAGES, name) for name in names])
+        return Index(np.array(names), sizes, attributes, parts, stamps, probe)
 
     def _check_layout(self) -> None:
         if not self.root.is_dir():

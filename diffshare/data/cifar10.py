@@ -9,8 +9,10 @@ from PIL import Image
 
 from diffshare.data.coding import check_official_shares, label_attributes, parts_beside_test
 from diffshare.data.images import LARGEST
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Index
 from diffshare.errors import UserError
+from diffshare.storage import as_path
 
 _BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _NAMES = "batches.meta.txt"
@@ -48,7 +50,7 @@ class CIFAR10:
     ) -> None:
         if not 1 <= image_size <= LARGEST:
             raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels")
-        self.root, self.image_size = Path(root), image_size
+        self.root, self.image_size = as_path(root), image_size
         self.groups = groups or {}
         self.shares = check_official_shares(shares, "test_batch.bin")
 
@@ -108,6 +110,7 @@ class CIFAR10:
             index.attributes,
             parts_beside_test(index, np.arange(len(labels)) >= self._starts[-1], self.shares),
             index.stamps,
+            probe_files([self.root / name for name in _BATCHES]),
         )
 
     def _classes(self) -> list[str]:

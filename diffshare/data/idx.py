@@ -16,8 +16,10 @@ from PIL import Image
 
 from diffshare.data.coding import label_attributes
 from diffshare.data.images import LARGEST
+from diffshare.data.probe import probe_array
 from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 COLOUR = "Colour"
 _IMAGES, _LABELS = 0x0803, 0x0801  # unsigned bytes (08) in three dimensions, in one
@@ -110,7 +112,7 @@ class IDX:
     ) -> None:
         if image_size is not None and not 1 <= image_size <= LARGEST:
             raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null")
-        self.images, self.labels = Path(images), Path(labels)
+        self.images, self.labels = as_path(images), as_path(labels)
         self.image_size = image_size
         self.label = label
         self.classes = tuple("0123456789" if classes is None else classes)
@@ -179,6 +181,7 @@ class IDX:
             sizes=np.full(count, height * width, np.int64),
             attributes=self._attributes(labels),
             stamps=np.full(count, stamp, np.int64),
+            probe=probe_array(self._pixels),
         )
 
     def _attributes(self, labels: np.ndarray) -> dict[str, Attribute]:

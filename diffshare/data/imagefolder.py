@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,11 +11,13 @@ import numpy as np
 from diffshare.data.coding import MAX_CLASSES, Coder
 from diffshare.data.csvfile import Block, no_column, read_blocks, read_header
 from diffshare.data.images import Framing, read_images
+from diffshare.data.probe import probe_files
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 FILE, SPLIT = "file_name", "split"
-_PARTS = {"sharer": 0, "train": 0, "auxiliary": 1, "validation": 1, "test": 2}  # positions in source.PARTS
+_PARTS = {"sharer": 0, "train": 0, "auxiliary": 1, "validation": 1, "valid": 1, "val": 1, "test": 2}  # in source.PARTS
 
 
 class ImageFolder:
@@ -25,8 +26,8 @@ class ImageFolder:
     The column ``file_name`` holds paths inside the folder, with ``/`` between folders. Each other column is an
     attribute: its different cells are the classes, numbers by value (``-1``, ``2``, ``10``), else in natural order; an
     empty cell is unknown.
-    An optional column ``split`` gives the parts: ``sharer`` (or ``train``), ``auxiliary`` (or ``validation``),
-    ``test``. Files that are not listed are ignored.
+    An optional column ``split`` gives the parts: ``sharer`` (or ``train``), ``auxiliary`` (or ``validation``,
+    ``valid``, ``val``), ``test``. Files that are not listed are ignored.
 
     Args:
         root: the folder.
@@ -54,7 +55,7 @@ class ImageFolder:
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
     ) -> None:
-        self.root = Path(root)
+        self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
         self.metadata = self.root / metadata
@@ -113,7 +114,8 @@ class ImageFolder:
         sizes, stamps = self._scan(position, lines)
         attributes = self._coded(coders)
         official = np.concatenate(parts) if parts else None
-        return Index(np.array(list(position)), sizes, attributes, official, stamps)
+        probe = probe_files([os.path.join(self.root, name) for name in position])
+        return Index(np.array(list(position)), sizes, attributes, official, stamps, probe)
 
     def _add_names(self, block: Block, names: Sequence[str], position: dict[str, int], lines: list[int]) -> None:
         for row, name in enumerate(names):

@@ -10,6 +10,7 @@ import numpy as np
 from diffshare.data.csvfile import read_list
 from diffshare.data.mixes import Choice, Pool
 from diffshare.errors import UserError
+from diffshare.leftovers import restore
 from diffshare.storage import read_json
 
 HEADER = ["record", "target", "sensitive", "origin"]
@@ -64,6 +65,7 @@ class Listed:
         raise UserError(f"the manifest {self.manifest} does not fit: {reason}; write it anew with the verb mix")
 
     def _summary(self, pool: Pool) -> dict[str, Any]:
+        restore(self.manifest)
         summary = read_json(self.manifest / "mix.json", limit=_SUMMARY_BYTES)
         if not isinstance(summary, dict):
             self._refuse("mix.json holds no table of fields")

@@ -8,8 +8,19 @@ import numpy as np
 
 from diffshare.data.mixes import Choice, Pool
 from diffshare.data.source import Part
+from diffshare.layout import Layout, json_object
 from diffshare.stats.information import contingency, mutual_information
 from diffshare.storage import atomic_folder, write_json
+
+RECORDS, SUMMARY = "records.csv", "mix.json"
+
+
+def _files(folder: Path) -> tuple[str, ...] | None:
+    summary = json_object(folder / SUMMARY)
+    return (RECORDS, SUMMARY) if summary is not None and {"policy", "counts", "source_sha256"} <= set(summary) else None
+
+
+MANIFEST = Layout("manifest of a mix", _files)
 
 
 @dataclass(frozen=True)
@@ -73,14 +84,19 @@ class ChosenMix:
         }
 
     def write(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write ``records.csv`` and ``mix.json`` into a new folder, whole or not at all."""
+        """Write ``records.csv`` and ``mix.json`` into a new folder, whole or not at all; for its owner's eyes alone.
+
+        Args:
+            folder: where to.
+            overwrite: replace another manifest.
+        """
         names = self.pool.index.names[self.choice.positions].tolist()
         sensitive = self.pool.s.codes[self.choice.positions].tolist()
         origin = np.where(self.choice.poisoned, "poison", "base").tolist()
         rows = zip(names, self.choice.target.tolist(), sensitive, origin, strict=True)
-        with atomic_folder(folder, overwrite=overwrite) as temporary:
-            with (temporary / "records.csv").open("w", newline="", encoding="utf-8") as stream:
+        with atomic_folder(folder, MANIFEST, overwrite=overwrite, private=True) as temporary:
+            with (temporary / RECORDS).open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.writer(stream, lineterminator="\n")
                 writer.writerow(("record", "target", "sensitive", "origin"))
                 writer.writerows(rows)
-            write_json(temporary / "mix.json", self.summary())
+            write_json(temporary / SUMMARY, self.summary())

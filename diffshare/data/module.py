@@ -1,5 +1,6 @@
 """Data modules: the base that all share, and ``MixDataModule``, the sharer's view of a source."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +19,20 @@ from diffshare.data.recordsets import RecordSet, RequestSet, scaled
 from diffshare.data.roles import Roles
 from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.data.table import Column
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number, check_seed
+from diffshare.release.generator import MOST_SAMPLES
+from diffshare.signals import heeded
 
 
 def _whole(batch: Any) -> Any:
     """The set already made a batch; there is nothing to collate."""
     return batch
+
+
+def _leave_signals(_: int) -> None:
+    """A loader process goes on when its whole group is asked to stop: the training still has a batch to finish."""
+    for signum in heeded():
+        signal.signal(signum, signal.SIG_IGN)
 
 
 class RecordsDataModule(LightningDataModule):
@@ -44,10 +53,9 @@ class RecordsDataModule(LightningDataModule):
             ("batch_size", batch_size, 1),
             ("eval_batch_size", batch_size if eval_batch_size is None else eval_batch_size, 1),
             ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
         ):
-            if value < least:
-                raise UserError(f"data.{name} is {value}: it must be at least {least}")
+            check_number(f"data.{name}", value, least)
+        check_seed("data.seed", seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.seed = num_workers, seed
         self.sets: dict[str, RecordSet] = {}
@@ -132,6 +140,7 @@ class RecordsDataModule(LightningDataModule):
             collate_fn=_whole,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals,
         )
 
 
@@ -189,6 +198,7 @@ class MixDataModule(RecordsDataModule):
         self.part, self.validation_share = part, validation_share
         if predict_count < 1:
             raise UserError(f"data.predict_count is {predict_count}: ask for at least 1 sample")
+        check_number("data.predict_count", predict_count, 1, MOST_SAMPLES)
         self.predict_count, self.cache_dir = predict_count, cache_dir
         self._records: Records | None = None
         self._available = 0  # records of the part

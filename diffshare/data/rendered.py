@@ -11,8 +11,9 @@ import numpy as np
 from diffshare.data.canvas import uniforms
 from diffshare.data.drawing import ATTRIBUTES, VERSION, draw
 from diffshare.data.source import Attribute, Index, check_shares
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError, check_number, check_seed, one_of
 
+MOST = 10**7  # faces
 _SIZES = range(8, 257)
 _TOLERANCE = 1e-6  # of a sum of probabilities
 _KEPT = 16 << 20  # bytes
@@ -54,12 +55,14 @@ class RenderedFaces:
     ) -> None:
         if count < 1:
             raise UserError(f"count {count} of rendered faces must be 1 or more")
+        check_number("count of rendered faces", count, 1, MOST)
         if image_size not in _SIZES:
             raise UserError(
                 f"image_size {image_size} of rendered faces must be from {_SIZES[0]} to {_SIZES[-1]} pixels"
             )
         if seed < 0:
             raise UserError(f"seed {seed} of rendered faces must be 0 or more")
+        check_seed("seed of rendered faces", seed)
         self.shares = check_shares(shares)
         self.on_bad_image = on_bad_image
         self._count, self._size, self._seed = count, image_size, seed

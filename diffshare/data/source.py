@@ -43,6 +43,8 @@ class Index:
         parts: position in ``PARTS`` of each record where the source has an official partition (int8, N), else None.
         stamps: modification times in ns where records are files (int64, N), else None. They are part of the cache's
             key, not of the source's hash: a copied folder is the same source.
+        probe: hash of a sample of the stored bytes (see ``probe.py``), of the cache's key as well; empty where records
+            are not stored.
     """
 
     names: np.ndarray
@@ -50,6 +52,7 @@ class Index:
     attributes: Mapping[str, Attribute]
     parts: np.ndarray | None = None
     stamps: np.ndarray | None = None
+    probe: str = ""
 
     def __len__(self) -> int:
         return len(self.names)

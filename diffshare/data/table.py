@@ -14,7 +14,6 @@ which would fall together. What a model's samples are written as is read back as
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,8 +21,10 @@ import numpy as np
 from diffshare.data.cells import Kind, parser_of
 from diffshare.data.coding import MAX_CLASSES, check_official_shares, parts_beside_test
 from diffshare.data.csvfile import Block, check_delimiter, no_column, read_blocks, read_header
+from diffshare.data.probe import probe_array
 from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
+from diffshare.storage import as_path
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class CSVTable(_TableSource):
         missing: str = "?",
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.schema = _check_schema(columns, missing)
         self.header = header
         self.delimiter = check_delimiter(delimiter)
@@ -181,7 +182,7 @@ class Adult(_TableSource):
     }
 
     def __init__(self, root: str, shares: tuple[float, float, float] = (0.5, 0.5, 0.0)) -> None:
-        self.root = Path(root)
+        self.root = as_path(root)
         self.shares = check_official_shares(shares, "adult.test")
 
     def _load(self) -> _Table:
@@ -233,8 +234,15 @@ def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], m
         stamps += [block.stamp] * len(block.lines)
     found = {parser.name: parser.finish() for parser in parsers}
     coded = {name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None}
-    index = Index(np.array(names), np.array(sizes, np.int64), coded, stamps=np.array(stamps, np.int64))
+    values = np.stack([parsed.values for parsed in found.values()], axis=1)
+    index = Index(
+        np.array(names),
+        np.array(sizes, np.int64),
+        coded,
+        stamps=np.array(stamps, np.int64),
+        probe=probe_array(values),
+    )
     columns = tuple(
         Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals) for name, parsed in found.items()
     )
-    return _Table(columns, np.stack([parsed.values for parsed in found.values()], axis=1), index)
+    return _Table(columns, values, index)

@@ -1,6 +1,6 @@
 """What diffusion models of images share: an injected denoiser, hidden classes, validation by noise level, release."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +21,16 @@ from diffshare.release.generator import UNCONDITIONAL
 
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
 BANDS = 4  # validation reports the loss of each quarter of the noise levels
+
+
+def _check_sizes(denoiser: Any) -> None:
+    """Refuse what diffusers builds and cannot run."""
+    config = getattr(denoiser, "config", {})
+    for name in ("block_out_channels", "norm_num_groups", "attention_head_dim"):
+        values = config.get(name)
+        for value in values if isinstance(values, Sequence) else [values]:
+            if isinstance(value, int) and value < 1:
+                raise UserError(f"model.denoiser.{name} is {values}: each must be at least 1")
 
 
 class DenoisingModule(GenerativeModule):
@@ -59,6 +69,7 @@ class DenoisingModule(GenerativeModule):
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps, guidance)
         if not 0 <= condition_dropout < 1:
             raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
+        _check_sizes(denoiser)
         self.denoiser: Any = denoiser
         self.scheduler: Any = scheduler
         try:

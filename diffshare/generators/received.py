@@ -22,7 +22,7 @@ from diffshare.generators.process import Tilt
 from diffshare.nets.classwise import ClasswiseUNet
 from diffshare.release.card import MAX_STEPS, Card
 from diffshare.release.folder import Release
-from diffshare.release.generator import UNCONDITIONAL, Ledger
+from diffshare.release.generator import UNCONDITIONAL, Ledger, counted_calls
 from diffshare.release.schedulers import load_scheduler
 from diffshare.release.weights import load_part
 
@@ -152,18 +152,19 @@ class DiffusionBox:
         config = self.denoiser.config
         null = len(self.card.labels)
         asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(self.denoiser.device)
-        x = sample_diffusion(
-            self.denoiser,
-            self.scheduler,
-            (config.in_channels, config.sample_size, config.sample_size),
-            asked if self.card.labels else None,
-            noise_streams(seed, indices),
-            steps=steps,
-            guidance=guidance,
-            null_label=null,
-            on_call=calls.append,
-            tilt=tilt,
-        )
+        with counted_calls(calls, steps * len(labels)) as on_call:
+            x = sample_diffusion(
+                self.denoiser,
+                self.scheduler,
+                (config.in_channels, config.sample_size, config.sample_size),
+                asked if self.card.labels else None,
+                noise_streams(seed, indices),
+                steps=steps,
+                guidance=guidance,
+                null_label=null,
+                on_call=on_call,
+                tilt=tilt,
+            )
         made = self.decode(x)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
         return made

@@ -13,7 +13,7 @@ from diffshare.generators.rows import Rows
 from diffshare.nets.tabular import TableDenoiser
 from diffshare.release.card import Card
 from diffshare.release.folder import Release
-from diffshare.release.generator import UNCONDITIONAL, Ledger
+from diffshare.release.generator import UNCONDITIONAL, Ledger, counted_calls
 from diffshare.release.schedulers import load_scheduler
 from diffshare.release.table import TableSchema, load_schema
 from diffshare.release.weights import load_part
@@ -101,17 +101,18 @@ class TableBox:
         started = time.perf_counter()
         null = len(self.card.labels)
         asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(self.denoiser.device)
-        scores, codes = sample_mixed(
-            self.denoiser,
-            self.process,
-            asked if null else None,
-            RowStreams(seed, indices),
-            len(labels),
-            steps=steps,
-            guidance=guidance,
-            null_label=null,
-            on_call=calls.append,
-        )
+        with counted_calls(calls, steps * len(labels)) as on_call:
+            scores, codes = sample_mixed(
+                self.denoiser,
+                self.process,
+                asked if null else None,
+                RowStreams(seed, indices),
+                len(labels),
+                steps=steps,
+                guidance=guidance,
+                null_label=null,
+                on_call=on_call,
+            )
         made = Rows(self.schema).decode(scores, codes, labels)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
         return made

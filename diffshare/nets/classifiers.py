@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffshare.nets.bounds import bounded
+
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with group norm beside a shortcut; halves the resolution where ``stride`` is 2.
@@ -47,6 +49,7 @@ class SmallResNet(nn.Module):
 
     def __init__(self, classes: int = 2, in_channels: int = 3, width: int = 24, dropout: float = 0.2) -> None:
         super().__init__()
+        bounded("network", 8, 2048, width=width)
         widths = [width, 2 * width, 3 * width, 4 * width]
         stages = [ResidualBlock(a, b, 2) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         self.body = nn.Sequential(nn.Conv2d(in_channels, width, 3, 1, 1), nn.SiLU(), *stages)
@@ -105,6 +108,7 @@ class TableMLP(nn.Module):
 
     def __init__(self, classes: int = 2, width: int = 128, dropout: float = 0.1) -> None:
         super().__init__()
+        bounded("network", 1, 8192, width=width)
         self.classes, self.width, self.dropout = classes, width, dropout
         self.layers = nn.Sequential()
         self.columns: list[int] = []  # those seen

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from diffshare.nets.bounds import bounded
+
 
 class PatchDiscriminator(nn.Module):
     """Strided convolutions to one score for each patch (Isola et al. 2017), normalised by group.
@@ -16,6 +18,8 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int = 3, width: int = 32, layers: int = 2) -> None:
         super().__init__()
+        bounded("discriminator", 1, 4096, width=width)
+        bounded("discriminator", 1, 12, layers=layers)
         body: list[Any] = [nn.Conv2d(in_channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for _ in range(layers - 1):
             body += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.2)]

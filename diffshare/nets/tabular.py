@@ -35,6 +35,8 @@ class TableDenoiser(ModelMixin, ConfigMixin):
         bounded("denoiser", 1, 8192, width=width)
         bounded("denoiser", 0, 64, layers=layers)
         super().__init__()
+        bounded("denoiser", 1, 8192, width=width)
+        bounded("denoiser", 0, 64, layers=layers)
         self.frequencies = Timesteps(128, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(128, width)
         self.label = None if num_class_embeds is None else nn.Embedding(num_class_embeds, width)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffshare.classes import join
-from diffshare.data.cache import Records, default_cache_dir, open_records
+from diffshare.data.cache import Records, open_records
+from diffshare.data.cachefolder import DRAWN, building, default_cache_dir, keep_within, note_use, refuse_foreign
 from diffshare.data.source import Source
 from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.errors import UserError
@@ -13,8 +14,8 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
-from diffshare.release.generator import Labels, plan_labels
-from diffshare.release.info import Drawn, asked_info
+from diffshare.release.generator import Generator, Labels, plan_labels
+from diffshare.release.info import CSV, INFO, NPZ, Drawn, asked_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
 from diffshare.release.tables import write_table_samples
@@ -57,19 +58,28 @@ class DrawnDataModule(SyntheticDataModule):
         """Draw the samples where that was not done yet, in one process."""
         records = open_records(self.test_source, self.cache_dir)
         folder = self._folder()
+        for path in (folder, *(folder / name for name in (INFO, NPZ, CSV))):
+            refuse_foreign(path)
         if folder.is_dir():
+            note_use(folder)
             return
         self._test(records)  # what is wrong with the test records shows now, not after hours of drawing
         generator, identity = open_generator(self.model)
         self._check(generator.card, records)
+        with building(folder):
+            if not folder.is_dir():  # another run may have drawn the same in the meantime
+                self._draw(folder, generator, identity)
+        keep_within(self._root(), keep=folder)
+
+    def _draw(self, folder: Path, generator: Generator, identity: str) -> None:
         y = plan_labels(Labels(self.labels), self.count, generator.card)
         x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
         drawn = Drawn(self.labels, self.sample_seed, self.steps, self.guidance)
         info = asked_info(generator, drawn, self.model, identity)
-        if isinstance(generator, TableGenerator):  # overwrite: another run may have drawn the same in the meantime
-            write_table_samples(folder, generator.schema, x, info, overwrite=True)
+        if isinstance(generator, TableGenerator):
+            write_table_samples(folder, generator.schema, x, info)
         else:
-            write_samples(folder, x, y, info, overwrite=True)
+            write_samples(folder, x, y, info)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the samples that were drawn, and the test records."""
@@ -101,4 +111,7 @@ class DrawnDataModule(SyntheticDataModule):
         identity = open_release(self.model).sha256
         plan = (identity, self.count, self.labels, self.guidance, self.steps, self.sample_seed)
         name = hashlib.sha256(repr(plan).encode()).hexdigest()[:32]
-        return Path(self.cache_dir or default_cache_dir()) / "samples" / name
+        return self._root() / DRAWN / name
+
+    def _root(self) -> Path:
+        return Path(self.cache_dir or default_cache_dir())

@@ -1,6 +1,7 @@
 """Samples labelled by hand: a sheet of pictures with numbers, a table to fill in, and reading it back."""
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,12 +10,27 @@ from PIL import Image, ImageDraw
 
 from diffshare.data.csvfile import read_list
 from diffshare.errors import UserError
+from diffshare.layout import Layout
 from diffshare.release.grid import image_grid
 from diffshare.storage import atomic_folder
 
 SHEET, LABELS = "sheet.png", "labels.csv"
 HEADER = ["sample", "label"]
+UNFILLED_BYTES = 1 << 20  # of a table that is read to see whether anything was filled in
 COLUMNS, SEPARATOR, TILE = 10, 18, 96  # images in a row; pixels between them, room for a number; least pixels a side
+
+
+def _files(folder: Path) -> tuple[str, ...] | None:
+    """A sheet is its writer's only as long as nobody has filled in a label."""
+    table = folder / LABELS
+    if table.is_symlink() or not table.is_file() or table.stat().st_size > UNFILLED_BYTES:
+        return None
+    lines = table.read_bytes().split()
+    unfilled = lines[:1] == [",".join(HEADER).encode()] and all(re.fullmatch(rb"\d+,", line) for line in lines[1:])
+    return (SHEET, LABELS) if unfilled else None
+
+
+LAYOUT = Layout("label sheet without labels", _files)
 
 
 def write_sheet(
@@ -28,7 +44,7 @@ def write_sheet(
         count: how many to label, drawn at random.
         seed: of the draw.
         numbers: by which the samples are known, N different ones; 0 to N - 1 where None.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a sheet on which no label was filled in yet.
 
     Raises:
         UserError: a count that is not 1 to N, or a folder that cannot be written.
@@ -45,7 +61,7 @@ def write_sheet(
     wide, high = (sheet.shape[1] - SEPARATOR) // columns, (sheet.shape[0] - SEPARATOR) // -(-count // columns)
     for i, number in enumerate(numbers[chosen].tolist()):
         pen.text((SEPARATOR + i % columns * wide, 3 + i // columns * high), str(number), fill=(255, 255, 255))
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
+    with atomic_folder(folder, LAYOUT, overwrite=overwrite) as temporary:
         picture.save(temporary / SHEET)
         with (temporary / LABELS).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")

@@ -1,24 +1,13 @@
 """Drawing samples from a black box, batch after batch."""
 
-import sys
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
-from rich.progress import track
 
 from diffshare.errors import UserError
+from diffshare.progress import progress
 from diffshare.release.generator import Generator
-from diffshare.terminal import cell_text, console
+from diffshare.release.npz import MAX_BYTES
 
 BATCH_SIZES = {"image": 64, "table": 4096}  # samples a pass, where nothing else is asked for
-
-
-def progress(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-    """The items, with a progress bar on stderr where that is a terminal."""
-    return track(
-        items, cell_text(title), total, console=console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    )
 
 
 def draw_samples(
@@ -59,7 +48,17 @@ def draw_samples(
         part = slice(start, start + batch_size)
         x = generator.sample(labels[part], indices[part], seed=seed, steps=steps, guidance=guidance)
         if made is None:
+            _check_size(len(labels), x.nbytes / len(x))
             made = np.empty((len(labels), *x.shape[1:]), x.dtype)
         made[part] = x
     assert made is not None
     return made
+
+
+def _check_size(count: int, each: float) -> None:
+    """Refuse more samples than a samples folder can hold; ``each`` is the bytes of one."""
+    if count * each > MAX_BYTES:
+        raise UserError(
+            f"{count} samples of this model take {count * each / 2**30:.0f} GiB: ask for at most "
+            f"{int(MAX_BYTES // each)} at once"
+        )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
+from diffshare.layout import Layout, json_object
+from diffshare.leftovers import restore
 from diffshare.provenance import versions
 from diffshare.received import open_regular, parse_json, read_regular, shown
 from diffshare.release.card import CARD, FORMAT, MAX_FILES, Card, check_file_name, parse_card
@@ -17,6 +19,16 @@ from diffshare.storage import atomic_folder, sha256_file, write_json
 
 MAX_JSON = 1 << 20  # bytes of diffshare.json and of each configuration
 MAX_TOTAL = 16 << 30  # bytes of all files together
+
+
+def _own_files(folder: Path) -> list[str] | None:
+    card = json_object(folder / CARD, MAX_JSON)
+    if card is None or type(card.get("format")) is not int or not isinstance(card.get("files"), dict):
+        return None
+    return [CARD, *card["files"]]
+
+
+RELEASE = Layout("release folder", _own_files)
 
 
 @dataclass(frozen=True)
@@ -76,14 +88,14 @@ def write_release(
         save_parts: writes every part into a folder of its own inside the folder that it is given, with diffusers'
             ``save_pretrained``. A path that diffusers has noted in a configuration (``_name_or_path``) is taken out:
             it says where the sharer keeps files.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a release.
 
     Raises:
         UserError: a field does not fit, ``save_parts`` wrote a file that a release must not hold, or ``folder``
             cannot be written.
     """
     card = _parse(card_fields, {})
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
+    with atomic_folder(folder, RELEASE, overwrite=overwrite) as temporary:
         save_parts(temporary)
         _forget_paths(temporary)
         (temporary / "README.md").write_text(readme(card, temporary), encoding="utf-8")
@@ -104,6 +116,7 @@ def open_release(path: str | Path) -> Release:
         UserError: no release, or one that does not pass (which file, why, and what to do).
     """
     folder = Path(path)
+    restore(folder)
     if not folder.is_dir():
         raise UserError(f"no such release: {folder} is not a folder; give the folder that holds {CARD}")
     if not os.path.lexists(folder / CARD):

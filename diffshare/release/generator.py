@@ -1,6 +1,8 @@
 """The receiver's whole world: a generator that can be asked for samples, and the ledger of what was asked."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -8,9 +10,11 @@ import numpy as np
 
 from diffshare.classes import place_of, quoted
 from diffshare.errors import UserError
+from diffshare.progress import counting
 from diffshare.release.card import Card
 
 UNCONDITIONAL = -1  # the label of a sample that no class was asked for
+MOST_SAMPLES = (4 << 20) - 1  # in one request: as many rows as a samples folder can hold
 
 
 @dataclass
@@ -35,6 +39,26 @@ class Ledger:
         self.by_label.update(labels.tolist())
         self.network_calls += network_calls
         self.seconds += seconds
+
+
+@contextlib.contextmanager
+def counted_calls(calls: list[int], expected: int) -> Iterator[Callable[[int], None]]:
+    """Note each call of a network, and show how far the sampling is.
+
+    Args:
+        calls: the samples of each call are added to it.
+        expected: about how many samples go through the network in all.
+
+    Yields:
+        what to tell of each call: its number of samples.
+    """
+    with counting("network calls", expected) as advance:
+
+        def on_call(count: int) -> None:
+            calls.append(count)
+            advance(count)
+
+        yield on_call
 
 
 @runtime_checkable
@@ -158,6 +182,8 @@ def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
     """
     if count < 1:
         raise UserError(f"count is {count}: ask for at least 1 sample")
+    if count > MOST_SAMPLES:
+        raise UserError(f"count is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
     asked = read_labels(labels, card) if isinstance(labels, str) else labels
     if asked.mode in (None, "none"):
         return np.full(count, asked.code, np.int64)

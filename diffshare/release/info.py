@@ -5,12 +5,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffshare.errors import UserError
+from diffshare.layout import Layout, json_object
 from diffshare.received import Fields, is_name, is_number, parse_json, read_regular
 from diffshare.release.card import MAX_LABELS
 from diffshare.release.generator import Generator
 
-INFO = "samples.json"
+INFO, NPZ, CSV, GRID = "samples.json", "samples.npz", "samples.csv", "grid.png"  # all that a samples folder holds
 MAX_INFO = 1 << 20  # bytes
+
+
+def _files(folder: Path) -> tuple[str, ...] | None:
+    info = json_object(folder / INFO, MAX_INFO)
+    return (INFO, NPZ, CSV, GRID) if info is not None and type(info.get("count")) is int else None
+
+
+SAMPLES = Layout("samples folder", _files)
 
 
 class Drawn(NamedTuple):

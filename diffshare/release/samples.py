@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from diffshare.errors import UserError
+from diffshare.leftovers import restore
 from diffshare.release.grid import image_grid
-from diffshare.release.info import INFO, read_info
+from diffshare.release.info import GRID, INFO, NPZ, SAMPLES, read_info
 from diffshare.release.npz import MAX_BYTES, read_npz
 from diffshare.storage import atomic_folder, write_json
 
-NPZ, GRID = "samples.npz", "grid.png"
 GRID_IMAGES = 64
 _KINDS = {"x": "uint8", "y": "int64", "weight": "float32"}
 _MAX_SIDE = 4096
@@ -60,7 +60,7 @@ def write_samples(
         y: int64, N, -1 where no class was asked for.
         info: JSON for ``samples.json``; ``count`` is added.
         weight: float32, N, or None.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a samples folder.
         grid_columns: images in a row of ``grid.png``.
 
     Raises:
@@ -71,7 +71,7 @@ def write_samples(
         if array.dtype != np.dtype(_KINDS[name]):
             raise UserError(f"samples: {name} must be {_KINDS[name]}, not {array.dtype}")
     _check(arrays, "samples")
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
+    with atomic_folder(folder, SAMPLES, overwrite=overwrite) as temporary:
         np.savez(temporary / NPZ, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
         sheet = contact_sheet(x, y, grid_columns)
@@ -110,6 +110,7 @@ def read_samples(folder: str | Path, *, max_bytes: int = MAX_BYTES) -> Samples:
         UserError: no such folder or file, or arrays that are not samples (what was found and what was expected).
     """
     folder = Path(folder)
+    restore(folder)
     if not folder.is_dir():
         raise UserError(f"no such samples: {folder} is not a folder; give the folder that holds {NPZ}")
     if not (folder / NPZ).exists() and not (folder / NPZ).is_symlink():

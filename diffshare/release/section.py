@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffshare.errors import UserError
 from diffshare.release.card import CARD
-from diffshare.release.folder import Release, open_release
+from diffshare.release.folder import RELEASE, Release, open_release
 from diffshare.storage import atomic_folder, sha256_file, write_json
 
 README, SAMPLING = "README.md", "## How to sample it"
@@ -33,9 +33,14 @@ def write_section(folder: Path, heading: str, lines: Sequence[str]) -> Release:
     release = open_release(folder)
     if README not in release.card.files:
         raise UserError(f"{folder} has no {README}: make the release anew with the verb release")
-    text = release.read(README).decode("utf-8")
+    try:
+        text = release.read(README).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{folder / README} is no text in UTF-8: make the release anew with the verb release"
+        ) from error
     made = _with_section(text, f"## {heading}", lines)
-    with atomic_folder(folder, overwrite=True) as temporary:
+    with atomic_folder(folder, RELEASE, overwrite=True) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         (temporary / README).write_text(made, encoding="utf-8")
         files = dict(release.card.files) | {README: sha256_file(temporary / README)}

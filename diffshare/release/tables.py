@@ -9,13 +9,13 @@ import numpy as np
 
 from diffshare.errors import UserError
 from diffshare.received import open_regular, shown
-from diffshare.release.info import INFO
+from diffshare.release.generator import MOST_SAMPLES
+from diffshare.release.info import CSV, INFO, SAMPLES
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
-CSV = "samples.csv"
 MAX_CSV = 512 << 20  # bytes of a received samples.csv
-MAX_ROWS = 4 << 20  # lines: a reader keeps a name for each row, which takes more than a short row itself
+MAX_ROWS = MOST_SAMPLES + 1  # lines: a reader keeps a name for each row, which takes more than a short row itself
 MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 
@@ -79,7 +79,7 @@ def write_table_samples(
         schema: what the columns are.
         x: rows as the model makes them, float32, N x columns.
         info: JSON for ``samples.json``; ``count`` is added.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a samples folder.
         escape: see :func:`escaped`.
 
     Raises:
@@ -91,7 +91,7 @@ def write_table_samples(
     names = list(schema.names)
     if escape:
         columns, names = [escaped(cells) for cells in columns], escaped(names)
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
+    with atomic_folder(folder, SAMPLES, overwrite=overwrite) as temporary:
         with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
             spaced = needs_quotes(texts(schema))
             writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)

@@ -30,7 +30,7 @@ def export(
         declare_labels: put the class frequencies of the training set, in whole percent, into the card, for
             ``sample --labels natural``.
         declare_counts: put the S x Y counts of the training set into the card.
-        overwrite: replace a folder that holds something.
+        overwrite: replace a release.
     """
     fields = module.card_fields(declare_labels=declare_labels, declare_counts=declare_counts)
     return write_release(folder, fields, module.save_parts, overwrite=overwrite)

@@ -1,13 +1,13 @@
 """The folder of a study on disk: which steps are done, which were begun, and that nothing else works in it."""
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffshare.claim import claim
 from diffshare.errors import UserError
 from diffshare.storage import check_new_folder, read_json, write_json
 from diffshare.study.step import Place, Step, difference, identities, identity
@@ -61,12 +61,9 @@ class StudyFolder:
             self._check_new()
         elif not (self.root / "steps").is_dir():
             raise UserError(f"there is no study to go on with in {self.root}: leave out --resume, or mend --out")
-        (self.root / "steps").mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"another study works in {self.root}: wait for it, or choose another --out") from error
+        busy = f"another study works in {self.root} ({{holder}}): wait for it, or choose another --out"
+        with claim(self.root, busy):
+            (self.root / "steps").mkdir(exist_ok=True)
             self._check_same()
             yield
 
@@ -107,11 +104,17 @@ class StudyFolder:
         if step.resume and (folder / step.resume_if).is_file() and (folder / "begun.json").is_file():
             commands = step.resume
         else:
-            shutil.rmtree(folder, ignore_errors=True)  # half-written: not trusted
+            self._clear(folder)  # half-written: not trusted
             folder.mkdir(parents=True)
             write_json(folder / "begun.json", {"definition": self.definitions[name]})
         words = tuple(tuple(str(self.at(w)) if isinstance(w, Place) else w for w in command) for command in commands)
         return Job(name, step.run, words, folder / "log.txt")
+
+    def _clear(self, folder: Path) -> None:
+        """Delete what a step has begun, which begins by saying what it is."""
+        if folder.is_dir() and any(folder.glob("[!.]*")) and not (folder / "begun.json").is_file():
+            raise UserError(f"{folder} holds what no study wrote: move it away, or choose another --out")
+        shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, name: str, seconds: float, record: Mapping[str, Any]) -> None:
         """Say that the step is done; nothing of it is written after this."""

@@ -121,7 +121,7 @@ class LocalRunner:
 
     @staticmethod
     def _wind_up(busy: "list[_Worker]", collect: Callable[[float], None]) -> None:
-        """Pass Ctrl-C on once and give the steps time to save their state; a second Ctrl-C does not wait."""
+        """Pass a stop on once and give the steps time to save their state; a second one does not wait."""
         deadline = time.monotonic() + PATIENCE
         for worker in busy:
             worker.interrupt()
@@ -169,11 +169,11 @@ class _Worker:
 
 def _reason(job: Job, reply: Reply | int) -> str:
     if isinstance(reply, int):
-        if reply == -signal.SIGKILL:
+        if reply == -9:
             return "its process was killed (signal 9): out of memory? Try fewer --workers"
         return f"its process died ({f'signal {-reply}' if reply < 0 else f'exit status {reply}'})"
-    if reply.status == 130:
-        return "stopped by Ctrl-C"
+    if reply.status in (130, 143):
+        return "stopped by Ctrl-C" if reply.status == 130 else "stopped by SIGTERM or SIGHUP"
     lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return last.removeprefix("diffshare: ") or f"exit status {reply.status}"

@@ -36,7 +36,8 @@ def serve(connection: Connection) -> None:
     The process is its own session: a terminal's Ctrl-C reaches the parent alone, which passes it on once. It ends with
     the parent, however that ended.
     """
-    os.setsid()
+    if hasattr(os, "setsid"):
+        os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The run's checkpoint: always whole, always the last good state, also after Ctrl-C."""
+"""The run's checkpoint: always whole, always the last good state, also after Ctrl-C or a cluster's SIGTERM."""
 
 import os
 import signal
@@ -11,30 +11,42 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffshare.errors import UserError
-from diffshare.storage import atomic_file
+from diffshare.signals import heeded, leave_dead_terminal, name_of
+from diffshare.storage import NoRoom, atomic_file
 
 FORMAT = 1
 _FORMAT = "diffshare_format"  # its key in a checkpoint whose state is that between two batches
 
 
 class Interrupted(Exception):
-    """Training stopped at a batch boundary on request; the checkpoint holds the state of that boundary."""
+    """Training stopped at a batch boundary on request; the checkpoint holds the state of that boundary.
+
+    Attributes:
+        signum: the signal that asked for it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(name_of(signum))
+        self.signum = signum
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``, whole or not at all.
+        """Write ``checkpoint`` to ``path``, whole or not at all; its owner alone may read it.
 
         Raises:
             UserError: the disk is full or the folder cannot be written to.
         """
         try:
-            with atomic_file(path) as temporary:
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with atomic_file(path, private=True) as temporary:
                 torch.save(checkpoint, temporary)
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            reason = error.strerror if isinstance(error, OSError) else "the write failed (is the disk full?)"
+        except (NoRoom, OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            reason = "the write failed (is the disk full?)"
+            if isinstance(error, NoRoom | OSError):
+                reason = error.reason if isinstance(error, NoRoom) else str(error.strerror)
             raise UserError(
                 f"cannot write the checkpoint {path}: {reason}; the one before it is still whole"
             ) from error
@@ -87,14 +99,14 @@ def read_resumable(path: Path) -> dict[str, Any]:
 
 
 class KeepCheckpoint(Callback):
-    """Keeps ``checkpoints/last.ckpt`` of a run: at the start, every so many batches, at the end and on Ctrl-C.
+    """Keeps ``checkpoints/last.ckpt`` of a run: at the start, every so many batches, at the end and when it is stopped.
 
     The state is saved between two batches, when all that belongs to the first of them (its step, its validation, its
     log entries) is done. Under gradient accumulation it is saved between two optimizer steps: gradients are no part of
     a checkpoint. The log is written out first, so that a killed run has an entry for every step of its checkpoint.
 
-    Ctrl-C asks for a stop: what is under way is finished, the state saved and the run ends with exit status 130. A
-    second Ctrl-C stops at once; the checkpoint before it stays whole.
+    Ctrl-C, SIGTERM and SIGHUP ask for a stop: what is under way is finished, the state saved and the run ends with exit
+    status 130, after the latter two 143. A second Ctrl-C stops at once; the checkpoint before it stays whole.
 
     Args:
         every_n_batches: batches from one save to the next.
@@ -112,23 +124,37 @@ class KeepCheckpoint(Callback):
         self.saved_step: int | None = None
         self._saved_batches = 0  # batches that the last checkpoint has
         self._log_steps: int | None = None  # of the checkpoint that is resumed
-        self._due = self._stop = self._saving = False
-        self._previous: Any = None
+        self._due = self._saving = False
+        self._stop = 0  # the signal that asked for a stop; 0 for none
+        self._previous: dict[int, Any] = {}
 
     # --- when -------------------------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on Ctrl-C is a request."""
-        self._previous = signal.signal(signal.SIGINT, self._request)
+        """From here on these signals are a request."""
+        self._previous = {signum: signal.getsignal(signum) for signum in heeded()}
+        self._listen()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen again: Lightning has put its own handler of SIGTERM in the place, which ends a run without a word."""
+        self._listen()
+
+    def _listen(self) -> None:
+        for signum in self._previous:
+            signal.signal(signum, self._request)
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
-        if self._stop:
+        if self._stop and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self._stop = True
-        os.write(2, b"\nstopping before the next batch; Ctrl-C again stops at once\n")  # print is not safe in a handler
+        if not self._stop:  # a cluster asks more than once: that is no reason to lose the batch
+            self._stop = signum
+            leave_dead_terminal()
+            again = "Ctrl-C again" if signum == signal.SIGINT else "Ctrl-C"
+            os.write(2, f"\nstopping before the next batch; {again} stops at once\n".encode())  # print is not safe here
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state before the first batch, so that a run that is killed early can resume."""
+        self._listen()
         self._saved_batches = trainer.fit_loop.total_batch_idx + 1
         if trainer.ckpt_path is None:
             self._save(trainer)
@@ -150,32 +176,35 @@ class KeepCheckpoint(Callback):
             self._saved_batches = done
         self._due = False
         if stop:
-            raise Interrupted
+            raise Interrupted(stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the final state."""
         self._save(trainer)
-        if self._asked_to_stop(trainer):
-            raise Interrupted
+        if stop := self._asked_to_stop(trainer):
+            raise Interrupted(stop)
 
-    def _asked_to_stop(self, trainer: Trainer) -> bool:
+    def _asked_to_stop(self, trainer: Trainer) -> int:
         if trainer.world_size == 1:
             return self._stop
         # all processes stop at the same batch, or the next collective would wait for ever
-        return trainer.strategy.reduce_boolean_decision(self._stop, all=False)
+        if not trainer.strategy.reduce_boolean_decision(bool(self._stop), all=False):
+            return 0
+        by_hand = trainer.strategy.reduce_boolean_decision(self._stop in (0, signal.SIGINT), all=True)
+        return signal.SIGINT if by_hand else signal.SIGTERM
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
+        """Give the signals back."""
         self._restore()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give Ctrl-C back."""
+        """Give the signals back."""
         self._restore()
 
     def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous = {}
 
     # --- what -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,22 @@ _LOST = re.compile(
 RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # of this process, by torchrun, SLURM and Lightning
 
 
+def is_first() -> bool:
+    """Whether this process is alone or the first of its job, as its environment says before any trainer is there."""
+    node = next((os.environ[name] for name in ("GROUP_RANK", "NODE_RANK") if name in os.environ), "0")
+    rank = next((os.environ[name] for name in RANKS if name in os.environ), "0")
+    return rank == "0" and (node == "0" or "RANK" in os.environ or "SLURM_PROCID" in os.environ)
+
+
+def job() -> str | None:
+    """A name of the job that this process shares with others, where a launcher has started them."""
+    if "SLURM_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID')}"
+    if "MASTER_PORT" in os.environ:
+        return f"{os.environ.get('MASTER_ADDR')}:{os.environ['MASTER_PORT']}"
+    return None
+
+
 def lost_another(error: BaseException) -> bool:
     """Whether an error says no more than that another process of the job is gone."""
     if not distributed.is_available() or not isinstance(error, RuntimeError):

@@ -1,20 +1,25 @@
 """A run's folder: where it is, what it records of itself, and how a run is taken up again."""
 
+import contextlib
 import json
 import os
-import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from diffshare.claim import check_shared, claim
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.layout import json_object
+from diffshare.leftovers import restore, sweep
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import read_json, write_json
+from diffshare.training.processes import is_first, job
 
 LAST = Path("checkpoints") / "last.ckpt"
 _A_CORE = 4  # processes for each processor core, more than which only wait for each other
@@ -61,6 +66,38 @@ def check_devices(trainer: Trainer) -> None:
         )
 
 
+def training_in(folder: Path) -> contextlib.AbstractContextManager[bool]:
+    """Hold the folder of a run for one training; the processes of one job share it.
+
+    Returns:
+        within its block the folder is held; it yields whether a training has begun in it, one that was killed too.
+
+    Raises:
+        UserError: on entering, another training works in it.
+    """
+    busy = f"{{holder}} trains in {folder}: wait for its end, stop it, or name another --run-dir"
+    if is_first():
+        return claim(folder, busy, job())
+    check_shared(folder, busy, job())
+    return contextlib.nullcontext(enter_result=True)  # the first one has looked what lies there
+
+
+def check_own(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to write over files of a folder in which no run was ever begun.
+
+    Args:
+        folder: to write into.
+        names: files that will be written.
+
+    Raises:
+        UserError: names the first that is there.
+    """
+    if (json_object(folder / "run.json") or {}).keys() >= {"seed", "precision", "versions"}:
+        return
+    if there := [name for name in names if os.path.lexists(folder / name)]:
+        raise UserError(f"{folder} holds {there[0]}, which no run wrote: name another --run-dir")
+
+
 def check_new(folder: Path) -> None:
     """Refuse a folder that holds a run already.
 
@@ -95,14 +132,16 @@ def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None)
     return step if ended else None
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed process had begun to write: nobody else writes into the folder of a run."""
-    for place in (folder, folder / LAST.parent):
-        for leftover in place.glob(".*.part"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+def note_release(folder: Path, step: int) -> None:
+    """Write into ``run.json`` which state the release is of: a run with a later end has an earlier one for a while."""
+    write_json(folder / "run.json", (json_object(folder / "run.json") or {}) | {"released_step": step})
+
+
+def is_released(folder: Path, step: int) -> bool:
+    """Whether the release is there, and of this step as far as it is noted."""
+    restore(folder / "release")
+    noted = (json_object(folder / "run.json") or {}).get("released_step", step)
+    return (folder / "release").is_dir() and noted == step
 
 
 class RunRecord(Callback):
@@ -123,6 +162,7 @@ class RunRecord(Callback):
         """Write once, from the first process."""
         if trainer.is_global_zero:
             sweep(self.folder)
+            sweep(self.folder / LAST.parent)
         if self.resumed:
             self._refuse_changes(trainer)
         elif trainer.is_global_zero:
@@ -161,6 +201,7 @@ class RunRecord(Callback):
     def _facts(self, trainer: Trainer) -> dict[str, Any]:
         return {
             "command": sys.argv,
+            "working_directory": str(Path.cwd()),
             "seed": self.seed,
             "precision": str(trainer.precision),
             "processes": trainer.world_size,

@@ -7,20 +7,6 @@ from lightning.pytorch import Trainer
 from diffshare.errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # weights and losses stay in fp32
-MOST_SEED = 2**32 - 1  # what numpy takes
-
-
-def check_seed(value: object) -> None:
-    """Refuse a ``seed_everything`` that is no number which a run could be repeated with.
-
-    Raises:
-        UserError: true or false (Lightning takes 0 for true), a negative number, or one of more than 32 bits.
-    """
-    if type(value) is not int or not 0 <= value <= MOST_SEED:
-        shown = str(value).lower() if isinstance(value, bool) else value
-        raise UserError(f"seed_everything is {shown}: give a number from 0 to {MOST_SEED}")
-
-
 LIMITS = {
     "fit": "limit_train_batches",
     "validate": "limit_val_batches",

@@ -1,5 +1,7 @@
 """What a person watches while a model trains: what is trained, how fast, and that the loss is a number."""
 
+import contextlib
+import math
 import time
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor
 from diffshare.batch import Batch
 from diffshare.data.module import RecordsDataModule
 from diffshare.errors import UserError
+from diffshare.progress import Advance, counting
 from diffshare.terminal import say
 from diffshare.training.checkpoint import KeepCheckpoint
 
@@ -41,6 +44,59 @@ class Announcement(Callback):
             say(f"note:    {note}")
 
     on_validation_start = on_test_start = on_predict_start = on_fit_start
+
+
+class Counted(Callback):
+    """Counts batches where no progress bar does: see :mod:`diffshare.progress`.
+
+    Args:
+        title: what a training is called.
+    """
+
+    def __init__(self, title: str = "training batches") -> None:
+        self.title = title
+        self._under_way: list[tuple[contextlib.ExitStack, Advance]] = []  # a validation inside of a training, too
+
+    def _begin(self, trainer: Trainer, title: str, total: float, before: int = 0) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        entered = contextlib.ExitStack()
+        advance = entered.enter_context(counting(title, total if math.isfinite(total) else 0, before))
+        self._under_way.append((entered, advance))
+
+    def _step(self, *_: Any, **__: Any) -> None:
+        if self._under_way:
+            self._under_way[-1][1]()
+
+    def _end(self, *_: Any, **__: Any) -> None:
+        if self._under_way:
+            self._under_way.pop()[0].close()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches of the whole training, those before a resume too."""
+        epochs, steps = trainer.num_training_batches * (trainer.max_epochs or 1), trainer.max_steps
+        ends = [end for end in (epochs, steps * trainer.accumulate_grad_batches) if end > 0]
+        self._begin(trainer, self.title, min(ends, default=0), trainer.fit_loop.total_batch_idx + 1)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches of this validation."""
+        self._begin(trainer, "validation batches", sum(trainer.num_val_batches))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches of the test."""
+        self._begin(trainer, "test batches", sum(trainer.num_test_batches))
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches of samples."""
+        self._begin(trainer, "batches of samples", sum(trainer.num_predict_batches))
+
+    on_train_batch_end = on_validation_batch_end = on_test_batch_end = on_predict_batch_end = _step
+    on_train_end = on_validation_end = on_test_end = on_predict_end = _end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Nothing is under way any more."""
+        while self._under_way:
+            self._end()
 
 
 class NonFiniteStop(Callback):

@@ -161,3 +161,16 @@ def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp
         (made / "samples.json").write_text(json.dumps({"guidance": odd}))
         found = audit(*arguments, "--margin-from", folder / "clean")
         assert (found["verdict"], found["guidance"]) == ("poisoned", 1)
+
+
+def test_where_there_is_no_terminal_it_says_how_far_it_is(run_cli, folder, monkeypatch):
+    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    trees = ("--classifier", "TreesRecipe", "--classifier.trees", "2", "--folds", "3")
+    outcome = run_cli("audit", *against(folder, "hidden"), *trees, *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    said = outcome.out.splitlines()
+    for number in (1, 2, 3):
+        assert any(line.startswith(f"training classifiers of sex: {number} of 3, ") for line in said)
+        title = "training the classifiers whose gap is predicted"
+        assert any(line.startswith(f"{title}: {number} of 3, ") for line in said)

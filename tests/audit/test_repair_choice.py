@@ -263,9 +263,10 @@ def test_a_repair_that_is_stopped_leaves_what_there_was(folder, run_cli, tmp_pat
     assert (outcome.code, outcome.err) == (130, "diffshare: stopped by Ctrl-C\n")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["tmp"]
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "old").touch()
+    for file, text in (("samples.json", '{"count": 1}'), ("repair.json", '{"method": "x", "cells": {}}')):
+        (tmp_path / "r" / file).write_text(text)
     assert repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--overwrite").code == 130
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["old", "r", "tmp"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["r", "repair.json", "samples.json", "tmp"]
 
 
 def test_the_report_comes_with_the_samples(folder, run_cli, tmp_path, monkeypatch):

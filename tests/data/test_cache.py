@@ -315,6 +315,7 @@ def test_a_killed_builder_leaves_nothing_that_counts(tmp_path: Path) -> None:
         builder.send_signal(signal.SIGKILL)
     (leftover,) = entries(folder)
     assert leftover.endswith(".part")
+    assert {path.name.split(".")[-1] for path in folder.iterdir()} == {"part", "lock"}
     foreign = folder / ".other.part"  # of a builder of another cache, which may be alive
     foreign.mkdir()
     assert np.array_equal(open_records(Fake(), folder).x, Fake().x)

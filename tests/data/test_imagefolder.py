@@ -78,7 +78,10 @@ def test_an_empty_cell_is_unknown(folder):
         listed(folder, text, attributes=["none"]).index()
 
 
-@pytest.mark.parametrize("words", [("sharer", "auxiliary", "test"), ("train", "validation", "test")])
+SPLITS = [("sharer", "auxiliary", "test"), ("train", "validation", "test"), ("train", "val", "test")]
+
+
+@pytest.mark.parametrize("words", SPLITS)
 def test_a_split_column_gives_the_parts(folder, words):
     rows = "".join(f"{name},{word}\n" for name, word in zip(COLOURS, words, strict=True))
     index = listed(folder, f"file_name,split\n{rows}").index()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -95,14 +97,30 @@ def test_an_attack_is_on_record(tmp_path):
     assert sum(summary["counts"].values()) == 10
 
 
-def test_a_folder_that_holds_something_is_kept_unless_told_otherwise(tmp_path):
+def test_a_manifest_is_replaced_only_when_asked_and_nothing_else_ever(tmp_path):
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "mine").write_text("old")
     with pytest.raises(UserError, match="already holds something: choose another folder or add --overwrite"):
         chosen().write(tmp_path / "mix")
+    with pytest.raises(UserError, match="is not replaced, for it is no manifest of a mix that diffshare wrote"):
+        chosen().write(tmp_path / "mix", overwrite=True)
     assert [p.name for p in (tmp_path / "mix").iterdir()] == ["mine"]
+    (tmp_path / "mix" / "mine").unlink()
+    chosen().write(tmp_path / "mix")
+    with pytest.raises(UserError, match="already holds something: choose another folder or add --overwrite"):
+        chosen().write(tmp_path / "mix")
     chosen().write(tmp_path / "mix", overwrite=True)
     assert sorted(p.name for p in (tmp_path / "mix").iterdir()) == ["mix.json", "records.csv"]
+
+
+def test_which_records_were_chosen_is_for_its_owner_alone(tmp_path):
+    mask = os.umask(0)
+    try:
+        chosen().write(tmp_path / "mix")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "mix").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "mix").iterdir()} == {0o600}
 
 
 def test_a_report_that_json_cannot_hold_leaves_nothing(tmp_path):

@@ -293,7 +293,7 @@ def test_the_mix_verb_names_the_records_that_fit_trains_on(run_cli, tmp_path, mo
         ({"batch_size": 0}, r"data\.batch_size is 0: it must be at least 1"),
         ({"eval_batch_size": 0}, r"data\.eval_batch_size is 0: it must be at least 1"),
         ({"num_workers": -1}, r"data\.num_workers is -1: it must be at least 0"),
-        ({"seed": -1}, r"data\.seed is -1: it must be at least 0"),
+        ({"seed": -1}, r"data\.seed is -1: give a number from 0 to"),
         ({"validation_share": 1.0}, r"data\.validation_share is 1\.0: it lies in \[0, 1\)"),
         ({"validation_share": float("nan")}, r"data\.validation_share is nan"),
         ({"predict_count": 0}, r"data\.predict_count is 0: ask for at least 1"),

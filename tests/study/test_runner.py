@@ -1,7 +1,9 @@
 """Steps run once, in order, in processes of their own; what fails, dies or is stopped is told and redone."""
 
 import json
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -211,8 +213,17 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match="already holds something"):
         go(tmp_path / "u", [write("a", "A")])
     folder = StudyFolder(tmp_path / "s", [write("a", "A")])
-    with folder.opened(resume=True), pytest.raises(UserError, match="another study works in"):
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    with folder.opened(resume=True), pytest.raises(UserError, match=rf"another study works in .*/s \({who}\): wait"):
         go(tmp_path / "s", [write("a", "A")], resume=True)
+
+
+def test_a_folder_of_steps_that_no_study_began_is_kept(tmp_path):
+    (tmp_path / "steps" / "a").mkdir(parents=True)
+    (tmp_path / "steps" / "a" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="steps/a holds what no study wrote: move it away, or choose another --out"):
+        go(tmp_path, [write("a", "A")], resume=True)
+    assert (tmp_path / "steps" / "a" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")])

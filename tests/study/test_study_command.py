@@ -92,10 +92,11 @@ def waiting(letters: list[object], tmp_path: Path) -> Iterator[subprocess.Popen[
         process.kill()
 
 
-def test_ctrl_c_says_how_to_go_on(waiting, tmp_path):
-    waiting.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_stop_says_how_to_go_on(waiting, tmp_path, signum, status):
+    waiting.send_signal(signum)
     out, _ = waiting.communicate(timeout=60)
-    assert waiting.returncode == 130
+    assert waiting.returncode == status
     assert "to go on: python -m diffshare.cli study --config" in out
     assert "--resume" in out.splitlines()[-1]
     assert sorted(p.parent.name for p in (tmp_path / "out").rglob("step.json")) == ["a"]

@@ -1,5 +1,6 @@
 """What a run says of itself: the parameters of networks that are there before the data is known, and of those after."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch import nn
 
+from diffshare.classifiers.recipes import NetworkRecipe
+from diffshare.progress import progress
 from diffshare.release.folder import open_release
 from diffshare.training.quiet import passing_trainer, quiet
 from diffshare.training.watch import Announcement
@@ -78,3 +81,30 @@ def test_a_model_of_tables_says_its_size_in_every_verb(run_cli: Callable[..., An
         assert len(said) == 1
         assert said[0].startswith(f"{verb}: TVAE, {count} parameters, ")
     assert open_release(run / "release").card.family == "tvae"
+
+
+def test_where_there_is_no_terminal_each_verb_says_how_far_it_is(
+    run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    run, path = tmp_path / "run", config(tmp_path)
+    path.write_text(path.read_text().replace("enable_progress_bar: false", "val_check_interval: 2"))
+    fitted = run_cli("fit", "--config", path, "--run-dir", run, "--trainer.max_steps", 4)
+    assert fitted.code == 0, fitted.err
+    for number in (1, 2, 3, 4):
+        assert f"\ntraining batches: {number} of 4, " in f"\n{fitted.out}"
+    assert re.search(r"^training batches: 2 of 4 \(validation batches 1 of \d\), ", fitted.out, re.MULTILINE)
+    assert "\r" not in fitted.out + fitted.err
+    tested = run_cli("test", "--run-dir", run)
+    assert re.search(r"^test batches: 1 of \d+, ", tested.out, re.MULTILINE)
+    drawn = run_cli("predict", "--run-dir", run, "--data.predict_count", 40)
+    assert drawn.code == 0, drawn.err
+    assert re.search(r"^batches of samples: 1 of \d+, ", drawn.out, re.MULTILINE)
+
+
+def test_the_training_of_a_classifier_in_between_is_counted_as_well(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    for _ in progress([1], "folds"):
+        NetworkRecipe(steps=3, batch_size=8).train(x, np.arange(40) % 2, 2, 0, ())
+    assert "folds: 0 of 1 (step 3 of 3)" in capsys.readouterr().out

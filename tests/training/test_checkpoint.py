@@ -1,7 +1,9 @@
 """The checkpoint: whole or not there, never unpickled, at the right batches, between two batches."""
 
 import copy
+import os
 import pickle
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,15 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path: Path, error: Exception,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_the_records_left_in_the_weights_is_its_owner_s_alone(tmp_path: Path) -> None:
+    path, mask = tmp_path / "checkpoints" / "last.ckpt", os.umask(0)
+    try:
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {}, "global_step": 1}, path)
+    finally:
+        os.umask(mask)
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (path.parent, path)] == [0o700, 0o600]
+
+
 def test_it_has_to_be_saved_after_at_least_one_batch() -> None:
     with pytest.raises(UserError, match="every_n_batches is 0"):
         KeepCheckpoint(0)
@@ -178,7 +189,8 @@ def test_the_sweep_takes_what_is_half_written_and_nothing_else(tmp_path: Path) -
     (tmp_path / ".release.x.part" / "unet").mkdir(parents=True)
     for name in (".config.yaml.x.part", "checkpoints/.last.ckpt.x.part", "checkpoints/last.ckpt", ".mine", "a.part"):
         (tmp_path / name).write_text("x")
-    sweep(tmp_path)
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        sweep(folder)
     assert sorted(p.name for p in tmp_path.rglob("*")) == [".mine", "a.part", "checkpoints", "last.ckpt"]
 
 

@@ -154,13 +154,14 @@ def test_a_killed_process_ends_the_job_and_the_job_resumes(
     assert check_resume.differences(folder, pair.two) == []
 
 
-def test_ctrl_c_in_one_process_stops_all_at_the_same_batch(
-    pair: Pair, run_two: Run, tiny: list[str], tmp_path: Path, check_resume: ModuleType
+@pytest.mark.parametrize(("how", "status"), [("int", 130), ("term", 143)])
+def test_a_stop_asked_of_one_process_stops_all_at_the_same_batch(
+    pair: Pair, run_two: Run, tiny: list[str], tmp_path: Path, check_resume: ModuleType, how: str, status: int
 ) -> None:
     folder = tmp_path / "run"
     config = [*tiny, "--data.batch_size", 4, "--trainer.num_sanity_val_steps", 0, "--run-dir", folder]
-    ended = run_two("fit", *config, faults=((), ("batch:5:int",)))
-    assert [one.status for one in ended] == [130, 130], ended
+    ended = run_two("fit", *config, faults=((), (f"batch:5:{how}",)))
+    assert [one.status for one in ended] == [status, status], ended
     assert sum(one.output.count("to go on:") for one in ended) == 1
     assert [one.status for one in run_two("fit", "--run-dir", folder, "--resume")] == [0, 0]
     assert check_resume.differences(folder, pair.two) == []

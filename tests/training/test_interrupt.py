@@ -1,6 +1,10 @@
-"""What a run leaves that is stopped by Ctrl-C, a full disk, a kill or a loss that is no number."""
+"""What a run leaves that is stopped by Ctrl-C, a cluster, a full disk, a kill or a loss that is no number."""
 
+import os
+import pty
 import re
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,17 +26,22 @@ def step_of(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fault", "extra", "step"),
+    ("fault", "extra", "step", "status"),
     [
-        ("batch:5:int", [], 6),
-        ("validation:1:int", [], 7),
-        ("batch:2:int", ["--trainer.accumulate_grad_batches", "2"], 2),
-        ("batch:5:int", ["--data.num_workers", "2"], 6),
+        ("batch:5:int", [], 6, 130),
+        ("validation:1:int", [], 7, 130),
+        ("batch:2:int", ["--trainer.accumulate_grad_batches", "2"], 2, 130),
+        ("batch:5:int", ["--data.num_workers", "2"], 6, 130),
+        ("batch:5:term", [], 6, 143),
+        ("batch:5:hup", [], 6, 143),
+        ("validation:1:term", [], 7, 143),
+        ("batch:5:group", ["--data.num_workers", "2"], 6, 143),
     ],
-    ids=["in a batch", "in validation", "in accumulation", "with workers"],
-)
-def test_ctrl_c_saves_at_the_boundary_and_what_it_says_goes_on(
-    run: Run, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType, fault, extra, step
+    ids=["in a batch", "in validation", "in accumulation", "with workers", "SIGTERM", "SIGHUP", "SIGTERM in validation",
+         "SIGTERM to workers as well"],
+)  # fmt: skip
+def test_a_stop_that_is_asked_for_saves_at_the_boundary_and_what_it_says_goes_on(
+    run: Run, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType, fault, extra, step, status
 ) -> None:
     folder = tmp_path / "run"
     if extra == ["--trainer.accumulate_grad_batches", "2"]:
@@ -40,7 +49,7 @@ def test_ctrl_c_saves_at_the_boundary_and_what_it_says_goes_on(
         reference = tmp_path / "reference"
         assert run("fit", *tiny, *extra, "--run-dir", reference).status == 0
     ended = run("fit", *tiny, *extra, "--run-dir", folder, "--trainer.num_sanity_val_steps", 0, faults=[fault])
-    assert ended.status == 130, ended.output
+    assert ended.status == status, ended.output
     assert not (folder / "release").exists()
     assert "Traceback" not in ended.output
     assert step_of(folder) == step
@@ -73,6 +82,60 @@ def test_a_second_ctrl_c_stops_at_once(
     assert step_of(folder) == 3
     assert run("fit", "--run-dir", folder, "--resume").status == 0
     assert check_resume.differences(folder, reference) == []
+
+
+def test_a_cluster_that_asks_twice_loses_no_batch(run: Run, tiny: list[str], tmp_path: Path) -> None:
+    ended = run("fit", *tiny, "--run-dir", tmp_path / "run", faults=["batch:5:term", "batch:5:hup", "batch:5:term"])
+    assert ended.status == 143, ended.output
+    assert step_of(tmp_path / "run") == 6
+
+
+def test_ctrl_c_after_a_cluster_s_request_stops_at_once(run: Run, tiny: list[str], tmp_path: Path) -> None:
+    both = ["batch:5:int", "batch:5:term"]  # the last is first
+    ended = run("fit", *tiny, "--run-dir", tmp_path / "run", faults=both)
+    assert ended.status == 130, ended.output
+    assert step_of(tmp_path / "run") == 3
+
+
+@pytest.mark.parametrize(("fault", "status"), [("validation:1:term", 143), ("validation:1:int", 130)])
+def test_a_stop_before_the_first_batch_keeps_the_start(
+    run: Run, tiny: list[str], tmp_path: Path, fault: str, status: int
+) -> None:
+    ended = run("fit", *tiny, "--run-dir", tmp_path / "run", faults=[fault])  # Lightning's check of the validation
+    assert ended.status == status, ended.output
+    assert step_of(tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize(("fault", "status", "said"), [("int", 130, "Ctrl-C"), ("term", 143, "SIGTERM")])
+def test_a_stop_while_the_release_is_written_leaves_it_for_later(
+    run: Run, tiny: list[str], tmp_path: Path, fault: str, status: int, said: str
+) -> None:
+    folder = tmp_path / "run"
+    ended = run("fit", *tiny, "--run-dir", folder, faults=[f"release:1:{fault}"])
+    assert ended.status == status, ended.output
+    assert f"diffshare: stopped by {said}\n" in ended.output
+    assert not list(folder.rglob("*release*"))
+    assert run("fit", "--run-dir", folder, "--resume").status == 0
+    assert (folder / "release" / "diffshare.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_loses_no_batch(tiny: list[str], tmp_path: Path) -> None:
+    """Each print is an error from then on, the progress bar's too."""
+    folder, faults = tmp_path / "run", Path(__file__).parents[2] / "scripts" / "faults.py"
+    shown = ["--trainer.enable_progress_bar", "true"]
+    command = [sys.executable, str(faults), "batch:5:slow", "fit", *tiny, *shown, "--run-dir", str(folder)]
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, command)
+    seen = b""
+    while b"fit: DDPM" not in seen:
+        seen += os.read(terminal, 1000)
+    while not (folder / LAST).is_file():
+        time.sleep(0.05)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 143
+    assert 0 < step_of(folder) <= 6
 
 
 def test_killed_while_it_writes_a_checkpoint_it_keeps_the_one_before(run: Run, tiny: list[str], tmp_path: Path) -> None:

@@ -49,6 +49,25 @@ def test_killed_at_chosen_points_in_every_setting_it_ends_equal_to_the_bit(tmp_p
     assert (outcome["runs"], outcome["kills"], outcome["equal"]) == (3, 12, 3)
 
 
+def test_a_release_of_an_earlier_end_is_not_taken_for_the_last_one(
+    run: Run, tiny: list[str], tmp_path: Path, check_resume: ModuleType
+) -> None:
+    """Killed before the new release was there, or while it took the place of the old one: both are made good."""
+    whole = tmp_path / "whole"
+    assert run("fit", *tiny, *CONSTANT, "--run-dir", whole, "--trainer.max_steps", 8).status == 0
+    for fault in ("release:1:kill", "replace:1:kill"):
+        folder = tmp_path / fault[:7]
+        assert run("fit", *tiny, *CONSTANT, "--run-dir", folder, "--trainer.max_steps", 5).status == 0
+        early = content(folder / "release")
+        more = ["--run-dir", folder, "--resume", "--trainer.max_steps", 8]
+        assert run("fit", *more, faults=[fault]).status == -9
+        ended = run("fit", *more)
+        assert ended.status == 0
+        assert content(folder / "release") != early
+        assert [d for d in check_resume.differences(folder, whole) if not d.startswith("log:")] == []
+        assert "nothing is left to do" in run("fit", *more).output
+
+
 def test_the_comparison_sees_a_difference(
     reference: Path, run: Run, tiny: list[str], tmp_path: Path, check_resume: ModuleType
 ) -> None:
@@ -165,7 +184,8 @@ def test_a_source_that_changed_is_named(run: Run, tiny: list[str], tmp_path: Pat
     line = refusal(run("fit", "--run-dir", folder, "--resume"))
     assert f"the source has changed since {folder} was started (source_sha256 was '" in line
     assert "put the records back as they were, or start a new run" in line
-    assert {path: before[path] for path in before if "events" not in path.name}.items() <= content(folder).items()
+    kept = [path for path in before if "events" not in path.name and not path.name.startswith(".lock")]
+    assert {path: before[path] for path in kept}.items() <= content(folder).items()
 
 
 def test_what_a_killed_writer_left_is_swept_away(

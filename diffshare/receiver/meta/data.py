@@ -14,7 +14,7 @@ from diffshare.data.source import Source
 from diffshare.data.table import Column, column_positions
 from diffshare.errors import UserError
 from diffshare.receiver.meta.shadows import ShadowPlan, make_shadows, read_shadow, spread_proportions
-from diffshare.storage import atomic_file, read_json, write_json
+from diffshare.storage import atomic_file, read_json, read_text, write_json
 
 PLAN = "plan.json"
 
@@ -154,13 +154,15 @@ class TrainedShadowDataModule(ShadowDataModule):
     def _check_plan(self) -> None:
         """Refuse to mix shadows of two plans in one folder."""
         now = {name: str(value) for name, value in vars(self.plan).items() if name not in ("root", "source")}
-        now |= {"files": " ".join(path.read_text(encoding="utf-8") for path in self.plan.generator)}
+        now |= {"files": " ".join(map(read_text, self.plan.generator))}
         now |= {name: str(getattr(self, name)) for name in ("auxiliary", "classifier_steps", "folds", "low", "high")}
         if self.columns:
             now["withhold"] = str(self.withhold)
         now["source"] = f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
         path = self.root / PLAN
         if not path.is_file():
+            if (self.root / INDEX).exists():
+                raise UserError(f"{self.root} holds {INDEX}, which is of no plan of this class: name another data.root")
             write_json(path, now)
             return
         before = read_json(path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -76,6 +76,9 @@ class Inferred:
     assumes: str = ""
     drift: float | None = None
     notes: tuple[str, ...] = field(default=())
+
+    # by which its file is told from others
+    FIELDS: ClassVar[tuple[str, ...]] = ("property", "method", "estimate", "naive", "hoeffding")
 
     @property
     def fails(self) -> bool:

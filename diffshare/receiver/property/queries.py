@@ -13,6 +13,7 @@ from diffshare.data.csvfile import read_header
 from diffshare.data.recoding import NamedColumn
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
+from diffshare.leftovers import restore
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Labels, Ledger, plan_labels, read_labels
@@ -132,6 +133,7 @@ class FolderQueries:
     def __init__(self, folder: Path, kinds: dict[str, Any] | None, missing: str = "?") -> None:
         self.columns: tuple[NamedColumn, ...] = ()
         info: Mapping[str, Any]
+        restore(folder)
         table = (folder / CSV).is_file() and not (folder / NPZ).is_file()
         if table and kinds is None:
             raise UserError(f"{folder} holds rows of a table, the auxiliary source images: both must be of one kind")

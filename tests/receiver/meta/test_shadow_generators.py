@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffshare.data.rendered import RenderedFaces
+from diffshare.data.shadow import INDEX
 from diffshare.data.source import PARTS, split
 from diffshare.errors import UserError
 from diffshare.receiver.meta import shadows
@@ -79,6 +80,14 @@ def test_another_plan_is_refused(made):
         module(made.root, source=RenderedFaces(401, 16)).prepare_data()
     content = json.loads((made.root / "plan.json").read_text())
     assert content["property"] == "Eyeglasses"
+
+
+def test_shadows_of_somebody_else_are_kept(tmp_path):
+    (tmp_path / INDEX).write_text("mine")
+    with pytest.raises(UserError, match="holds shadows.json, which is of no plan of this class"):
+        module(tmp_path).prepare_data()
+    assert [path.name for path in tmp_path.iterdir()] == [INDEX]
+    assert (tmp_path / INDEX).read_text() == "mine"
 
 
 def test_a_shadow_is_trained_on_auxiliary_records(made):
