@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jsonargparse import Namespace
 
 from diffshare.audit.attribute_leak import Leak, attack, unread
@@ -17,7 +18,7 @@ from diffshare.audit.member_leak import MemberLeak, member_leak
 from diffshare.audit.training import TrainingSet, read_training
 from diffshare.classes import another_attribute, join, listed
 from diffshare.classifiers.recipes import Recipe
-from diffshare.data.source import Index, Source
+from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary, unchecked
@@ -71,7 +72,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         level=1 - config.level,
         identity=identity,
         membership=_membership(config, source, training),
-        notes=_notes(config, index, training, card, labels),
+        notes=(_used(config, source, index), *_notes(config, index, training, card, labels)),
     )
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -79,6 +80,13 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         write_result(config.json, report.json(time.perf_counter() - started), Report.FIELDS)
     show(report)
     return 0
+
+
+def _used(config: Namespace, source: Source, index: Index) -> str:
+    """How many records of the reference the attacks may use, in words."""
+    parts = split(index, source.shares, config.split_seed)
+    count = len(index) if config.part == "all" else int(np.sum(parts == PARTS.index(config.part)))
+    return portion(config.part, count, len(index))
 
 
 def _notes(
