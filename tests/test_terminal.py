@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Table
 
@@ -24,6 +24,7 @@ def steers(text: str) -> list[str]:
     return [c for c in text if not (c.isprintable() or c == "\n")]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(), max_size=80))
 def test_what_is_printable_stays_and_nothing_else_does(text):
     shown = printable(text)
