@@ -79,16 +79,28 @@ class Report:
         )
 
     def _of_shares(self) -> str:
-        read = [one.name for one in self.leaks if one.readable]
-        read += [one.name for one in self.disclosed]
-        if not read:
+        """What a receiver reads, what he may read, and never that there is nothing to read."""
+        read = [one.name for one in self.disclosed] + [one.name for one in self.leaks if one.readable]
+        doubtful = [one.name for one in self.leaks if one.verdict == "doubtful"]
+        other = [one.name for one in self.leaks if one.verdict == "missed" and one.nearer is not None]
+        if not read and not doubtful and not other:
             return (
-                f"No attribute was read to +-{WIDTH:g} with this reference; a receiver with more records or a better "
-                "classifier may read more."
+                f"No attribute was read to +-{WIDTH:g} with this reference, which does not say that none can be: a "
+                "receiver with more records or a better classifier may read more."
             )
-        return (
-            f"A receiver reads {', '.join(dict.fromkeys(read))} to +-{WIDTH:g}. What may not be known must be changed "
-            "before the training (a quantised mix) or in the samples that go out; see the documentation on protection."
+        said = []
+        if read:
+            said.append(f"A receiver reads {_listed(read)} to +-{WIDTH:g}.")
+        if doubtful:
+            said.append(
+                f"The intervals of {_listed(doubtful)} are within +-{WIDTH:g}, but the classifier errs on the samples "
+                "otherwise than on records: they may be read so, or be off (--manifest tells the truth to judge by)."
+            )
+        if other:
+            said.append(f"Another method than the usual one comes within {WIDTH:g} of the truth of {_listed(other)}.")
+        return " ".join(said) + (
+            " What may not be known must be changed before the training (a quantised mix) or in the samples that go "
+            "out; see the documentation on protection."
         )
 
     def json(self, seconds: float) -> dict[str, Any]:
@@ -110,10 +122,16 @@ class Report:
         }
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
 def _needed(leak: Leak) -> str:
     best = leak.best
     if best is None:
         return ""
+    if leak.fails:
+        return "unknown"
     needed = best.needed()
     return "never with this reference" if needed is None else f"{needed:,}"
 
@@ -126,19 +144,21 @@ def section_of(report: Report) -> list[str]:
     lines = [
         f"The sharer turned the property inference attacks of diffshare on this model, with {report.queries} queries "
         f"(labels: {report.labels}) and records that it was not trained on. Half widths are of "
-        f"{100 * report.level:g} % intervals.",
+        f"{100 * report.level:g} % intervals, which hold where the classifier errs on samples as on records: where "
+        "that check fails, the share may be farther from the reading.",
         "",
-        f"| share of | read by | half width | queries for +-{WIDTH:g} |",
-        "| --- | --- | --- | --- |",
+        f"| share of | read by | half width | check | queries for +-{WIDTH:g} |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for one in report.disclosed:
-        lines.append(f"| {_plain(one.name)} | declared above ({one.field}) | 0 | 0 |")
+        lines.append(f"| {_plain(one.name)} | declared above ({one.field}) | 0 | | 0 |")
     for leak in report.leaks:
         name = f"{_plain(leak.name)}: {_plain(leak.value)}"
         if leak.best is None:
-            lines.append(f"| {name} | not read | | |")
+            lines.append(f"| {name} | not read | | | |")
         else:
-            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {_needed(leak)} |")
+            check = "fails" if leak.fails else "passes"
+            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {check} | {_needed(leak)} |")
     lines += ["", "A receiver with more records or a better classifier may read more."]
     if report.membership is not None and report.membership.found is not None:
         lines += ["", f"And {report.membership.line}. Attacks with shadow models find more."]
@@ -169,12 +189,14 @@ def show(report: Report) -> None:
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
     Console().print(table)
+    for leak in report.leaks:
+        print(f"verdict: {leak.name}: {leak.value}: {leak.said}")
     for note in report.notes:
         print(f"note:    {note}")
     for leak in report.leaks:
         if leak.reason is not None:
             print(f"note:    {leak.name}: {leak.reason}")
-        elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
+        elif leak.fails and leak.assumption is not None:
             p = leak.assumption.p_value
             print(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
     if report.membership is not None:
