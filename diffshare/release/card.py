@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from diffshare.errors import UserError
 from diffshare.release.received import Fields, is_name, is_number, shown
 
@@ -15,6 +17,34 @@ MAX_FILES = 64
 MAX_STEPS = 10_000
 _FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _CELL = re.compile(r"s(0|[1-9][0-9]?)y(0|[1-9][0-9]{0,3})")
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """How an epsilon was come by: whoever has these numbers can compute it again.
+
+    Attributes:
+        mechanism: what was made private, and how.
+        adjacency: which two training sets epsilon tells apart.
+        noise_multiplier: deviation of the noise in units of the norm, > 0.
+        max_grad_norm: norm that each record's gradient was cut to, > 0.
+        sampling_rate: probability with which a record was in a step, in (0, 1], rounded up to two
+            digits.
+        steps: of the training.
+        delta: of (epsilon, delta).
+        accountant: what summed the steps up.
+        outside: what of the release epsilon does not bound.
+    """
+
+    mechanism: str
+    adjacency: str
+    noise_multiplier: float
+    max_grad_norm: float
+    sampling_rate: float
+    steps: int
+    delta: float
+    accountant: str
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,6 +62,8 @@ class Card:
         declared: number of training records of each cell, ``{"s0y0": 10, ...}``; None where not declared.
         protections: what was done for privacy, in words.
         epsilon: of differential privacy, > 0; None where there is none.
+        privacy: what epsilon is of: how it was come by and what lies outside it; None where there
+            is no epsilon.
         files: every other file of the release to its SHA-256.
         created_with: versions of the libraries that wrote the release.
         format: version of the release format.
@@ -47,6 +79,7 @@ class Card:
     declared: Mapping[str, int] | None = None
     protections: tuple[str, ...] = ()
     epsilon: float | None = None
+    privacy: Privacy | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     created_with: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -54,6 +87,8 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """The object that ``diffshare.json`` holds: ``format`` first; a table has no ``image_size`` and vice versa."""
         value = {"format": self.format} | asdict(self)
+        if self.privacy is not None:
+            value["privacy"]["outside"] = list(self.privacy.outside)
         del value["columns" if self.modality == "image" else "image_size"]
         return value
 
@@ -89,6 +124,7 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         declared=_declared(fields),
         protections=fields.names("protections", 64),
         epsilon=_epsilon(fields),
+        privacy=_privacy(fields),
         files=_files(fields),
         created_with=_versions(fields),
     )
@@ -126,6 +162,31 @@ def _epsilon(fields: Fields) -> float | None:
     if epsilon is not None and not (is_number(epsilon) and epsilon > 0):
         fields.refuse("epsilon", "null or a number above 0")
     return None if epsilon is None else float(epsilon)
+
+
+def _privacy(fields: Fields) -> Privacy | None:
+    value = fields.value.get("privacy")
+    if value is None:
+        return None
+    said = Fields(value, f"{fields.where}, privacy")
+    return Privacy(
+        mechanism=said.text("mechanism"),
+        adjacency=said.text("adjacency"),
+        noise_multiplier=_positive(said, "noise_multiplier", np.inf),
+        max_grad_norm=_positive(said, "max_grad_norm", np.inf),
+        sampling_rate=_positive(said, "sampling_rate", 1),
+        steps=said.integer("steps", 1, 10**12),
+        delta=_positive(said, "delta", 1),
+        accountant=said.text("accountant"),
+        outside=said.names("outside", 64),
+    )
+
+
+def _positive(fields: Fields, key: str, most: float) -> float:
+    value = fields.value.get(key)
+    if not (is_number(value) and 0 < value <= most):
+        fields.refuse(key, "a number above 0" + ("" if most == np.inf else f", at most {most:g}"))
+    return float(value)
 
 
 def _files(fields: Fields) -> dict[str, str]:

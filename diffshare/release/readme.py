@@ -31,6 +31,7 @@ def readme(card: Card, folder: Path) -> str:
             f"- protections: {', '.join(card.protections) or 'none'}",
             f"- epsilon of differential privacy: {_said(card.epsilon)}",
             "",
+            *_private(card),
             "These are claims: nothing in this folder proves them.",
             "",
             "## How to sample it",
@@ -47,6 +48,24 @@ def readme(card: Card, folder: Path) -> str:
             "",
         ]
     )
+
+
+def _private(card: Card) -> list[str]:
+    """What epsilon is of."""
+    said = card.privacy
+    if said is None:
+        return []
+    numbers = {
+        "adjacency": said.adjacency,
+        "noise multiplier": f"{said.noise_multiplier:g}",
+        "norm": f"{said.max_grad_norm:g}",
+        "sampling rate": f"{said.sampling_rate:g} (rounded up)",
+        "steps": str(said.steps),
+        "delta": f"{said.delta:g}",
+        "accountant": said.accountant,
+    }
+    lines = [f"Epsilon is of {said.mechanism}:", "", *(f"- {name}: {value}" for name, value in numbers.items()), ""]
+    return [*lines, "It does not bound:", "", *(f"- {what}" for what in said.outside), ""]
 
 
 def _said(value: object) -> str:
