@@ -118,9 +118,10 @@ class Leak:
     def verdict(self) -> Verdict:
         """Whether the share is read to +- 0.05.
 
-        Where the truth is known its distance to the estimate decides: ``read``, or ``near`` where the interval is
-        wider, so that the receiver cannot know it; else ``missed``. Where it is not known the half width decides, and
-        the check of what the half width rests on: ``read``, ``doubtful`` where the check fails, ``not read``.
+        Where the truth is known its distance to the estimate decides: ``read``, or ``near`` where
+        the interval is wider, so that the receiver cannot know it; else ``missed``. Where it is not
+        known the half width decides, and the check of what the half width rests on: ``read``,
+        ``doubtful`` where the check fails, ``not read``.
         """
         if self.best is None:
             return "not read"

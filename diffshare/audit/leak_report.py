@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffshare.audit.attribute_leak import WIDTH, Leak
+from diffshare.audit.contents import Content
 from diffshare.audit.member_leak import MemberLeak
 
 
@@ -50,6 +51,8 @@ class Report:
         membership: the membership test; None where no release or no manifest was given.
         described: its identity after the section was written into its README.md.
         notes: what is not known of the reference.
+        contents: what the folder says by itself, file by file.
+        quantiles: columns of which its schema has quantiles: a release of format 1.
     """
 
     leaks: tuple[Leak, ...]
@@ -61,6 +64,8 @@ class Report:
     membership: MemberLeak | None = None
     described: str | None = None
     notes: tuple[str, ...] = ()
+    contents: tuple[Content, ...] = ()
+    quantiles: tuple[str, ...] = ()
 
     def of(self, identity: str) -> "Report":
         """The report after the release was described, which changes its identity."""
@@ -71,11 +76,23 @@ class Report:
         """One line of what to do."""
         found = None if self.membership is None else self.membership.found
         remembered = found is not None and found.advantage.low > 0
-        return self._of_shares() + (
-            " Its loss tells records that it was trained on from others: train it on more of them, for fewer steps, or "
-            "with DP-SGD."
-            if remembered
-            else ""
+        return (
+            self._of_schema()
+            + self._of_shares()
+            + (
+                " Its loss tells records that it was trained on from others: train it on more of them, for fewer "
+                "steps, or with DP-SGD."
+                if remembered
+                else ""
+            )
+        )
+
+    def _of_schema(self) -> str:
+        if not self.quantiles:
+            return ""
+        return (
+            "Its schema tells the number of records and, without a query, every share above a threshold of "
+            f"{_listed(list(self.quantiles))}: train the model again, releases of today have no quantiles. "
         )
 
     def _of_shares(self) -> str:
@@ -114,6 +131,7 @@ class Report:
             "level": self.level,
             "half_width": WIDTH,
             "disclosed": [one.json() for one in self.disclosed],
+            "contents": [one._asdict() for one in self.contents],
             "properties": [one.json() for one in self.leaks],
             "membership": None if self.membership is None else self.membership.json(),
             "advice": self.advice,
@@ -189,6 +207,8 @@ def show(report: Report) -> None:
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
     Console().print(table)
+    for content in report.contents:
+        print(f"says:    {content.file}: {content.says}" + ("" if content.records else " (not of the records)"))
     for leak in report.leaks:
         print(f"verdict: {leak.name}: {leak.value}: {leak.said}")
     for note in report.notes:

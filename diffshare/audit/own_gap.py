@@ -1,7 +1,7 @@
 """The demographic parity gap that a classifier has if it is trained on the reference's own records.
 
-A predicted gap says nothing by itself: where class and group depend on each other in the population, honest records
-make one too. What counts is how far samples are above it.
+A predicted gap says nothing by itself: where class and group depend on each other in the
+population, honest records make one too. What counts is how far samples are above it.
 """
 
 from dataclasses import asdict, dataclass
@@ -58,26 +58,29 @@ def own_gap(
 ) -> OwnGap | None:
     """Train on reference records, as :func:`diffshare.audit.gap.predict_gap` trains on samples; measure on others.
 
-    The reference is cut into halves several times. Each half trains a classifier, on records drawn so that the classes
-    have the shares that they have among the samples, and with ``pool`` ``balanced`` the groups equal shares of each
-    class; the other half measures it. The counts of all are summed for the estimate. The interval is estimate -+
-    t sqrt((1 + 1/m) v) of the variance v of the m classifiers' gaps, whose halves' own sampling error is in it: it is
-    rather too wide.
+    The reference is cut into halves several times. Each half trains a classifier, on records drawn
+    so that the classes have the shares that they have among the samples, and with ``pool``
+    ``balanced`` the groups equal shares of each class; the other half measures it. The counts of
+    all are summed for the estimate. The interval is estimate -+ t sqrt((1 + 1/m) v) of the variance
+    v of the m classifiers' gaps, whose halves' own sampling error is in it: it is rather too wide.
 
     Args:
-        samples: what the reference is compared with; of them the class shares count, and how many there are.
+        samples: what the reference is compared with; of them the class shares count, and how many
+            there are.
         reference: records with known group and class.
         sensitive: the group attribute.
         recipe: as of the predicted gap.
         pool: as of the predicted gap.
         withhold: columns of a table that the classifier may not see.
         positive: class whose share of the decisions is compared.
-        repeats: trainings that the predicted gap has beyond its first; here there are as many in all, at least 4.
+        repeats: trainings that the predicted gap has beyond its first; here there are as many in
+            all, at least 4.
         level: of the interval.
         seed: of cuts and trainings.
 
     Returns:
-        the gap; None where a half of the reference has too few records of a class (or of a group in it).
+        the gap; None where a half of the reference has too few records of a class (or of a group in
+        it).
     """
     withhold = (*withhold, *samples.absent)
     x, s = reference.features(withhold), reference.group(sensitive).codes.astype(np.int64)
@@ -127,8 +130,8 @@ def _drawn(
 def excess(gap: PredictedGap, own: OwnGap) -> float:
     """How far the predicted gap is above the reference's own in its direction, in [-1, 2].
 
-    With two groups the gaps have signs, and the reference's own counts against the predicted one where they favour
-    different groups; with more, absolute gaps are subtracted.
+    With two groups the gaps have signs, and the reference's own counts against the predicted one
+    where they favour different groups; with more, absolute gaps are subtracted.
     """
     if gap.signed is None or own.signed is None:
         return gap.estimate - own.estimate

@@ -31,7 +31,8 @@ class Audit:
         queries: samples that were looked at.
         samples_sha256: of the file that they are in.
         gap: predicted; None where there are no records to measure it on, or it was not asked for.
-        own: the gap of classifiers that are trained on the reference; None as well where it is too small.
+        own: the gap of classifiers that are trained on the reference; None as well where it is too
+            small.
         accuracy: held-out accuracy of the classifier of the group; None where the group is a column.
         fit: whether that classifier errs on samples as on records.
         declaration: where a table was declared.
@@ -152,7 +153,8 @@ class Audit:
 def advice(audit: Audit) -> str:
     """What to do, in one plain sentence.
 
-    Nobody is told to train because nothing was found: the predicted gap beside the reference's own must speak for it.
+    Nobody is told to train because nothing was found: the predicted gap beside the reference's own
+    must speak for it.
     """
     made, terms = audit.judgement, audit.terms
     sensitive, target = audit.names

@@ -42,8 +42,9 @@ def corrected(audits: Sequence[Audit]) -> list[Audit]:
 def overall(audits: Sequence[Audit]) -> Audit:
     """The audit that stands for all: of those with the verdict of all, the one with the least p-value.
 
-    The verdict of all is ``poisoned`` where any candidate is, and ``clean`` only where every one is. Where all are
-    ``clean`` and some predict a gap that speaks against training, one of those stands for all, for its advice does.
+    The verdict of all is ``poisoned`` where any candidate is, and ``clean`` only where every one
+    is. Where all are ``clean`` and some predict a gap that speaks against training, one of those
+    stands for all, for its advice does.
     """
     verdicts = {a.judgement.verdict for a in audits}
     verdict = next(v for v in ("poisoned", "inconclusive", "clean") if v in verdicts)

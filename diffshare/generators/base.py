@@ -12,9 +12,9 @@ from torch import Tensor
 from diffshare.batch import Batch, Request
 from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
+from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
-from diffshare.release.table import fit_schema
 from diffshare.training.rates import optimizer_and_rate
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from diffshare.errors import UserError
 from diffshare.release.received import Fields, is_name, is_number, shown
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)  # that is written, and those that are read
 CARD = "diffshare.json"
 MAX_LABELS = 10_000  # also the most columns of a table
 MAX_FILES = 64
@@ -104,10 +104,11 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         UserError: another format, or a field of a wrong type, size or range (names the field and what was expected).
     """
     fields = Fields(value, where)
-    if fields.value.get("format") != FORMAT or type(fields.value["format"]) is not int:
+    form = fields.value.get("format")
+    if form not in READABLE or type(form) is not int:
         raise UserError(
-            f"{where}: format {shown(fields.value.get('format'))} is not understood: this version of diffshare reads"
-            f" format {FORMAT}; get the version that wrote it or ask for a release in format {FORMAT}"
+            f"{where}: format {shown(form)} is not understood: this version of diffshare reads the formats "
+            f"{' and '.join(map(str, READABLE))}; get the version that wrote it or ask for a release in format {FORMAT}"
         )
     modality = fields.value.get("modality")
     if modality not in ("image", "table"):
@@ -127,6 +128,7 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         privacy=_privacy(fields),
         files=_files(fields),
         created_with=_versions(fields),
+        format=form,
     )
 
 

@@ -34,6 +34,7 @@ def readme(card: Card, folder: Path) -> str:
             *_private(card),
             "These are claims: nothing in this folder proves them.",
             "",
+            *_beside(card),
             "## How to sample it",
             "",
             "```",
@@ -66,6 +67,22 @@ def _private(card: Card) -> list[str]:
     }
     lines = [f"Epsilon is of {said.mechanism}:", "", *(f"- {name}: {value}" for name, value in numbers.items()), ""]
     return [*lines, "It does not bound:", "", *(f"- {what}" for what in said.outside), ""]
+
+
+def _beside(card: Card) -> list[str]:
+    """What the folder says of its training data beside what is declared, without a sample."""
+    lines = [
+        "## What the folder gives away without a query",
+        "",
+        "Names of the classes, what is declared above, and the weights: who opens the networks is not held to samples.",
+    ]
+    if card.modality == "table":
+        lines += [
+            "`table/schema.json` names columns, categories and round bounds of numbers. A category, the value 0, a "
+            "missing cell or a step of a bound stands there where at least a few records have it (5 to 20, or one in a "
+            "thousand), or because the sharer gave it; how many have it is not there.",
+        ]
+    return [*lines, "`diffshare audit --as sharer` lists all of it.", ""]
 
 
 def _said(value: object) -> str:

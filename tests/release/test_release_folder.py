@@ -108,9 +108,14 @@ def test_unknown_keys_of_the_card_have_no_effect(edit: Callable[..., Path]) -> N
     assert open_release(edit("diffshare.json", auto_map={"x": "y"})).card.family == "ddpm"
 
 
-@pytest.mark.parametrize("value", [0, 2, "1", True, None])
+def test_the_format_before_is_still_read(edit: Callable[..., Path]) -> None:
+    assert open_release(edit("diffshare.json")).card.format == 2
+    assert open_release(edit("diffshare.json", format=1)).card.format == 1
+
+
+@pytest.mark.parametrize("value", [0, 3, "1", True, None, 2.0, [1]])
 def test_another_format_is_refused(edit: Callable[..., Path], value: Any) -> None:
-    with pytest.raises(UserError, match=r"is not understood: this version of diffshare reads format 1"):
+    with pytest.raises(UserError, match=r"is not understood: this version of diffshare reads the formats 1 and 2"):
         open_release(edit("diffshare.json", format=value))
 
 

@@ -1,4 +1,4 @@
-"""The schema of a table: fitted to records, written, and refused where it does not hold."""
+"""The schema of a table: fitted to records, written, read, and refused where it does not hold."""
 
 import copy
 import json
@@ -9,8 +9,9 @@ import pytest
 
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import open_release, write_release
-from diffshare.release.table import SCHEMA, fit_schema, load_schema, parse_schema
+from diffshare.release.table import SCHEMA, TableColumn, load_schema, parse_schema
 from diffshare.storage import write_json
 
 COLUMNS = (
@@ -37,25 +38,43 @@ def test_a_schema_holds_what_the_records_have_and_no_other_category() -> None:
     assert (age.integer, age.missing, dose.integer, dose.missing) == (True, False, False, True)
     assert ward.categories == ("a", "b", "?")
     assert schema.target_column == ill
-    assert (age.quantiles[0], age.quantiles[-1]) == (x[:, 0].min(), x[:, 0].max())
-    assert (len(age.quantiles), len(dose.quantiles)) == (20, 18)  # one for 30 known values
+    assert age.bounds[0] == 0
+    assert age.bounds[1] in (100, 200, 1000, 2000)
+    assert dose.bounds[0] <= -2 < 2 <= dose.bounds[1]
+    assert not age.quantiles
     assert parse_schema(json.loads(json.dumps(schema.to_json()))) == schema
 
 
 @pytest.mark.parametrize(
     ("position", "value", "message"),
     [
-        (0, 7, "column 'age' is constant, it is '7' in all 600 training records: leave it out or choose another mix"),
-        (1, np.nan, "column 'dose' has no known value in the 600 training records: leave it out"),
-        (2, 1, "column 'ward' is constant, it is 'b' in all 600"),
-        (3, 0, "column 'ill' is constant, it is 'no' in all 600"),
+        (1, np.nan, "column 'dose' has 0 known values in the 600 training records: leave it out"),
+        (2, 3, "column 'ward' has no category with enough of the 600 training records"),
     ],
 )
-def test_a_constant_or_unknown_column_is_refused_by_name(position: int, value: float, message: str) -> None:
+def test_a_column_without_a_known_value_is_refused_by_name(position: int, value: float, message: str) -> None:
     x = rows()
     x[:, position] = value
     with pytest.raises(UserError, match=message):
         fit_schema(x, COLUMNS, "ill", "?")
+
+
+def test_a_constant_column_has_one_category_or_round_bounds() -> None:
+    x = rows()
+    x[:, 0], x[:, 2] = 7, 1
+    schema = fit_schema(x, COLUMNS, "ill", "?")
+    assert schema.columns[0].bounds[0] == 0
+    assert schema.columns[0].bounds[1] in (10, 20, 100, 200)
+    assert schema.columns[2].categories == ("b",)
+
+
+def test_a_table_of_many_numbers_has_fewer_cells_for_each() -> None:
+    wide = (*(Column(str(i), "numeric") for i in range(1000)), COLUMNS[3])
+    x = np.random.default_rng(0).integers(0, 2, (60, 1001)).astype(np.float32)
+    schema = fit_schema(x, wide, "ill", "?")
+    assert {column.cells for column in schema.columns[:-1]} <= {2, 5}  # 8192 numbers in a row at most
+    flag = fit_schema(x[:, -2:], (Column("flag", "numeric", integer=True), COLUMNS[3]), "ill", "?").columns[0]
+    assert flag.cells <= flag.bounds[1] - flag.bounds[0] + 1
 
 
 @pytest.mark.parametrize("target", ["age", "height"])
@@ -72,14 +91,21 @@ BREAKS = [
     (("columns", 0, "kind"), "text", '\'kind\' must be "numeric" or "categorical"'),
     (("columns", 0, "integer"), 1, "'integer' must be true or false"),
     (("columns", 1, "missing"), None, "'missing' must be true or false"),
-    (("columns", 0, "quantiles"), [1.0], "'quantiles' must be 2 to 1000 numbers"),
-    (("columns", 0, "quantiles"), [0.0, 1e39], "'quantiles' must be 2 to 1000 numbers that float32 can hold"),
-    (("columns", 0, "quantiles"), [2.0, 1.0], "'quantiles' must be rising numbers"),
-    (("columns", 0, "quantiles"), [2.0, 2.0], "not all the same"),
-    (("columns", 0, "quantiles"), ["0", "1"], "'quantiles' must be 2 to 1000 numbers"),
-    (("columns", 2, "categories"), ["a"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 1, "zero"), 0, "'zero' must be true or false"),
+    (("columns", 1, "bounds"), [1.0], "'bounds' must be two rising numbers"),
+    (("columns", 1, "bounds"), [0.0, 1e39], "'bounds' must be two rising numbers that float32 can hold"),
+    (("columns", 1, "bounds"), [2.0, 1.0], "'bounds' must be two rising numbers"),
+    (("columns", 1, "bounds"), [2.0, 2.0], "'bounds' must be two rising numbers"),
+    (("columns", 1, "bounds"), ["0", "1"], "'bounds' must be two rising numbers"),
+    (("columns", 1, "bounds"), [0, True], "'bounds' must be two rising numbers"),
+    (("columns", 0, "bounds"), [0.5, 2], "'bounds' must be whole numbers where integer is true"),
+    (("columns", 1, "cells"), 0, "'cells' must be an integer from 1 to 100"),
+    (("columns", 1, "cells"), 101, "'cells' must be an integer from 1 to 100"),
+    (("columns", 0, "bounds"), [0, 3], "'cells' must be no more than there are whole numbers between the bounds"),
+    (("columns", 0, "quantiles"), [0.0, 1.0], "column 0 has quantiles, which say what share"),
+    (("columns", 2, "categories"), [], "'categories' must be 1 to 8192 texts"),
     (("columns", 2, "categories"), ["a", "a"], "'categories' must be a list without repetitions"),
-    (("columns", 2, "categories"), ["a", "b\n"], "'categories' must be 2 to 8192 texts"),
+    (("columns", 2, "categories"), ["a", "b\n"], "'categories' must be 1 to 8192 texts"),
     (("columns", 2, "categories"), [str(i) for i in range(8190)], "more than 8192"),
     (("target",), "age", "'target' must be the name of a categorical column"),
     (("mark",), None, "'mark' must be a text"),
@@ -97,6 +123,38 @@ def test_a_received_schema_is_checked(place: tuple[str | int, ...], value: objec
         parse_schema(broken)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+FIRST = {"name": "age", "kind": "numeric", "integer": True, "missing": False, "quantiles": [0.0, 1.0, 1.0, 9.0]}
+
+
+def first(**changes: object) -> dict[str, object]:
+    """A schema of format 1."""
+    ill = {"name": "ill", "kind": "categorical", "categories": ["no", "yes"]}
+    return {"target": "ill", "mark": "?", "columns": [FIRST | changes, ill]}
+
+
+def test_a_schema_of_format_1_is_still_read_and_no_schema_of_today_can_be_one() -> None:
+    read = parse_schema(first(), form=1)
+    assert read.columns[0] == TableColumn("age", "numeric", (), True, False, (0.0, 1.0, 1.0, 9.0))
+    assert read.columns[0].states == 1
+    with pytest.raises(UserError, match="column 0 has quantiles"):
+        parse_schema(first() | {"columns": [FIRST | {"zero": False}, first()["columns"][1]]})  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1.0], "2 to 1000 numbers"),
+        ([0.0, 1e39], "2 to 1000 numbers that float32 can hold"),
+        ([2.0, 1.0], "rising numbers"),
+        ([2.0, 2.0], "not all the same"),
+        (["0", "1"], "2 to 1000 numbers"),
+    ],
+)
+def test_quantiles_of_format_1_are_checked(value: object, message: str) -> None:
+    with pytest.raises(UserError, match=f"column 0: 'quantiles' must be .*{message}"):
+        parse_schema(first(quantiles=value), form=1)
 
 
 def test_a_schema_must_be_that_of_the_card(tmp_path: Path) -> None:
