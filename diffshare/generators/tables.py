@@ -126,7 +126,9 @@ class TableModule(FittedModule):
             refuse_cut(_trained(data), self.schema, self.bounds)
 
     def on_fit_start(self) -> None:
-        """Say how many records cannot be trained on."""
+        """Say how many records cannot be trained on; shadows, whose schema is given, say nothing."""
+        if self.given is not None:
+            return
         rows = _trained(self.trainer.datamodule)  # type: ignore[attr-defined]
         if left := int((self.rows.encode(rows)[1] < 0).any(1).sum()):
             self.print(
