@@ -29,7 +29,7 @@ def readme(card: Card, folder: Path) -> str:
             f"- class frequencies: {_said(card.label_frequencies)}",
             f"- training records by sensitive group (s) and target (y): {_said(card.declared)}",
             f"- protections: {', '.join(card.protections) or 'none'}",
-            f"- epsilon of differential privacy: {_said(card.epsilon)}",
+            f"- epsilon of differential privacy: {'none' if card.epsilon is None else f'{card.epsilon:g}'}",
             "",
             *_private(card),
             "These are claims: nothing in this folder proves them.",
@@ -86,7 +86,7 @@ def _beside(card: Card) -> list[str]:
 
 
 def _said(value: object) -> str:
-    return "undisclosed" if value is None else json.dumps(value)
+    return "not declared" if value is None else json.dumps(value)
 
 
 def _loading(folder: Path) -> list[str]:

@@ -49,7 +49,11 @@ def test_readme_says_what_is_declared_and_how_to_load(tmp_path: Path) -> None:
     text = (tmp_path / "r" / "README.md").read_text()
     assert 'scheduler = diffusers.DDPMScheduler.from_pretrained(".", subfolder="scheduler")' in text
     assert "class frequencies: [0.5, 0.5]" in text
-    assert "epsilon of differential privacy: undisclosed" in text
+    assert "epsilon of differential privacy: none" in text
+    assert (
+        "training records by sensitive group (s) and target (y): not declared" in text
+    )  # samples tell them all the same
+    assert "## What the folder gives away without a query" in text
     assert "python -m diffshare.cli sample --model . --count 64 --out ../samples" in text
 
 
