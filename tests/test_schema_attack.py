@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tables_released import RECORDS, make_first, make_today, schema_of, source_yaml, write_table
+from tables_released import RECORDS, first_schema, make_first, make_today, schema_of, source_yaml, write_table
 
+from diffshare.errors import UserError
+from diffshare.generators.base import Facts
 from diffshare.generators.families import open_generator
+from diffshare.generators.tabular import TabularDDPM
 from diffshare.release.folder import open_release
 from diffshare.release.table import load_schema
 
@@ -50,6 +53,12 @@ def test_a_release_of_format_1_is_read_and_sampled_as_before(first: Path, table:
         assert quantiles[0] <= known.min() <= known.max() <= quantiles[-1]
     assert np.isnan(rows[:, 1]).any()
     assert not np.isnan(rows[:, 0]).any()
+
+
+def test_a_checkpoint_that_codes_by_quantiles_makes_no_release_of_today(table: Path) -> None:
+    facts = Facts(("no", "yes"), (4,), (1, 1), None, first_schema(table))
+    with pytest.raises(UserError, match="column 0 has quantiles.* have the model trained again"):
+        TabularDDPM().build(facts)
 
 
 def test_the_schema_of_format_1_gives_away_shares_and_records_without_a_query(infer: Run, first: Path) -> None:

@@ -163,6 +163,11 @@ def _parse_column(fields: Fields, form: int) -> TableColumn:
         return TableColumn(name, "categorical", tuple(categories))
     if kind != "numeric":
         fields.refuse("kind", '"numeric" or "categorical"')
+    if form > 1 and "quantiles" in fields.value:
+        raise UserError(
+            f"{fields.where} has quantiles, which say what share of the values lies below each: a schema of this "
+            "format has bounds in their place; have the model trained again"
+        )
     keys = ("integer", "missing") if form == 1 else ("integer", "missing", "zero")
     flags: Mapping[str, Any] = {key: fields.value.get(key) for key in keys}
     for key, flag in flags.items():
@@ -186,11 +191,6 @@ def _quantiles(fields: Fields) -> tuple[float, ...]:
 
 def _bounds(fields: Fields, *, whole: bool) -> tuple[float, float]:
     bounds: Any = fields.value.get("bounds")
-    if "quantiles" in fields.value:
-        raise UserError(
-            f"{fields.where} has quantiles, which say what share of the values lies below each: a schema of this "
-            "format has bounds in their place; have the model trained again"
-        )
     if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_fits, bounds)) or not bounds[0] < bounds[1]:
         fields.refuse("bounds", "two rising numbers that float32 can hold")
     low, high = map(float, bounds)
