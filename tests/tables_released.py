@@ -58,9 +58,9 @@ def first_schema(table: Path) -> dict[str, Any]:
         if column.kind == "categorical":
             columns.append({"name": column.name, "kind": "categorical", "categories": list(column.categories)})
             continue
-        known = x[~np.isnan(x[:, i]), i]
-        quantiles = np.quantile(known, np.linspace(0, 1, len(known) // 30)).tolist()
-        flags = {"integer": column.integer, "missing": len(known) < len(x)}
+        present = x[~np.isnan(x[:, i]), i]
+        quantiles = np.quantile(present, np.linspace(0, 1, len(present) // 30)).tolist()
+        flags = {"integer": column.integer, "missing": len(present) < len(x)}
         columns.append({"name": column.name, "kind": "numeric", **flags, "quantiles": quantiles})
     return {"target": "ill", "mark": "?", "columns": columns}
 

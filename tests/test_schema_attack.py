@@ -49,8 +49,8 @@ def test_a_release_of_format_1_is_read_and_sampled_as_before(first: Path, table:
     schema = load_schema(open_release(first))
     rows = open_generator(first)[0].sample(np.arange(200) % 2, np.arange(200), seed=0)
     for i in schema.numeric:
-        quantiles, known = schema.columns[i].quantiles, rows[~np.isnan(rows[:, i]), i]
-        assert quantiles[0] <= known.min() <= known.max() <= quantiles[-1]
+        quantiles, present = schema.columns[i].quantiles, rows[~np.isnan(rows[:, i]), i]
+        assert quantiles[0] <= present.min() <= present.max() <= quantiles[-1]
     assert np.isnan(rows[:, 1]).any()
     assert not np.isnan(rows[:, 0]).any()
 
@@ -63,22 +63,22 @@ def test_a_checkpoint_that_codes_by_quantiles_makes_no_release_of_today(table: P
 
 def test_the_schema_of_format_1_gives_away_shares_and_records_without_a_query(infer: Run, first: Path) -> None:
     for number, truth in ((60, 0.37), (30, None)):
-        made = infer("--model", first, "--property", f"age>={number}", "--method", "schema")
-        assert made["queries"] == 0
-        low, high = made["interval"]
+        result = infer("--model", first, "--property", f"age>={number}", "--method", "schema")
+        assert result["queries"] == 0
+        low, high = result["interval"]
         assert high - low < 0.06  # ages are whole numbers: a quantile has a step of one
         if truth is not None:
             assert low <= truth <= high
-            assert abs(made["estimate"] - truth) < 0.03
-    records = next(note for note in made["notes"] if "number of training records" in note)
+            assert abs(result["estimate"] - truth) < 0.03
+    records = next(note for note in result["notes"] if "number of training records" in note)
     assert f"{RECORDS:,} to {RECORDS + 29:,}" in records
 
 
 def test_the_schema_of_today_does_not_tell(infer: Run, today: Path) -> None:
-    made = infer("--model", today, "--property", "age>=60", "--method", "schema")
-    assert made["interval"] == [0.0, 1.0]
-    assert "does not say what lies between them" in made["notes"][0]
-    assert not any("number of training records" in note for note in made["notes"])
+    result = infer("--model", today, "--property", "age>=60", "--method", "schema")
+    assert result["interval"] == [0.0, 1.0]
+    assert "does not say what lies between them" in result["notes"][0]
+    assert not any("number of training records" in note for note in result["notes"])
     ward = infer("--model", today, "--property", "ward", "--value", "a", "--method", "schema")
     assert ward["interval"] == [0.0, 1.0]
     assert infer("--model", today, "--property", "ward", "--value", "rare", "--method", "schema")["interval"][1] <= 0.02
@@ -122,26 +122,26 @@ def leak(run_cli: Run, tmp_path: Path, table: Path) -> Run:
     return run
 
 
-def says(made: dict[str, Any], file: str) -> str:
-    return " / ".join(one["says"] for one in made["contents"] if one["file"] == file)
+def says(result: dict[str, Any], file: str) -> str:
+    return " / ".join(one["says"] for one in result["contents"] if one["file"] == file)
 
 
 def test_all_that_the_folder_says_is_listed_for_the_sharer(leak: Run, first: Path, today: Path, table: Path) -> None:
-    made = leak("--model", today, "--queries", "40")
+    result = leak("--model", today, "--queries", "40")
     schema = schema_of(table)
-    told = says(made, "table/schema.json")
+    told = says(result, "table/schema.json")
     for column in schema.columns:
         assert f"{column.name}: " in told
     assert f"lies between about {schema.columns[0].bounds[0]:g} and {schema.columns[0].bounds[1]:g}" in told
     assert "dose: has missing cells" in told
     assert "the categories a, b occur, others hardly" in told
-    assert "class frequencies of the training set: no 50 %, yes 50 %" in says(made, "diffshare.json")
+    assert "class frequencies of the training set: no 50 %, yes 50 %" in says(result, "diffshare.json")
     assert "weights: whoever opens them is not held to samples" in says(
-        made, "denoiser/diffusion_pytorch_model.safetensors"
+        result, "denoiser/diffusion_pytorch_model.safetensors"
     )
-    assert {one["file"] for one in made["contents"]} == {*open_release(today).card.files, "diffshare.json"}
+    assert {one["file"] for one in result["contents"]} == {*open_release(today).card.files, "diffshare.json"}
     assert "quantiles" not in told
-    assert "says:    table/schema.json: age: " in made["out"]
+    assert "says:    table/schema.json: age: " in result["out"]
     old = leak("--model", first, "--queries", "40")
     told = says(old, "table/schema.json")
     assert "age: is whole, has the least value 20 and the greatest 89, and 100 quantiles" in told
@@ -156,8 +156,8 @@ def test_all_that_a_samples_folder_says_is_listed(run_cli: Run, leak: Run, today
     folder = tmp_path / "s"
     assert run_cli("sample", "--model", today, "--count", 60, "--labels", "none", "--out", folder).code == 0
     (folder / "notes.txt").write_text("of the clinic")
-    made = leak("--samples", folder)
-    assert {one["file"] for one in made["contents"]} == {"samples.csv", "samples.json", "notes.txt"}
-    assert "name of the sharer's folder: release; hash of the model: " in says(made, "samples.json")
-    assert "look at it before it goes out" in says(made, "notes.txt")
-    assert "names of the columns: age, dose, ward, ill" in says(made, "samples.csv")
+    result = leak("--samples", folder)
+    assert {one["file"] for one in result["contents"]} == {"samples.csv", "samples.json", "notes.txt"}
+    assert "name of the sharer's folder: release; hash of the model: " in says(result, "samples.json")
+    assert "look at it before it goes out" in says(result, "notes.txt")
+    assert "names of the columns: age, dose, ward, ill" in says(result, "samples.csv")

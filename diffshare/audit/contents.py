@@ -37,42 +37,42 @@ class Content(NamedTuple):
 
 def of_release(release: Release) -> tuple[Content, ...]:
     """What a release says by itself."""
-    found = [*_card(release.card)]
+    contents = [*_card(release.card)]
     if SCHEMA in release.card.files:
-        found += _schema(load_schema(release))
+        contents += _schema(load_schema(release))
     for name in sorted(release.card.files):
         if name == SCHEMA:
             continue
         if name == README:
-            found += _readme(release.read(README).decode("utf-8", "replace"))
+            contents += _readme(release.read(README).decode("utf-8", "replace"))
         elif name.endswith(".safetensors"):
-            found.append(
+            contents.append(
                 Content(name, "weights: whoever opens them is not held to samples; nothing here bounds what they tell")
             )
         elif name.endswith(".json"):
-            found += _config(name, release.read(name))
+            contents += _config(name, release.read(name))
         else:
-            found.append(Content(name, "a file that diffshare does not write: look at it before it goes out"))
-    return tuple(found)
+            contents.append(Content(name, "a file that diffshare does not write: look at it before it goes out"))
+    return tuple(contents)
 
 
 def of_samples(folder: Path) -> tuple[Content, ...]:
     """What a samples folder says beside its samples."""
-    found = []
+    contents = []
     for path in sorted(folder.iterdir()):
         if path.name == NPZ:
-            found.append(Content(NPZ, "the samples, and the class that each was asked for"))
+            contents.append(Content(NPZ, "the samples, and the class that each was asked for"))
         elif path.name == CSV:
-            found.append(Content(CSV, f"the samples; names of the columns: {_few(read_header(path, ','))}"))
+            contents.append(Content(CSV, f"the samples; names of the columns: {_few(read_header(path, ','))}"))
         elif path.name == INFO:
-            found += _info(read_info(folder))
+            contents += _info(read_info(folder))
         elif path.name == GRID:
-            found.append(Content(GRID, "the first samples as a picture", records=False))
+            contents.append(Content(GRID, "the first samples as a picture", records=False))
         else:
-            found.append(
+            contents.append(
                 Content(path.name, "a file that the verb sample does not write: look at it before it goes out")
             )
-    return tuple(found)
+    return tuple(contents)
 
 
 def _few(names: Any) -> str:

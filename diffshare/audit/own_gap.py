@@ -104,7 +104,7 @@ def own_gap(
     two = groups == 2
     each = np.stack(counts)
     whole = each.sum(0)
-    point, spread = (parity(made, pool, positive, signed=two) for made in (whole, each))
+    point, spread = (parity(counted, pool, positive, signed=two) for counted in (whole, each))
     m = len(counts)
     half_width = float(student.ppf((1 + level) / 2, m - 1) * np.std(spread, ddof=1) * (1 + 1 / m) ** 0.5)
     estimate, interval = distance(float(point), half_width, signed=two)

@@ -156,31 +156,31 @@ def advice(audit: Audit) -> str:
     Nobody is told to train because nothing was found: the predicted gap beside the reference's own
     must speak for it.
     """
-    made, terms = audit.judgement, audit.terms
+    judgement, terms = audit.judgement, audit.terms
     sensitive, target = audit.names
     gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f}{_beside(audit)})"
     against = "what was declared" if audit.reference.known else "the reference"
-    if made.verdict == "poisoned":
+    if judgement.verdict == "poisoned":
         return (
             f"Do not train on these samples as they are{gap}: {sensitive} and {target} depend on each other otherwise "
             f"than in {against}, by more than the margin; repair them with the verb repair, or ask for another model."
         )
-    if made.verdict != "clean":
-        return f"Undecided{gap}: {undecided(made, terms, audit.queries, audit.fit)}."
-    found = f"{sensitive} and {target} depend on each other as in {against}, within the margin"
+    if judgement.verdict != "clean":
+        return f"Undecided{gap}: {undecided(judgement, terms, audit.queries, audit.fit)}."
+    alike = f"{sensitive} and {target} depend on each other as in {against}, within the margin"
     if audit.worse:
         return (
-            f"Do not train on these samples as they are{gap}: {found}, but a classifier trained on them would be more "
+            f"Do not train on these samples as they are{gap}: {alike}, but a classifier trained on them would be more "
             f"unequal, by {audit.excess:.2f}, than one trained on the reference: records may have been chosen inside "
             "the cells of group and class, which the verb repair does not undo; ask for another model."
         )
     if audit.excess is None:
         return (
-            f"Do not train on these samples for this alone{gap}: {found}, but records may have been chosen inside the "
+            f"Do not train on these samples for this alone{gap}: {alike}, but records may have been chosen inside the "
             "cells of group and class, which shows in a classifier's gap beside the reference's own; that was not "
             f"measured: {_missing(audit)}."
         )
-    return f"Train on them{gap}: {found}; {_seen(made, terms)}."
+    return f"Train on them{gap}: {alike}; {_seen(judgement, terms)}."
 
 
 def _beside(audit: Audit) -> str:
@@ -194,11 +194,12 @@ def _missing(audit: Audit) -> str:
     return "add --reference FILE, and --gap-repeats 2 or more"
 
 
-def _seen(made: Judgement, terms: Terms) -> str:
+def _seen(judgement: Judgement, terms: Terms) -> str:
     """What the audit would have seen."""
-    if made.misfit is not None:
+    if judgement.misfit is not None:
         return (
             f"a poisoned share of {terms.wanted:g} is ruled out even where the classifier of the group, which does not "
-            f"err on these samples as on records, hides {made.misfit.size}"
+            f"err on these samples as on records, hides {judgement.misfit.size}"
         )
-    return f"a poisoned share of {made.power.alpha:.2f} or more would have been seen with a power of {terms.power:g}"
+    power = f"with a power of {terms.power:g}"
+    return f"a poisoned share of {judgement.power.alpha:.2f} or more would have been seen {power}"

@@ -149,8 +149,8 @@ class TableModule(FittedModule):
 
     def trained_on(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, codes and classes of those records of a batch whose cells the schema names."""
-        scores, codes, known = self.encode(batch.x)
-        return scores[known], codes[known], batch.target[known]
+        scores, codes, named = self.encode(batch.x)
+        return scores[named], codes[named], batch.target[named]
 
     def no_loss(self) -> Tensor:
         """The loss of a batch without such a record: 0, whose gradient is 0."""
@@ -262,8 +262,8 @@ def bounded(schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> T
         if not (np.isfinite(ends).all() and ends[0] < ends[1] and whole):
             kind = "whole numbers" if numeric[name].integer else "numbers"
             raise UserError(f"model.bounds of '{name}' are {list(ends)}: two rising {kind} are expected")
-    made = {name: replace(numeric[name], bounds=(float(low), float(high))) for name, (low, high) in bounds.items()}
-    return with_cells(replace(schema, columns=tuple(made.get(column.name, column) for column in schema.columns)))
+    changed = {name: replace(numeric[name], bounds=(float(low), float(high))) for name, (low, high) in bounds.items()}
+    return with_cells(replace(schema, columns=tuple(changed.get(column.name, column) for column in schema.columns)))
 
 
 def refuse_cut(rows: np.ndarray, schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> None:

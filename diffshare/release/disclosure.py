@@ -98,11 +98,11 @@ def with_cells(schema: TableSchema) -> TableSchema:
     numeric = [schema.columns[i] for i in schema.numeric]
     named = sum(len(column.categories) for column in schema.columns)
     room = max(1, (MAX_FEATURES - named) // max(len(numeric), 1) - 3)
-    made = {
+    changed = {
         column.name: replace(column, cells=min(CELLS, room, *_whole_numbers(column.bounds, column.integer)))
         for column in numeric
     }
-    return replace(schema, columns=tuple(made.get(column.name, column) for column in schema.columns))
+    return replace(schema, columns=tuple(changed.get(column.name, column) for column in schema.columns))
 
 
 def _whole_numbers(bounds: tuple[float, ...], whole: bool) -> list[int]:
@@ -127,14 +127,15 @@ def _categorical(values: np.ndarray, column: SourceColumn, least: int, mark: str
 
 
 def _numeric(values: np.ndarray, column: SourceColumn, least: int, dither: tuple[float, float, float]) -> TableColumn:
-    known = values[~np.isnan(values)]
-    if len(known) < least:
+    present = values[~np.isnan(values)]
+    if len(present) < least:
         raise UserError(
-            f"column '{column.name}' has {len(known)} known values in the {len(values)} training records: leave it out"
+            f"column '{column.name}' has {len(present)} known values in the {len(values)} training records: leave it "
+            "out"
         )
-    whole = int((known != np.floor(known)).sum()) < least
-    zeros = int((known == 0).sum())
-    zero = least <= zeros <= len(known) - least
-    bounds = coarse_bounds(known[known != 0] if zero else known, least, dither, whole=whole)
-    missing = len(values) - len(known) >= least
+    whole = int((present != np.floor(present)).sum()) < least
+    zeros = int((present == 0).sum())
+    zero = least <= zeros <= len(present) - least
+    bounds = coarse_bounds(present[present != 0] if zero else present, least, dither, whole=whole)
+    missing = len(values) - len(present) >= least
     return TableColumn(column.name, "numeric", (), whole, missing, bounds=bounds, zero=zero)

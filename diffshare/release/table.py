@@ -62,10 +62,10 @@ class TableColumn:
         named = {"name": self.name, "kind": self.kind}
         if self.kind == "categorical":
             return named | {"categories": list(self.categories)}
-        made = named | {"integer": self.integer, "missing": self.missing}
+        numeric = named | {"integer": self.integer, "missing": self.missing}
         if self.quantiles:
-            return made | {"quantiles": list(self.quantiles)}
-        return made | {"bounds": list(self.bounds), "cells": self.cells, "zero": self.zero}
+            return numeric | {"quantiles": list(self.quantiles)}
+        return numeric | {"bounds": list(self.bounds), "cells": self.cells, "zero": self.zero}
 
 
 @dataclass(frozen=True)

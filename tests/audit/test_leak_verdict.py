@@ -21,33 +21,33 @@ def posteriors(rng: np.random.Generator, labels: np.ndarray, shift: float) -> np
 
 def read(shift: float, seed: int = 0, queries: int = 4000) -> Inferred:
     rng = np.random.default_rng(seed)
-    known = np.arange(4000) % 2
-    made = (np.arange(queries) < SHARE * queries).astype(np.int64)
-    s = posteriors(rng, made, shift)
-    return infer(WHAT, "pacc", Calibration(posteriors(rng, known, 0.0), known), np.stack([1 - s, s], -1)[None])
+    labels = np.arange(4000) % 2
+    sampled = (np.arange(queries) < SHARE * queries).astype(np.int64)
+    s = posteriors(rng, sampled, shift)
+    return infer(WHAT, "pacc", Calibration(posteriors(rng, labels, 0.0), labels), np.stack([1 - s, s], -1)[None])
 
 
-def leak(found: Inferred, truth: float | None) -> Leak:
-    return Leak("Hat", "yes", (_of(found),), found.method, found.assumption, truth=truth)
+def leak(result: Inferred, truth: float | None) -> Leak:
+    return Leak("Hat", "yes", (_of(result),), result.method, result.assumption, truth=truth)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_that_are_shifted_by_a_logit_are_no_reading(seed: int) -> None:
-    found = read(1.0, seed)
-    assert (found.high - found.low) / 2 < 0.05  # by the half width alone it would be one
-    assert abs(found.estimate - SHARE) > 0.05
-    known, unknown = leak(found, SHARE), leak(found, None)
-    assert (known.verdict, known.readable) == ("missed", False)
+    result = read(1.0, seed)
+    assert (result.high - result.low) / 2 < 0.05  # by the half width alone it would be one
+    assert abs(result.estimate - SHARE) > 0.05
+    judged, unknown = leak(result, SHARE), leak(result, None)
+    assert (judged.verdict, judged.readable) == ("missed", False)
     assert (unknown.verdict, unknown.readable) == ("doubtful", False)
-    assert "check fails" in known.said
+    assert "check fails" in judged.said
     assert "check fails" in unknown.said
 
 
 def test_a_classifier_that_errs_as_on_records_reads_the_share() -> None:
-    found = read(0.0)
+    result = read(0.0)
     for truth in (SHARE, None):
-        assert leak(found, truth).verdict == "read"
-        assert leak(found, truth).said == "read to +-0.05"
+        assert leak(result, truth).verdict == "read"
+        assert leak(result, truth).said == "read to +-0.05"
 
 
 def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
 def test_truth_goes_before_the_check_and_the_check_before_the_half_width(
     low: float, high: float, ok: bool, truth: float | None, verdict: str, readable: bool
 ) -> None:
-    found = Leak("Hat", "yes", truth=truth, **reading(low, high, ok=ok))
-    assert (found.verdict, found.readable) == (verdict, readable)
-    assert ("check fails" in found.said) == (not ok)
-    assert found.json()["verdict"] == verdict
+    result = Leak("Hat", "yes", truth=truth, **reading(low, high, ok=ok))
+    assert (result.verdict, result.readable) == (verdict, readable)
+    assert ("check fails" in result.said) == (not ok)
+    assert result.json()["verdict"] == verdict
 
 
 def report(*leaks: Leak) -> Report:

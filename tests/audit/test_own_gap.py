@@ -55,14 +55,14 @@ def samples(n: int, tilt: float, seed: int = 1) -> SampledRecords:
 
 @pytest.mark.parametrize("tilt", [0.0, 0.2, -0.2])
 def test_honest_samples_are_predicted_the_references_own_gap(tilt: float) -> None:
-    known, made = reference(3000, tilt), samples(1500, tilt)
-    found, own = predict_gap(made, known, "group", Line(), repeats=2), own_gap(made, known, "group", Line())
+    records, drawn = reference(3000, tilt), samples(1500, tilt)
+    predicted, own = predict_gap(drawn, records, "group", Line(), repeats=2), own_gap(drawn, records, "group", Line())
     assert own is not None
-    assert own.signed == pytest.approx(found.signed, abs=0.06)
+    assert own.signed == pytest.approx(predicted.signed, abs=0.06)
     assert np.sign(own.signed or 0) == np.sign(tilt) or tilt == 0
     assert own.interval[0] <= own.estimate <= own.interval[1]
-    assert own.accuracy == pytest.approx(found.accuracy, abs=0.04)
-    assert abs(excess(found, own)) < 0.06
+    assert own.accuracy == pytest.approx(predicted.accuracy, abs=0.04)
+    assert abs(excess(predicted, own)) < 0.06
 
 
 def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where_the_pool_was_balanced() -> None:
@@ -73,12 +73,12 @@ def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where
             seen.append((x, labels))
             return super().train(x, labels, classes, seed, categorical)
 
-    known, made = reference(2000, 0.3), samples(900, 0.0)
-    rare = made.take(np.flatnonzero((made.y == 0) | (np.arange(900) < 200)))
+    records, drawn = reference(2000, 0.3), samples(900, 0.0)
+    rare = drawn.take(np.flatnonzero((drawn.y == 0) | (np.arange(900) < 200)))
     share = float((rare.y == 1).mean())
     for pool in ("natural", "balanced"):
         seen.clear()
-        own = own_gap(rare, known, "group", Watched(), pool=pool, repeats=6)  # type: ignore[arg-type]
+        own = own_gap(rare, records, "group", Watched(), pool=pool, repeats=6)  # type: ignore[arg-type]
         assert own is not None
         assert (own.trainings, len(seen)) == (6, 6)
         for x, labels in seen:
@@ -89,12 +89,12 @@ def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where
 
 
 def test_a_reference_without_records_of_a_cell_in_each_half_has_no_own_gap() -> None:
-    made = samples(200, 0.0)
+    drawn = samples(200, 0.0)
     groups = {"group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))}  # one record of each cell
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     y = np.array([0, 0, 1, 1])
     few = ReferenceRecords(np.zeros((4, 2), np.float32), y, ("no", "yes"), groups, columns, "class")
-    assert own_gap(made, few, "group", Line(), pool="balanced") is None
+    assert own_gap(drawn, few, "group", Line(), pool="balanced") is None
 
 
 def gap(signed: float) -> PredictedGap:
@@ -115,11 +115,12 @@ def test_the_excess_is_in_the_direction_of_the_predicted_gap(predicted: float, m
 
 def clean(**more: Any) -> Audit:
     """An audit of samples whose table is exactly the reference's."""
-    known = Reference(np.asarray(TABLE))
-    made = judge(counted_shares(TABLE), known, Terms())
-    assert made.verdict == "clean"
+    against = Reference(np.asarray(TABLE))
+    judgement = judge(counted_shares(TABLE), against, Terms())
+    assert judgement.verdict == "clean"
     names: dict[str, Any] = {"names": ("group", "class"), "groups": ("a", "b"), "classes": ("no", "yes")}
-    return Audit(made, counted_shares(TABLE), known, Terms(), queries=2000, samples_sha256="", **names, **more)
+    common: dict[str, Any] = names | {"queries": 2000, "samples_sha256": ""}
+    return Audit(judgement, counted_shares(TABLE), against, Terms(), **common, **more)
 
 
 def test_training_is_advised_only_where_the_gap_is_not_above_the_references_own() -> None:
@@ -144,7 +145,7 @@ def test_one_candidate_whose_gap_is_too_large_decides_the_advice_of_all() -> Non
 
 def test_records_chosen_inside_the_cells_leave_the_table_as_it_is_and_are_not_advised() -> None:
     """Of group a those that look negative, of group b those that look positive: only the gap shows it."""
-    known = reference(3000, 0.0)
+    records = reference(3000, 0.0)
     x, y, s = population(np.random.default_rng(2), 8000, 0.0)
     chosen = []
     for group in (0, 1):
@@ -153,15 +154,18 @@ def test_records_chosen_inside_the_cells_leave_the_table_as_it_is_and_are_not_ad
             order = cell[np.argsort(x[cell, 1])]
             chosen.append(order[:400] if group == 0 else order[-400:])
     rows = np.concatenate(chosen)
-    made = SampledRecords(x[rows], y[rows], {"group": s[rows]}, "", {})
+    drawn = SampledRecords(x[rows], y[rows], {"group": s[rows]}, "", {})
     table = np.bincount(s[rows] * 2 + y[rows]).reshape(2, 2)
     assert (table == 400).all()
-    shares, against = counted_shares(table), Reference(known.table(known.group("group")))
+    shares, against = counted_shares(table), Reference(records.table(records.group("group")))
     verdict = judge(shares, against, Terms())
     assert verdict.verdict == "clean"  # until the audit looks inside the cells
-    gaps = {"gap": predict_gap(made, known, "group", Line(), repeats=2), "own": own_gap(made, known, "group", Line())}
-    names: dict[str, Any] = {"names": ("group", "class"), "groups": ("a", "b"), "classes": ("no", "yes")}
-    audit = Audit(verdict, shares, against, Terms(), queries=1600, samples_sha256="", **names, **gaps)  # type: ignore[arg-type]
+    gaps = {
+        "gap": predict_gap(drawn, records, "group", Line(), repeats=2),
+        "own": own_gap(drawn, records, "group", Line()),
+    }
+    more: dict[str, Any] = {"names": ("group", "class"), "groups": ("a", "b"), "classes": ("no", "yes")} | gaps
+    audit = Audit(verdict, shares, against, Terms(), queries=1600, samples_sha256="", **more)
     assert audit.excess is not None
     assert audit.excess > 0.2
     assert advice(audit).startswith("Do not train on these samples as they are")

@@ -47,14 +47,14 @@ def quantiles(x: np.ndarray) -> TableSchema:
 
 def features(schema: TableSchema) -> list[float]:
     """All that the schema says, as numbers."""
-    found: list[float] = []
+    numbers: list[float] = []
     for column in schema.columns:
         if column.kind == "numeric":
             low, high = column.bounds
-            found += [np.cbrt(low), np.log10(high - low), column.integer, column.missing, column.zero]
+            numbers += [np.cbrt(low), np.log10(high - low), column.integer, column.missing, column.zero]
         else:
-            found += [text in column.categories for text in (*COLUMNS[3].categories, "other", "no", "yes")]
-    return found
+            numbers += [text in column.categories for text in (*COLUMNS[3].categories, "other", "no", "yes")]
+    return numbers
 
 
 def reader_error(secrets: np.ndarray, schemas: list[TableSchema]) -> float:
@@ -142,11 +142,11 @@ def test_few_records_change_nothing() -> None:
     assert told(few) == told(x)
     many = x.copy()
     many[0:30, 1], many[30:60, 3], many[60:90, 0], many[90:120, 1] = 1e7, 3, 0, np.nan
-    made = told(many)
-    assert made.columns[1].bounds[1] >= 1e7
-    assert "rare" in made.columns[3].categories
-    assert made.columns[0].zero
-    assert made.columns[1].missing
+    schema = told(many)
+    assert schema.columns[1].bounds[1] >= 1e7
+    assert "rare" in schema.columns[3].categories
+    assert schema.columns[0].zero
+    assert schema.columns[1].missing
 
 
 def test_no_number_of_the_records_stands_in_the_schema() -> None:
@@ -180,8 +180,8 @@ def test_rare_categories_are_put_together() -> None:
     ],
 )  # fmt: skip
 def test_the_reader_says_what_little_there_is(name: str, low: float, high: float) -> None:
-    found = infer_told(fitted(table(0.4, 2000, 0)), name, "rare" if name == "ward" else None, 0.95)
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.low <= found.estimate <= found.high
-    assert (found.queries, found.method) == (0, "schema")
-    assert found.json(0.0)["hoeffding"] is None
+    result = infer_told(fitted(table(0.4, 2000, 0)), name, "rare" if name == "ward" else None, 0.95)
+    assert (result.low, result.high) == pytest.approx((low, high))
+    assert result.low <= result.estimate <= result.high
+    assert (result.queries, result.method) == (0, "schema")
+    assert result.json(0.0)["hoeffding"] is None

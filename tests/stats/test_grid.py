@@ -16,9 +16,9 @@ def test_values_come_back(bounds: tuple[float, float]) -> None:
     assert cells.min() == 0
     assert cells.max() == CELLS - 1
     assert np.all(np.diff(cells) >= 0)
-    made = from_cells(cells, scores, bounds, whole=False)
-    assert np.abs(made - values).max() < 1e-4 * (bounds[1] - bounds[0])
-    assert bounds[0] <= made.min() <= made.max() <= bounds[1]
+    again = from_cells(cells, scores, bounds, whole=False)
+    assert np.abs(again - values).max() < 1e-4 * (bounds[1] - bounds[0])
+    assert bounds[0] <= again.min() <= again.max() <= bounds[1]
 
 
 @pytest.mark.parametrize("bounds", [b for b in BOUNDS if 1 <= b[1] - b[0] < 1e4])
@@ -75,8 +75,8 @@ PLAIN = (0.0, 0.0, 0.0)  # no dither
 def test_bounds_are_round_and_hold_the_values(
     values: np.ndarray, whole: bool, dither: tuple[float, float, float], expected: tuple[float, float]
 ) -> None:
-    made = coarse_bounds(np.repeat(values, 5).astype(np.float32), 5, dither, whole=whole)
-    assert made == pytest.approx(expected)
+    bounds = coarse_bounds(np.repeat(values, 5).astype(np.float32), 5, dither, whole=whole)
+    assert bounds == pytest.approx(expected)
 
 
 def test_fewer_values_than_it_takes_move_no_bound() -> None:
@@ -89,11 +89,11 @@ def test_fewer_values_than_it_takes_move_no_bound() -> None:
 def test_an_end_that_moves_makes_other_bounds_as_rarely_as_it_moves_little() -> None:
     """Between 90 and 110 lies a round number, which a reader who does not know the dither does not see."""
     rng = np.random.default_rng(0)
-    made = [
+    pairs = [
         [coarse_bounds(np.repeat([0.0, end], 9), 5, dither) for end in (90.0, 110.0)]
         for dither in [tuple(rng.random(3).tolist()) for _ in range(2000)]
     ]
-    assert np.mean([a != b for a, b in made]) == pytest.approx(np.log10(110 / 90), abs=0.06)
-    for _, (low, high) in made:
+    assert np.mean([a != b for a, b in pairs]) == pytest.approx(np.log10(110 / 90), abs=0.06)
+    for _, (low, high) in pairs:
         assert low == 0
         assert 110 <= high <= 110 * 200

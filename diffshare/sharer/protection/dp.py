@@ -247,12 +247,12 @@ def spent(noise_multiplier: float, rate: float, steps: int, delta: float, accoun
     _check_installed()
     from opacus.accountants import PRVAccountant, RDPAccountant
 
-    made = RDPAccountant() if accountant == "rdp" else PRVAccountant()
-    made.history = [(noise_multiplier, rate, steps)]
+    sums = RDPAccountant() if accountant == "rdp" else PRVAccountant()
+    sums.history = [(noise_multiplier, rate, steps)]
     with warnings.catch_warnings():  # that the best order is the largest or least it has: the bound holds all the same
         warnings.simplefilter("ignore")
         try:
-            return float(made.get_epsilon(delta))
+            return float(sums.get_epsilon(delta))
         except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
             raise UserError(
                 f"the accountant {accountant} cannot sum up {steps} steps at noise multiplier {noise_multiplier:g}, "

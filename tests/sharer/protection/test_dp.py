@@ -135,9 +135,9 @@ class TestWithOpacus:
         assert dp.spent(1.0, 0.01, 100, 1e-5) < dp.spent(1.0, 0.01, 1000, 1e-5) < dp.spent(1.0, 0.1, 1000, 1e-5)
 
     def test_the_other_accountant_finds_a_smaller_epsilon_for_the_same_noise(self):
-        found = {name: dp.spent(0.51, 0.016, 120, 1e-5, name) for name in ("rdp", "prv")}  # type: ignore[arg-type]
-        assert found["rdp"] == pytest.approx(10.1, abs=0.1)
-        assert found["prv"] == pytest.approx(8.4, abs=0.1)
+        sums = {name: dp.spent(0.51, 0.016, 120, 1e-5, name) for name in ("rdp", "prv")}  # type: ignore[arg-type]
+        assert sums["rdp"] == pytest.approx(10.1, abs=0.1)
+        assert sums["prv"] == pytest.approx(8.4, abs=0.1)
         sigma = 4.0  # one step without sampling is the Gaussian mechanism (Balle & Wang 2018, theorem 8)
 
         def delta(epsilon: float) -> float:
