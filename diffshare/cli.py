@@ -21,7 +21,7 @@ VERBS = {
     "study": "run a grid of whole experiments, with tables and figures",
     "infer-property": "read the share of a property off samples, with an interval",
     "audit": "tell a poisoned model from a clean one; what a release leaks",
-    "repair": "make samples safe to train on, by weights or by choice",
+    "repair": "undo an association of group and class in samples, by weights or by choice",
     "protect": "draw samples that show a chosen share of a property",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }

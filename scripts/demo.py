@@ -185,7 +185,7 @@ def receive(options: argparse.Namespace) -> None:
     """What the receiver does with the samples alone, and real faces of his own.
 
     He trains a classifier on each model's samples, asks whether a model was poisoned, reads the clean one's secret, and
-    makes the poisoned one's samples safe to train on, for which he asks that model for more.
+    repairs the poisoned one's samples, for which he asks that model for more.
     """
     poisoned, repaired = options.out / "poisoned", options.out / "repaired"
     audits = [

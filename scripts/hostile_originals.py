@@ -40,7 +40,7 @@ BLOCKS: dict[str, Any] = {
 CARD = {"modality": "image", "image_size": 8, "labels": ["a", "b"], "steps": 3}
 TABLE = TableSchema(
     (
-        TableColumn("age", "numeric", (), True, True, (0.0, 30.0, 90.0)),
+        TableColumn("age", "numeric", (), True, True, bounds=(0.0, 90.0), cells=3),
         TableColumn("sex", "categorical", ("f", "m")),
         TableColumn("ill", "categorical", ("no", "yes")),
     ),
@@ -103,8 +103,8 @@ def make_families(folder: Path) -> None:
         "ncsn": ({"unet": unet(), "scheduler": NoiseLevelsScheduler(num_levels=10)}, {}),
         "gan": ({"generator": ResnetGenerator(8, 3, 4, (4, 4), 3)}, one_step),
         "vae": ({"decoder": VAEDecoder(3, 8, 4, 3, (8, 8), 1, 4)}, one_step),
-        "tabular": ({"denoiser": TableDenoiser(7, 3, 8, 2), "scheduler": DDPMScheduler()}, table),
-        "tvae": ({"decoder": RowDecoder(7, 1, 3, 4, 8, 1)}, table | one_step),
+        "tabular": ({"denoiser": TableDenoiser(9, 3, 8, 2), "scheduler": DDPMScheduler()}, table),
+        "tvae": ({"decoder": RowDecoder(9, 1, 3, 4, 8, 1)}, table | one_step),
     }
     for name, (networks, fields) in parts.items():
 

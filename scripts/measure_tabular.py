@@ -1,10 +1,11 @@
 """How good the rows of a tabular model of Adult are: use, marginals, correlations, speed.
 
 Use: a gradient-boosting classifier trained on synthetic rows and tested on ``adult.test``, against one trained on the
-real rows that the model was trained on, as many. Marginals: total variation of each column (numbers in 20 bins of
-equal mass of the training rows). Correlations: each pair of columns has one number in 0..1 (Spearman's, Cramer's V or
-the correlation ratio), and the difference to the training rows is reported. Both stand beside what a fresh draw of the
-same population gives: the auxiliary part of ``adult.data``, as many rows.
+real rows that the model was trained on, as many; the model is trained several times. Marginals:
+total variation of each column (numbers in 20 bins of equal mass of the training rows).
+Correlations: each pair of columns has one number in 0..1 (Spearman's, Cramer's V or the correlation
+ratio), and the difference to the training rows is reported. Both stand beside what a fresh draw of
+the same population gives: the auxiliary part of ``adult.data``, as many rows.
 """
 
 import argparse
@@ -114,13 +115,14 @@ def interval(values: list[float]) -> dict[str, Any]:
     return {"mean": round(mean, 4), "interval": [round(mean - half, 4), round(mean + half, 4)]}
 
 
-def fit(config: Path, root: Path, folder: Path, seed: int) -> float:
-    """Train in that folder; seconds."""
-    started = time.perf_counter()
+def fit(config: Path, root: Path, folder: Path, seed: int, *, fitted: bool) -> tuple[float, float]:
+    """Train in that folder; seconds, and seconds of processors, which other work beside it does not change."""
+    started, worked = time.perf_counter(), time.process_time()
     options = ["--data.source.root", root, "--seed_everything", seed, "--trainer.enable_progress_bar", "false"]
+    options += ["--model.bounds", "null"] if fitted else []
     if diffshare(["fit", "--config", *map(str, [config, *options, "--run-dir", folder])]):
         raise SystemExit("the training failed")
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - worked
 
 
 def data_of(config: Path, root: Path) -> MixDataModule:
@@ -132,8 +134,8 @@ def data_of(config: Path, root: Path) -> MixDataModule:
     return parser.instantiate(parser.parse_object({"data": block})).data
 
 
-def measure(config: Path, root: Path, run: Path, seeds: list[int]) -> dict[str, Any]:
-    """All figures of one trained model."""
+def measure(config: Path, root: Path, runs: list[Path], seeds: list[int]) -> dict[str, Any]:
+    """All figures: each use is a mean over the sampling seeds of a training, its interval one over trainings."""
     data = data_of(config, root)
     data.setup()
     columns = data.source.columns  # type: ignore[attr-defined]
@@ -144,10 +146,10 @@ def measure(config: Path, root: Path, run: Path, seeds: list[int]) -> dict[str, 
     auxiliary.setup()
     fresh = auxiliary.sets["train"].x[auxiliary.sets["train"].rows][: len(train)]
 
-    generator, _ = open_generator(run / "release")
-    assert isinstance(generator, TableGenerator)
+    generators: list[Any] = [open_generator(run / "release")[0] for run in runs]
+    assert all(isinstance(generator, TableGenerator) for generator in generators)
     started = time.perf_counter()
-    draw_samples(generator, plan_labels("natural", 30_000, generator.card), seed=0)
+    draw_samples(generators[0], plan_labels("natural", 30_000, generators[0].card), seed=0)
     seconds = time.perf_counter() - started
 
     figures: dict[str, Any] = {"train_rows": len(train), "test_rows": len(test)}
@@ -169,12 +171,20 @@ def measure(config: Path, root: Path, run: Path, seeds: list[int]) -> dict[str, 
     for name in ("macro_f1", "accuracy"):
         figures[f"real_{name}"] = interval([r[name] for r in real])
     for labels in ("natural", "none"):
-        rows = [source_rows(generator, columns, labels, len(train), seed) for seed in seeds]
-        made = [use(x, test, columns, target, seed) for x, seed in zip(rows, seeds, strict=True)]
-        figures[labels] = {name: interval([m[name] for m in made]) for name in ("macro_f1", "accuracy")}
-        lost = [r["macro_f1"] - m["macro_f1"] for r, m in zip(real, made, strict=True)]
-        figures[labels] |= {"macro_f1_lost": interval(lost)} | fidelity(rows[0])
-        figures[labels]["share_of_training_rows_repeated"] = repeated(rows[0], train)
+        uses: dict[str, list[float]] = {"macro_f1": [], "accuracy": [], "macro_f1_lost": []}
+        first = []
+        for generator in generators:
+            rows = [source_rows(generator, columns, labels, len(train), seed) for seed in seeds]
+            made = [use(x, test, columns, target, seed) for x, seed in zip(rows, seeds, strict=True)]
+            for name in ("macro_f1", "accuracy"):
+                uses[name].append(float(np.mean([m[name] for m in made])))
+            lost = [r["macro_f1"] - m["macro_f1"] for r, m in zip(real, made, strict=True)]
+            uses["macro_f1_lost"].append(float(np.mean(lost)))
+            first.append(fidelity(rows[0]) | {"share_of_training_rows_repeated": repeated(rows[0], train)})
+        figures[labels] = {name: interval(values) for name, values in uses.items()}
+        figures[labels]["by_training"] = [
+            {name: round(values[i], 4) for name, values in uses.items()} | first[i] for i in range(len(runs))
+        ]
     figures["fresh_real_rows"] = fidelity(fresh) | {"share_of_training_rows_repeated": repeated(fresh, train)}
     return figures
 
@@ -185,25 +195,44 @@ def repeated(x: np.ndarray, train: np.ndarray) -> float:
     return round(float(np.mean([row.tobytes() in known for row in np.ascontiguousarray(x)])), 4)
 
 
+def command(options: argparse.Namespace) -> str:
+    """The command as one types it in a clone, the folder of the data left open."""
+    words = ["python scripts/measure_tabular.py --root ADULT_FOLDER"]
+    if options.config.stem != "tabular_adult":
+        words.append(f"--config configs/{options.config.name}")
+    words += ["--fitted-bounds"] if options.fitted_bounds else []
+    words += [f"--json docs/results/{options.json.name}"] if options.json else []
+    return " ".join(words)
+
+
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder with adult.data and adult.test")
     parser.add_argument("--config", type=Path, default=CONFIGS / "tabular_adult.yaml", help="of the model")
-    parser.add_argument("--run", type=Path, help="a finished run of the config; trained first where left out")
+    parser.add_argument("--run", type=Path, nargs="+", help="finished runs of the config; trained where left out")
+    parser.add_argument("--trainings", type=int, default=3, help="training seeds 0..N-1, at least 2")
+    parser.add_argument("--fitted-bounds", action="store_true", help="fit the numbers' bounds to the records instead")
     parser.add_argument("--seeds", type=int, default=5, help="sampling and boosting seeds 0..N-1")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with TemporaryDirectory() as temporary:
-        run, trained = options.run or Path(temporary) / "run", None
-        if options.run is None:
-            trained = round(fit(options.config, options.root, run, seed=0), 1)
-        figures = measure(options.config, options.root, run, list(range(options.seeds)))
+        runs, trained = options.run, []
+        if runs is None:
+            runs = [Path(temporary) / str(seed) for seed in range(options.trainings)]
+            trained = [
+                fit(options.config, options.root, run, seed, fitted=options.fitted_bounds)
+                for seed, run in enumerate(runs)
+            ]
+        figures = measure(options.config, options.root, runs, list(range(options.seeds)))
     steps = read_yaml(options.config)["trainer"]["max_steps"]
-    name = options.config.stem
-    head = {"command": f"python scripts/measure_tabular.py --root ADULT_FOLDER --config configs/{name}.yaml"}
-    head |= {"code": code_revision(), "versions": versions(), "training_seed": 0, "seeds": options.seeds}
-    figures = head | {"training_steps": steps, "training_seconds": trained} | figures
+    head: dict[str, Any] = {"command": command(options), "code": code_revision(), "versions": versions()}
+    head |= {"trainings": len(runs), "seeds": options.seeds, "training_steps": steps}
+    for name, values in zip(
+        ("training_seconds", "training_processor_seconds"), zip(*trained, strict=True), strict=False
+    ):
+        head[name] = round(float(np.mean(values)), 1)
+    figures = head | figures
     for key, value in figures.items():
         print(f"{key}: {value}")
     if options.json:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 
 WIDTH = 0.05  # half width at which a share counts as read
 USUAL: Method = "pacc"  # the default of infer-property, by which an attribute is judged
+Verdict = Literal["read", "near", "missed", "doubtful", "not read"]
 RESAMPLES = 500  # of the other methods and of fewer queries; the usual one has as many as the verb
 FIRST = 125  # queries of the first point of the curve, doubled up to all
 
@@ -105,9 +106,57 @@ class Leak:
         return next((one for one in self.readings if one.method == self.usual), None)
 
     @property
+    def fails(self) -> bool:
+        """Whether the check says that the classifier errs on the samples otherwise than on records."""
+        return self.assumption is not None and self.assumption.p_value is not None and not self.assumption.ok
+
+    @property
+    def error(self) -> float | None:
+        """Estimate minus truth of the usual method; None where either is not known."""
+        return None if self.best is None or self.truth is None else self.best.estimate - self.truth
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the share is read to +- 0.05.
+
+        Where the truth is known its distance to the estimate decides: ``read``, or ``near`` where
+        the interval is wider, so that the receiver cannot know it; else ``missed``. Where it is not
+        known the half width decides, and the check of what the half width rests on: ``read``,
+        ``doubtful`` where the check fails, ``not read``.
+        """
+        if self.best is None:
+            return "not read"
+        narrow = self.best.half_width <= WIDTH
+        if self.error is not None:
+            return "missed" if abs(self.error) > WIDTH else "read" if narrow else "near"
+        return "not read" if not narrow else "doubtful" if self.fails else "read"
+
+    @property
     def readable(self) -> bool:
-        """Whether the usual method reads the share to +- 0.05 at these queries."""
-        return self.best is not None and self.best.half_width <= WIDTH
+        """Whether the usual method's estimate is known, or has to be taken, to be within 0.05 of the truth."""
+        return self.verdict in ("read", "near")
+
+    @property
+    def nearer(self) -> str | None:
+        """The method that comes nearest to the truth, where the usual one misses it by more than 0.05 and it not."""
+        if self.truth is None or self.verdict != "missed":
+            return None
+        truth = self.truth
+        nearest = min(self.readings, key=lambda one: abs(one.estimate - truth))
+        return nearest.method if abs(nearest.estimate - truth) <= WIDTH else None
+
+    @property
+    def said(self) -> str:
+        """The verdict in words."""
+        words = {
+            "read": f"read to +-{WIDTH:g}",
+            "near": f"within {WIDTH:g} of the truth, by an interval that is wider",
+            "missed": f"missed by more than {WIDTH:g}",
+            "doubtful": f"doubtful: +-{WIDTH:g} by the interval, whose check fails",
+            "not read": "not read",
+        }[self.verdict]
+        words += "" if self.nearer is None else f" ({self.nearer} comes within it)"
+        return words + ("; the check fails" if self.fails and self.verdict != "doubtful" else "")
 
     def json(self) -> dict[str, Any]:
         """JSON values."""
@@ -115,6 +164,7 @@ class Leak:
             "property": self.name,
             "value": self.value,
             "method": self.usual,
+            "verdict": self.verdict,
             "readable": self.readable,
             "truth": self.truth,
             "classifier_accuracy": self.accuracy,

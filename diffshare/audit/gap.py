@@ -94,26 +94,37 @@ def predict_gap(
 
     def counts(rows: np.ndarray, number: int) -> np.ndarray:
         scorer = recipe.train(x[rows], samples.y[rows], classes, seed * 1000 + number, reference.categorical(withhold))
-        cells = (s.codes.astype(np.int64) * classes + reference.y) * classes + scorer(records).argmax(1)
-        return np.bincount(cells, minlength=groups * classes**2).reshape(groups, classes, classes)
+        return decisions(scorer(records), s.codes.astype(np.int64), reference.y, groups)
 
     drawn = [np.arange(len(x)), *(_drawn(samples.y, rng) for _ in range(repeats))]
     title = "training the classifiers whose gap is predicted"
     whole, *again = [counts(rows, number) for number, rows in enumerate(progress(drawn, title))]
     resampled = bootstrap_counts(whole, RESAMPLES, rng)
     two = groups == 2
-    point, trained, spread = (_gap(c, pool, positive, signed=two) for c in (whole, np.stack(again), resampled))
+    point, trained, spread = (parity(c, pool, positive, signed=two) for c in (whole, np.stack(again), resampled))
     of_training, of_reference = float(np.var(trained, ddof=1)), float(np.nanvar(spread))
     error = np.sqrt(2 * of_training + of_reference)
     freedom = (repeats - 1) * (error**2 / (2 * of_training)) ** 2 if of_training else np.inf
     half = float(student.ppf((1 + level) / 2, freedom) * error)
-    ends = float(point) - half, float(point) + half
-    low, high = _absolute(*ends) if two else ends
+    estimate, interval = distance(float(point), half, signed=two)
     accuracy = float(disparity(weighed(whole, pool)).accuracy)
     return PredictedGap(
-        abs(float(point)), (max(low, 0.0), min(high, 1.0)), float(point) if two else None, accuracy, named(recipe),
-        of_training**0.5, of_reference**0.5,
-    )  # fmt: skip
+        estimate, interval, float(point) if two else None, accuracy, named(recipe), of_training**0.5, of_reference**0.5
+    )
+
+
+def decisions(scores: np.ndarray, s: np.ndarray, y: np.ndarray, groups: int) -> np.ndarray:
+    """Counts of group, class and decision, int64, G x K x K.
+
+    Args:
+        scores: of each class, N x K; the largest decides.
+        s: groups, int64, N.
+        y: classes, int64, N.
+        groups: number of groups G.
+    """
+    classes = scores.shape[1]
+    cells = (s * classes + y) * classes + scores.argmax(1)
+    return np.bincount(cells, minlength=groups * classes**2).reshape(groups, classes, classes)
 
 
 def _drawn(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -128,15 +139,19 @@ def weighed(counts: np.ndarray, pool: str) -> np.ndarray:
     return counts / np.maximum(counts.sum(-1, keepdims=True), 1)
 
 
-def _gap(counts: np.ndarray, pool: str, positive: int, *, signed: bool) -> np.ndarray:
+def parity(counts: np.ndarray, pool: str, positive: int, *, signed: bool) -> np.ndarray:
+    """Demographic parity difference of counts (... x G x K x K), with its sign where there are two groups."""
     found = disparity(weighed(counts, pool), positive)
     return found.demographic_parity_difference_signed if signed else found.demographic_parity_difference
 
 
-def _absolute(low: float, high: float) -> tuple[float, float]:
-    """The interval of |v| for an interval of v."""
-    ends = sorted((abs(low), abs(high)))
-    return (0.0, ends[1]) if low < 0 < high else (ends[0], ends[1])
+def distance(point: float, half: float, *, signed: bool) -> tuple[float, tuple[float, float]]:
+    """|v| and its interval within [0, 1], for point -+ half of v; ``signed`` says that v has a sign."""
+    low, high = point - half, point + half
+    if signed:
+        ends = sorted((abs(low), abs(high)))
+        low, high = (0.0, ends[1]) if low < 0 < high else (ends[0], ends[1])
+    return abs(point), (max(low, 0.0), min(high, 1.0))
 
 
 def named(recipe: Recipe) -> str:

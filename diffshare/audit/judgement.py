@@ -275,7 +275,7 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
     if made.power.alpha is not None and made.power.alpha <= terms.wanted:
         return (
             "the samples lie between clean and poisoned; draw more, set a margin from clean surrogates "
-            "(--margin-from), or repair the samples before you train"
+            "(--margin-from), or repair the samples"
         )
     if made.power.samples is None:
         return (

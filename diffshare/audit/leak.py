@@ -13,6 +13,7 @@ import numpy as np
 from jsonargparse import Namespace
 
 from diffshare.audit.attribute_leak import Leak, attack, unread
+from diffshare.audit.contents import Content, of_release, of_samples
 from diffshare.audit.leak_report import Disclosed, Report, section_of, show
 from diffshare.audit.member_leak import MemberLeak, member_leak
 from diffshare.audit.training import TrainingSet, read_training
@@ -28,6 +29,7 @@ from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Que
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.sampling import progress
 from diffshare.release.card import Card
+from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
 from diffshare.release.section import write_section
 from diffshare.storage import write_result
@@ -73,6 +75,8 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         identity=identity,
         membership=_membership(config, source, training),
         notes=(_used(config, source, index), *_notes(config, index, training, card, labels)),
+        contents=_contents(config),
+        quantiles=_quantiles(queries),
     )
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -112,6 +116,17 @@ def _disjoint(config: Namespace, index: Index, training: TrainingSet | None) -> 
     if training is None and config.part != "all" and index.parts is None:
         return (unchecked(config.split_seed),)
     return ()
+
+
+def _contents(config: Namespace) -> tuple[Content, ...]:
+    """What the folder says by itself."""
+    return of_samples(config.samples) if config.model is None else of_release(open_release(config.model))
+
+
+def _quantiles(queries: Queries) -> tuple[str, ...]:
+    """Columns of which the release's schema has quantiles, as those of format 1 have."""
+    columns = queries.columns if isinstance(queries, ModelQueries) else ()
+    return tuple(column.name for column in columns if getattr(column, "quantiles", ()))
 
 
 def _membership(config: Namespace, source: Source, training: TrainingSet | None) -> MemberLeak | None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from rich.table import Table
 
 from diffshare.audit.attribute_leak import WIDTH, Leak
+from diffshare.audit.contents import Content
 from diffshare.audit.member_leak import MemberLeak
 from diffshare.terminal import cell_text, console, say
 
@@ -49,6 +50,8 @@ class Report:
         membership: the membership test; None where no release or no manifest was given.
         described: its identity after the section was written into its README.md.
         notes: what is not known of the reference.
+        contents: what the folder says by itself, file by file.
+        quantiles: columns of which its schema has quantiles: a release of format 1.
     """
 
     leaks: tuple[Leak, ...]
@@ -60,6 +63,8 @@ class Report:
     membership: MemberLeak | None = None
     described: str | None = None
     notes: tuple[str, ...] = ()
+    contents: tuple[Content, ...] = ()
+    quantiles: tuple[str, ...] = ()
 
     def of(self, identity: str) -> "Report":
         """The report after the release was described, which changes its identity."""
@@ -70,24 +75,48 @@ class Report:
         """One line of what to do."""
         found = None if self.membership is None else self.membership.found
         remembered = found is not None and found.advantage.low > 0
-        return self._of_shares() + (
-            " Its loss tells records that it was trained on from others: train it on more of them, for fewer steps, or "
-            "with DP-SGD."
-            if remembered
-            else ""
+        return (
+            self._of_schema()
+            + self._of_shares()
+            + (
+                " Its loss tells records that it was trained on from others: train it on more of them, for fewer "
+                "steps, or with DP-SGD."
+                if remembered
+                else ""
+            )
+        )
+
+    def _of_schema(self) -> str:
+        if not self.quantiles:
+            return ""
+        return (
+            "Its schema tells the number of records and, without a query, every share above a threshold of "
+            f"{_listed(list(self.quantiles))}: train the model again, releases of today have no quantiles. "
         )
 
     def _of_shares(self) -> str:
-        read = [one.name for one in self.leaks if one.readable]
-        read += [one.name for one in self.disclosed]
-        if not read:
+        """What a receiver reads, what he may read, and never that there is nothing to read."""
+        read = [one.name for one in self.disclosed] + [one.name for one in self.leaks if one.readable]
+        doubtful = [one.name for one in self.leaks if one.verdict == "doubtful"]
+        other = [one.name for one in self.leaks if one.verdict == "missed" and one.nearer is not None]
+        if not read and not doubtful and not other:
             return (
-                f"No attribute was read to +-{WIDTH:g} with this reference; a receiver with more records or a better "
-                "classifier may read more."
+                f"No attribute was read to +-{WIDTH:g} with this reference, which does not say that none can be: a "
+                "receiver with more records or a better classifier may read more."
             )
-        return (
-            f"A receiver reads {', '.join(dict.fromkeys(read))} to +-{WIDTH:g}. What may not be known must be changed "
-            "before the training (a quantised mix) or in the samples that go out; see the documentation on protection."
+        said = []
+        if read:
+            said.append(f"A receiver reads {_listed(read)} to +-{WIDTH:g}.")
+        if doubtful:
+            said.append(
+                f"The intervals of {_listed(doubtful)} are within +-{WIDTH:g}, but the classifier errs on the samples "
+                "otherwise than on records: they may be read so, or be off (--manifest tells the truth to judge by)."
+            )
+        if other:
+            said.append(f"Another method than the usual one comes within {WIDTH:g} of the truth of {_listed(other)}.")
+        return " ".join(said) + (
+            " What may not be known must be changed before the training (a quantised mix) or in the samples that go "
+            "out; see the documentation on protection."
         )
 
     # by which its file is told from others
@@ -104,6 +133,7 @@ class Report:
             "level": self.level,
             "half_width": WIDTH,
             "disclosed": [one.json() for one in self.disclosed],
+            "contents": [one._asdict() for one in self.contents],
             "properties": [one.json() for one in self.leaks],
             "membership": None if self.membership is None else self.membership.json(),
             "advice": self.advice,
@@ -112,10 +142,16 @@ class Report:
         }
 
 
+def _listed(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
 def _needed(leak: Leak) -> str:
     best = leak.best
     if best is None:
         return ""
+    if leak.fails:
+        return "unknown"
     needed = best.needed()
     return "never with this reference" if needed is None else f"{needed:,}"
 
@@ -128,19 +164,21 @@ def section_of(report: Report) -> list[str]:
     lines = [
         f"The sharer turned the property inference attacks of diffshare on this model, with {report.queries} queries "
         f"(labels: {report.labels}) and records that it was not trained on. Half widths are of "
-        f"{100 * report.level:g} % intervals.",
+        f"{100 * report.level:g} % intervals, which hold where the classifier errs on samples as on records: where "
+        "that check fails, the share may be farther from the reading.",
         "",
-        f"| share of | read by | half width | queries for +-{WIDTH:g} |",
-        "| --- | --- | --- | --- |",
+        f"| share of | read by | half width | check | queries for +-{WIDTH:g} |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for one in report.disclosed:
-        lines.append(f"| {_plain(one.name)} | declared above ({one.field}) | 0 | 0 |")
+        lines.append(f"| {_plain(one.name)} | declared above ({one.field}) | 0 | | 0 |")
     for leak in report.leaks:
         name = f"{_plain(leak.name)}: {_plain(leak.value)}"
         if leak.best is None:
-            lines.append(f"| {name} | not read | | |")
+            lines.append(f"| {name} | not read | | | |")
         else:
-            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {_needed(leak)} |")
+            check = "fails" if leak.fails else "passes"
+            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {check} | {_needed(leak)} |")
     lines += ["", "A receiver with more records or a better classifier may read more."]
     if report.membership is not None and report.membership.found is not None:
         lines += ["", f"And {report.membership.line}. Attacks with shadow models find more."]
@@ -181,12 +219,16 @@ def show(report: Report) -> None:
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
     console().print(table)
+    for content in report.contents:
+        say(f"says:    {content.file}: {content.says}" + ("" if content.records else " (not of the records)"))
+    for leak in report.leaks:
+        say(f"verdict: {leak.name}: {leak.value}: {leak.said}")
     for note in report.notes:
         say(f"note:    {note}")
     for leak in report.leaks:
         if leak.reason is not None:
             say(f"note:    {leak.name}: {leak.reason}")
-        elif leak.assumption is not None and leak.assumption.p_value is not None and not leak.assumption.ok:
+        elif leak.fails and leak.assumption is not None:
             p = leak.assumption.p_value
             say(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
     if report.membership is not None:

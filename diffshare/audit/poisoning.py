@@ -8,9 +8,12 @@ import numpy as np
 from diffshare.audit.declaration import Declaration
 from diffshare.audit.gap import PredictedGap
 from diffshare.audit.judgement import Judgement, Terms, Unknown, undecided
+from diffshare.audit.own_gap import OwnGap, excess
 from diffshare.audit.reading import Fit
 from diffshare.stats.association import Association, Reference
 from diffshare.stats.shares import GroupShares
+
+WORSE = 0.1  # parity gap above the reference's own from which on nobody is advised to train
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Audit:
         classes: names of the classes.
         queries: samples that were looked at.
         samples_sha256: of the file that they are in.
-        gap: predicted; None where there are no records to measure it on.
+        gap: predicted; None where there are no records to measure it on, or it was not asked for.
+        own: the gap of classifiers that are trained on the reference; None as well where it is too
+            small.
         accuracy: held-out accuracy of the classifier of the group; None where the group is a column.
         fit: whether that classifier errs on samples as on records.
         declaration: where a table was declared.
@@ -44,6 +49,7 @@ class Audit:
     queries: int
     samples_sha256: str
     gap: PredictedGap | None = None
+    own: OwnGap | None = None
     accuracy: float | None = None
     fit: Fit | None = None
     declaration: Declaration | None = None
@@ -51,6 +57,16 @@ class Audit:
 
     # by which its file is told from others
     FIELDS: ClassVar[tuple[str, ...]] = ("verdict", "association", "predicted_gap", "samples_sha256")
+
+    @property
+    def excess(self) -> float | None:
+        """Predicted gap above the reference's own; None where one of them is not there."""
+        return None if self.gap is None or self.own is None else excess(self.gap, self.own)
+
+    @property
+    def worse(self) -> bool:
+        """Whether a classifier is predicted to be more unequal, by 0.1, than one of the reference's records."""
+        return self.excess is not None and self.excess > WORSE
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``audit --json`` writes."""
@@ -62,6 +78,7 @@ class Audit:
             "association": self._association(made.strongest),
             "cells": self.cells(),
             "predicted_gap": {"estimate": None, "interval": None} if self.gap is None else self.gap.json(),
+            "reference_gap": {"estimate": None, "interval": None} if self.own is None else self.own.json(),
             "margin": made.margin,
             "guidance": terms.guidance,
             "minimum_detectable_alpha": made.power.alpha,
@@ -137,27 +154,55 @@ class Audit:
 
 
 def advice(audit: Audit) -> str:
-    """What to do, in one plain sentence."""
-    made, terms = audit.judgement, audit.terms
+    """What to do, in one plain sentence.
+
+    Nobody is told to train because nothing was found: the predicted gap beside the reference's own
+    must speak for it.
+    """
+    judgement, terms = audit.judgement, audit.terms
     sensitive, target = audit.names
-    gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f})"
+    gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f}{_beside(audit)})"
     against = "what was declared" if audit.reference.known else "the reference"
-    if made.verdict == "poisoned":
+    if judgement.verdict == "poisoned":
         return (
             f"Do not train on these samples as they are{gap}: {sensitive} and {target} depend on each other otherwise "
             f"than in {against}, by more than the margin; repair them with the verb repair, or ask for another model."
         )
-    if made.verdict == "clean":
-        seen = (
-            f"a poisoned share of {made.power.alpha:.2f} or more would have been seen with a power of {terms.power:g}"
-        )
-        if made.misfit is not None:
-            seen = (
-                f"a poisoned share of {terms.wanted:g} is ruled out even where the classifier of the group, which does "
-                f"not err on these samples as on records, hides {made.misfit.size}"
-            )
+    if judgement.verdict != "clean":
+        return f"Undecided{gap}: {undecided(judgement, terms, audit.queries, audit.fit)}."
+    alike = f"{sensitive} and {target} depend on each other as in {against}, within the margin"
+    if audit.worse:
         return (
-            f"Train on them{gap}: {sensitive} and {target} depend on each other as in {against}, within the margin; "
-            f"{seen}."
+            f"Do not train on these samples as they are{gap}: {alike}, but a classifier trained on them would be more "
+            f"unequal, by {audit.excess:.2f}, than one trained on the reference: records may have been chosen inside "
+            "the cells of group and class, which the verb repair does not undo; ask for another model."
         )
-    return f"Undecided{gap}: {undecided(made, terms, audit.queries, audit.fit)}."
+    if audit.excess is None:
+        return (
+            f"Do not train on these samples for this alone{gap}: {alike}, but records may have been chosen inside the "
+            "cells of group and class, which shows in a classifier's gap beside the reference's own; that was not "
+            f"measured: {_missing(audit)}."
+        )
+    return f"Train on them{gap}: {alike}; {_seen(judgement, terms)}."
+
+
+def _beside(audit: Audit) -> str:
+    return "" if audit.own is None else f", the reference's own {audit.own.estimate:.2f}"
+
+
+def _missing(audit: Audit) -> str:
+    """What it takes to compare the gaps."""
+    if audit.gap is not None:
+        return "give more reference records, of each group and class"
+    return "add --reference FILE, and --gap-repeats 2 or more"
+
+
+def _seen(judgement: Judgement, terms: Terms) -> str:
+    """What the audit would have seen."""
+    if judgement.misfit is not None:
+        return (
+            f"a poisoned share of {terms.wanted:g} is ruled out even where the classifier of the group, which does not "
+            f"err on these samples as on records, hides {judgement.misfit.size}"
+        )
+    power = f"with a power of {terms.power:g}"
+    return f"a poisoned share of {judgement.power.alpha:.2f} or more would have been seen {power}"

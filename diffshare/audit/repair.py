@@ -1,4 +1,4 @@
-"""Makes samples safe to train on: the groups of each class get the shares that a reference has, or equal ones."""
+"""Undoes an association in samples: the groups of each class get the shares that a reference has, or equal ones."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -42,11 +42,16 @@ def corrected(audits: Sequence[Audit]) -> list[Audit]:
 def overall(audits: Sequence[Audit]) -> Audit:
     """The audit that stands for all: of those with the verdict of all, the one with the least p-value.
 
-    The verdict of all is ``poisoned`` where any candidate is, and ``clean`` only where every one is.
+    The verdict of all is ``poisoned`` where any candidate is, and ``clean`` only where every one
+    is. Where all are ``clean`` and some predict a gap that speaks against training, one of those
+    stands for all, for its advice does.
     """
     verdicts = {a.judgement.verdict for a in audits}
     verdict = next(v for v in ("poisoned", "inconclusive", "clean") if v in verdicts)
-    return min((a for a in audits if a.judgement.verdict == verdict), key=lambda a: a.judgement.p_value)
+    alike = [a for a in audits if a.judgement.verdict == verdict]
+    if verdict == "clean":
+        alike = [a for a in alike if a.worse] or [a for a in alike if a.excess is None] or alike
+    return min(alike, key=lambda a: a.judgement.p_value)
 
 
 def clusters(

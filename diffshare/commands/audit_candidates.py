@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
@@ -10,6 +11,7 @@ from diffshare.audit.drawing import Drawing
 from diffshare.audit.gap import PredictedGap, predict_gap
 from diffshare.audit.judgement import Terms, judge, reference_of
 from diffshare.audit.material import ReferenceRecords, SampledRecords, claimed_guidance, open_reference, open_samples
+from diffshare.audit.own_gap import OwnGap, own_gap
 from diffshare.audit.poisoning import Audit
 from diffshare.audit.reading import GroupReader, group_reader
 from diffshare.audit.surrogates import surrogate_margin, surrogate_note
@@ -81,8 +83,10 @@ def with_records(
         if overall(found).judgement.verdict != "inconclusive":
             break
     notes += samples.notes
-    gaps = {one.names[0]: _gap(config, one, made, known, downstream) for one in found}
-    return [replace(one, gap=gaps[one.names[0]], notes=(*one.notes, *notes)) for one in found]
+    return [
+        replace(one, gap=gap, own=own, notes=(*one.notes, *notes))
+        for one, (gap, own) in ((one, _gaps(config, one, made, known, downstream)) for one in found)
+    ]
 
 
 def _each_class(samples: SampledRecords, groups: list[str], classes: int) -> bool:
@@ -180,19 +184,22 @@ def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked:
     return margin, note
 
 
-def _gap(
+def _gaps(
     config: Namespace, one: Audit, samples: SampledRecords, reference: ReferenceRecords, recipe: Recipe | None
-) -> PredictedGap | None:
+) -> tuple[PredictedGap | None, OwnGap | None]:
+    """The gap of classifiers that are trained on the samples, and of others that are trained on the reference."""
     if not config.gap_repeats:
-        return None
-    return predict_gap(
-        samples,
-        reference,
-        one.names[0],
-        recipe or default_recipe(reference.columns),
-        pool=config.pool,
-        withhold=tuple(config.withhold),
-        repeats=config.gap_repeats,
-        level=1 - config.level,
-        seed=config.seed,
+        return None, None
+    options: dict[str, Any] = {
+        "pool": config.pool,
+        "withhold": tuple(config.withhold),
+        "repeats": config.gap_repeats,
+        "level": 1 - config.level,
+        "seed": config.seed,
+    }
+    trained = recipe or default_recipe(reference.columns)
+    name = one.names[0]
+    return (
+        predict_gap(samples, reference, name, trained, **options),
+        own_gap(samples, reference, name, trained, **options),
     )

@@ -36,6 +36,10 @@ def show(one: Audit) -> None:
         low, high = one.gap.interval
         table.add_row("predicted parity gap", f"{one.gap.estimate:.3f} ({low:.3f} to {high:.3f})")
         table.add_row("of the classifier", cell_text(one.gap.classifier))
+    if one.own is not None:
+        low, high = one.own.interval
+        text = f"{one.own.estimate:.3f} ({low:.3f} to {high:.3f}), {one.own.trainings} of {one.own.records} records"
+        table.add_row("the same, trained on the reference", text)
     least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:

@@ -18,7 +18,7 @@ from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 from diffshare.storage import check_new_file
 
-AUTO, ZERO_SHOT = "auto", "zero-shot"
+AUTO, ZERO_SHOT, SCHEMA = "auto", "zero-shot", "schema"
 DEFAULT_METHOD: Method = "pacc"
 
 
@@ -52,7 +52,11 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--property", required=True, help="Attribute of the auxiliary source; with zero-shot any name.")
+    add(
+        "--property",
+        required=True,
+        help="Attribute of the auxiliary source; with zero-shot any name; with schema a column or age>=40.",
+    )
     add("--value", type=str, default=None, help="Class whose share is asked for; the second of two where left out.")
     add("--level", type=float, default=0.95, help="Confidence level of the interval.")
     add("--seed", type=int, default=0, help="Of the classifier's training, the samples and the resampling.")
@@ -111,7 +115,12 @@ def _add_classifier(parser: ArgumentParser) -> None:
     add("--part", type=parts, default="auxiliary", help="Part of the auxiliary source to use.")
     add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
     add("--manifest", type=Path | None, default=None, help="The sharer's mix: checked to be disjoint (for auditors).")
-    add("--method", type=str | None, default=None, help=f"One of {', '.join(NAMES)}, {ZERO_SHOT}; pacc by default.")
+    add(
+        "--method",
+        type=str | None,
+        default=None,
+        help=f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc by default.",
+    )
     add("--classifier", type=Recipe | None, default=None, help="How to train: class_path of a recipe.")
     add("--folds", type=int, default=5, help="Models that are trained, each for the records it has not seen.")
     add("--degrade", action="store_true", help="Train on blurred and noisy copies as well.")
@@ -156,9 +165,12 @@ def _check_samples(config: Namespace) -> None:
 
 
 def _check_method(config: Namespace) -> None:
+    if config.method == SCHEMA:
+        _check_schema(config)
+        return
     zero_shot = config.method == ZERO_SHOT
     if config.method is not None and not zero_shot and config.method not in NAMES:
-        raise one_of("method", config.method, (*NAMES, ZERO_SHOT))
+        raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
     if config.label_sheet is not None:
         if config.labelled is not None:
             raise UserError("--label-sheet writes a table to fill in, --labelled reads it: give one of them")
@@ -179,6 +191,18 @@ def _check_method(config: Namespace) -> None:
         )
     elif config.auxiliary is None:
         raise UserError("give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts")
+
+
+def _check_schema(config: Namespace) -> None:
+    """Refuse what the method ``schema``, which reads a file of the release alone, has no use for."""
+    if config.model is None:
+        raise UserError("--method schema reads the schema of a release: name it with --model instead of --samples")
+    asked = ("auxiliary", "degrade", "withhold", "manifest", "classifier", "clip", "prompts", "label_sheet")
+    drawing = ("queries", "width", "labels", "steps", "batch_size", "conditioned_on")
+    remedies = ("surrogate", "widen", "labelled")
+    if given := [name for name in (*asked, *drawing, *remedies) if config[name]]:
+        flag = given[0].replace("_", "-")
+        raise UserError(f"--{flag} is for reading samples, --method schema draws none: leave it out")
 
 
 def _check_remedies(config: Namespace) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit
 from diffshare.classifiers.recipes import default_recipe
-from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, ZERO_SHOT, parse
+from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, SCHEMA, ZERO_SHOT, parse
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
@@ -24,9 +24,13 @@ from diffshare.receiver.property.plan import collect, plan_queries, stopped_inte
 from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
+from diffshare.receiver.property.told import infer_told, told_beside
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
+from diffshare.release.table import TableGenerator, load_schema
+from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_result
 from diffshare.terminal import cell_text, console, say
@@ -38,6 +42,8 @@ def infer_property(arguments: list[str]) -> int:
     """Infer the share of a property from samples of a model."""
     config, source, recipe = parse(arguments)
     started = time.perf_counter()
+    if config.method == SCHEMA:
+        return _finish(config, _told(config), started)
     queries = _queries(config, source)
     if config.label_sheet is not None:
         return _label_sheet(config, queries, _asked_for(config, source))
@@ -45,12 +51,32 @@ def infer_property(arguments: list[str]) -> int:
         result = _zero_shot(config, queries)
     else:
         result = _with_auxiliary(config, queries, source, recipe)
-    result = replace(result, notes=(*result.notes, *_drawn_by(queries, config)))
+    notes = (*result.notes, *_drawn_by(queries, config), *_of_schema(queries, result))
+    return _finish(config, replace(result, notes=notes), started)
+
+
+def _finish(config: Namespace, result: Inferred, started: float) -> int:
     seconds = time.perf_counter() - started
     if config.json is not None:
         write_result(config.json, result.json(seconds), Inferred.FIELDS)
     _show(result, seconds)
     return 0
+
+
+def _told(config: Namespace) -> Inferred:
+    """What the release's schema says by itself."""
+    check_level(config.level)
+    release = open_release(config.model)
+    if release.card.modality != "table":
+        raise UserError(f"{config.model} makes images, which have no schema: infer the property from samples")
+    return infer_told(load_schema(release), config.property, config.value, config.level)
+
+
+def _of_schema(queries: Queries, result: Inferred) -> Sequence[str]:
+    """What the release's schema says of the property beside the samples."""
+    if not isinstance(queries, ModelQueries) or not isinstance(queries.generator, TableGenerator):
+        return ()
+    return told_beside(queries.generator.schema, result.name, result.value)
 
 
 def _queries(config: Namespace, source: Any) -> Queries:

@@ -1,4 +1,4 @@
-"""The verb ``repair``: samples made safe to train on."""
+"""The verb ``repair``: an association of group and class in samples undone."""
 
 import time
 from collections.abc import Mapping
@@ -98,7 +98,7 @@ def repair(arguments: list[str]) -> int:
 def _parse(arguments: list[str]) -> Namespace:
     parser = ArgumentParser(
         prog="diffshare repair",
-        description="Make samples safe to train on: weights, or a choice, with which group and class depend on each "
+        description="Undo an association in samples: weights, or a choice, with which group and class depend on each "
         "other as they do in the reference of the audit.",
         exit_on_error=False,
         allow_abbrev=False,

@@ -14,9 +14,9 @@ from diffshare.data.module import MixDataModule
 from diffshare.errors import UserError
 from diffshare.generators.rehearsal import rehearse
 from diffshare.received import is_name
+from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import Release, check_fields
 from diffshare.release.generator import UNCONDITIONAL, Generator
-from diffshare.release.table import fit_schema
 from diffshare.training.rates import optimizer_and_rate
 
 
@@ -190,11 +190,17 @@ class GenerativeModule(LightningModule):
                     raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")
             self.facts = facts
 
-    def card_fields(self, *, declare_labels: bool, declare_counts: bool) -> dict[str, Any]:
-        """What the release says of the model, and what the sharer chose to declare of the data."""
+    def card_fields(self, *, declare_labels: bool | None, declare_counts: bool) -> dict[str, Any]:
+        """What the release says of the model, and what the sharer chose to declare of the data.
+
+        Args:
+            declare_labels: class frequencies; where None, a family decides, and most declare them.
+            declare_counts: S x Y counts.
+        """
         if self.facts is None:
             raise UserError("this model does not know its training data: release it after fit, or from a checkpoint")
-        frequencies = _rounded(self.facts.label_counts) if declare_labels and self.conditional else None
+        declared = declare_labels is not False and self.conditional
+        frequencies = _rounded(self.facts.label_counts) if declared else None
         return {
             "family": self.family,
             "modality": self.modality,

@@ -25,9 +25,9 @@ BANDS = 4  # validation reports the loss of each quarter of the noise levels
 
 def _check_sizes(denoiser: Any) -> None:
     """Refuse what diffusers builds and cannot run."""
-    config = getattr(denoiser, "config", {})
+    config = getattr(denoiser, "config", None)
     for name in ("block_out_channels", "norm_num_groups", "attention_head_dim"):
-        values = config.get(name)
+        values = getattr(config, name, None)
         for value in values if isinstance(values, Sequence) else [values]:
             if isinstance(value, int) and value < 1:
                 raise UserError(f"model.denoiser.{name} is {values}: each must be at least 1")

@@ -35,6 +35,8 @@ class TabularDDPM(TableModule):
         scheduler: noise levels of the training; a cosine DDPM scheduler of 1000 levels that predicts velocity where
             left out.
         optimizer: of the denoiser's weights.
+        bounds: the least and the largest value of a numeric column by its name; the others' are
+            fitted to the mix.
         schema: a file like a release's ``table/schema.json`` by which rows are coded, in place of one that is fitted to
             the mix.
         conditional: whether the model can be asked for a class.
@@ -52,6 +54,7 @@ class TabularDDPM(TableModule):
         denoiser: DenoiserCallable = TableDenoiser,
         scheduler: SchedulerMixin | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        bounds: dict[str, tuple[float, float]] | None = None,
         schema: Path | None = None,
         conditional: bool = True,
         condition_dropout: float = 0.2,
@@ -61,7 +64,7 @@ class TabularDDPM(TableModule):
         guidance: float = 1.0,
     ) -> None:
         rates = (lr_schedule, warmup_steps, sampling_steps, guidance)
-        super().__init__(optimizer, schema, conditional, condition_dropout, *rates)
+        super().__init__(optimizer, bounds, schema, conditional, condition_dropout, *rates)
         cosine: Any = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
         self.scheduler: Any = cosine if scheduler is None else scheduler
         levels = MixedDiffusion.of(self.scheduler, 0, []).steps
@@ -82,11 +85,13 @@ class TabularDDPM(TableModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of a batch at timesteps that are spread evenly over its records, some classes hidden."""
-        n, device = len(batch.x), batch.x.device
+        scores, codes, target = self.trained_on(batch)
+        n, device = len(scores), scores.device
+        if not n:
+            return self.no_loss()
         spread = (torch.randperm(n, device=device) + torch.rand(n, device=device)) / n
         timesteps = (spread * self.process.steps).long().clamp_max(self.process.steps - 1)
-        labels = self.hidden_labels(batch.target)
-        scores, codes, _ = self.encode(batch.x)
+        labels = self.hidden_labels(target)
         places = self.process.numeric + len(self.rows.sizes)
         uniform = torch.rand(n, places, device=device, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
         return mixed_loss(self.denoiser, self.process, scores, codes, labels, timesteps, uniform).mean()

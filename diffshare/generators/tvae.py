@@ -119,13 +119,15 @@ def sample_rows(network: Any, rows: Rows, labels: np.ndarray, indices: np.ndarra
 class TVAE(TableModule):
     """TVAE (Xu et al. 2019) on this program's coding of rows, and conditional.
 
-    A number is coded by its quantile in place of the paper's mixture of normals. How rows are coded, and what a release
-    gives away, says :class:`diffshare.generators.tables.TableModule`.
+    A number's mode is a cell of a grid in place of one of the paper's mixture of normals. How rows
+    are coded, and what a release gives away, says :class:`diffshare.generators.tables.TableModule`.
 
     Args:
         network: makes encoder and decoder of the number of features, of scores among them, and of ``num_class_embeds``,
             which follow the data.
         optimizer: of all weights.
+        bounds: the least and the largest value of a numeric column by its name; the others' are
+            fitted to the mix.
         schema: a file like a release's ``table/schema.json`` by which rows are coded, in place of one that is fitted to
             the mix.
         conditional: whether the model can be asked for a class.
@@ -141,6 +143,7 @@ class TVAE(TableModule):
         self,
         network: NetworkCallable = RowVAE,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        bounds: dict[str, tuple[float, float]] | None = None,
         schema: Path | None = None,
         conditional: bool = True,
         condition_dropout: float = 0.2,
@@ -148,7 +151,7 @@ class TVAE(TableModule):
         lr_schedule: Rate = "constant",
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(optimizer, schema, conditional, condition_dropout, lr_schedule, warmup_steps, 1, 1.0)
+        super().__init__(optimizer, bounds, schema, conditional, condition_dropout, lr_schedule, warmup_steps, 1, 1.0)
         if not 0 <= kl_weight < float("inf"):
             raise UserError(f"model.kl_weight is {kl_weight}: a number of at least 0 is expected")
         self.make_network, self.kl_weight = network, kl_weight
@@ -162,8 +165,10 @@ class TVAE(TableModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean negative evidence lower bound of a batch, some classes hidden."""
-        labels = self.hidden_labels(batch.target)
-        scores, codes, _ = self.encode(batch.x)
+        scores, codes, target = self.trained_on(batch)
+        if not len(scores):
+            return self.no_loss()
+        labels = self.hidden_labels(target)
         noise = torch.randn(len(scores), self.network.decoder.config.latent_dim, device=scores.device)
         return self._losses(scores, codes, labels, noise).mean()
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from diffshare.errors import UserError
 from diffshare.received import Fields, is_name, is_number, shown
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)  # that is written, and those that are read
 CARD = "diffshare.json"
 MAX_LABELS = 10_000  # also the most columns of a table
 MAX_FILES = 64
@@ -34,6 +36,34 @@ class DeclaredNames(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """How an epsilon was come by: whoever has these numbers can compute it again.
+
+    Attributes:
+        mechanism: what was made private, and how.
+        adjacency: which two training sets epsilon tells apart.
+        noise_multiplier: deviation of the noise in units of the norm, > 0.
+        max_grad_norm: norm that each record's gradient was cut to, > 0.
+        sampling_rate: probability with which a record was in a step, in (0, 1], rounded up to two
+            digits.
+        steps: of the training.
+        delta: of (epsilon, delta).
+        accountant: what summed the steps up.
+        outside: what of the release epsilon does not bound.
+    """
+
+    mechanism: str
+    adjacency: str
+    noise_multiplier: float
+    max_grad_norm: float
+    sampling_rate: float
+    steps: int
+    delta: float
+    accountant: str
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Card:
     """What a release says of itself. Everything but ``format`` and ``files`` is the sharer's claim, not a fact.
 
@@ -50,6 +80,8 @@ class Card:
         declared_names: what the numbers in ``declared`` stand for; None where it is not told.
         protections: what was done for privacy, in words.
         epsilon: of differential privacy, > 0; None where there is none.
+        privacy: what epsilon is of: how it was come by and what lies outside it; None where there
+            is no epsilon.
         files: every other file of the release to its SHA-256.
         created_with: versions of the libraries that wrote the release.
         format: version of the release format.
@@ -67,6 +99,7 @@ class Card:
     declared_names: DeclaredNames | None = None
     protections: tuple[str, ...] = ()
     epsilon: float | None = None
+    privacy: Privacy | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     created_with: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -75,6 +108,8 @@ class Card:
         """The object that ``diffshare.json`` holds: ``format`` first; a table has no ``image_size`` and vice versa."""
         value = {"format": self.format} | asdict(self)
         value["declared_names"] = None if self.declared_names is None else self.declared_names._asdict()
+        if self.privacy is not None:
+            value["privacy"]["outside"] = list(self.privacy.outside)
         del value["columns" if self.modality == "image" else "image_size"]
         return value
 
@@ -90,10 +125,11 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         UserError: another format, or a field of a wrong type, size or range (names the field and what was expected).
     """
     fields = Fields(value, where)
-    if fields.value.get("format") != FORMAT or type(fields.value["format"]) is not int:
+    form = fields.value.get("format")
+    if form not in READABLE or type(form) is not int:
         raise UserError(
-            f"{where}: format {shown(fields.value.get('format'))} is not understood: this version of diffshare reads"
-            f" format {FORMAT}; get the version that wrote it or ask for a release in format {FORMAT}"
+            f"{where}: format {shown(form)} is not understood: this version of diffshare reads the formats "
+            f"{' and '.join(map(str, READABLE))}; get the version that wrote it or ask for a release in format {FORMAT}"
         )
     modality = fields.value.get("modality")
     if modality not in ("image", "table"):
@@ -112,8 +148,10 @@ def parse_card(value: Any, where: str = CARD) -> Card:
         declared_names=_declared_names(fields, declared),
         protections=fields.names("protections", 64),
         epsilon=_epsilon(fields),
+        privacy=_privacy(fields),
         files=_files(fields),
         created_with=_versions(fields),
+        format=form,
     )
 
 
@@ -162,6 +200,31 @@ def _epsilon(fields: Fields) -> float | None:
     if epsilon is not None and not (is_number(epsilon) and epsilon > 0):
         fields.refuse("epsilon", "null or a number above 0")
     return None if epsilon is None else float(epsilon)
+
+
+def _privacy(fields: Fields) -> Privacy | None:
+    value = fields.value.get("privacy")
+    if value is None:
+        return None
+    said = Fields(value, f"{fields.where}, privacy")
+    return Privacy(
+        mechanism=said.text("mechanism"),
+        adjacency=said.text("adjacency"),
+        noise_multiplier=_positive(said, "noise_multiplier", np.inf),
+        max_grad_norm=_positive(said, "max_grad_norm", np.inf),
+        sampling_rate=_positive(said, "sampling_rate", 1),
+        steps=said.integer("steps", 1, 10**12),
+        delta=_positive(said, "delta", 1),
+        accountant=said.text("accountant"),
+        outside=said.names("outside", 64),
+    )
+
+
+def _positive(fields: Fields, key: str, most: float) -> float:
+    value = fields.value.get(key)
+    if not (is_number(value) and 0 < value <= most):
+        fields.refuse(key, "a number above 0" + ("" if most == np.inf else f", at most {most:g}"))
+    return float(value)
 
 
 def _files(fields: Fields) -> dict[str, str]:

@@ -73,6 +73,7 @@ def check_fields(card_fields: Mapping[str, Any]) -> None:
 def _parse(card_fields: Mapping[str, Any], files: Mapping[str, str]) -> Card:
     made = {"created_with": versions(("torch", "diffusers")), "format": FORMAT, "files": dict(files)}
     fields: dict[str, Any] = {"label_frequencies": None, "declared": None, "protections": [], "epsilon": None}
+    fields["privacy"] = None
     fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
     return parse_card(fields | made)
 

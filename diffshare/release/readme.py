@@ -30,10 +30,12 @@ def readme(card: Card, folder: Path) -> str:
             f"- class frequencies: {_said(card.label_frequencies)}",
             f"- training records by sensitive group (s) and target (y): {_said(card.declared)}{_cells(card)}",
             f"- protections: {', '.join(card.protections) or 'none'}",
-            f"- epsilon of differential privacy: {_said(card.epsilon)}",
+            f"- epsilon of differential privacy: {'none' if card.epsilon is None else f'{card.epsilon:g}'}",
             "",
+            *_private(card),
             "These are claims: nothing in this folder proves them.",
             "",
+            *_beside(card),
             "## How to sample it",
             "",
             "```",
@@ -57,8 +59,42 @@ def _cells(card: Card) -> str:
     return f" (s: {names.sensitive}, {', '.join(names.groups)}; y: {names.target}, {', '.join(names.classes)})"
 
 
+def _private(card: Card) -> list[str]:
+    """What epsilon is of."""
+    said = card.privacy
+    if said is None:
+        return []
+    numbers = {
+        "adjacency": said.adjacency,
+        "noise multiplier": f"{said.noise_multiplier:g}",
+        "norm": f"{said.max_grad_norm:g}",
+        "sampling rate": f"{said.sampling_rate:g} (rounded up)",
+        "steps": str(said.steps),
+        "delta": f"{said.delta:g}",
+        "accountant": said.accountant,
+    }
+    lines = [f"Epsilon is of {said.mechanism}:", "", *(f"- {name}: {value}" for name, value in numbers.items()), ""]
+    return [*lines, "It does not bound:", "", *(f"- {what}" for what in said.outside), ""]
+
+
+def _beside(card: Card) -> list[str]:
+    """What the folder says of its training data beside what is declared, without a sample."""
+    lines = [
+        "## What the folder gives away without a query",
+        "",
+        "Names of the classes, what is declared above, and the weights: who opens the networks is not held to samples.",
+    ]
+    if card.modality == "table":
+        lines += [
+            "`table/schema.json` names columns, categories and round bounds of numbers. A category, the value 0, a "
+            "missing cell or a step of a bound stands there where at least a few records have it (5 to 20, or one in a "
+            "thousand), or because the sharer gave it; how many have it is not there.",
+        ]
+    return [*lines, "`diffshare audit --as sharer` lists all of it.", ""]
+
+
 def _said(value: object) -> str:
-    return "undisclosed" if value is None else json.dumps(value)
+    return "not declared" if value is None else json.dumps(value)
 
 
 def _loading(folder: Path) -> list[str]:

@@ -1,11 +1,12 @@
 """What a release says of the table that its model makes: ``table/schema.json``, checked before it is used.
 
-The schema holds what turns the model's numbers into cells: names, categories, and for each numeric column quantiles
-of the training values. Those are facts of the training data (the smallest and the largest value among them) that the
-release gives away as they stand.
+The schema holds what turns the model's numbers into cells: names, categories, and for each numeric
+column two round bounds. Who reads it reads what it says of the training data without a query:
+:mod:`diffshare.release.disclosure` has what that is. Releases of format 1 have quantiles of the
+training values in the place of bounds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,15 +14,16 @@ import numpy as np
 
 from diffshare.errors import UserError
 from diffshare.received import Fields, is_name, is_number, parse_json
-from diffshare.release.card import MAX_LABELS
+from diffshare.release.card import FORMAT, MAX_LABELS
 from diffshare.release.folder import Release
 from diffshare.release.generator import Generator
-from diffshare.stats.quantiles import MOST, fit_quantiles
 
 SCHEMA = "table/schema.json"
-MAX_SCHEMA = 64 << 20  # bytes: a thousand quantiles for each of some thousand columns
-MOST_DECIMALS = 6  # of a numeric column's cells
+MAX_SCHEMA = 64 << 20  # bytes: of format 1, a thousand quantiles for each of some thousand columns
+MAX_QUANTILES = 1000  # of a column, of format 1
 MAX_FEATURES = 8192  # numbers in a row as the network sees it
+MAX_CELLS = 100  # of the grid of a numeric column
+MOST_DECIMALS = 6  # of a numeric column's cells
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,14 @@ class TableColumn:
         name: its name, different from those of the other columns.
         kind: ``"numeric"`` or ``"categorical"``.
         categories: texts of the codes 0..K-1 of a categorical column.
-        integer: all values of a numeric column are whole numbers.
+        integer: the values of a numeric column are whole numbers.
         missing: a numeric column has missing cells.
-        quantiles: of the known values of a numeric column, rising; see :func:`diffshare.stats.quantiles.fit_quantiles`.
-            Empty where no value is known.
+        quantiles: of format 1, of the known values of a numeric column, rising: the first is the
+            smallest, the last the largest value.
+        bounds: of a numeric column, low < high, or twice the value of a constant one; empty where
+            no value is known, and with quantiles.
+        cells: of the grid between them, see :mod:`diffshare.stats.grid`; 0 of a constant column, and with quantiles.
+        zero: 0 is a value of its own beside those between the bounds.
         decimals: decimals of a numeric column's cells, 0 to 6; None where they are not fixed.
     """
 
@@ -45,6 +51,9 @@ class TableColumn:
     integer: bool = False
     missing: bool = False
     quantiles: tuple[float, ...] = ()
+    bounds: tuple[float, float] | tuple[()] = ()
+    cells: int = 0
+    zero: bool = False
     decimals: int | None = None
 
     @property
@@ -52,15 +61,24 @@ class TableColumn:
         """Whether all known values are the same: a model has nothing to learn of the column but where it is missing."""
         if self.kind == "categorical":
             return len(self.categories) == 1
-        return not self.quantiles or self.quantiles[0] == self.quantiles[-1]
+        ends = self.quantiles or self.bounds
+        return not ends or ends[0] == ends[-1]
+
+    @property
+    def states(self) -> int:
+        """Codes that say what a numeric cell is: a cell of the grid, or 0, or missing; 1 where all are missing."""
+        return max(self.cells, 1) + self.zero + (self.missing and len(self.quantiles or self.bounds) > 0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         named = {"name": self.name, "kind": self.kind}
         if self.kind == "categorical":
             return named | {"categories": list(self.categories)}
+        numeric = named | {"integer": self.integer, "missing": self.missing}
+        if self.quantiles:
+            return numeric | {"quantiles": list(self.quantiles)}
         fixed = {} if self.decimals is None else {"decimals": self.decimals}
-        return named | {"integer": self.integer, "missing": self.missing, "quantiles": list(self.quantiles)} | fixed
+        return numeric | {"bounds": list(self.bounds), "cells": self.cells, "zero": self.zero} | fixed
 
 
 @dataclass(frozen=True)
@@ -113,59 +131,15 @@ class TableGenerator(Generator, Protocol):
     schema: TableSchema
 
 
-class SourceColumn(Protocol):
-    """What a source says of a column."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> Literal["numeric", "categorical"]: ...  # noqa: D102
-    @property
-    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def integer(self) -> bool: ...  # noqa: D102
-    @property
-    def decimals(self) -> int | None: ...  # noqa: D102
-
-
-def fit_schema(rows: np.ndarray, columns: Sequence[SourceColumn], target: str, mark: str) -> TableSchema:
-    """The schema of these rows. A category that none of them has is left out: the model can never make it.
+def parse_schema(value: Any, where: str = SCHEMA, form: int = FORMAT) -> TableSchema:
+    """Check every field of a received schema.
 
     A constant column, also one without any known value, is kept: what the model makes has it too.
 
     Args:
-        rows: the training records, float32, N x columns: values (NaN where missing) and codes of the source.
-        columns: what the source says of each column.
-        target: name of the column of the class.
-        mark: the text of a missing cell.
-
-    Raises:
-        UserError: no such categorical column, or one that is constant (names it).
-    """
-    fitted = tuple(_fit_column(rows[:, i], column) for i, column in enumerate(columns))
-    schema = TableSchema(fitted, target, mark)
-    if target not in schema.names or schema.target_column.kind != "categorical":
-        raise UserError(f"data.target '{target}' is no categorical column of the table: choose one of its columns")
-    if schema.target_column.constant:
-        raise UserError(
-            f"data.target '{target}' is constant, {schema.target_column.categories[0]!r:.60} in all {len(rows)} "
-            "training records: choose another mix or another target"
-        )
-    return parse_schema(schema.to_json(), "the table")  # what a receiver would refuse is refused before the training
-
-
-def _fit_column(values: np.ndarray, column: SourceColumn) -> TableColumn:
-    known = values[~np.isnan(values)]
-    if column.kind == "categorical":
-        seen = np.unique(known.astype(np.int64))
-        return TableColumn(column.name, "categorical", tuple(column.categories[code] for code in seen))
-    quantiles = tuple(fit_quantiles(known).tolist()) if len(known) else ()
-    missing = len(known) < len(values)
-    return TableColumn(column.name, "numeric", (), column.integer, missing, quantiles, column.decimals)
-
-
-def parse_schema(value: Any, where: str = SCHEMA) -> TableSchema:
-    """Check every field of a received schema.
+        value: parsed JSON.
+        where: the file's name for messages.
+        form: format of the release that it is of.
 
     Raises:
         UserError: a field of a wrong type, size or range (names it and says what was expected).
@@ -174,7 +148,7 @@ def parse_schema(value: Any, where: str = SCHEMA) -> TableSchema:
     entries = fields.value.get("columns")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_LABELS:
         fields.refuse("columns", f"a list of 1 to {MAX_LABELS} columns")
-    columns = tuple(_parse_column(Fields(entry, f"{where}, column {i}")) for i, entry in enumerate(entries))
+    columns = tuple(_parse_column(Fields(entry, f"{where}, column {i}"), form) for i, entry in enumerate(entries))
     if len({column.name for column in columns}) < len(columns):
         raise UserError(f"{where}: two columns have the same name: rename one")
     mark = fields.value.get("mark")
@@ -183,16 +157,16 @@ def parse_schema(value: Any, where: str = SCHEMA) -> TableSchema:
     schema = TableSchema(columns, fields.text("target"), mark)
     if schema.target not in schema.names or len(schema.target_column.categories) < 2:
         fields.refuse("target", "the name of a categorical column with two categories or more")
-    features = sum(len(column.categories) or 1 + 2 * column.missing for column in columns)
+    features = sum(len(column.categories) or 1 + column.states * (column.states > 1) for column in columns)
     if features > MAX_FEATURES:
         raise UserError(
-            f"{where} takes {features} numbers a row (one a numeric column, one a category), more than {MAX_FEATURES}: "
-            "leave out a column with many categories"
+            f"{where} takes {features} numbers a row (one a cell of a number and a category), more than "
+            f"{MAX_FEATURES}: leave out a column with many categories"
         )
     return schema
 
 
-def _parse_column(fields: Fields) -> TableColumn:
+def _parse_column(fields: Fields, form: int) -> TableColumn:
     name, kind = fields.text("name"), fields.value.get("kind")
     if kind == "categorical":
         categories: Any = fields.value.get("categories")
@@ -204,20 +178,57 @@ def _parse_column(fields: Fields) -> TableColumn:
         return TableColumn(name, "categorical", tuple(categories))
     if kind != "numeric":
         fields.refuse("kind", '"numeric" or "categorical"')
-    quantiles: Any = fields.value.get("quantiles")
-    largest = float(np.finfo(np.float32).max)
-    unknown = quantiles == [] and fields.value.get("missing") is True  # no known value at all
-    fits = isinstance(quantiles, list) and (unknown or 2 <= len(quantiles) <= MOST)
-    if not fits or not all(is_number(q) and abs(q) <= largest for q in quantiles):
-        fields.refuse("quantiles", f"2 to {MOST} numbers that float32 can hold")
-    if not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False)):
-        fields.refuse("quantiles", "rising numbers")
-    flags: Mapping[str, Any] = {key: fields.value.get(key) for key in ("integer", "missing")}
+    if form > 1 and "quantiles" in fields.value:
+        raise UserError(
+            f"{fields.where} has quantiles, which say what share of the values lies below each: a schema of this "
+            "format has bounds in their place; have the model trained again"
+        )
+    keys = ("integer", "missing") if form == 1 else ("integer", "missing", "zero")
+    flags: Mapping[str, Any] = {key: fields.value.get(key) for key in keys}
     for key, flag in flags.items():
         if not isinstance(flag, bool):
             fields.refuse(key, "true or false")
+    if form == 1:
+        return TableColumn(name, "numeric", quantiles=_quantiles(fields), **flags)
+    bounds = _bounds(fields, whole=flags["integer"])
     decimals = fields.integer("decimals", 0, MOST_DECIMALS) if fields.value.get("decimals") is not None else None
-    return TableColumn(name, "numeric", quantiles=tuple(map(float, quantiles)), decimals=decimals, **flags)
+    cells = _cells(fields, bounds, whole=flags["integer"])
+    return TableColumn(name, "numeric", bounds=bounds, cells=cells, decimals=decimals, **flags)
+
+
+def _quantiles(fields: Fields) -> tuple[float, ...]:
+    quantiles: Any = fields.value.get("quantiles")
+    fits = isinstance(quantiles, list) and 2 <= len(quantiles) <= MAX_QUANTILES
+    if not fits or not all(map(_fits, quantiles)):
+        fields.refuse("quantiles", f"2 to {MAX_QUANTILES} numbers that float32 can hold")
+    if not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False)) or quantiles[0] == quantiles[-1]:
+        fields.refuse("quantiles", "rising numbers that are not all the same")
+    return tuple(map(float, quantiles))
+
+
+def _bounds(fields: Fields, *, whole: bool) -> tuple[float, float] | tuple[()]:
+    bounds: Any = fields.value.get("bounds")
+    if bounds == [] and fields.value.get("missing") is True:  # no known value at all
+        return ()
+    if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_fits, bounds)) or not bounds[0] <= bounds[1]:
+        fields.refuse("bounds", "two numbers that float32 can hold, the second not below the first")
+    low, high = map(float, bounds)
+    if whole and not (low.is_integer() and high.is_integer()):
+        fields.refuse("bounds", "whole numbers where integer is true")
+    return low, high
+
+
+def _cells(fields: Fields, bounds: tuple[float, float] | tuple[()], *, whole: bool) -> int:
+    if not bounds or bounds[0] == bounds[1]:
+        return fields.integer("cells", 0, 0)
+    cells = fields.integer("cells", 1, MAX_CELLS)
+    if whole and cells > bounds[1] - bounds[0] + 1:
+        fields.refuse("cells", "no more than there are whole numbers between the bounds")
+    return cells
+
+
+def _fits(value: Any) -> bool:
+    return is_number(value) and abs(value) <= float(np.finfo(np.float32).max)
 
 
 def load_schema(release: Release) -> TableSchema:
@@ -227,8 +238,8 @@ def load_schema(release: Release) -> TableSchema:
         UserError: there is none, it is malformed, or its columns and classes are not those of the card.
     """
     where = f"{release.folder / SCHEMA}"
-    schema = parse_schema(parse_json(release.read(SCHEMA, MAX_SCHEMA), where), where)
     card = release.card
+    schema = parse_schema(parse_json(release.read(SCHEMA, MAX_SCHEMA), where), where, card.format)
     if schema.names != card.columns:
         raise UserError(f"{where} names other columns than the card: get the release again")
     if card.labels and card.labels != schema.target_column.categories:

@@ -18,7 +18,7 @@ def export(
     module: GenerativeModule,
     folder: str | Path,
     *,
-    declare_labels: bool = True,
+    declare_labels: bool | None = None,
     declare_counts: bool = False,
     overwrite: bool = False,
 ) -> Release:
@@ -27,8 +27,9 @@ def export(
     Args:
         module: the trained model.
         folder: where to.
-        declare_labels: put the class frequencies of the training set, in whole percent, into the card, for
-            ``sample --labels natural``.
+        declare_labels: put the class frequencies of the training set, in whole percent, into the
+            card, for ``sample --labels natural``; where left out, all models do but those with an
+            epsilon, which does not bound them.
         declare_counts: put the S x Y counts of the training set into the card.
         overwrite: replace a release.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
+from diffshare.sharer.protection.dp import told_rate
 from diffshare.study.configs import as_word, flat, merged, words
 from diffshare.study.protection_model import PLAIN, REAL, Model, noise_multiplier
 
@@ -68,7 +69,7 @@ class Settings:
         steps = settings.get("trainer.max_steps", self.config.get("trainer", {}).get("max_steps"))
         if not isinstance(steps, int) or steps < 1 or batch > model.n:
             raise UserError(f"{where}: epsilon needs trainer.max_steps, and a data.batch_size of at most n = {model.n}")
-        return noise_multiplier(model.epsilon, batch / model.n, steps, model.delta)
+        return noise_multiplier(model.epsilon, told_rate(batch / model.n), steps, model.delta)
 
     def role(self, role: str) -> str | None:
         """The attribute that is the target, or the sensitive one, if any."""

@@ -37,6 +37,10 @@ def test_clean_rows_pass_and_the_file_is_that_of_the_contract(audit, folder):
     low, high = made["predicted_gap"]["interval"]
     assert 0 <= low <= made["predicted_gap"]["estimate"] <= high <= 1
     assert "TreesRecipe(trees=15" in made["predicted_gap"]["classifier"]
+    own = made["reference_gap"]  # honest samples, so that it is the predicted gap but for chance
+    assert own["signed"] == pytest.approx(made["predicted_gap"]["signed"], abs=0.1)
+    assert own["trainings"] == 4
+    assert f"the reference's own {own['estimate']:.2f}" in made["advice"]
     assert made["advice"] in made["out"]
     assert made["advice"].startswith("Train on them")
 

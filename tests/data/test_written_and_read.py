@@ -15,7 +15,8 @@ from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.generators.rows import Rows
 from diffshare.receiver.property.queries import FolderQueries
-from diffshare.release.table import fit_schema
+from diffshare.release.disclosure import fit_schema
+from diffshare.release.table import TableColumn, TableSchema
 from diffshare.release.tables import CSV, write_table_samples
 
 ODD = ["", " ", " a", "a ", '"', "''", '"a"', "a,b", ";", "+1", "-1", "1", "01", "1.0", "1e5", "nan", "inf", "None"]
@@ -65,10 +66,19 @@ def source_of(folder: Path, mark: str, kinds: dict[str, str], columns: list[list
     return CSVTable(str(folder / "source.csv"), kinds, missing=mark)  # type: ignore[arg-type]
 
 
+def schema_of(source: CSVTable, target: str, mark: str) -> TableSchema:
+    """A schema that names all that the source has, also what few records have."""
+    columns = [
+        TableColumn(c.name, c.kind, c.categories, c.integer, missing=c.kind == "numeric", decimals=c.decimals)
+        for c in source.columns
+    ]
+    return TableSchema(tuple(columns), target, mark)
+
+
 def write_released(folder: Path, source: CSVTable, target: str, mark: str) -> np.ndarray:
     """The source's own rows as a model would make them, written; what they are in the source's codes."""
     x = source.read(np.arange(len(source.index())))
-    schema = fit_schema(x, source.columns, target, mark)
+    schema = schema_of(source, target, mark)
     write_table_samples(folder / "samples", schema, recode(x, source.columns, schema.columns), {})
     return x
 
@@ -124,12 +134,12 @@ def test_prices_keep_their_two_decimals(tmp_path_factory, cells):
 
 def test_what_a_model_makes_has_the_decimals_of_the_source(tmp_path):
     """Numbers between those of the source are rounded to its decimals, in the model and in the file alike."""
-    cells = ["19.99", "5.00", "7.25", "12.10"]
-    source = source_of(tmp_path, "?", {"price": "numeric", "y": "categorical"}, [cells, ["no", "yes"] * 2])
+    cells = ["19.99", "5.00", "7.25", "12.10"] * 50
+    source = source_of(tmp_path, "?", {"price": "numeric", "y": "categorical"}, [cells, ["no", "yes"] * 100])
     assert source.columns[0].decimals == 2
-    schema = fit_schema(source.read(np.arange(4)), source.columns, "y", "?")
-    rows = Rows(schema)
-    made = rows.decode(np.random.default_rng(0).normal(size=(200, 1)), np.zeros((200, 1), np.int64))
+    schema = fit_schema(source.read(np.arange(200)), source.columns, "y", "?")
+    rows, rng = Rows(schema), np.random.default_rng(0)
+    made = rows.decode(rng.normal(size=(200, 1)), np.stack([rng.integers(0, size, 200) for size in rows.sizes], 1))
     write_table_samples(tmp_path / "samples", schema, made, {})
     with (tmp_path / "samples" / CSV).open(newline="") as stream:
         written = [row["price"] for row in csv.DictReader(stream)]
@@ -140,7 +150,7 @@ def test_what_a_model_makes_has_the_decimals_of_the_source(tmp_path):
 
 def test_a_number_is_never_written_as_the_mark_of_a_missing_cell(tmp_path):
     source = source_of(tmp_path, "-1", {"x": "numeric", "y": "categorical"}, [["-3", "3", "-1"], ["no", "yes", "no"]])
-    schema = fit_schema(source.read(np.arange(3)), source.columns, "y", "-1")
+    schema = schema_of(source, "y", "-1")
     rows = np.array([[-1, 0], [np.nan, 1], [2, 0]], np.float32)  # a model may make a -1 between -3 and 3
     write_table_samples(tmp_path / "samples", schema, rows, {})
     np.testing.assert_array_equal(read_rows(tmp_path / "samples" / CSV, source.columns, "-1", "y")[0], rows)

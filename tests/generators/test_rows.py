@@ -9,7 +9,7 @@ from diffshare.generators.rows import Rows
 from diffshare.release.table import TableColumn, TableSchema
 
 SCHEMA = TableSchema(
-    (TableColumn("age", "numeric", quantiles=(0.0, 1.0)), TableColumn("ill", "categorical", ("no", "yes"))), "ill"
+    (TableColumn("age", "numeric", bounds=(0.0, 1.0), cells=1), TableColumn("ill", "categorical", ("no", "yes"))), "ill"
 )
 AGE = Column("age", "numeric")
 

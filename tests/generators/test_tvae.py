@@ -21,6 +21,7 @@ from diffshare.generators.tvae import row_loss, sample_rows
 from diffshare.nets.tvae import RowDecoder
 from diffshare.release.folder import open_release
 from diffshare.release.table import TableColumn, TableGenerator, TableSchema
+from diffshare.stats.grid import CELLS
 
 
 def config(path: Path, table: Path, **model: Any) -> Path:
@@ -75,18 +76,22 @@ def test_the_loss_is_the_bound_counted_cell_by_cell() -> None:
 
 
 def test_rows_follow_the_distribution_that_the_decoder_says() -> None:
-    quantiles = tuple(np.linspace(0, 1, 11))
-    columns = (TableColumn("x", "numeric", quantiles=quantiles), TableColumn("y", "categorical", ("a", "b", "c")))
-    rows, network = Rows(TableSchema(columns, "y")), RowDecoder(4, 1, None, latent_dim=2, width=4, layers=1).eval()
+    columns = (
+        TableColumn("x", "numeric", bounds=(2.0, 3.0), cells=CELLS),
+        TableColumn("y", "categorical", ("a", "b", "c")),
+    )
+    rows = Rows(TableSchema(columns, "y"))
+    assert rows.features == 1 + 3 + CELLS
+    network = RowDecoder(rows.features, 1, None, latent_dim=2, width=4, layers=1).eval()
     shares = torch.tensor([0.2, 0.5, 0.3])
     with torch.no_grad():
         network.body[-1].weight.zero_()
-        network.body[-1].bias.copy_(torch.tensor([0.0, *shares.log()]))
+        network.body[-1].bias.copy_(torch.tensor([0.0, *shares.log(), *[0.0] * CELLS]))
         network.log_scale.zero_()  # scores are N(0, 1), so that x is uniform
     n = 20_000
     x = sample_rows(network, rows, np.full(n, -1), np.arange(n), 0)
     assert np.abs(np.bincount(x[:, 1].astype(int)) / n - shares.numpy()).max() < 4 * math.sqrt(0.25 / n)
-    assert np.abs(np.histogram(x[:, 0], 10, (0, 1))[0] / n - 0.1).max() < 4 * math.sqrt(0.09 / n)
+    assert np.abs(np.histogram(x[:, 0], 10, (2, 3))[0] / n - 0.1).max() < 4 * math.sqrt(0.09 / n)
     asked = sample_rows(network, rows, np.full(50, 2), np.arange(50), 0)
     assert (asked[:, 1] == 2).all()
     assert np.array_equal(asked[:, 0], x[:50, 0])
@@ -110,7 +115,7 @@ def test_rows_have_the_columns_and_types_of_the_source(run_cli, trained, tmp_pat
     rows = read(out)
     assert list(rows[0]) == list(COLUMNS)
     for row in rows:
-        assert 20 <= int(row["age"]) < 80
+        assert 0 <= int(row["age"]) <= 2000  # within the bounds
         assert row["dose"] == "?" or np.isfinite(float(row["dose"]))
         assert row["ward"] in ("a", "b")
     asked = {"balanced": 30, "yes": 60}
@@ -191,7 +196,7 @@ def test_settings_that_make_no_model_are_refused(run_cli, tmp_path) -> None:
 
 def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) -> None:
     schema = json.loads((trained / "release" / "table" / "schema.json").read_text())
-    schema["columns"][0]["quantiles"] = [0.0, 40.0, 150.0]
+    schema["columns"][0]["bounds"] = [10.0, 90.0]
     schema["columns"][2]["categories"] = ["a", "b", "z"]
     given, table = tmp_path / "schema.json", write(tmp_path / "t.csv")
     given.write_text(json.dumps(schema))
@@ -217,6 +222,7 @@ def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) ->
             "has the classes 'no', 'yes', '?' of 'ill', the mix 'no', 'yes'",
         ),
         (lambda schema: schema.update(columns=3), "columns"),
+        (lambda schema: schema["columns"][0].update(quantiles=[1, 2]), "column 0 has quantiles"),
     ],
 )
 def test_a_schema_that_does_not_cover_the_mix_is_refused(run_cli, trained, tmp_path, change, named) -> None:
@@ -230,7 +236,7 @@ def test_a_schema_that_does_not_cover_the_mix_is_refused(run_cli, trained, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.50", "ward": "?", "sex": "f"}])
+@pytest.mark.parametrize("fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.25", "ward": "?", "sex": "f"}])
 def test_constant_columns_are_made_as_they_were(
     run_cli: Callable[..., Any], tmp_path: Path, fixed: dict[str, str]
 ) -> None:

@@ -19,7 +19,7 @@ from diffshare.storage import write_json
 FORMULA = "=cmd|' /C calc'!A0"
 TABLE = TableSchema(
     (
-        TableColumn("@name", "numeric", (), True, False, (-9.0, 0.0, 9.0)),
+        TableColumn("@name", "numeric", (), True, bounds=(-9.0, 9.0), cells=3),
         TableColumn("ill", "categorical", ("no", FORMULA)),
     ),
     "ill",
@@ -55,7 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
 
     def save(to: Path) -> None:
-        RowDecoder(3, 1, 3, 4, 8, 1).save_pretrained(to / "decoder")
+        RowDecoder(6, 1, 3, 4, 8, 1).save_pretrained(to / "decoder")
         write_json(to / SCHEMA, TABLE.to_json())
 
     fields = {"family": "tvae", "modality": "table", "columns": list(TABLE.names), "labels": ["no", FORMULA]}

@@ -92,7 +92,11 @@ def test_readme_says_what_is_declared_and_how_to_load(tmp_path: Path) -> None:
     text = (tmp_path / "r" / "README.md").read_text()
     assert 'scheduler = diffusers.DDPMScheduler.from_pretrained(".", subfolder="scheduler")' in text
     assert "class frequencies: [0.5, 0.5]" in text
-    assert "epsilon of differential privacy: undisclosed" in text
+    assert "epsilon of differential privacy: none" in text
+    assert (
+        "training records by sensitive group (s) and target (y): not declared" in text
+    )  # samples tell them all the same
+    assert "## What the folder gives away without a query" in text
     assert "python -m diffshare.cli sample --model . --count 64 --out ../samples" in text
 
 
@@ -151,9 +155,14 @@ def test_unknown_keys_of_the_card_have_no_effect(edit: Callable[..., Path]) -> N
     assert open_release(edit("diffshare.json", auto_map={"x": "y"})).card.family == "ddpm"
 
 
-@pytest.mark.parametrize("value", [0, 2, "1", True, None])
+def test_the_format_before_is_still_read(edit: Callable[..., Path]) -> None:
+    assert open_release(edit("diffshare.json")).card.format == 2
+    assert open_release(edit("diffshare.json", format=1)).card.format == 1
+
+
+@pytest.mark.parametrize("value", [0, 3, "1", True, None, 2.0, [1]])
 def test_another_format_is_refused(edit: Callable[..., Path], value: Any) -> None:
-    with pytest.raises(UserError, match=r"is not understood: this version of diffshare reads format 1"):
+    with pytest.raises(UserError, match=r"is not understood: this version of diffshare reads the formats 1 and 2"):
         open_release(edit("diffshare.json", format=value))
 
 

@@ -15,8 +15,8 @@ from diffshare.release.tables import check_rows_file, write_table_samples
 
 SCHEMA = TableSchema(
     (
-        TableColumn("age", "numeric", (), True, False, (0.0, 90.0)),
-        TableColumn("dose", "numeric", (), False, True, (0.0, 1.0)),
+        TableColumn("age", "numeric", (), True, bounds=(0.0, 90.0)),
+        TableColumn("dose", "numeric", (), False, True, bounds=(0.0, 1.0)),
         TableColumn("ward", "categorical", ('the "old", east', "b", "?")),
         TableColumn("ill", "categorical", ("no", "yes")),
     ),

@@ -179,6 +179,7 @@ def table_configs(folder: Path) -> tuple[Path, Path]:
     for name, key in (("tabular_adult", "source"), ("classifier_adult", "test_source")):
         config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
         config["data"]["init_args"][key] = source
+        config["model"]["init_args"].pop("bounds", None)  # of Adult's columns
         made.append(folder / f"{name}.yaml")
         made[-1].write_text(yaml.safe_dump(config))
     return made[0], made[1]

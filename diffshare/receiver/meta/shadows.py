@@ -23,12 +23,14 @@ from diffshare.data.synthetic import read_rows
 from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule, describe
 from diffshare.generators.fitted import FittedModule
+from diffshare.generators.tables import TableModule, bounded
 from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import write_release
 from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info, read_info
 from diffshare.release.samples import read_samples, write_samples
-from diffshare.release.table import TableGenerator, fit_schema
+from diffshare.release.table import TableGenerator
 from diffshare.release.tables import CSV, write_table_samples
 from diffshare.storage import atomic_file, write_json
 from diffshare.training.averaging import WarmupEMA
@@ -160,12 +162,15 @@ def make_shadows(plan: ShadowPlan, proportions: Sequence[float], workers: int = 
 def make_schema(plan: ShadowPlan) -> None:
     """Write how rows are coded: by the whole auxiliary part, so that the base and all shadows code alike."""
     source: Any = plan.source
-    _, of_fit = _built(plan, 0.5, plan.seed)
+    module, of_fit = _built(plan, 0.5, plan.seed, coded=False)
     data = MixDataModule(source, of_fit.target, mix=Clean(), part="auxiliary", validation_share=0.0, seed=plan.seed)
     data.setup()
     records = data.sets["train"]
     mark = getattr(source, "missing", "?")
-    write_json(plan.root / SCHEMA, fit_schema(records.x[records.rows], source.columns, data.target, mark).to_json())
+    schema = fit_schema(records.x[records.rows], source.columns, data.target, mark)
+    if isinstance(module, TableModule):
+        schema = bounded(schema, module.bounds)
+    write_json(plan.root / SCHEMA, schema.to_json())
 
 
 def make_base(plan: ShadowPlan) -> None:
@@ -229,8 +234,11 @@ def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | 
     return module.cpu().eval(), float(data.chosen_mix().choice.report["share"])
 
 
-def _built(plan: ShadowPlan, p: float, seed: int) -> tuple[GenerativeModule, MixDataModule]:
-    """Model and data of the configs, the data being a mix of the auxiliary part; see ``fit``."""
+def _built(plan: ShadowPlan, p: float, seed: int, *, coded: bool = True) -> tuple[GenerativeModule, MixDataModule]:
+    """Model and data of the configs, the data being a mix of the auxiliary part; see ``fit``.
+
+    Rows of a table are ``coded`` by the shadows' schema, which has the model's own bounds.
+    """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_subclass_arguments(GenerativeModule, "model", required=True)
@@ -239,8 +247,8 @@ def _built(plan: ShadowPlan, p: float, seed: int) -> tuple[GenerativeModule, Mix
         parser.add_argument(f"--{name}", default=None)
     files = [word for path in plan.generator for word in ("--config", str(path))]
     mine = ["--data.part", "auxiliary", "--data.seed", str(plan.seed)]
-    if plan.source.modality == "table":
-        mine += ["--model.schema", str(plan.root / SCHEMA)]
+    if plan.source.modality == "table" and coded:
+        mine += ["--model.schema", str(plan.root / SCHEMA), "--model.bounds", "null"]
     config = parser.parse_args([*files, *plan.overrides, *mine])
     built = parser.instantiate(Namespace(model=config.model, data=config.data))
     data: MixDataModule = built.data

@@ -97,7 +97,7 @@ class Inferred:
             "naive": self.naive,
             "queries": self.queries,
             "error": {"sampling": self.sampling, "classifier": self.classifier, "drift": self.drift},
-            "hoeffding": hoeffding_half_width(self.queries, self.level),
+            "hoeffding": hoeffding_half_width(self.queries, self.level) if self.queries else None,
             "assumption": self.assumption._asdict(),
             "assumes": self.assumes,
             "shares": self.shares,

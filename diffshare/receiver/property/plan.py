@@ -1,4 +1,10 @@
-"""How many queries? What a wanted half width costs, and asking until it is reached."""
+"""How many queries? What a wanted half width costs, and asking until it is reached.
+
+The sampling's band and the classifier's part are added in quadrature, as the deviations of
+independent errors are. That has no proof here: the first is half the width of a confidence sequence
+where asking stopped, no normal error, and the level of the sum does not follow from the levels of
+the two. Their plain sum, each at half of what the level leaves, would have one and is wider.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +36,8 @@ class Plan(NamedTuple):
 
     Attributes:
         width: the half width of the whole interval.
-        room: half width that is left for the sampling, sqrt(width^2 - classifier^2): the two errors are independent.
+        room: half width that is left for the sampling, sqrt(width^2 - classifier^2); without proof,
+            see the module.
         classifier: half width at the level that the finite calibration set leaves at the worst proportion.
         queries: at which the sampling's half width is expected to be reached where it takes longest; those of the first
             look at least.
@@ -124,7 +131,8 @@ def stopped_interval(
 ) -> Inferred:
     """The interval after stopping at will: the confidence sequence, and in quadrature the plan's classifier part.
 
-    Both are of the adjusted count, whatever the method of ``result``, whose estimate is moved into the interval.
+    Both are of the adjusted count, whatever the method of ``result``, whose estimate is moved into
+    the interval. That the sum in quadrature has the level is not proved; see the module.
     """
     band = adjusted_sequence(calibration, scores, what.level)
     if what.place == 0:

@@ -1,13 +1,19 @@
 """DP-SGD: a diffusion model whose weights bound what one training record can have given away.
 
-Abadi et al. 2016 (arXiv 1607.00133, algorithm 1): each step draws every record independently with the probability
-q = batch / n (Poisson sampling, which is what the accountant assumes), cuts each record's own gradient to the norm C,
-adds normal noise of the deviation sigma C to their sum and divides by the expected batch q n. Per-record gradients and
-the accountant (Renyi, Mironov 2017) are Opacus's.
+Abadi et al. 2016 (arXiv 1607.00133, algorithm 1): each step draws every record independently with
+the probability q = batch / n (Poisson sampling, which is what the accountant assumes), cuts each
+record's own gradient to the norm C, adds normal noise of the deviation sigma C to their sum and
+divides by the expected batch q n. Per-record gradients and the accountants (Renyi, Mironov 2017;
+privacy loss random variables, Gopi et al. 2021, arXiv 2106.02848) are Opacus's.
 
-It bounds records, not proportions: what thousands of records say together, a share of a property for instance, is what
-the model is trained to learn. The mix, the class frequencies of the card, a table's schema and the choice of settings
-are outside the bound as well.
+The bound is of training sets of which one has one record more (adjacency by adding or removing a
+record), which makes their size a secret as well: q is rounded up to two digits, and epsilon is of
+that q, so that neither gives it away.
+
+It bounds records, not proportions: what thousands of records say together, a share of a property
+for instance, is what the model is trained to learn. The mix, the class frequencies of the card
+(which a private model does not declare unless it is told to: in whole percent they have no epsilon
+at all) and the choice of settings are outside the bound as well; the card lists what is.
 
 Noise and draws come from a seed of the operating system's, not from ``seed_everything``: who knew the seed could take
 the noise off again. So do the times, noise and hidden classes of the diffusion loss. They go to records by their place
@@ -19,7 +25,7 @@ import importlib.util
 import secrets
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +38,17 @@ from diffshare.errors import UserError
 from diffshare.generators.ddpm import DDPM
 
 TINY = 1e-6  # added to a norm that is divided by
+Accountant = Literal["rdp", "prv"]
+ACCOUNTANTS: dict[Accountant, str] = {
+    "rdp": "Renyi differential privacy (rdp)",
+    "prv": "privacy loss random variables (prv)",
+}
+OUTSIDE = (  # of the bound, whatever is declared
+    "the choice of the mix: which records, and how many, were there to be drawn from",
+    "names of the classes, image size or schema of a table, and the sampling rate up to its rounding",
+    "settings, steps and checkpoint where they were chosen by looking at the records",
+    "protections that the mix declares, and what was written into README.md afterwards",
+)
 
 
 class PrivateDDPM(DDPM):
@@ -44,6 +61,8 @@ class PrivateDDPM(DDPM):
         noise_multiplier: sigma >= 0; 0 cuts gradients and protects nothing.
         max_grad_norm: C > 0, the norm that a record's gradient is cut to.
         delta: of (epsilon, delta), in (0, 1); well below one in the number of records.
+        accountant: what sums the steps up: ``rdp``, or ``prv``, which finds a smaller epsilon for
+            the same noise and takes longer.
         options: of :class:`diffshare.generators.denoising.DenoisingModule`.
     """
 
@@ -55,6 +74,7 @@ class PrivateDDPM(DDPM):
         noise_multiplier: float = 1.0,
         max_grad_norm: float = 1.0,
         delta: float = 1e-5,
+        accountant: Accountant = "rdp",
         **options: Any,
     ) -> None:
         super().__init__(denoiser, scheduler, min_snr_gamma, **options)
@@ -65,6 +85,7 @@ class PrivateDDPM(DDPM):
         if not 0 < delta < 1:
             raise UserError(f"model.delta is {delta}: it lies between 0 and 1, well below one in the number of records")
         self.noise_multiplier, self.max_grad_norm, self.delta = noise_multiplier, max_grad_norm, delta
+        self.accountant: Accountant = accountant
         self.private_steps = 0  # optimizer steps that the accountant must count
         self.private_batch = 0  # records of an expected batch
         self._hooked: list[nn.Module] = []  # a list, so that it is no part of the state
@@ -133,21 +154,43 @@ class PrivateDDPM(DDPM):
         self.private_steps, self.private_batch = int(steps), int(batch)
 
     @property
+    def sampling_rate(self) -> float:
+        """Probability with which a record is in a step, rounded up: what the accountant is told."""
+        assert self.facts is not None
+        return told_rate(self.private_batch / sum(self.facts.label_counts))
+
+    @property
     def epsilon(self) -> float | None:
         """Of the steps so far, at ``delta``; None where nothing is protected."""
         if self.facts is None or not self.private_steps or not self.noise_multiplier:
             return None
-        rate = self.private_batch / sum(self.facts.label_counts)
-        return spent(self.noise_multiplier, min(1.0, rate), self.private_steps, self.delta)
+        return spent(self.noise_multiplier, self.sampling_rate, self.private_steps, self.delta, self.accountant)
 
-    def card_fields(self, *, declare_labels: bool, declare_counts: bool) -> dict[str, Any]:
-        """With epsilon, and how it was come by."""
-        fields = super().card_fields(declare_labels=declare_labels, declare_counts=declare_counts)
+    def card_fields(self, *, declare_labels: bool | None, declare_counts: bool) -> dict[str, Any]:
+        """With epsilon, how it was come by, and what it does not bound.
+
+        Class frequencies are declared only where they are asked for: they are outside the bound.
+        """
         epsilon = self.epsilon
+        private = self.noise_multiplier > 0
+        frequencies = (not private) if declare_labels is None else declare_labels
+        fields = super().card_fields(declare_labels=frequencies, declare_counts=declare_counts)
         if epsilon is None:
             return fields
         said = f"DP-SGD: noise multiplier {self.noise_multiplier:g}, norm {self.max_grad_norm:g}, delta {self.delta:g}"
-        return fields | {"epsilon": epsilon, "protections": [*fields["protections"], said]}
+        outside = [name for name in ("label_frequencies", "declared") if fields[name] is not None]
+        privacy = {
+            "mechanism": "DP-SGD of the weights: Poisson sampling, gradients of single records cut, Gaussian noise",
+            "adjacency": "one record added or removed",
+            "noise_multiplier": self.noise_multiplier,
+            "max_grad_norm": self.max_grad_norm,
+            "sampling_rate": self.sampling_rate,
+            "steps": self.private_steps,
+            "delta": self.delta,
+            "accountant": ACCOUNTANTS[self.accountant],
+            "outside": [*outside, *OUTSIDE],
+        }
+        return fields | {"epsilon": epsilon, "privacy": privacy, "protections": [*fields["protections"], said]}
 
     def save_parts(self, folder: Path) -> None:
         """Write the parts, without Opacus's hooks."""
@@ -181,23 +224,40 @@ def _check_installed() -> None:
         raise UserError("DP-SGD needs the package opacus, which is not installed: pip install 'diffshare[dp]'")
 
 
-def spent(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
-    """Epsilon of so many steps of the subsampled Gaussian mechanism (Mironov, Talwar & Zhang 2019), at ``delta``.
+def told_rate(rate: float) -> float:
+    """A sampling rate rounded up to two digits, at most 1: epsilon rises with it, so that the bound holds."""
+    unit = 10.0 ** (np.floor(np.log10(rate)) - 1)
+    return min(1.0, float(f"{np.ceil(rate / unit - 1e-9) * unit:.2g}"))
+
+
+def spent(noise_multiplier: float, rate: float, steps: int, delta: float, accountant: Accountant = "rdp") -> float:
+    """Epsilon of so many steps of the subsampled Gaussian mechanism, at ``delta``, an upper bound.
 
     Args:
         noise_multiplier: sigma > 0.
         rate: q, the probability with which a record is in a step.
         steps: how many.
         delta: in (0, 1).
+        accountant: ``rdp`` (Mironov, Talwar & Zhang 2019), or ``prv`` (Gopi, Lee & Wutschitz 2021),
+            up to 0.01.
+
+    Raises:
+        UserError: no Opacus, or numbers that the accountant cannot handle.
     """
     _check_installed()
-    from opacus.accountants import RDPAccountant
+    from opacus.accountants import PRVAccountant, RDPAccountant
 
-    accountant = RDPAccountant()
-    accountant.history = [(noise_multiplier, rate, steps)]
+    sums = RDPAccountant() if accountant == "rdp" else PRVAccountant()
+    sums.history = [(noise_multiplier, rate, steps)]
     with warnings.catch_warnings():  # that the best order is the largest or least it has: the bound holds all the same
         warnings.simplefilter("ignore")
-        return float(accountant.get_epsilon(delta))
+        try:
+            return float(sums.get_epsilon(delta))
+        except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+            raise UserError(
+                f"the accountant {accountant} cannot sum up {steps} steps at noise multiplier {noise_multiplier:g}, "
+                f"rate {rate:g} and delta {delta:g}: set model.accountant to the other one ({', '.join(ACCOUNTANTS)})"
+            ) from error
 
 
 def privatise(

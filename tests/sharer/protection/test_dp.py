@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from diffshare.errors import UserError
@@ -92,6 +93,15 @@ def test_what_the_loss_draws_for_a_record_is_secret(monkeypatch):
     assert not torch.equal(found[0], found[2])
 
 
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(0.016, 0.016), (0.0161, 0.017), (128 / 7990, 0.017), (0.16, 0.16), (0.991, 1.0), (1.0, 1.0), (1e-5, 1e-5)],
+)
+def test_the_sampling_rate_is_rounded_up_so_that_it_does_not_tell_the_number_of_records(rate, told):
+    assert dp.told_rate(rate) == pytest.approx(told)
+    assert rate <= dp.told_rate(rate) * (1 + 1e-9) <= min(1, 1.1 * rate) * (1 + 1e-9)
+
+
 def arguments(tmp_path: Path, *more: Any) -> list[Any]:
     size = {"block_out_channels": [8] * 4, "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
     options = {
@@ -124,6 +134,19 @@ class TestWithOpacus:
         assert 0.5 * bound < found[-1] <= bound
         assert dp.spent(1.0, 0.01, 100, 1e-5) < dp.spent(1.0, 0.01, 1000, 1e-5) < dp.spent(1.0, 0.1, 1000, 1e-5)
 
+    def test_the_other_accountant_finds_a_smaller_epsilon_for_the_same_noise(self):
+        sums = {name: dp.spent(0.51, 0.016, 120, 1e-5, name) for name in ("rdp", "prv")}  # type: ignore[arg-type]
+        assert sums["rdp"] == pytest.approx(10.1, abs=0.1)
+        assert sums["prv"] == pytest.approx(8.4, abs=0.1)
+        sigma = 4.0  # one step without sampling is the Gaussian mechanism (Balle & Wang 2018, theorem 8)
+
+        def delta(epsilon: float) -> float:
+            ends = (stats.norm.cdf(side / (2 * sigma) - epsilon * sigma) for side in (1, -1))
+            return float(next(ends) - np.exp(epsilon) * next(ends))
+
+        upper = dp.spent(sigma, 1.0, 1, 1e-5, "prv")
+        assert delta(upper) <= 1e-5 <= delta(upper - 0.02)  # an upper bound, up to its 0.01
+
     def test_a_layer_that_mixes_records_is_named_with_its_remedy(self):
         network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
         with pytest.raises(UserError, match=r"does not support the layer 1.0 \(BatchNorm2d\): use GroupNorm"):
@@ -141,9 +164,32 @@ class TestWithOpacus:
         assert card.family == "ddpm"
         assert card.epsilon == pytest.approx(dp.spent(1.0, 0.16, 4, 1e-5))
         assert card.protections == ("DP-SGD: noise multiplier 1, norm 1, delta 1e-05",)
+        said = card.privacy
+        assert said is not None
+        assert (said.noise_multiplier, said.max_grad_norm, said.sampling_rate, said.steps) == (1, 1, 0.16, 4)
+        assert (said.delta, said.adjacency) == (1e-5, "one record added or removed")
+        assert said.accountant.endswith("(rdp)")
+        assert dp.spent(said.noise_multiplier, said.sampling_rate, said.steps, said.delta) == card.epsilon
+        assert any("choice of the mix" in what for what in said.outside)
+        assert any("schema of a table" in what for what in said.outside)
+        assert card.label_frequencies is None  # whole percents have no epsilon
+        text = (tmp_path / "run" / "release" / "README.md").read_text()
+        for line in ("- sampling rate: 0.16 (rounded up)", "- adjacency: one record added or removed", "- steps: 4"):
+            assert line in text
+        refused = run_cli("sample", "--model", tmp_path / "run" / "release", "--count", 2, "--labels", "natural",
+                          "--out", tmp_path / "n")  # fmt: skip
+        assert refused.code == 2
+        assert "declares no label frequencies" in refused.err
         again = run_cli("release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--out", tmp_path / "again")
         assert again.code == 0, again.err
         assert open_release(tmp_path / "again").card.epsilon == card.epsilon
+        declared = run_cli("release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--declare_labels", "true",
+                           "--out", tmp_path / "declared")  # fmt: skip
+        assert declared.code == 0, declared.err
+        told = open_release(tmp_path / "declared").card
+        assert told.label_frequencies is not None
+        assert told.privacy is not None
+        assert told.privacy.outside[0] == "label_frequencies"  # it is said that epsilon does not bound them
         drawn = run_cli("sample", "--model", tmp_path / "again", "--count", 2, "--out", tmp_path / "s")
         assert drawn.code == 0, drawn.err
 

@@ -19,9 +19,9 @@ from diffshare.data.source import Attribute, split
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.release.card import Card
+from diffshare.release.disclosure import fit_schema
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import read_samples
-from diffshare.release.table import fit_schema
 
 SIZE, HATS = 16, 0.15
 QUICK = ["--classifier", "KernelRecipe", "--classifier.components", "40", "--folds", "2"]
