@@ -122,8 +122,11 @@ def _column(column: TableColumn) -> str:
             f"has the least value {ends[0]:g} and the greatest {ends[1]:g}, and {count} quantiles, which give the "
             f"share above any threshold to +-{1 / (count - 1):.4f} without a query"
         )
+    elif column.constant:
+        parts.append(f"is {column.bounds[0]:g} in all or nearly all records" if column.bounds else "has hardly a value")
     else:
         parts.append(f"lies between about {column.bounds[0]:g} and {column.bounds[1]:g}" if column.bounds else "")
+    parts += [f"has {column.decimals} decimals"] if column.decimals else []
     return f"{column.name}: " + ", ".join(filter(None, parts))
 
 

@@ -4,12 +4,13 @@ A schema must say how the model's numbers become cells, and whoever reads it rea
 single query. So it has no quantile, no mean and no extreme value: a numeric column is coded by a
 grid between two round bounds (:mod:`diffshare.stats.grid`), and the shares are left to the model to
 learn. What is left is of one kind: that at least so many records have something (a category, the
-value 0, a missing cell, a value beyond a bound). How many that takes is 5 to 20 (5 to 10 where
-there are 250, for instance, or much would be lost), or one in a thousand where that is more. It is
-drawn, and so is by how much a bound is taken further than it need be, from a hash of the records:
-the same records make the same schema, and nobody else knows the draw. Without it, who knows the
-shares of a population exactly would tell the number of records by what was named, and a number that
-moves with a share would tell it by crossing a round one.
+value 0, a missing cell, a decimal, a value beyond a bound), or that fewer do not have what all
+others have (a constant). How many that takes is 5 to 20 (5 to 10 where there are 250, for instance,
+or much would be lost), or one in a thousand where that is more. It is drawn, and so is by how much
+a bound is taken further than it need be, from a hash of the records: the same records make the same
+schema, and nobody else knows the draw. Without it, who knows the shares of a population exactly
+would tell the number of records by what was named, and a number that moves with a share would tell
+it by crossing a round one.
 """
 
 import hashlib

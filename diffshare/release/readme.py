@@ -88,7 +88,8 @@ def _beside(card: Card) -> list[str]:
         lines += [
             "`table/schema.json` names columns, categories and round bounds of numbers. A category, the value 0, a "
             "missing cell or a step of a bound stands there where at least a few records have it (5 to 20, or one in a "
-            "thousand), or because the sharer gave it; how many have it is not there.",
+            "thousand), or because the sharer gave it; how many have it is not there. Of a column that is the same in "
+            "nearly all records it has the value.",
         ]
     return [*lines, "`diffshare audit --as sharer` lists all of it.", ""]
 

@@ -185,3 +185,14 @@ def test_the_reader_says_what_little_there_is(name: str, low: float, high: float
     assert result.low <= result.estimate <= result.high
     assert (result.queries, result.method) == (0, "schema")
     assert result.json(0.0)["hoeffding"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("age>=40", 0.98, 1.0), ("age>40", 0.0, 0.02), ("age<40", 0.0, 0.02), ("income>=1", 0.0, 1.0)],
+)
+def test_the_reader_says_what_constant_columns_tell(name: str, low: float, high: float) -> None:
+    x = table(0.4, 2000, 0)
+    x[:, 0], x[:, 1] = 40, np.nan
+    result = infer_told(fitted(x), name, None, 0.95)
+    assert (result.low, result.high) == pytest.approx((low, high))

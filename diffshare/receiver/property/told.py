@@ -74,7 +74,7 @@ def read_threshold(schema: TableSchema, asked: Threshold) -> Told:
 
 def _below(column: TableColumn, number: float, *, strict: bool) -> tuple[float, float, str]:
     """Share of values below a number (or, ``strict``, up to it): its ends, and why."""
-    if len(column.bounds) != 2:
+    if column.quantiles:
         quantiles = np.array(column.quantiles)
         last = len(quantiles) - 1
         below = int(np.searchsorted(quantiles, number, side="right" if strict else "left"))
@@ -83,8 +83,14 @@ def _below(column: TableColumn, number: float, *, strict: bool) -> tuple[float, 
             min(below / last, 1.0),
             f"it has {last + 1} quantiles of '{column.name}', {below} of them on this side of {number:g}",
         )
+    if len(column.bounds) != 2:
+        return 0.0, 1.0, f"it has no value of '{column.name}'"
     low, high = column.bounds
-    said = f"it has the bounds {low:g} and {high:g} of '{column.name}'"
+    said = (
+        f"it has the value {low:g} of '{column.name}' alone"
+        if column.constant
+        else f"it has the bounds {low:g} and {high:g} of '{column.name}'"
+    )
     if number < low or (number == low and not strict):
         zero = column.zero and (number > 0 or (number == 0 and strict))
         return (0.0, 1.0, said) if zero else (0.0, FEW, f"{said}: few values lie below")
