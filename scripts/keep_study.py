@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.storage import read_json, write_json  # noqa: E402
 
-ROW = ("policy", "alpha", "where", "guidance", "seed", "accuracy", "demographic_parity_difference")
+GAPS = ("demographic_parity_difference", "equalized_odds_difference")
+ROW = ("policy", "alpha", "where", "guidance", "seed", "direction", "accuracy")
+ROW += tuple(f"{gap}{end}" for gap in GAPS for end in ("", "_signed"))
 
 
 def main() -> None:
