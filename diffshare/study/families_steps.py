@@ -146,12 +146,12 @@ def shares(readers: Mapping[str, Kept], x: np.ndarray, method: Method) -> dict[s
 
 def checks(readers: Mapping[str, Kept], x: np.ndarray, seed: int) -> dict[str, float]:
     """By property, the p-value of the assumption that its reader errs on these images as on real records."""
-    found = {}
+    p_values = {}
     for name, kept in readers.items():
         classifier = kept.classifier
         rng = np.random.default_rng([seed, len(x)])
-        found[name] = mixture_fit(classifier.calibration, classifier.scores(x), rng, FIT_RESAMPLES).p_value
-    return found
+        p_values[name] = mixture_fit(classifier.calibration, classifier.scores(x), rng, FIT_RESAMPLES).p_value
+    return p_values
 
 
 def exact_shares(manifest: Path, index: Index, names: Sequence[str]) -> dict[str, dict[str, Any]]:

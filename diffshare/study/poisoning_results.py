@@ -60,14 +60,14 @@ def differences(pairs: Sequence[Pair], level: float) -> Row:
     directed = is_directed(pairs)
     poisoned, clean = sides(pairs, GAP, directed)
     poisoned_rows, clean_rows = [pair.poisoned for pair in pairs], [pair.clean for pair in pairs]
-    found: Row = {"pairs": len(pairs), "directed": directed}
-    found["gap"] = {"clean": t_interval(clean, level).json(), "poisoned": t_interval(poisoned, level).json()}
+    changes: Row = {"pairs": len(pairs), "directed": directed}
+    changes["gap"] = {"clean": t_interval(clean, level).json(), "poisoned": t_interval(poisoned, level).json()}
     for name, field in (("excess_gap", GAP), ("excess_equalized_odds", ODDS)):
-        found[name] = excess(pairs, field, level, directed)
-        found[f"{name}_absolute"] = excess(pairs, field, level, False)
+        changes[name] = excess(pairs, field, level, directed)
+        changes[f"{name}_absolute"] = excess(pairs, field, level, False)
     before, after = ([row.get("accuracy") for row in side] for side in (clean_rows, poisoned_rows))
-    found["accuracy_loss"] = paired_difference(before, after, level).json()
-    return found
+    changes["accuracy_loss"] = paired_difference(before, after, level).json()
+    return changes
 
 
 def outcome_table(summary: Sequence[Row], level: float) -> Table:
