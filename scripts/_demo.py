@@ -38,9 +38,10 @@ def told() -> str:
     read = estimate(share, "estimate")
     check = "passes" if share["assumption"]["ok"] else "fails"
     return wrapped(
-        f"The clean model's secret, the share of {share['property']} among its {demo['clean']['mix']['n']:,} faces, is "
-        f"{share['share_in_mix']:.3f}; read off its samples: {read:.3f}, though the check of what reads it {check} "
-        f"(p = {share['assumption']['p_value']:.1g}). It took {sum(seconds.values()):.0f} s on two cores: "
-        f"{seconds['fit']:.0f} to train the two models, {seconds['sample']:.0f} to sample them, "
-        f"{seconds['receive']:.0f} for the receiver."
+        f"The clean model's secret, the share of {share['property']} among its "
+        f"{demo['clean']['mix']['n']:,} faces, is {share['share_in_mix']:.3f}; read off its "
+        f"samples: {read:.3f}, and the check of what reads it {check} (p = "
+        f"{share['assumption']['p_value']:.1g}). It took {sum(seconds.values()):.0f} s on two "
+        f"cores: {seconds['fit']:.0f} to train the two models, {seconds['sample']:.0f} to sample "
+        f"them, {seconds['receive']:.0f} for the receiver."
     )

@@ -49,10 +49,8 @@ def receiver() -> str:
     if is_interim():
         return wrapped(
             "The receiver's classifier of the run that is kept is a LeNet that pooled its 16 "
-            "features of a 16x16 "
-            "image to 25 copies of each: its accuracies and gaps are interim, until the study has "
-            "run with "
-            f"`SmallResNet`, which is the receiver now. {vae}"
+            "features of a 16x16 image to 25 copies of each: its accuracies and gaps are interim, "
+            f"until the study has run with `SmallResNet`, which is the receiver now. {vae}"
         )
     return wrapped(f"The receiver's classifier is `SmallResNet`, as the paper's LeNet is for 32x32. {vae}")
 
@@ -132,13 +130,12 @@ def verdicts() -> str:
     others = [f"`{e['family']}` {mean(e, 'bias_passed_on')}" for e in families() if e["kind"] in ("gan", "vae")]
     lines.append(
         f"- Of the bias, diffusion models pass on between {mean(low, 'bias_passed_on')} "
-        f"(`{low['family']}`) and "
-        f"{mean(high, 'bias_passed_on')} (`{high['family']}`); {_listed(others)}."
+        f"(`{low['family']}`) and {mean(high, 'bias_passed_on')} (`{high['family']}`); "
+        f"{_listed(others)}."
     )
     first = (
         f"Verdicts are by Student's test over {len(contrasts()[0]['seeds'])} seeds, its p-values "
-        f"adjusted for all "
-        f"{count} of them (Holm); intervals are not adjusted:"
+        f"adjusted for all {count} of them (Holm); intervals are not adjusted:"
     )
     return "\n".join([wrapped(first), "", *map(wrapped, lines)])
 
@@ -153,10 +150,8 @@ def checks() -> str:
     low, high = (pick(passed, key=passed.__getitem__) for pick in (min, max))
     return wrapped(
         f"{first}Of the checks whether they err on the samples as on records, {passed[low]:.0%} "
-        f"(`{low}`) to "
-        f"{passed[high]:.0%} (`{high}`) pass: where few do, bias passed on, property error and "
-        f"class shown are of a "
-        "reader that may be wrong."
+        f"(`{low}`) to {passed[high]:.0%} (`{high}`) pass: where few do, bias passed on, property "
+        "error and class shown are of a reader that may be wrong."
     )
 
 
@@ -171,13 +166,10 @@ def sentence() -> str:
     interim = "The gaps are interim: the receiver's classifier of that run was not fit for 16x16. "
     return wrapped(
         f"{interim if is_interim() else ''}Of the paper's claim, with "
-        f"{len(contrasts()[0]['seeds'])} seeds and all verdicts "
-        f"adjusted for each other: {told}. "
+        f"{len(contrasts()[0]['seeds'])} seeds and all verdicts adjusted for each other: {told}. "
         "The VAE is not the paper's (RHVAE); MMD is in features of the project's own small "
-        "classifiers, which also read "
-        "the shares. [docs/families.md](docs/families.md) has the intervals, the contrasts and "
-        "what a minute of training "
-        "can and cannot say."
+        "classifiers, which also read the shares. [docs/families.md](docs/families.md) has the "
+        "intervals, the contrasts and what a minute of training can and cannot say."
     )
 
 

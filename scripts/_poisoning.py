@@ -17,8 +17,7 @@ ROWS: tuple[tuple[str, str, float | None, str], ...] = (
      "{samples:,} samples of a generator of that mix, guidance {guidance:g}"),
     ("poisoning_generator_faces", "generator", 3.0, "the same, guidance {guidance:g}"),
     ("poisoning_generator_celeba", "generator", 1.0,
-     "samples of a generator: real faces {size}x{size}, Male, Young, n {n:,}, guidance "
-     "{guidance:g}"),
+     "samples of a generator: real faces {size}x{size}, Male, Young, n {n:,}, guidance {guidance:g}"),
     ("poisoning_generator_celeba", "generator", 3.0, "the same, guidance {guidance:g}"),
     ("poisoning_generator_adult", "generator", 1.0,
      "rows of a tabular diffusion model: Adult, sex, income, n {n:,}, {samples:,} rows"),
@@ -47,11 +46,9 @@ def caption() -> str:
     direct = poisoning("poisoning_generator_faces", "mix", None)
     text = (
         "*Rendered faces at {size}x{size}, S = Male, Y = Smiling, n = {n:,}: at alpha {alpha:g} "
-        "the gap in selection "
-        "rates, in the direction of the mix, grows from {clean:.2f} to {poisoned:.2f} through the "
-        "generator ({seeds} "
-        "seeds, excess {excess:.2f}, 95 % interval), at an accuracy of {after:.3f} instead of "
-        "{accuracy:.3f}. "
+        "the gap in selection rates, in the direction of the mix, grows from {clean:.2f} to "
+        "{poisoned:.2f} through the generator ({seeds} seeds, excess {excess:.2f}, 95 % interval), "
+        "at an accuracy of {after:.3f} instead of {accuracy:.3f}. "
     ).format(**through)
     more = "On the mix itself, where the classifier sees sharper pictures, it grows by {excess.mean:.2f}.*"
     return wrapped(text + more.format(**direct))
@@ -64,23 +61,17 @@ def amplifier() -> str:
     faces, strong = (poisoning("poisoning_generator_celeba", *place) for place in places[1:])
     return wrapped(
         f"The harm depends on how well Y shows. The same mix of {direct['n']:,} rendered faces "
-        f"moves a good classifier "
-        f"({direct['accuracy']:.2f}) by {direct['excess'].mean:.2f} and one that reads the blurred "
-        f"samples of its "
-        f"generator ({plain['accuracy']:.2f}) by {plain['excess'].mean:.2f}: the generator is an "
-        f"amplifier because it "
-        "takes away more of Y than of S. Guidance makes the association in the samples stronger "
-        "than it is in the mix: "
-        f"P(Male | class) counted in the samples, means of {plain['seeds']} seeds, {_shares(1.0)} "
-        f"at guidance 1 and "
-        f"{_shares(3.0)} at 3, with {_shares(1.0, 'shares_in_mix')} in the mix "
-        f"(`shares_in_samples` in the file). The gap "
+        f"moves a good classifier ({direct['accuracy']:.2f}) by {direct['excess'].mean:.2f} and "
+        f"one that reads the blurred samples of its generator ({plain['accuracy']:.2f}) by "
+        f"{plain['excess'].mean:.2f}: the generator is an amplifier because it takes away more of "
+        "Y than of S. Guidance makes the association in the samples stronger than it is in the "
+        f"mix: P(Male | class) counted in the samples, means of {plain['seeds']} seeds, "
+        f"{_shares(1.0)} at guidance 1 and {_shares(3.0)} at 3, with "
+        f"{_shares(1.0, 'shares_in_mix')} in the mix (`shares_in_samples` in the file). The gap "
         f"grows less ({plain['excess'].mean:.2f} to {guided['excess'].mean:.2f}), as samples of a "
-        f"higher guidance show Y "
-        "more clearly too. With photographs of a small pool and few test records there is harm at "
-        "both guidances "
-        f"({faces['excess']:.2f} and {strong['excess']:.2f}); whether guidance adds to it these "
-        f"seeds do not tell."
+        "higher guidance show Y more clearly too. With photographs of a small pool and few test "
+        f"records there is harm at both guidances ({faces['excess']:.2f} and "
+        f"{strong['excess']:.2f}); whether guidance adds to it these seeds do not tell."
     )
 
 
@@ -105,11 +96,9 @@ def flipping() -> str:
 
     return wrapped(
         f"**Against label flipping at matched accuracy loss** (Adult, {len(exact['seeds'])} seeds, "
-        f"`poisoning_mix_adult.json`): `Exact` "
-        f"at alpha {exact['alpha']:g} costs {loss(exact)} of accuracy and adds {excess(exact)} to "
-        f"the gap; flipping at "
-        f"alpha {flipped['alpha']:g} costs {loss(flipped)} and adds {excess(flipped)}. Flipping "
-        f"goes further when "
-        f"accuracy does not count (alpha {most['alpha']:g}: {most['excess_gap']['mean']:.2f} at "
+        f"`poisoning_mix_adult.json`): `Exact` at alpha {exact['alpha']:g} costs {loss(exact)} of "
+        f"accuracy and adds {excess(exact)} to the gap; flipping at alpha {flipped['alpha']:g} "
+        f"costs {loss(flipped)} and adds {excess(flipped)}. Flipping goes further when accuracy "
+        f"does not count (alpha {most['alpha']:g}: {most['excess_gap']['mean']:.2f} at "
         f"{100 * most['accuracy_loss']['mean']:.0f} points), which is what makes it easy to see."
     )
