@@ -31,13 +31,13 @@ def remake():
 
 def rows_of(clean: list[float], poisoned: list[float]) -> list[dict[str, Any]]:
     """Rows with signed gaps, by seed."""
-    found = []
+    rows = []
     for policy, alpha, gaps in (("clean", 0.0, clean), ("poisoned", 0.5, poisoned)):
         for seed, gap in enumerate(gaps):
             row = {"policy": policy, "alpha": alpha, "where": "mix", "guidance": None, "seed": seed, "accuracy": 0.7}
             row |= {GAP: abs(gap), f"{GAP}_signed": gap, ODDS: None, "direction": None if policy == "clean" else 1}
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
 def kept_of(rows: list[dict[str, Any]], policy: str = "configs/mix/favour.yaml") -> dict[str, Any]:
@@ -57,17 +57,17 @@ def kept_of(rows: list[dict[str, Any]], policy: str = "configs/mix/favour.yaml")
 def test_signs_and_excess_come_back(remake: ModuleType, seed: int):
     rng = np.random.default_rng(seed)
     rows = rows_of(rng.normal(0, 0.05, 3).tolist(), rng.normal(0.3, 0.1, 3).tolist())
-    made = remake.poisoning(kept_of(rows))
-    signed = {(row["policy"], row["seed"]): row[f"{GAP}_signed"] for row in made["rows"]}
+    remade = remake.poisoning(kept_of(rows))
+    signed = {(row["policy"], row["seed"]): row[f"{GAP}_signed"] for row in remade["rows"]}
     assert signed == {(row["policy"], row["seed"]): pytest.approx(row[f"{GAP}_signed"]) for row in rows}
     whole = [row | {f"shares_in_{k}": EVEN for k in ("mix", "samples", "decisions")} for row in rows]
     wanted = summarise(whole, 0.95)[1]
     for name in ("excess_gap", "excess_gap_absolute"):
-        assert made["summary"][1][name]["mean"] == pytest.approx(wanted[name]["mean"])
-        assert made["summary"][1][name]["interval"] == pytest.approx(wanted[name]["interval"])
-    assert made["summary"][1]["directed"] is True
-    assert made["summary"][1]["excess_equalized_odds"]["mean"] is None
-    assert "excess_gap_signed" not in made["summary"][1]
+        assert remade["summary"][1][name]["mean"] == pytest.approx(wanted[name]["mean"])
+        assert remade["summary"][1][name]["interval"] == pytest.approx(wanted[name]["interval"])
+    assert remade["summary"][1]["directed"] is True
+    assert remade["summary"][1]["excess_equalized_odds"]["mean"] is None
+    assert "excess_gap_signed" not in remade["summary"][1]
 
 
 def test_what_cannot_be_told_is_refused(remake: ModuleType):
@@ -90,10 +90,10 @@ def test_families_take_the_signed_difference_of_each_seed(remake: ModuleType):
     fields = {"kind": "diffusion", "kid": 0.1, "accuracy": 0.7, "bias_passed_on": 0.4, "property_error": 0.1}
     rows = [{"family": "a", "seed": s, "excess_gap": 0.1, "excess_gap_signed": 0.3, **fields} for s in (0, 1)]
     setting = {"generators": {}, "policy": "configs/mix/favour.yaml", "level": 0.95}
-    made = remake.families({"config": {"init_args": setting}, "rows": rows, "summary": []})
-    assert [row["excess_gap"] for row in made["rows"]] == [0.3, 0.3]
-    assert [row["excess_gap_absolute"] for row in made["rows"]] == [0.1, 0.1]
-    (entry,) = made["summary"]
+    remade = remake.families({"config": {"init_args": setting}, "rows": rows, "summary": []})
+    assert [row["excess_gap"] for row in remade["rows"]] == [0.3, 0.3]
+    assert [row["excess_gap_absolute"] for row in remade["rows"]] == [0.1, 0.1]
+    (entry,) = remade["summary"]
     assert (entry["directed"], entry["excess_gap"]["mean"]) == (True, 0.3)
     assert entry["bias_error"]["mean"] == pytest.approx(0.6)
 

@@ -161,10 +161,10 @@ def single_fit(
     check_enough(labels, names, 1, portion=1 / HELD_OUT)
     rng = np.random.default_rng([seed, 1])
     held = stratified_folds(labels, HELD_OUT, rng) == 0
-    records, known = x[~held], labels[~held]
+    records, targets = x[~held], labels[~held]
     if augment is not None:
-        records, known = np.concatenate([records, augment(records, rng)]), np.tile(known, 2)
-    scorer = recipe.train(records, known, len(names), seed * 1000, categorical)
+        records, targets = np.concatenate([records, augment(records, rng)]), np.tile(targets, 2)
+    scorer = recipe.train(records, targets, len(names), seed * 1000, categorical)
     plain = Platt(1.0, np.zeros(len(names)))
     scores = plain(scorer(x[held]).astype(np.float64))
     return PropertyClassifier((scorer,), (plain,), Calibration(scores, labels[held], np.zeros(held.sum(), np.int64)))

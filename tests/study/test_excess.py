@@ -14,12 +14,12 @@ TOWARDS = {1: [[0.8, 0.2], [0.2, 0.8]], -1: [[0.2, 0.8], [0.8, 0.2]], None: EVEN
 
 def row(policy: str, gap: float, seed: int = 0, favoured: int | None = None, **more: object) -> dict:
     """A row of the study; ``favoured`` is the direction of the mix, which its shares show."""
-    found = {"policy": policy, "alpha": 0.5 if policy != "clean" else 0.0, "where": "mix", "guidance": None}
-    found |= {"seed": seed, "accuracy": 0.8, "shares_in_samples": None, "shares_in_decisions": EVEN}
-    found |= {"shares_in_mix": TOWARDS[favoured]}
+    entry = {"policy": policy, "alpha": 0.5 if policy != "clean" else 0.0, "where": "mix", "guidance": None}
+    entry |= {"seed": seed, "accuracy": 0.8, "shares_in_samples": None, "shares_in_decisions": EVEN}
+    entry |= {"shares_in_mix": TOWARDS[favoured]}
     for field, value in ((GAP, gap), (ODDS, 2 * gap)):
-        found |= {field: abs(value), f"{field}_signed": value}
-    return found | more
+        entry |= {field: abs(value), f"{field}_signed": value}
+    return entry | more
 
 
 @pytest.mark.parametrize("sign", [1, -1])
