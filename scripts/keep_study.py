@@ -13,7 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.storage import read_json, write_json  # noqa: E402
 
-ROW = ("policy", "alpha", "where", "guidance", "seed", "accuracy", "demographic_parity_difference")
+GAPS = ("demographic_parity_difference", "equalized_odds_difference")
+# of a row, what it has of these: fairness poisoning, then families
+ROW = ("policy", "alpha", "where", "guidance", "seed", "direction", "accuracy")
+ROW += tuple(f"{gap}{end}" for gap in GAPS for end in ("", "_signed"))
+ROW += ("family", "kind", "kid", "directed", "gap", "poisoned_gap", "excess_gap", "excess_gap_absolute")
+ROW += ("accuracy_loss", "bias_passed_on", "bias_error", "property_error", "property_errors", "class_shown")
+ROW += ("checks_passed", "images_per_second", "training_seconds", "before_seconds", "samples_per_second")
+ROW += ("network_calls",)
 
 
 def main() -> None:

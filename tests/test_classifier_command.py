@@ -107,15 +107,17 @@ def test_other_records_can_be_tested_on(run_cli, run, place, samples, tmp_path):
     assert (run / "results.json").read_bytes() == kept
 
 
-def test_the_paper_s_network_is_one_word_away(run_cli, samples, tmp_path):
-    config = [
-        "--config",
-        CONFIGS / "classifier_celeba.yaml",
-        *FIT,
-        "--model.network",
-        "diffshare.nets.classifiers.LeNet",
-    ]
-    outcome = run_cli("fit", *config, *samples, "--run-dir", tmp_path / "run")
+def test_the_paper_s_network_is_one_word_away_at_its_size(run_cli, samples, place, tmp_path):
+    lenet = ["--model.network", "diffshare.nets.classifiers.LeNet"]
+    config = ["--config", CONFIGS / "classifier_celeba.yaml", *FIT, *lenet, *samples]
+    refused = run_cli("fit", *config, "--run-dir", tmp_path / "small")
+    assert refused.code == 2
+    assert "these have 16 x 16: set the source's image_size to 32" in refused.err
+    assert not (tmp_path / "small" / "release").exists()
+    x = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    write_samples(tmp_path / "samples", x, np.arange(64) % 2, {})
+    sized = ["--data.samples", tmp_path / "samples", "--data.test_source.image_size", 32]
+    outcome = run_cli("fit", *config, *sized, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert "0.05 M parameters" in outcome.out
 

@@ -95,6 +95,14 @@ def test_a_hidden_share_is_recovered_and_all_fields_are_there(infer: Infer, samp
     assert f"{100 * made['estimate']:.1f} %" in made["out"]
 
 
+def test_a_single_classifier_counts_as_the_paper_s_does(infer: Infer, samples: Path, faces: Path) -> None:
+    paper = ("--folds", 1, "--method", "cc")
+    made = infer("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, *paper)
+    assert made["method"] == "cc"
+    assert made["estimate"] == made["naive"] == pytest.approx(HATS, abs=0.1)
+    assert any("one classifier that only counts" in note for note in made["notes"])
+
+
 def test_the_other_class_mirrors_and_a_seed_repeats(infer: Infer, samples: Path, faces: Path) -> None:
     common = ("--samples", samples, "--auxiliary", faces, "--property", "Hat", *QUICK, "--queries", 200)
     one, again, other = infer(*common), infer(*common), infer(*common, "--value", "not Hat")
@@ -274,7 +282,8 @@ class TestBadInput:
             (["--queries", "auto", "--width", 0.1, "--widen"], "--widen makes an interval of its own"),
             (["--level", 1], "level 1.0 is no confidence level"),
             (["--seed", -1], "--seed is -1: give a number from 0 to 4294967295"),
-            (["--folds", 1], "folds is 1"),
+            (["--folds", 1], "--folds is 1: a single classifier only counts, as the paper's does; give --method cc"),
+            (["--folds", 1, "--method", "cc", "--widen"], "give --method cc without --widen"),
             (["--method", "guess"], "unknown method 'guess': choose one of"),
             (["--labels", "none"], "--labels is for --model"),
             (["--guidance", 3], "--guidance is for --model"),

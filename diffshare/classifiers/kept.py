@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffshare.classifiers.attribute import AttributeClassifier
-from diffshare.classifiers.property import Platt, PropertyClassifier, cross_fit
+from diffshare.classifiers.property import Platt, PropertyClassifier, cross_fit, single_fit
 from diffshare.classifiers.quick import probabilities
 from diffshare.classifiers.recipes import NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, code_rows, logits
 from diffshare.data.recordsets import scaled
@@ -79,7 +80,7 @@ def train_and_keep(
         labels: int64 in 0..K-1, N.
         classes: their names, K.
         steps: training steps of each fold's network.
-        folds: number of folds.
+        folds: number of folds; 1 is a single network, to count with (:func:`single_fit`).
         seed: of the folds and the training.
         categorical: positions of the columns of a table that hold codes.
         seen: positions of the columns of a table that the networks see.
@@ -98,7 +99,9 @@ def train_and_keep(
     if seen is not None:
         recipe = TableNetworkRecipe(lambda count: keep(TableMLP(count)), steps)
         x, categorical = x[:, list(seen)], [i for i, position in enumerate(seen) if position in set(categorical)]
-    made = cross_fit(x, labels, classes, recipe, folds=folds, seed=seed, categorical=categorical, augment=augment)
+    options: dict[str, Any] = {"seed": seed, "categorical": categorical, "augment": augment}
+    fit = single_fit if folds == 1 else partial(cross_fit, folds=folds)
+    made = fit(x, labels, classes, recipe, **options)
     with atomic_folder(folder) as temporary:
         for fold, network in enumerate(networks):
             save_file(network.state_dict(), temporary / f"fold{fold}.safetensors")

@@ -122,7 +122,8 @@ def _add_classifier(parser: ArgumentParser) -> None:
         help=f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc by default.",
     )
     add("--classifier", type=Recipe | None, default=None, help="How to train: class_path of a recipe.")
-    add("--folds", type=int, default=5, help="Models that are trained, each for the records it has not seen.")
+    folds = "Models that are trained, each for the records it has not seen; 1, of --method cc, is the paper's one."
+    add("--folds", type=int, default=5, help=folds)
     add("--degrade", action="store_true", help="Train on blurred and noisy copies as well.")
     add("--withhold", type=str, nargs="+", default=[], help="Columns of a table that the classifier is not to see.")
 
@@ -188,6 +189,11 @@ def _check_method(config: Namespace) -> None:
     elif config.queries == AUTO and config.method in UNCORRECTED:
         raise UserError(
             f"--queries auto plans a corrected share, --method {config.method} corrects none: give one of them"
+        )
+    elif config.folds == 1 and (config.method != "cc" or config.widen):
+        raise UserError(
+            "--folds is 1: a single classifier only counts, as the paper's does; give --method cc without --widen, or "
+            "at least 2 folds"
         )
     elif config.auxiliary is None:
         raise UserError("give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts")

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from diffshare.classifiers.degrade import degrade
-from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit
+from diffshare.classifiers.property import HELD_OUT, PropertyClassifier, check_enough, cross_fit, single_fit
 from diffshare.classifiers.recipes import default_recipe
 from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, SCHEMA, ZERO_SHOT, parse
 from diffshare.data.source import Attribute
@@ -178,7 +178,7 @@ def _classified(
     config: Namespace, queries: Queries, what: Asked, auxiliary: Auxiliary, source: Any, recipe: Any
 ) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
-    check_enough(auxiliary.labels, auxiliary.classes, config.folds)
+    check_enough(auxiliary.labels, auxiliary.classes, config.folds, 1 / HELD_OUT if config.folds == 1 else 1.0)
     ready = reader(auxiliary, queries)
     x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
     if x is not None:
@@ -200,7 +200,8 @@ def _classified(
         result = widened(result, what, calibration, scores)
     if given is not None:
         result = labelled(what, result, scores[..., what.place].mean(0), *given)
-    return result
+    single = "one classifier that only counts, as in Luo et al. 2024: nothing corrects its errors"
+    return replace(result, notes=(*result.notes, *([single] if config.folds == 1 else [])))
 
 
 def _stopping(
@@ -248,18 +249,13 @@ def _kinds(auxiliary: Auxiliary) -> dict[str, Any] | None:
 def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClassifier:
     if config.degrade and auxiliary.columns:
         raise UserError("--degrade is for images: leave it out for a table")
-    chosen = recipe or default_recipe(auxiliary.columns)
-    return cross_fit(
-        auxiliary.x,
-        auxiliary.labels,
-        auxiliary.classes,
-        chosen,
-        folds=config.folds,
-        seed=config.seed,
-        categorical=auxiliary.categorical,
-        augment=degrade if config.degrade else None,
-        progress=lambda folds: progress(folds, "training classifiers", config.folds),
-    )
+    records = (auxiliary.x, auxiliary.labels, auxiliary.classes, recipe or default_recipe(auxiliary.columns))
+    options: dict[str, Any] = {"seed": config.seed, "categorical": auxiliary.categorical}
+    options["augment"] = degrade if config.degrade else None
+    if config.folds == 1:
+        return single_fit(*records, **options)
+    options["progress"] = lambda folds: progress(folds, "training classifiers", config.folds)
+    return cross_fit(*records, folds=config.folds, **options)
 
 
 def _drawn_by(queries: Queries, config: Namespace) -> Sequence[str]:

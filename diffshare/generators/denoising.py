@@ -150,6 +150,11 @@ class DenoisingModule(GenerativeModule):
                 f"model.denoiser has num_class_embeds {config.num_class_embeds}, the target has {len(facts.labels)} "
                 f"classes: set it to {len(facts.labels) + 1} (one more, for 'no class') or null (unconditional)"
             )
+        if self.condition_dropout and not config.get("unconditional", True):
+            raise UserError(
+                f"model.condition_dropout is {self.condition_dropout:g}, and model.denoiser has no network for the "
+                "classes that it hides: set it to 0, or model.denoiser.unconditional to true"
+            )
         self.denoiser.register_to_config(sample_size=height)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diffshare.errors import UserError, one_of
 from diffshare.generators.losses import denoise
 from diffshare.generators.process import Network, Preconditioning, Tilt, Tilted
-from diffshare.generators.samplers import Normal
+from diffshare.generators.samplers import Bound, Normal, bounded
 from diffshare.training.seeding import seed_of
 
 Sampler = Callable[[Network, Normal, int], Tensor]  # (guided network, noise, most network calls a sample) -> x
@@ -126,6 +126,16 @@ def chosen(name: str | None, samplers: Mapping[str, Any]) -> Any:
     if name not in samplers:
         raise one_of("scheduler", name, samplers)
     return samplers[name]
+
+
+def both_ways(makers: Mapping[str, Callable[[Bound], Sampler]]) -> dict[str, Sampler]:
+    """Samplers by name, each also as ``unbounded_NAME``.
+
+    The first keep what is denoised within the range of the records (:func:`bounded`), which helps a network that was
+    trained briefly; the others leave it as it is, as their sources do.
+    """
+    kept = {name: make(bounded) for name, make in makers.items()}
+    return kept | {f"unbounded_{name}": make(lambda denoise: denoise) for name, make in makers.items()}
 
 
 def noise_streams(seed: int, indices: np.ndarray) -> list[torch.Generator]:

@@ -1,5 +1,6 @@
 """Noise-conditional score network: a falling list of noise levels and annealed Langevin dynamics."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,14 +11,14 @@ from torch import Tensor
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts
 from diffshare.generators.denoising import DenoisingModule
-from diffshare.generators.diffusion import Sampler, chosen, expect
+from diffshare.generators.diffusion import Sampler, both_ways, chosen, expect
 from diffshare.generators.losses import noise_loss
 from diffshare.generators.process import Network
 from diffshare.generators.processes import NoiseLevels
 from diffshare.generators.samplers import (
+    Bound,
     Normal,
     annealed_langevin,
-    bounded,
     flow_slope,
     geometric_count,
     heun,
@@ -111,18 +112,19 @@ class NCSN(DenoisingModule):
 
     @classmethod
     def sampler(cls, scheduler: SchedulerMixin, name: str | None = None) -> Sampler:
-        """``annealed_langevin`` or ``probability_flow``."""
+        """``annealed_langevin`` or ``probability_flow``, or ``unbounded_`` and one of these names."""
         expect(scheduler, NoiseLevelsScheduler)
         assert isinstance(scheduler, NoiseLevelsScheduler)
+        makers = {"annealed_langevin": langevin_of, "probability_flow": flow_of}
         process = scheduler.process(dimension=1)
-        return chosen(name, {"annealed_langevin": langevin_of(process), "probability_flow": flow_of(process)})
+        return chosen(name, both_ways({key: partial(make, process) for key, make in makers.items()}))
 
 
-def langevin_of(process: NoiseLevels) -> Sampler:
+def langevin_of(process: NoiseLevels, bound: Bound) -> Sampler:
     """Annealed Langevin dynamics within a number of network calls: over fewer levels where there are not enough."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
-        denoise, start = bounded(process.denoiser(network)), process.largest * normal()
+        denoise, start = bound(process.denoiser(network)), process.largest * normal()
         if steps == 1:
             return denoise(start, process.largest)
         levels = process.ratios(steps - 1)
@@ -133,11 +135,11 @@ def langevin_of(process: NoiseLevels) -> Sampler:
     return sample
 
 
-def flow_of(process: NoiseLevels) -> Sampler:
+def flow_of(process: NoiseLevels, bound: Bound) -> Sampler:
     """Heun's method through the levels."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return heun(flow_slope(bounded(process.denoiser(network))), process.largest * normal(), [*levels, 0.0])
+        return heun(flow_slope(bound(process.denoiser(network))), process.largest * normal(), [*levels, 0.0])
 
     return sample

@@ -14,6 +14,7 @@ from diffshare.generators.process import Denoiser
 
 Slope = Callable[[Tensor, float], Tensor]  # (x, t) -> dx/dt
 Normal = Callable[[], Tensor]
+Bound = Callable[[Denoiser], Denoiser]  # what becomes of a denoiser before a sampler has it
 CORRECTION = 0.16  # r of the corrector, "signal-to-noise ratio" (Song et al. 2021, table 5)
 
 
@@ -21,7 +22,7 @@ def bounded(denoise: Denoiser) -> Denoiser:
     """A denoiser of records in [-1, 1], kept there, as E[x | y] is whatever y.
 
     Where a network predicts noise, its error comes back multiplied by sigma: without this, one that was trained briefly
-    drives samples to the ends of the range from the first steps on.
+    drives samples to the ends of the range from the first steps on. The samplers' sources do not do it.
     """
     return lambda y, sigma: denoise(y, sigma).clamp(-1, 1)
 

@@ -1,5 +1,6 @@
 """Score-based generative models through stochastic differential equations: VE, VP and sub-VP."""
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from diffusers import ConfigMixin, SchedulerMixin, ScoreSdeVeScheduler, UNet2DModel
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from diffshare.errors import UserError
 from diffshare.generators.denoising import DenoisingModule
-from diffshare.generators.diffusion import Sampler, chosen, expect
+from diffshare.generators.diffusion import Sampler, both_ways, chosen, expect
 from diffshare.generators.losses import noise_loss
 from diffshare.generators.process import Network, Process
 from diffshare.generators.processes import (
@@ -19,8 +20,8 @@ from diffshare.generators.processes import (
 )
 from diffshare.generators.samplers import (
     CORRECTION,
+    Bound,
     Normal,
-    bounded,
     euler_maruyama,
     flow_slope,
     heun,
@@ -83,14 +84,14 @@ class SDE(DenoisingModule):
 
     @classmethod
     def sampler(cls, scheduler: SchedulerMixin, name: str | None = None) -> Sampler:
-        """``predictor_corrector``, ``probability_flow`` or ``euler_maruyama``."""
+        """``predictor_corrector``, ``probability_flow``, ``euler_maruyama``, or ``unbounded_`` and one of these."""
         process, snr = process_of(scheduler), scheduler.config.snr
-        samplers = {
-            "predictor_corrector": corrected(process, snr),
-            "probability_flow": flow_of(process),
-            "euler_maruyama": maruyama_of(process),
+        makers = {
+            "predictor_corrector": partial(corrected, process, snr),
+            "probability_flow": partial(flow_of, process),
+            "euler_maruyama": partial(maruyama_of, process),
         }
-        return chosen(name, samplers)
+        return chosen(name, both_ways(makers))
 
 
 def process_of(scheduler: Any) -> Process:
@@ -109,32 +110,31 @@ def process_of(scheduler: Any) -> Process:
     return kind(config.beta_min, config.beta_max, config.sampling_eps)
 
 
-def flow_of(process: Process) -> Sampler:
+def flow_of(process: Process, bound: Bound) -> Sampler:
     """Probability flow by Heun's method, at Karras et al.'s levels whatever the process (their section 3)."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = [*karras_levels(process.largest, process.least, (steps + 1) // 2), 0.0]
-        return heun(flow_slope(bounded(process.denoiser(network))), process.largest * normal(), levels)
+        return heun(flow_slope(bound(process.denoiser(network))), process.largest * normal(), levels)
 
     return sample
 
 
-def corrected(process: Process, snr: float) -> Sampler:
+def corrected(process: Process, snr: float, bound: Bound) -> Sampler:
     """Predictor and corrector at the process's own levels."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return predictor_corrector(bounded(process.denoiser(network)), process.largest * normal(), levels, normal, snr)
+        return predictor_corrector(bound(process.denoiser(network)), process.largest * normal(), levels, normal, snr)
 
     return sample
 
 
-def maruyama_of(process: Process) -> Sampler:
+def maruyama_of(process: Process, bound: Bound) -> Sampler:
     """Euler-Maruyama at the process's own levels."""
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
-        return euler_maruyama(
-            bounded(process.denoiser(network)), process.largest * normal(), process.ratios(steps), normal
-        )
+        denoise = bound(process.denoiser(network))
+        return euler_maruyama(denoise, process.largest * normal(), process.ratios(steps), normal)
 
     return sample

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffshare.errors import UserError
 from diffshare.nets.bounds import bounded
 
 
@@ -65,33 +66,49 @@ class SmallResNet(nn.Module):
 
 
 class LeNet(nn.Module):
-    """The paper's receiver (Luo et al. 2024): two 5x5 convolutions of 6 and 16 channels, then 100, 20, classes.
+    """The paper's receiver (Luo et al. 2024), for images of 32 x 32 pixels alone.
 
-    The features are pooled to 5 x 5, which is what images of 32 pixels have by themselves; that makes the network fit
-    other sizes.
+    Two 5x5 convolutions of 6 and 16 channels, then 400-100-20-classes. The paper's classifiers of a
+    property are of the same shape with ``hidden`` 120, 50. An image of another size does not have
+    400 features: 16 x 16 has 16 of them, which pooling to 5 x 5 would only copy.
 
     Args:
         classes: number of classes.
-        in_channels: channels of the images, of 16 pixels or more.
-        dropout: probability before the last layer.
+        in_channels: channels of the images.
+        dropout: probability after each hidden layer.
+        hidden: units of the two hidden layers.
     """
 
-    def __init__(self, classes: int = 2, in_channels: int = 3, dropout: float = 0.5) -> None:
+    SIZE = 32
+
+    def __init__(
+        self, classes: int = 2, in_channels: int = 3, dropout: float = 0.5, hidden: tuple[int, int] = (100, 20)
+    ) -> None:
         super().__init__()
+        first, last = hidden
         self.body = nn.Sequential(
             nn.Conv2d(in_channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.AdaptiveAvgPool2d(5), nn.Flatten(),
-            nn.Linear(400, 100), nn.ReLU(), nn.Linear(100, 20), nn.ReLU(),
+            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(400, first), nn.ReLU(), nn.Dropout(dropout), nn.Linear(first, last), nn.ReLU(),
         )  # fmt: skip
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(20, classes))
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, classes))
 
     def features(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1], N x C x H x W => penultimate activations, N x 20."""
+        """Images in [-1, 1], N x C x 32 x 32 => penultimate activations, N x 20.
+
+        Raises:
+            UserError: images of another size.
+        """
+        height, width = x.shape[-2:]
+        if (height, width) != (self.SIZE, self.SIZE):
+            raise UserError(
+                f"LeNet is the paper's network for images of {self.SIZE} x {self.SIZE} pixels, these have {height} x "
+                f"{width}: set the source's image_size to {self.SIZE}, or take diffshare.nets.classifiers.SmallResNet"
+            )
         return self.body(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1], N x C x H x W => logits, N x classes."""
+        """Images in [-1, 1], N x C x 32 x 32 => logits, N x classes; see :meth:`features`."""
         return self.head(self.features(x))
 
 

@@ -17,13 +17,14 @@ MOST_CLASSES = 1000
 class ClasswiseUNet(UNet2DModel):
     """A U-Net of its own for each class, and one for "no class": no weight is shared between classes.
 
-    It stands where a conditional ``UNet2DModel`` can, with the same settings and ``num_class_embeds`` networks in place
-    of as many embeddings. A record trains the network of its class alone, or that of "no class" where its class is
-    hidden: with ``condition_dropout: 0`` the latter learns nothing, so ask then for neither guidance nor unconditional
-    samples. Memory and the release grow with the number of classes; the time of a step hardly does.
+    It stands where a conditional ``UNet2DModel`` can, with the same settings and networks in place of
+    embeddings. A record trains the network of its class alone, or that of "no class" where its class
+    is hidden. Without a network for "no class", as in the paper, every record trains the network of
+    its class: ``condition_dropout`` is then 0, and neither guidance nor unconditional samples are to
+    be had. Memory and the release grow with the number of classes; the time of a step hardly does.
 
     Args:
-        num_class_embeds: networks, K + 1 for K classes.
+        num_class_embeds: K + 1 for K classes.
         sample_size: side of the input; follows the data.
         in_channels: channels of the input.
         out_channels: channels of the output, the same.
@@ -35,6 +36,7 @@ class ClasswiseUNet(UNet2DModel):
         attention_head_dim: channels of a head of attention.
         add_attention: attention at the lowest resolution.
         time_embedding_type: ``positional``.
+        unconditional: whether there is a network for "no class" as well.
     """
 
     @register_to_config
@@ -52,6 +54,7 @@ class ClasswiseUNet(UNet2DModel):
         attention_head_dim: int = 8,
         add_attention: bool = True,
         time_embedding_type: str = "positional",
+        unconditional: bool = True,
     ) -> None:
         super(UNet2DModel, self).__init__()  # the networks below are what one U-Net would have made of itself
         if not 2 <= num_class_embeds <= MOST_CLASSES + 1:
@@ -71,7 +74,8 @@ class ClasswiseUNet(UNet2DModel):
             "add_attention": add_attention,
             "time_embedding_type": time_embedding_type,
         }
-        self.networks = nn.ModuleList(UNet2DModel(**settings) for _ in range(num_class_embeds))
+        count = num_class_embeds if unconditional else num_class_embeds - 1
+        self.networks = nn.ModuleList(UNet2DModel(**settings) for _ in range(count))
 
     def forward(
         self,
@@ -90,9 +94,18 @@ class ClasswiseUNet(UNet2DModel):
 
         Returns:
             what the networks predict, N x C x H x W, as ``sample`` of the result.
+
+        Raises:
+            UserError: "no class" where there is no network for it.
         """
         if class_labels is None:
             raise ValueError("class_labels are needed: each class has a network of its own")
+        config: Any = self.config
+        if not config.unconditional and bool((class_labels == config.num_class_embeds - 1).any()):
+            raise UserError(
+                "this model has a network for each class and none for 'no class': ask for classes (--labels balanced, "
+                "natural or one class), at guidance 1"
+            )
         times = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
         made: Tensor | None = None
         for label, network in enumerate(self.networks):
@@ -103,5 +116,5 @@ class ClasswiseUNet(UNet2DModel):
             made = part.new_empty(sample.shape) if made is None else made
             made = made.index_copy(0, rows, part)
         if made is None:
-            raise ValueError(f"class_labels must lie in 0..{len(self.networks) - 1}")
+            raise ValueError(f"class_labels must lie in 0..{config.num_class_embeds - 1}")
         return UNet2DOutput(sample=made) if return_dict else (made,)

@@ -54,6 +54,27 @@ def t_interval(values: Sequence[float | None], level: float = 0.95) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
+def t_test(values: Sequence[float | None]) -> float | None:
+    """Two-sided p-value of Student's test that the mean is 0: 2 P(T_{n-1} > |mean| sqrt(n) / s).
+
+    It is below 1 - level exactly where the interval of :func:`t_interval` at that level leaves 0 out.
+
+    Args:
+        values: one value a repetition; None where it is undefined.
+
+    Returns:
+        None where a value is undefined or there are fewer than two; values that are all alike give 1 where they are
+        0 and 0 elsewhere.
+    """
+    known = np.array([v for v in values if v is not None], np.float64)
+    if len(known) < len(values) or len(known) < 2:
+        return None
+    error = float(known.std(ddof=1) / np.sqrt(len(known)))
+    if not error:
+        return float(known.mean() == 0)
+    return float(2 * stats.t.sf(abs(known.mean()) / error, len(known) - 1))
+
+
 def paired_difference(
     treated: Sequence[float | None], control: Sequence[float | None], level: float = 0.95
 ) -> Estimate:

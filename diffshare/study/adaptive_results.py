@@ -13,13 +13,27 @@ from diffshare.stats.intervals import clopper_pearson
 from diffshare.stats.summary import t_interval
 from diffshare.study.base import Row
 
-FIELDS = ("difference", "gap", "excess_gap", "accuracy")
+FIELDS = ("difference", "gap", "excess_gap", "excess_gap_absolute", "accuracy")
 
 
 def with_excess(rows: Sequence[Row]) -> list[Row]:
-    """Rows with ``excess_gap``: the gap minus that of the random set (margin 0) of the same cut."""
-    clean = {row["seed"]: row["gap"] for row in rows if row["margin"] == 0}
-    return [row | {"excess_gap": row["gap"] - clean[row["seed"]]} for row in rows]
+    """Rows with what their gap is beyond that of the random set (margin 0) of the same cut.
+
+    ``excess_gap`` is the difference of the signed gaps in the direction in which the set's log odds ratio differs from
+    the pool's, or, where a row has no signed gap (``directed`` false), of the absolute ones, as
+    ``excess_gap_absolute`` always is. The random set's own lean is chance and gives no direction: a set that keeps a
+    small margin may lean less than it.
+    """
+    clean = {row["seed"]: row for row in rows if row["margin"] == 0}
+    return [row | _excess(row, clean[row["seed"]]) for row in rows]
+
+
+def _excess(row: Row, clean: Row) -> Row:
+    absolute = row["gap"] - clean["gap"]
+    if "gap_signed" not in row or "gap_signed" not in clean:
+        return {"excess_gap": absolute, "excess_gap_absolute": absolute, "directed": False}
+    moved = float(np.sign(row["difference"])) * (row["gap_signed"] - clean["gap_signed"])
+    return {"excess_gap": moved, "excess_gap_absolute": absolute, "directed": True}
 
 
 def summarise(rows: Sequence[Row], risk: float, level: float) -> list[Row]:

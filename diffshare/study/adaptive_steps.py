@@ -8,6 +8,7 @@ number of queries or an audit more changes nothing of the others.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jsonargparse import ArgumentParser
@@ -32,10 +33,11 @@ from diffshare.study.base import Row
 def measure(arguments: list[str]) -> int:
     """Measure one cut; leaves a JSON file.
 
-    ``rows`` has the sets, by the margin that the sharer keeps (0: a random set): ``difference`` of its log odds ratio
-    from the pool's, ``gap`` and ``accuracy`` of a classifier trained on it, and the share of its audits that are
-    ``flagged`` for each number of queries. ``least_alpha`` is the least poisoned share of an attack without a margin
-    that each number of queries detects, null where none is.
+    ``rows`` has the sets, by the margin that the sharer keeps (0: a random set): ``difference`` of
+    its log odds ratio from the pool's, ``gap``, ``gap_signed`` (group 1 minus group 0) and
+    ``accuracy`` of a classifier trained on it, and the share of its audits that are ``flagged`` for
+    each number of queries. ``least_alpha`` is the least poisoned share of an attack without a
+    margin that each number of queries detects, null where none is.
     """
     config = _parser().parse_args(arguments)
     built = _parser().instantiate(config)
@@ -50,8 +52,8 @@ def measure(arguments: list[str]) -> int:
     for margin in (0.0, *config.margins):
         chosen = cut.chosen(margin, config.n, config.alpha, np.random.default_rng([config.seed, 2]))
         table = cut.counts(chosen).astype(np.float64)
-        gap, accuracy = cut.trained(chosen, built.classifier, config.trainings, config.seed)
-        row = {"margin": margin, "difference": log_odds_ratio(table + 0.5) - pool, "gap": gap, "accuracy": accuracy}
+        row = {"margin": margin, "difference": log_odds_ratio(table + 0.5) - pool}
+        row |= cut.trained(chosen, built.classifier, config.trainings, config.seed)._asdict()
         flagged = {str(q): auditor.flagged(table, q, config.audits, terms, config.seed) for q in config.queries}
         rows.append(row | {"flagged": flagged})
     clean = cut.counts(cut.chosen(0.0, config.n, config.alpha, np.random.default_rng([config.seed, 2])))
@@ -75,6 +77,14 @@ def _parser() -> ArgumentParser:
     add("--queries", type=list[int], required=True)
     add("--out", type=Path, required=True)
     return parser
+
+
+class Trained(NamedTuple):
+    """Demographic parity gap (absolute), accuracy, and the gap as group 1 minus group 0."""
+
+    gap: float
+    accuracy: float
+    gap_signed: float
 
 
 @dataclass(frozen=True)
@@ -130,8 +140,8 @@ class Cut:
         added = [rng.permutation(c)[:k] for c, k in zip(cells, tables[0].ravel().tolist(), strict=True)]
         return np.concatenate([base, *added])
 
-    def trained(self, chosen: np.ndarray, recipe: Recipe, trainings: int, seed: int) -> tuple[float, float]:
-        """Demographic parity gap and accuracy on the test records, means over trainings.
+    def trained(self, chosen: np.ndarray, recipe: Recipe, trainings: int, seed: int) -> Trained:
+        """A classifier of the set, on the test records: means over trainings.
 
         The receiver chooses how many samples of each class he draws: a classifier is trained on as many of each as of
         the other, drawn from the set with replacement.
@@ -145,9 +155,9 @@ class Cut:
             scorer = recipe.train(records.x[rows], records.y[rows], 2, seed * 1000 + number, records.categorical())
             cells = (self.s[test] * 2 + records.y[test]) * 2 + scorer(records.x[test]).argmax(1)
             made = disparity(np.bincount(cells, minlength=8).reshape(2, 2, 2))
-            found.append((made.demographic_parity_difference, made.accuracy))
-        gap, accuracy = np.mean(found, 0).tolist()
-        return gap, accuracy
+            signed = made.demographic_parity_difference_signed
+            found.append((made.demographic_parity_difference, made.accuracy, signed))
+        return Trained(*np.mean(found, 0).tolist())
 
 
 def cut_records(records: ReferenceRecords, sensitive: str, reference: int, test: int, n: int, seed: int) -> Cut:

@@ -22,7 +22,7 @@ from diffshare.study.audit_figures import draw_audit, draw_repairs
 from diffshare.study.base import Find, Row
 from diffshare.study.configs import as_word, flat, words
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
-from diffshare.study.repair_results import direction, outcome, repair_table, repaired_row, summarise_repairs
+from diffshare.study.repair_results import outcome, repair_table, repaired_row, summarise_repairs
 from diffshare.study.repair_steps import RepairOptions, check_repairs, repair_steps
 from diffshare.study.step import Command, Place, Step
 
@@ -113,7 +113,7 @@ class AuditStudy(FairnessPoisoning):
                     row["measured_gap_signed"] = real.get(f"{MEASURED}_signed")
                     clean = measured.get(("clean", 0.0, guidance, cell.seed), {})
                     row |= outcome(clean, "clean_")
-                    row["direction"] = direction(real.get("shares_in_mix"), clean.get("shares_in_mix"))
+                    row["direction"] = real.get("direction")
                     row["repairs"] = self._repaired(find, f"{cell.name}-g{guidance:g}")
                 found.append(row)
         return found

@@ -17,6 +17,7 @@ from diffshare.errors import UserError
 from diffshare.storage import read_json
 from diffshare.study.base import Find, Row, Study
 from diffshare.study.configs import as_word, check_axis, flat, merged, named_class, words
+from diffshare.study.excess import paired
 from diffshare.study.group_shares import shares
 from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
 from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
@@ -204,7 +205,10 @@ class FairnessPoisoning(Study):
     # --- what came of it -----------------------------------------------------------------------------------------
 
     def rows(self, find: Find) -> list[Row]:
-        """See :class:`Study`; ``where`` says what the classifier was trained on, ``mix`` or ``generator``."""
+        """See :class:`Study`; ``where`` says what the classifier was trained on, ``mix`` or ``generator``.
+
+        ``direction`` is that of the mix (:func:`diffshare.study.excess.paired`), None of a clean one.
+        """
         found = []
         for cell in self.cells():
             if self.direct:
@@ -213,7 +217,9 @@ class FairnessPoisoning(Study):
                 end = f"{cell.name}-g{guidance:g}"
                 place = Place(f"classifier-{end}", "run/results.json")
                 found.append(self._row(find, cell, "generator", guidance, place))
-        return [row for row in found if row is not None]
+        rows = [row for row in found if row is not None]
+        clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
+        return [row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows]
 
     def _row(self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place) -> Row | None:
         path = find(place)
@@ -230,6 +236,7 @@ class FairnessPoisoning(Study):
         chosen = read_json(mix) if mix else None
         if chosen:
             row |= {"mutual_information_sy": chosen["mutual_information_sy"], "exhausted": chosen["exhausted"]}
+            row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
         row["shares_in_samples"] = read_json(groups)["shares"] if groups else None
         row["shares_in_decisions"] = shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]

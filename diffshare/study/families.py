@@ -51,7 +51,7 @@ class Families(Study):
         sampling_steps: network calls a sample; the release's default where None.
         auxiliary: records that the readers, the classifiers of the properties, are trained and calibrated on.
         reader_steps: training steps of each fold of a reader.
-        folds: of a reader.
+        folds: of a reader, 2 at least; 1, where ``cc`` is the method, is the paper's single one.
         level: of the intervals.
     """
 
@@ -77,7 +77,8 @@ class Families(Study):
     ) -> None:
         for name, axis in (("generators", list(generators)), ("seeds", seeds), ("properties", properties)):
             check_axis(f"study.{name}", axis)
-        for name, value, least in (("auxiliary", auxiliary, 1), ("reader_steps", reader_steps, 1), ("folds", folds, 2)):
+        numbers = (("auxiliary", auxiliary, 1), ("reader_steps", reader_steps, 1))
+        for name, value, least in (*numbers, ("folds", folds, 1 if method == "cc" else 2)):
             if value < least:
                 raise UserError(f"study.{name} is {value}: it must be at least {least}")
         if not 0 < alpha <= 1:

@@ -14,7 +14,7 @@ PANELS = {
     "excess_gap": "excess gap by poisoning",
     "bias_passed_on": "bias passed on (1: unchanged)",
     "property_error": "property error",
-    "kid": "KID to test records",
+    "kid": "MMD to test records (own features)",
 }
 KINDS = ("real", "diffusion", "gan", "vae")
 

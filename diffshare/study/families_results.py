@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from diffshare.stats.summary import t_interval
+from diffshare.stats.detection import holm
+from diffshare.stats.summary import t_interval, t_test
 from diffshare.storage import read_json
 from diffshare.study.base import Row
+from diffshare.study.excess import GAP, is_directed, paired, sides
 
-GAP = "demographic_parity_difference"
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {
-    "kid": ("KID", 3),
+    "kid": ("MMD", 3),
     "images_per_second": ("images/s", 0),
     "training_seconds": ("training s", 0),
     "before_seconds": ("before s", 0),
@@ -23,11 +24,14 @@ MEASURES: dict[str, tuple[str, int]] = {
     "accuracy": ("accuracy", 3),
     "accuracy_loss": ("accuracy loss", 3),
     "excess_gap": ("excess gap", 3),
+    "excess_gap_absolute": ("of absolute gaps", 3),
     "bias_passed_on": ("bias passed on", 2),
     "bias_error": ("bias error", 2),
     "property_error": ("property error", 3),
     "class_shown": ("class shown", 2),
+    "checks_passed": ("checks passed", 2),
 }
+CHECK = 0.05  # level of the readers' check
 COST = ("kid", "images_per_second", "training_seconds", "before_seconds", "samples_per_second", "network_calls")
 CONTRASTED = ("kid", "accuracy", "excess_gap", "bias_passed_on", "bias_error", "property_error", "class_shown")
 CONTRASTS = (("diffusion", ("gan", "vae")), ("diffusion", ("gan",)), ("diffusion", ("vae",)))
@@ -58,11 +62,16 @@ def family_row(
         target: the class Y.
 
     Returns:
-        None where nothing was measured. ``excess_gap`` and ``accuracy_loss`` are poisoned minus clean and clean minus
-        poisoned. With D = P(S=1 | Y=1) - P(S=1 | Y=0), ``bias_passed_on`` is what poisoning added to D in the samples
-        over what it added in the training set (1: unchanged), ``bias_error`` its distance to 1. ``property_error`` is
+        None where nothing was measured. ``accuracy_loss`` is clean minus poisoned; ``gap``,
+        ``poisoned_gap`` and ``excess_gap``, their difference, are in the direction of the mix where
+        ``directed`` is true, else of absolute gaps (:mod:`diffshare.study.excess`);
+        ``excess_gap_absolute`` is the paper's. With D = P(S=1 | Y=1) - P(S=1 | Y=0),
+        ``bias_passed_on`` is what poisoning added to D in the samples over what it added in the
+        training set (1: unchanged), ``bias_error`` its distance to 1. ``property_error`` is
         the mean over properties of |estimate - share in the training set|. ``class_shown`` is the read share of Y=1
         among samples of class 1 minus that among samples of class 0 (1: the samples are what was asked for).
+        ``checks_passed`` is the share of the readers' checks (all properties, classes and both generators) that do not
+        reject, at 0.05, that a reader errs on the samples as on records.
     """
     measured = {policy: read_json(file) for policy, (file, _) in cells.items() if file}
     clean, poisoned = (measured.get(policy) for policy in cells)
@@ -76,6 +85,8 @@ def family_row(
     errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
     row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
     row["class_shown"] = difference_by_class(clean["shares_by_class"][target])
+    checked = [p for one in (clean, poisoned) if one for by_class in one.get("checks", {}).values() for p in by_class]
+    row["checks_passed"] = _mean([float(p >= CHECK) for p in checked])
     row |= {"shares": clean["shares"], "exact": clean["exact"]}
     return row
 
@@ -117,13 +128,17 @@ def _attack(rows: Sequence[Row]) -> Row:
     by_policy = {row["policy"]: row for row in rows}
     clean = by_policy.get("clean", {})
     poisoned = next((row for policy, row in by_policy.items() if policy != "clean"), {})
+    pairs = [paired(poisoned, clean)]
+    directed = is_directed(pairs)
+    (after,), (before,) = sides(pairs, GAP, directed)
     return {
         "accuracy": clean.get("accuracy"),
-        "gap": clean.get(GAP),
         "poisoned_accuracy": poisoned.get("accuracy"),
-        "poisoned_gap": poisoned.get(GAP),
-        "excess_gap": _minus(poisoned.get(GAP), clean.get(GAP)),
-        "excess_gap_signed": _minus(poisoned.get(f"{GAP}_signed"), clean.get(f"{GAP}_signed")),
+        "directed": directed,
+        "gap": before,
+        "poisoned_gap": after,
+        "excess_gap": _minus(after, before),
+        "excess_gap_absolute": _minus(poisoned.get(GAP), clean.get(GAP)),
         "accuracy_loss": _minus(clean.get("accuracy"), poisoned.get("accuracy")),
     }
 
@@ -153,8 +168,8 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     """Means over seeds of each family, then differences of kinds of family.
 
     A difference is taken within a seed (mean over the families of one kind minus mean over those of the others), over
-    the seeds that have all families; ``ordering`` says of the paper's claim by its interval ``confirmed``,
-    ``contradicted`` or ``undecided``.
+    the seeds that have all families. ``ordering`` says of the paper's claim ``confirmed``, ``contradicted`` or
+    ``undecided``, by Student's test of each difference, its p-values adjusted for all of these verdicts (Holm).
 
     Args:
         rows: of :class:`diffshare.study.families.Families`.
@@ -162,20 +177,32 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
 
     Returns:
         entries with ``family``, ``kind``, ``seeds`` and ``mean``, ``interval``, ``n`` of each of ``MEASURES``; then
-        entries with ``contrast``, ``seeds``, the same of each of ``CONTRASTED``, and ``ordering``.
+        entries with ``contrast``, ``seeds``, the same of each of ``CONTRASTED``, and of each of ``FORESEEN`` its
+        ``p_values`` (adjusted) and ``ordering``.
     """
     families = dict.fromkeys((row["family"], row["kind"]) for row in rows)
     found = []
     for name, kind in families:
         mine = [row for row in rows if row["family"] == name]
         entry: Row = {"family": name, "kind": kind, "seeds": [row["seed"] for row in mine], "level": level}
+        entry["directed"] = all(row.get("directed", False) for row in mine)
         entry |= {field: t_interval([row.get(field) for row in mine], level).json() for field in MEASURES}
         found.append(entry)
     kinds = {kind for _, kind in families}
-    for one, others in CONTRASTS:
-        if {one, *others} <= kinds:
-            found.append(_contrast(rows, one, others, level))
-    return found
+    contrasts = [_contrast(rows, one, others, level) for one, others in CONTRASTS if {one, *others} <= kinds]
+    _judge(contrasts, level)
+    return found + contrasts
+
+
+def _judge(contrasts: Sequence[Row], level: float) -> None:
+    """Adjust the p-values of all contrasts for each other and fill in ``ordering``; what is undefined is no test."""
+    tests = [(entry, field) for entry in contrasts for field, p in entry["p_values"].items() if p is not None]
+    adjusted = holm([entry["p_values"][field] for entry, field in tests])
+    for (entry, field), p in zip(tests, adjusted.tolist(), strict=True):
+        entry["p_values"][field] = p
+        if p <= 1 - level:
+            foreseen = entry[field]["mean"] * FORESEEN[field] > 0
+            entry["ordering"][field] = "confirmed" if foreseen else "contradicted"
 
 
 def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float) -> Row:
@@ -185,7 +212,8 @@ def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float
     for row in compared:
         by_seed.setdefault(row["seed"], []).append(row)
     whole = {seed: some for seed, some in by_seed.items() if {row["family"] for row in some} == families}
-    entry: Row = {"contrast": f"{one} - {' and '.join(others)}", "seeds": list(whole), "level": level, "ordering": {}}
+    entry: Row = {"contrast": f"{one} - {' and '.join(others)}", "seeds": list(whole), "level": level}
+    entry |= {"p_values": {}, "ordering": dict.fromkeys(FORESEEN, "undecided")}
     for field in CONTRASTED:
         differences = [
             _minus(*(_mean([r[field] for r in some if (r["kind"] == one) == side]) for side in (True, False)))
@@ -193,14 +221,8 @@ def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float
         ]
         entry[field] = t_interval(differences, level).json()
         if field in FORESEEN:
-            entry["ordering"][field] = _verdict(entry[field]["interval"], FORESEEN[field])
+            entry["p_values"][field] = t_test(differences)
     return entry
-
-
-def _verdict(interval: Sequence[float] | None, sign: int) -> str:
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return "undecided"
-    return "confirmed" if interval[0] * sign > 0 else "contradicted"
 
 
 def tables(summary: Sequence[Row], level: float) -> list[Table]:
@@ -212,7 +234,7 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
         _table(f"families: what is passed on, means and {level:.0%} t intervals", families, "family", passed),
     ]
     if contrasts := [entry for entry in summary if "contrast" in entry]:
-        title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering"
+        title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering, adjusted (Holm)"
         made.append(_table(title, contrasts, "contrast", CONTRASTED, after=_ordering))
     return made
 

@@ -20,8 +20,10 @@ from diffshare.release.info import class_names
 from diffshare.release.samples import read_samples
 from diffshare.settings import read_yaml
 from diffshare.stats.kid import kernel_distance, kernel_distance_difference
+from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prevalence import Method, estimate
 from diffshare.storage import atomic_folder, read_json, write_json
+from diffshare.study.property_steps import FIT_RESAMPLES
 
 FLOOR = 1e-2  # of the mean variance: directions in which hardly anything varies would drown the others in turn
 ARRAYS, REFERENCE = "features.npz", "reference.json"
@@ -63,8 +65,9 @@ def measure(arguments: list[str]) -> int:
 
     ``kid`` is the distance to held-out test records in the readers' features, ``kid_over_real`` how much more that is
     than of other real records, with a jackknife interval. ``shares`` are the shares of class 1 of each property in the
-    samples, altogether and by the class asked for; ``exact`` those in the training set. ``training`` are seconds and
-    images a second of each training run in turn.
+    samples, altogether and by the class asked for; ``exact`` those in the training set. ``checks`` are p-values of the
+    assumption that a reader errs on the samples as on real records, by property and class asked for: a small one says
+    that its shares are not to be trusted. ``training`` are seconds and images a second of each training run in turn.
     """
     parser = _parser()
     parser.add_argument("--samples", type=Path, required=True)
@@ -84,12 +87,15 @@ def measure(arguments: list[str]) -> int:
     made = (features(readers, samples.x) - mean) @ axes
     count = min(len(made), len(others))
     over = kernel_distance_difference(made[:count], others[:count], held)
-    by_class = [shares(readers, samples.x[y == k], config.method) for k in range(1 + max(0, int(y.max())))]
+    classes = range(1 + max(0, int(y.max())))
+    by_class = [shares(readers, samples.x[y == k], config.method) for k in classes]
+    checked = [checks(readers, samples.x[y == k], config.seed) for k in classes]
     found = {
         "kid": kernel_distance(made, held),
         "kid_over_real": {"estimate": over.estimate, "interval": [over.low, over.high]},
         "shares": shares(readers, samples.x, config.method),
         "shares_by_class": {name: [some[name] for some in by_class] for name in readers},
+        "checks": {name: [some[name] for some in checked] for name in readers},
         **exact_shares(config.mix / "records.csv", index, list(readers)),
         "training": [training_speed(run) for run in config.runs],
     }
@@ -155,6 +161,16 @@ def shares(readers: Mapping[str, Kept], x: np.ndarray, method: Method) -> dict[s
         scores = kept.classifier.scores(x)
         found[name] = float(estimate(method, kept.classifier.calibration, scores)[1])
     return found
+
+
+def checks(readers: Mapping[str, Kept], x: np.ndarray, seed: int) -> dict[str, float]:
+    """By property, the p-value of the assumption that its reader errs on these images as on real records."""
+    p_values = {}
+    for name, kept in readers.items():
+        classifier = kept.classifier
+        rng = np.random.default_rng([seed, len(x)])
+        p_values[name] = mixture_fit(classifier.calibration, classifier.scores(x), rng, FIT_RESAMPLES).p_value
+    return p_values
 
 
 def exact_shares(manifest: Path, index: Index, names: Sequence[str]) -> dict[str, dict[str, Any]]:

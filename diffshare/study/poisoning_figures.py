@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from diffshare.audit.figures import COLOURS
 from diffshare.storage import atomic_file
 from diffshare.study.base import Row
-
-GAP = "demographic_parity_difference"
+from diffshare.study.excess import GAP, Pair, paired, sides
 
 
 def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path:
-    """Gap (upper row) and accuracy (lower) against alpha; a column for the mix and for each guidance."""
+    """Gap (upper row) and accuracy (lower) against alpha; a column for the mix and for each guidance.
+
+    Gaps are in the direction of the mix where it has one; the clean set is drawn for each policy, in its direction.
+    """
     columns = list(dict.fromkeys((e["where"], e["guidance"]) for e in summary))
     columns.sort(key=lambda c: (c[0] != "mix", c[1] or 0))
     policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean")) or ["clean"]
@@ -29,11 +31,12 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
         axis[1].set_xlabel("poisoned share alpha")
         for i, policy in enumerate(policies):
             curve = sorted((e for e in here if e["policy"] in (policy, "clean")), key=lambda e: e["alpha"])
-            dots = [r for r in seeds if r["policy"] == policy or (i == 0 and r["policy"] == "clean")]
-            for panel, field in zip(axis, (GAP, "accuracy"), strict=True):
-                shift = 0.006 * (i - (len(policies) - 1) / 2)  # so that bars at one alpha stand side by side
-                _curve(panel, curve, dots, field, shift, COLOURS[i % len(COLOURS)], policy)
-    axes[0, 0].set_ylabel("demographic parity difference")
+            dots = [r for r in seeds if r["policy"] in (policy, "clean")]
+            shift = 0.006 * (i - (len(policies) - 1) / 2)  # so that bars at one alpha stand side by side
+            for panel, values in zip(axis, (_gaps(curve, dots), _accuracies(curve, dots)), strict=True):
+                _curve(panel, *values, shift, COLOURS[i % len(COLOURS)], policy)
+    directed = any(e.get("directed") for e in summary)
+    axes[0, 0].set_ylabel("demographic parity difference" + (",\nin the direction of the mix" if directed else ""))
     axes[1, 0].set_ylabel("accuracy on real test records")
     for panel in axes.flat:
         panel.grid(alpha=0.25)
@@ -47,19 +50,39 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     return _save(figure, path)
 
 
+Points = tuple[list[tuple[float, Row]], list[tuple[float, float]]]  # alpha and estimate; alpha and one seed's value
+
+
+def _accuracies(curve: Sequence[Row], rows: Sequence[Row]) -> Points:
+    dots = [(r["alpha"], r["accuracy"]) for r in rows if r.get("accuracy") is not None]
+    return [(e["alpha"], e["accuracy"]) for e in curve], dots
+
+
+def _gaps(curve: Sequence[Row], rows: Sequence[Row]) -> Points:
+    """Gaps of the clean set and of one policy, in the direction of its mixes where they have one."""
+    mine = [e for e in curve if "gap" in e]
+    first = [(0.0, mine[0]["gap"]["clean"] if mine else e[GAP]) for e in curve if e["policy"] == "clean"]
+    directed = bool(mine) and all(e["directed"] for e in mine)
+    clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
+    pairs = [paired(row, clean.get(row["seed"], {})) for row in rows if row["policy"] != "clean"]
+    alone = [Pair(row, row, None) for row in clean.values() if not pairs]
+    after, before = sides([*pairs, *alone], GAP, directed)
+    places = [*(pair.poisoned["alpha"] for pair in pairs), *(0.0 for _ in before)]
+    gaps = [*after[: len(pairs)], *before]
+    dots = [(alpha, gap) for alpha, gap in zip(places, gaps, strict=True) if gap is not None]
+    return [*first, *((e["alpha"], e["gap"]["poisoned"]) for e in mine)], dots
+
+
 def _curve(
-    panel: Any, curve: Sequence[Row], dots: Sequence[Row], field: str, shift: float, colour: str, label: str
-) -> None:
-    known = [e for e in curve if e[field]["mean"] is not None]
-    x = np.array([e["alpha"] for e in known]) + shift
-    y = np.array([e[field]["mean"] for e in known])
-    # a clean set belongs to every policy; its bar is drawn with each
-    half = np.array(
-        [0.0 if e[field]["interval"] is None else e[field]["interval"][1] - e[field]["mean"] for e in known]
-    )
+    panel: Any, curve: Sequence[tuple[float, Row]], dots: Sequence[tuple[float, float]], shift: float, colour: str,
+    label: str,
+) -> None:  # fmt: skip
+    known = [(alpha, e) for alpha, e in curve if e["mean"] is not None]
+    x = np.array([alpha for alpha, _ in known]) + shift
+    y = np.array([e["mean"] for _, e in known])
+    half = np.array([0.0 if e["interval"] is None else e["interval"][1] - e["mean"] for _, e in known])
     panel.errorbar(x, y, half, color=colour, marker="o", ms=4, lw=1.5, capsize=3, label=label)
-    dots = [r for r in dots if r.get(field) is not None]
-    panel.scatter([r["alpha"] + shift for r in dots], [r[field] for r in dots], s=14, color=colour, alpha=0.35, lw=0)
+    panel.scatter([a + shift for a, _ in dots], [v for _, v in dots], s=14, color=colour, alpha=0.35, lw=0)
 
 
 def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:

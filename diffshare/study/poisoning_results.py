@@ -8,18 +8,11 @@ from rich.table import Table
 
 from diffshare.stats.summary import paired_difference, t_interval
 from diffshare.study.base import Row
+from diffshare.study.excess import GAP, ODDS, Pair, excess, is_directed, paired, sides
 from diffshare.study.group_shares import shares
 
 SHARED = ("policy", "alpha", "where", "guidance")  # rows that agree in these differ in their seed alone
-GAP = "demographic_parity_difference"
 SHARES = ("shares_in_mix", "shares_in_samples", "shares_in_decisions")
-# name in the summary: field of a row, and whether the difference is clean minus poisoned
-DIFFERENCES = {
-    "excess_gap": (GAP, False),
-    "excess_gap_signed": (f"{GAP}_signed", False),  # group 1 minus group 0: a lean of the clean set does not hide it
-    "accuracy_loss": ("accuracy", True),
-    "excess_equalized_odds": ("equalized_odds_difference", False),
-}
 
 
 def summarise(rows: Sequence[Row], level: float) -> list[Row]:
@@ -31,9 +24,9 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
 
     Returns:
         one mapping a cell: ``policy``, ``alpha``, ``where``, ``guidance``, ``seeds``, ``level``; ``mean``,
-        ``interval`` and ``n`` of ``accuracy``, ``demographic_parity_difference``, ``equalized_odds_difference`` and,
-        where the policy is not clean, of ``excess_gap``, ``accuracy_loss``, ``excess_equalized_odds`` over the seeds
-        that have both (``pairs``); mean P(s | y) in the mix, in the samples, and P(s | yhat) in the decisions.
+        ``interval`` and ``n`` of ``accuracy``, ``demographic_parity_difference``, ``equalized_odds_difference``; mean
+        P(s | y) in the mix, in the samples, and P(s | yhat) in the decisions. Where the policy is not clean also, over
+        the seeds that have both (``pairs``), :func:`differences`.
     """
     cells: dict[tuple[Any, ...], dict[int, Row]] = {}
     for row in rows:
@@ -42,26 +35,43 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     for key, mine in cells.items():
         policy, _, where, guidance = key
         entry: Row = dict(zip(SHARED, key, strict=True)) | {"seeds": list(mine), "level": level}
-        for name in ("accuracy", GAP, "equalized_odds_difference"):
+        for name in ("accuracy", GAP, ODDS):
             entry[name] = t_interval([row.get(name) for row in mine.values()], level).json()
         if policy != "clean":
-            entry |= _differences(mine, cells.get(("clean", 0.0, where, guidance), {}), level)
+            clean = cells.get(("clean", 0.0, where, guidance), {})
+            entry |= differences([paired(row, clean[seed]) for seed, row in mine.items() if seed in clean], level)
         found.append(entry | {name: _mean_table([row[name] for row in mine.values()]) for name in SHARES})
     return found
 
 
-def _differences(mine: Mapping[int, Row], clean: Mapping[int, Row], level: float) -> Row:
-    seeds = [seed for seed in mine if seed in clean]
-    found: Row = {"pairs": len(seeds)}
-    for name, (field, loss) in DIFFERENCES.items():
-        of_mine, of_clean = ([side[seed].get(field) for seed in seeds] for side in (mine, clean))
-        pair = (of_clean, of_mine) if loss else (of_mine, of_clean)
-        found[name] = paired_difference(pair[0], pair[1], level).json()
-    return found
+def differences(pairs: Sequence[Pair], level: float) -> Row:
+    """What poisoning changed, by seed.
+
+    Args:
+        pairs: a poisoned and a clean row of each seed.
+        level: of the t intervals.
+
+    Returns:
+        ``pairs``, their number; ``directed``, whether ``gap``, ``excess_gap`` and ``excess_equalized_odds`` are in
+        the direction of the mix (:mod:`diffshare.study.excess`) or of absolute gaps, because a mix has no direction;
+        ``gap`` of the ``clean`` and the ``poisoned`` sets; ``excess_gap_absolute`` and
+        ``excess_equalized_odds_absolute``, the paper's; ``accuracy_loss``.
+    """
+    directed = is_directed(pairs)
+    poisoned, clean = sides(pairs, GAP, directed)
+    poisoned_rows, clean_rows = [pair.poisoned for pair in pairs], [pair.clean for pair in pairs]
+    changes: Row = {"pairs": len(pairs), "directed": directed}
+    changes["gap"] = {"clean": t_interval(clean, level).json(), "poisoned": t_interval(poisoned, level).json()}
+    for name, field in (("excess_gap", GAP), ("excess_equalized_odds", ODDS)):
+        changes[name] = excess(pairs, field, level, directed)
+        changes[f"{name}_absolute"] = excess(pairs, field, level, False)
+    before, after = ([row.get("accuracy") for row in side] for side in (clean_rows, poisoned_rows))
+    changes["accuracy_loss"] = paired_difference(before, after, level).json()
+    return changes
 
 
 def outcome_table(summary: Sequence[Row], level: float) -> Table:
-    """Accuracy, gap and differences to clean of each cell."""
+    """Accuracy, gap and differences to clean of each cell; gaps of directed mixes in the direction of the mix."""
     table = Table(title=f"fairness poisoning: means over seeds, {level:.0%} t intervals of paired differences to clean")
     for name in (
         "policy",
@@ -73,14 +83,17 @@ def outcome_table(summary: Sequence[Row], level: float) -> Table:
         "gap",
         "accuracy loss",
         "excess gap",
+        "of absolute gaps",
     ):
         table.add_column(name, justify="left" if name in ("policy", "trained on") else "right")
     for entry in sorted(summary, key=lambda e: (e["where"] != "mix", e["guidance"] or 0)):
         guidance = "" if entry["guidance"] is None else f"{entry['guidance']:g}"
-        means = [_text({**entry[name], "interval": None}) for name in ("accuracy", GAP)]
-        differences = [_text(entry.get(name)) for name in ("accuracy_loss", "excess_gap")]
+        gap = entry["gap"]["poisoned"] if "gap" in entry else entry[GAP]
+        means = [_text({**estimate, "interval": None}) for estimate in (entry["accuracy"], gap)]
+        changes = [_text(entry.get(name)) for name in ("accuracy_loss", "excess_gap", "excess_gap_absolute")]
+        changes[1] += "" if entry.get("directed", True) else " (absolute)"
         seeds = str(len(entry["seeds"]))
-        table.add_row(entry["policy"], f"{entry['alpha']:g}", entry["where"], guidance, seeds, *means, *differences)
+        table.add_row(entry["policy"], f"{entry['alpha']:g}", entry["where"], guidance, seeds, *means, *changes)
     return table
 
 

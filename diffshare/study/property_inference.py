@@ -54,7 +54,7 @@ class PropertyInference(Study):
         more: settings over ``overrides``, for the command line.
         sampling_steps: network calls a sample; the release's default where None.
         classifier_steps: training steps of each fold's classifier.
-        folds: of the classifier.
+        folds: of the classifier, 2 at least; 1, where ``cc`` is the only method, is the paper's single one.
         resamples: of the bootstrap.
         level: of the intervals.
     """
@@ -122,7 +122,7 @@ class PropertyInference(Study):
             ("guidances", self.guidances, 0),
             ("auxiliary", self.auxiliary, 1),
             *((name, [getattr(self, name)], 1) for name in ("n", "runs", "classifier_steps", "resamples")),
-            ("folds", [self.folds], 2),
+            ("folds", [self.folds], 1 if list(self.methods) == ["cc"] else 2),
         ]
         for name, values, least in numbers:
             if below := [value for value in values if value < least]:

@@ -14,7 +14,7 @@ from diffshare.study.base import Row
 from diffshare.study.protection_results import READING, kind_of
 
 PANELS = {
-    "kid": "KID to real records of the true share",
+    "kid": "MMD to real records of the true share",
     "accuracy": "downstream accuracy",
     "property_error": "property error",
     "advantage": "membership advantage",
@@ -68,7 +68,7 @@ def draw_shown(rows: Sequence[Row], entry: Row, path: Path) -> Path:
     pairs = [(row["p"], difference) for row in mine for difference in row["accuracy_differences"]]
     axes[-1].plot([p for p, _ in pairs], [change for _, change in pairs], "o", ms=4, alpha=0.6, color=COLOURS[0])
     axes[-1].axhline(-0.02, color="grey", lw=1, ls=":")
-    for axis, title in ((axes[-2], "KID that protection adds"), (axes[-1], "accuracy that protection adds")):
+    for axis, title in ((axes[-2], "MMD that protection adds"), (axes[-1], "accuracy that protection adds")):
         axis.axhline(0.0, color="grey", lw=1, ls="--")
         _plain_axis(axis, title)
     for axis in axes:

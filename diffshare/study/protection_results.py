@@ -20,7 +20,7 @@ READING, ACCURACY = 0.05, -0.02  # what is aimed at: how far off the chosen shar
 MEASURES: dict[str, tuple[str, int]] = {
     "epsilon": ("epsilon", 2),
     "noise_multiplier": ("noise", 2),
-    "kid": ("KID", 4),
+    "kid": ("MMD", 4),
     "accuracy": ("accuracy", 3),
     "property_error": ("property error", 3),
     "advantage": ("advantage", 3),
@@ -207,7 +207,7 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
         criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, kept, missing))
     for name in ("true", "chosen"):
         kids = [row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"] for row in rows]
-        what = f"KID to real records of the {name} share, difference"
+        what = f"MMD to real records of the {name} share, difference"
         criteria.append(_criterion(what, t_interval(kids, level).json(), max(kids), None, None, missing))
     return {"attacks": attacks, "best": best, "by_p": by_p, "criteria": criteria}
 

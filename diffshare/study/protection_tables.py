@@ -22,7 +22,7 @@ def tables(rows: Sequence[Row], summary: Sequence[Row], level: float) -> list[Ta
 def _models(summary: Sequence[Row], level: float) -> Table:
     """A line a kind of model; columns of which nothing is known are left out, and those that say nothing."""
     jpeg = [entry["jpeg"]["mean"] for entry in summary if entry["jpeg"]["mean"] is not None]
-    caption = f"JPEG of quality 75 adds {jpeg[0]:.4f} to the KID of records" if jpeg else None
+    caption = f"JPEG of quality 75 adds {jpeg[0]:.4f} to the MMD of records" if jpeg else None
     table = Table(title=f"models and records: means over generators, {level:.0%} t intervals", caption=caption)
     protected = any(entry["shown"] is not None for entry in summary)
     unsaid = ("jpeg",) if protected else ("jpeg", "queries_a_sample")
@@ -46,8 +46,8 @@ def _generators(rows: Sequence[Row], entry: Row) -> Table:
     for name in (
         f"plain read, {JUDGED}",
         *(f"protected read, {receiver} ({entry['best'][receiver]})" for receiver in receivers),
-        "KID +, true share",
-        "KID +, chosen share",
+        "MMD +, true share",
+        "MMD +, chosen share",
         "accuracy +",
         "queries a sample",
     ):

@@ -9,10 +9,9 @@ from scipy import stats
 
 from diffshare.stats.summary import paired_difference, t_interval
 from diffshare.study.base import Row
+from diffshare.study.excess import GAP
 
-GAP = "demographic_parity_difference"
 SIDES = ("clean", "poisoned", "repaired")
-Shares = Sequence[Sequence[float | None]] | None
 
 
 class Gone(NamedTuple):
@@ -66,26 +65,6 @@ def share_gone(
         return Gone(share, None, None)
     half = np.sqrt(max(b * b - a * c, 0.0)) / a
     return Gone(share, float(b / a - half), float(b / a + half))
-
-
-def direction(poisoned: Shares, clean: Shares) -> int | None:
-    """Whom the poisoning favours: 1 where it moved group 1 towards class 1, -1 where group 0.
-
-    A policy may take the direction in which the random base of a seed happens to lean, so that it differs by seed, and
-    signed gaps of several seeds would cancel. The mixes tell it without a look at any classifier.
-
-    Args:
-        poisoned: P(s | y) of the poisoned mix, [y][s].
-        clean: of the clean mix of the same seed.
-
-    Returns:
-        None where either is unknown, or with other than two groups and classes.
-    """
-    tables = [np.array(table, np.float64) for table in (poisoned, clean) if table is not None]
-    if len(tables) < 2 or any(table.shape != (2, 2) or np.isnan(table).any() for table in tables):
-        return None
-    leans = [float(table[1, 1] - table[0, 1]) for table in tables]
-    return 1 if leans[0] >= leans[1] else -1
 
 
 def outcome(result: Mapping[str, Any] | None, prefix: str = "") -> Row:

@@ -241,20 +241,33 @@ def test_a_table_is_learnt(fit):
 # --- networks --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [16, 28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_paper_s_network_takes_any_image_size_from_16(size, channels):
-    network = LeNet(classes=5, in_channels=channels).eval()
-    x = torch.zeros(2, channels, size, size)
-    assert network(x).shape == (2, 5)
+def test_the_paper_s_network(channels):
+    """6 and 16 channels of 5x5, 400-100-20-classes, a dropout of 0.5 after both hidden layers."""
+    network = LeNet(classes=5, in_channels=channels)
+    kernels = [(m.in_channels, m.out_channels, m.kernel_size) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert kernels == [(channels, 6, (5, 5)), (6, 16, (5, 5))]
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Dropout | nn.ReLU)][2:]
+    kinds = [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert [type(layer) for layer in layers] == kinds
+    units = [(m.in_features, m.out_features) for m in layers if isinstance(m, nn.Linear)]
+    assert units == [(400, 100), (100, 20), (20, 5)]
+    assert [m.p for m in layers if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+    x = torch.zeros(2, channels, 32, 32)
+    assert network.eval()(x).shape == (2, 5)
     assert network.features(x).shape == (2, 20)
 
 
-def test_the_paper_s_network_pools_nothing_at_32_pixels():
-    network = LeNet()
-    before = network.body[:6](torch.randn(2, 3, 32, 32))
-    assert before.shape == (2, 16, 5, 5)
-    assert torch.equal(network.body[6](before), before)
+def test_the_paper_s_network_for_a_property_has_other_hidden_layers():
+    layers = [m for m in LeNet(hidden=(120, 50)).modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in layers] == [(400, 120), (120, 50), (50, 2)]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (28, 28), (32, 28), (64, 64)])
+def test_the_paper_s_network_is_for_images_of_32_pixels_alone(size):
+    said = rf"32 x 32 pixels, these have {size[0]} x {size[1]}: set .*image_size to 32, or take .*SmallResNet"
+    with pytest.raises(UserError, match=said):
+        LeNet()(torch.zeros(2, 3, *size))
 
 
 @pytest.mark.parametrize(
@@ -263,14 +276,18 @@ def test_the_paper_s_network_pools_nothing_at_32_pixels():
         (SmallResNet(width=8), lambda: Data(*draw_rows(8), COLUMNS), "SmallResNet reads images, the data is a table"),
         (TableMLP(), lambda: Data(*draw_images(8)), "TableMLP reads a table, the data is images: choose another"),
         (
-            LeNet(classes=3),
+            SmallResNet(3, width=8),
             lambda: Data(*draw_images(8)),
             "has 3 outputs, the target has the 2 classes 0, 1: set",
         ),
-        (LeNet(), lambda: Data(*draw_images(9, classes=3)), "2 outputs, the target has the 3 .*network.classes 3"),
+        (SmallResNet(width=8), lambda: Data(*draw_images(9, classes=3)), "2 outputs, the target has the 3 .*classes 3"),
         (TableMLP(classes=4), lambda: Data(*draw_rows(8), COLUMNS), "has 4 outputs, the target has the 2 classes"),
-        (LeNet(in_channels=1), lambda: Data(*draw_images(8)), r"LeNet does not take records of \(16, 16, 3\): mend"),
-        (LeNet(), lambda: Data(*draw_images(8, size=8)), r"LeNet does not take records of \(8, 8, 3\): mend"),
+        (
+            LeNet(in_channels=1),
+            lambda: Data(*draw_images(8, 32)),
+            r"LeNet does not take records of \(32, 32, 3\): mend",
+        ),
+        (LeNet(), lambda: Data(*draw_images(8)), "LeNet is the paper's network for images of 32 x 32 .*SmallResNet"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused(fit, network, data, said):
@@ -281,13 +298,13 @@ def test_a_network_that_does_not_fit_the_data_is_refused(fit, network, data, sai
 
 def test_settings_are_refused(fit):
     with pytest.raises(UserError, match="model.warmup_steps is -1"):
-        AttributeClassifier(LeNet(), warmup_steps=-1)
+        AttributeClassifier(SmallResNet(), warmup_steps=-1)
     with pytest.raises(UserError, match="model.withhold names columns of a table, the data is images: leave it out"):
-        fit(LeNet(), Data(*draw_images(8)), withhold=["sex"])
+        fit(SmallResNet(), Data(*draw_images(8)), withhold=["sex"])
 
 
 def test_dropout_is_on_again_after_the_check(fit):
-    assert fit(LeNet(), Data(*draw_images(8))).network.training
+    assert fit(SmallResNet(), Data(*draw_images(8))).network.training
 
 
 # --- names of classes ------------------------------------------------------------------------------------------------

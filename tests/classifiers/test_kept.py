@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffshare.classifiers.kept import read_kept, train_and_keep
-from diffshare.classifiers.property import cross_fit
+from diffshare.classifiers.property import cross_fit, single_fit
 from diffshare.classifiers.recipes import NetworkRecipe, TableNetworkRecipe
 from diffshare.errors import UserError
 
@@ -27,6 +27,16 @@ def test_scores_and_calibration_come_back(records, tmp_path):
     np.testing.assert_array_equal(kept.classifier.calibration.groups, made.calibration.groups)
     assert kept.classifier.accuracy == made.accuracy
     assert (kept.classes, len(kept.networks)) == (("no", "yes"), 2)
+
+
+def test_a_single_network_comes_back(records, tmp_path):
+    x, labels = np.tile(records[0], (4, 1, 1, 1)), np.tile(records[1], 4)
+    train_and_keep(tmp_path / "kept", x, labels, ("no", "yes"), steps=5, folds=1, seed=3)
+    kept = read_kept(tmp_path / "kept")
+    made = single_fit(x, labels, ("no", "yes"), NetworkRecipe(steps=5), seed=3)
+    np.testing.assert_allclose(kept.classifier.scores(x), made.scores(x), atol=1e-5)
+    assert (len(kept.networks), kept.classifier.calibration.folds) == (1, 1)
+    np.testing.assert_allclose(kept.classifier.calibration.scores, made.calibration.scores, rtol=1e-14)
 
 
 def test_a_tables_classifier_comes_back_and_sees_only_its_columns(tmp_path):

@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.gradients import gradient_histograms
-from diffshare.classifiers.property import check_enough, cross_fit, fit_platt, stratified_folds
+from diffshare.classifiers.property import check_enough, cross_fit, fit_platt, single_fit, stratified_folds
 from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, TreesRecipe
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
@@ -99,6 +99,35 @@ class TestPlatt:
         found = fit_platt(logits, np.array([0, 0, 1, 1]))
         assert np.isfinite(found(logits)).all()
         assert found.scale < 200
+
+
+class TestSingle:
+    """One model that only counts: the paper's."""
+
+    x = np.arange(200, dtype=np.float64)[:, None]
+    labels = np.arange(200) % 2
+
+    def test_it_scores_the_fifth_that_it_has_not_seen(self) -> None:
+        memory = Memory()
+        made = single_fit(self.x, self.labels, NAMES, memory)
+        (seen,) = memory.seen
+        assert (len(seen), len(made.calibration.labels), made.calibration.folds) == (160, 40, 1)
+        assert np.bincount(made.calibration.labels).tolist() == [20, 20]
+        assert made.scores(self.x[:3]).shape == (1, 3, 2)
+
+    def test_its_decisions_are_the_model_s_own(self) -> None:
+        """No scaling moves the threshold of a model whose logits lean to one side."""
+
+        class Leaning(Recipe):
+            def train(self, *args: object) -> Scorer:
+                return lambda records: np.stack([np.zeros(len(records)), records[:, 0] - 20], 1)
+
+        made = single_fit(self.x, self.labels, NAMES, Leaning())
+        assert (made.scores(self.x)[0].argmax(1) == (self.x[:, 0] > 20)).all()
+
+    def test_too_few(self) -> None:
+        with pytest.raises(UserError, match="at least 50 of each class are needed"):
+            single_fit(self.x[:80], self.labels[:80], NAMES, KernelRecipe())
 
 
 class TestRefusals:

@@ -33,6 +33,16 @@ def test_a_network_that_is_a_little_off_is_kept_within_the_range_of_the_records(
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_denoised_stays_in_range_and_unbounded_is_left_as_it_is(name: str, sampler: str) -> None:
+    process = process_of(SCHEDULERS[name])
+    wild = two_modes.network_of(process, lambda told: told / 999, lambda y, sigma: 3 + 0 * y)
+    for key, end in ((sampler, 1.0), (f"unbounded_{sampler}", 3.0)):
+        made = SDE.sampler(SCHEDULERS[name], key)(wild, two_modes.normal(5), 20)
+        torch.testing.assert_close(made, torch.full_like(made, end))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_of_every_process_reaches_the_mixture(name: str, sampler: str) -> None:
     steps, bias = SAMPLERS[sampler]
     made = SDE.sampler(SCHEDULERS[name], sampler)(network_of(name), two_modes.normal(4000), steps)

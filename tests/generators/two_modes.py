@@ -34,19 +34,22 @@ def denoise(y: Tensor, sigma: float) -> Tensor:
     return (shares[:, :, None] * torch.stack(means)).sum(0).reshape(y.shape).to(y.dtype)
 
 
-def network_of(process: Process, time_of: Callable[[Tensor], Tensor]) -> Network:
+def network_of(
+    process: Process, time_of: Callable[[Tensor], Tensor], denoised: Callable[[Tensor, float], Tensor] = denoise
+) -> Network:
     """The perfect network of a process: its raw output stands for E[x | x_t] at every time.
 
     Args:
         process: the process.
         time_of: the time, from what the network is told of it.
+        denoised: what it denoises to.
     """
 
     def network(inputs: Tensor, told: Tensor) -> Tensor:
         time = time_of(told.double())
         noisy = inputs.double() / process.precondition(time).c_in
         alpha, sigma = process.levels(time)
-        return process.target(denoise(noisy / alpha, float(sigma / alpha)), noisy, time).to(inputs.dtype)
+        return process.target(denoised(noisy / alpha, float(sigma / alpha)), noisy, time).to(inputs.dtype)
 
     return network
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffshare.stats.summary import paired_difference, t_interval
+from diffshare.stats.summary import paired_difference, t_interval, t_test
 
 
 @pytest.mark.parametrize(("n", "level"), [(2, 0.95), (3, 0.95), (10, 0.8)])
@@ -47,3 +47,20 @@ def test_refusals():
         t_interval([1.0], 1)
     with pytest.raises(ValueError, match="no pairs"):
         paired_difference([1.0], [])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+def test_the_test_rejects_where_the_interval_leaves_0_out(level):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        values = rng.normal(0.7, 1, 4).tolist()
+        interval = t_interval(values, level)
+        assert (t_test(values) < 1 - level) == (not interval.low <= 0 <= interval.high)
+
+
+def test_p_values_of_what_does_not_vary_or_is_unknown():
+    values = np.random.default_rng(1).normal(0.3, 1, 6).tolist()
+    assert t_test(values) == pytest.approx(float(stats.ttest_1samp(values, 0).pvalue))
+    assert (t_test([0.0, 0.0]), t_test([0.2, 0.2])) == (1, 0)
+    assert t_test([0.1]) is None
+    assert t_test([0.1, None, 0.2]) is None

@@ -66,8 +66,9 @@ def test_a_margin_that_no_counts_keep():
 
 
 def test_the_gap_grows_with_the_margin(cut):
-    gaps = [cut.trained(cut.chosen(m, 400, 0.5, rng()), TreesRecipe(20), 2, seed=0)[0] for m in (0.0, 12.0)]
-    assert gaps[1] > gaps[0] + 0.1
+    random, moved = (cut.trained(cut.chosen(m, 400, 0.5, rng()), TreesRecipe(20), 2, seed=0) for m in (0.0, 12.0))
+    assert moved.gap > random.gap + 0.1
+    assert abs(moved.gap_signed) == pytest.approx(moved.gap)  # both trainings lean to one side
 
 
 def test_the_p_value_is_that_of_the_verdict(cut):

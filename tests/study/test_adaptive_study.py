@@ -65,6 +65,21 @@ def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):
     assert study.summary(study.rows(lambda place: None)) == []
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_excess_is_in_the_direction_in_which_the_odds_moved(sign):
+    """A pool that leans to group 0 and a set that was moved to group 1: the lean has to be overcome first."""
+    shared = {"seed": 0, "accuracy": 0.8, "flagged": {"100": 0.0}, "least_alpha": {"100": None}}
+    clean = shared | {"margin": 0.0, "difference": 0.17 * sign, "gap": 0.1, "gap_signed": -0.1 * sign}
+    moved = shared | {"margin": 2.0, "difference": 2.0 * sign, "gap": 0.2, "gap_signed": 0.2 * sign}
+    little = moved | {"margin": 0.1, "difference": 0.1 * sign}  # less than the random set happens to lean
+    rows = with_excess([clean, moved, little])
+    assert [row["excess_gap"] for row in rows] == pytest.approx([0, 0.3, 0.3])
+    assert [row["excess_gap_absolute"] for row in rows] == pytest.approx([0, 0.1, 0.1])
+    assert all(row["directed"] for row in rows)
+    unsigned = with_excess([{k: v for k, v in row.items() if k != "gap_signed"} for row in (clean, moved)])
+    assert [(row["excess_gap"], row["directed"]) for row in unsigned] == [(0, False), (pytest.approx(0.1), False)]
+
+
 def test_a_margin_is_judged_on_the_cuts_that_it_was_not_chosen_on():
     # even cuts (0, 2) think that margin 1 is the better, odd ones (1, 3) that 2 is
     gaps = {0.0: [0.1] * 4, 1.0: [0.5, 0.3, 0.5, 0.3], 2.0: [0.2, 0.4, 0.2, 0.4]}

@@ -39,7 +39,10 @@ def test_from_configs_to_figures_and_once_only(run_cli, arguments, tmp_path):
     assert flipped["shares_in_mix"][1][1] > clean["shares_in_mix"][1][1]
     summary = {entry["policy"]: entry for entry in results["summary"]}
     gap = "demographic_parity_difference"
-    assert summary["flipped"]["excess_gap"]["mean"] == pytest.approx(flipped[gap] - clean[gap])
+    assert (clean["direction"], flipped["direction"]) == (None, 1)  # label flipping makes Y equal S
+    moved = flipped[f"{gap}_signed"] - clean[f"{gap}_signed"]
+    assert summary["flipped"]["excess_gap"]["mean"] == pytest.approx(moved)
+    assert summary["flipped"]["excess_gap_absolute"]["mean"] == pytest.approx(flipped[gap] - clean[gap])
     assert summary["flipped"]["accuracy_loss"]["mean"] == pytest.approx(clean["accuracy"] - flipped["accuracy"])
     with (out / "results.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -140,6 +140,7 @@ def test_rows_of_made_up_results(arguments, tmp_path):
             "shares_by_class": {"Eyeglasses": [eyes, eyes], "Male": male, "Smiling": [0.1, 0.8]},
             "exact": {"Eyeglasses": 0.2, "Male": 0.55, "Smiling": 0.5},
             "exact_by_class": {"Eyeglasses": [0.2, 0.2], "Male": exact_male, "Smiling": [0, 1]},
+            "checks": {"Male": [0.01, 0.2], "Eyeglasses": [0.05, 0.001]},
             "training": [{"images_per_second": 400.0, "seconds": 60.0}],
         }
 
@@ -151,7 +152,11 @@ def test_rows_of_made_up_results(arguments, tmp_path):
             "counts": [[[1, 1], [1, 1]], [[1, 1], [1, 1]]],
         }
 
+    even, tied = ({f"s{s}y{y}": (30 if s == y else n) for s in (0, 1) for y in (0, 1)} for n in (30, 10))
+    about = {"mutual_information_sy": 0.0, "exhausted": 0}
     contents = {
+        "ddpm-mix-clean-s0/mix/mix.json": about | {"counts": even},
+        "ddpm-mix-poisoned-a0.5-s0/mix/mix.json": about | {"counts": tied},
         "ddpm-measure-clean-s0/measured.json": measured(0.3, [0.45, 0.55], [0.5, 0.5]),
         "ddpm-measure-poisoned-a0.5-s0/measured.json": measured(0.3, [0.25, 0.75], [0.0, 1.0]),
         "ddpm-classifier-clean-s0-g1/run/results.json": tested(0.9, -0.05),
@@ -176,14 +181,17 @@ def test_rows_of_made_up_results(arguments, tmp_path):
     assert (real["kid"], real["accuracy"], real["excess_gap"]) == (0.01, 0.95, None)  # its poisoned half has failed
     assert real["property_error"] == pytest.approx(0.005)
     assert (ddpm["family"], ddpm["kind"], ddpm["seed"], ddpm["kid"]) == ("ddpm", "diffusion", 0, 0.4)
-    assert ddpm["excess_gap"] == pytest.approx(0.25 - 0.05)
-    assert ddpm["excess_gap_signed"] == pytest.approx(0.25 + 0.05)
+    assert (ddpm["directed"], real["directed"]) == (True, False)
+    assert (ddpm["gap"], ddpm["poisoned_gap"]) == (-0.05, 0.25)
+    assert ddpm["excess_gap"] == pytest.approx(0.25 + 0.05)
+    assert ddpm["excess_gap_absolute"] == pytest.approx(0.25 - 0.05)
     assert ddpm["accuracy_loss"] == pytest.approx(0.05)
     assert ddpm["bias_added_in_mix"] == pytest.approx(1.0)
     assert ddpm["bias_passed_on"] == pytest.approx((0.5 - 0.1) / 1.0)
     assert ddpm["bias_error"] == pytest.approx(0.6)
     assert ddpm["property_error"] == pytest.approx((0.1 + 0.05) / 2)
     assert ddpm["class_shown"] == pytest.approx(0.7)
+    assert ddpm["checks_passed"] == 0.5
     assert (ddpm["images_per_second"], ddpm["training_seconds"], ddpm["before_seconds"]) == (400.0, 60.0, 0.0)
     assert (ddpm["samples_per_second"], ddpm["network_calls"]) == (15.0, 5.0)
     assert study.rows(lambda place: None) == []
@@ -229,6 +237,17 @@ def test_the_ordering_is_judged_by_the_interval(of_gan, verdict):
     rows += [row("g", "gan", seed, error) for seed, error in enumerate(of_gan)]
     (contrast,) = [entry for entry in summarise(rows, 0.95) if "contrast" in entry]
     assert contrast["ordering"]["property_error"] == verdict
+
+
+def test_verdicts_are_adjusted_for_each_other():
+    """p = 0.03 by itself is no verdict among four, and is told as 4 x 0.03."""
+    half = 0.3 / 21.2  # Student's t of one degree of freedom is 21.2 at p = 0.03
+    rows = [row("a", "diffusion", seed, 0.1) for seed in (0, 1)]
+    rows += [row("g", "gan", seed, 0.4 + sign * half) for seed, sign in enumerate((-1, 1))]
+    (contrast,) = [entry for entry in summarise(rows, 0.95) if "contrast" in entry]
+    assert contrast["property_error"]["interval"][1] < 0
+    assert contrast["p_values"]["property_error"] == pytest.approx(0.12, abs=1e-3)
+    assert contrast["ordering"]["property_error"] == "undecided"
 
 
 def test_what_is_undefined_stays_so():

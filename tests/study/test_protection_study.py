@@ -278,7 +278,7 @@ def test_without_plain_samples_no_method_is_best(study, tmp_path):
     assert entry["best"] == {}
     assert entry["accuracy"]["mean"] == pytest.approx(0.825)
     assert [one["what"] for one in entry["criteria"]] == [
-        f"KID to real records of the {name} share, difference" for name in ("true", "chosen")
+        f"MMD to real records of the {name} share, difference" for name in ("true", "chosen")
     ]
     assert study.tables(rows, study.summary(rows))
     assert study.figures(rows, study.summary(rows), tmp_path / "figures")

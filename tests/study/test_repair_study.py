@@ -13,7 +13,7 @@ from diffshare.errors import UserError
 from diffshare.stats.summary import t_interval
 from diffshare.study.audit_figures import draw_repairs
 from diffshare.study.audit_study import AuditStudy
-from diffshare.study.repair_results import direction, repair_table, share_gone, summarise_repairs
+from diffshare.study.repair_results import repair_table, share_gone, summarise_repairs
 from diffshare.study.repair_steps import RepairOptions
 from diffshare.study.step import Place, identities, identity
 
@@ -149,15 +149,6 @@ def test_gaps_of_seeds_that_are_poisoned_in_opposite_directions_do_not_cancel():
     other = rows[1] | {"direction": -1, "measured_gap_signed": -0.3, "clean_gap_signed": -0.1}
     other["repairs"] = {"w": other["repairs"]["w"] | {"gap_signed": -0.15}}
     assert summarise_repairs([rows[0], other], 0.95) == summarise_repairs(rows, 0.95)
-
-
-def test_the_direction_is_read_off_the_mixes():
-    clean = [[0.6, 0.4], [0.4, 0.6]]
-    assert direction([[0.8, 0.2], [0.2, 0.8]], clean) == 1
-    assert direction([[0.5, 0.5], [0.5, 0.5]], clean) == -1  # it still leans to group 1, less than by nature
-    assert direction(None, clean) is None
-    assert direction([[0.5, 0.5], [None, None]], clean) is None
-    assert direction([[0.2, 0.3, 0.5]] * 2, [[0.2, 0.3, 0.5]] * 2) is None
 
 
 # --- a small run -----------------------------------------------------------------------------------------------------

@@ -115,8 +115,8 @@ class FittedCritic:
 
     Attributes:
         module: the critic, in evaluation mode.
-        mean: of the features, d.
-        scale: of the features, d.
+        mean: taken off the features, d; 0 where they are not standardised.
+        scale: that they are divided by, d; 1 where they are not standardised.
         held_out: bound on records that it was not trained on, nats; None where none were held out.
     """
 
@@ -144,6 +144,7 @@ class CriticFit:
         held_out: share of the records that is held out.
         marginals: ``exact`` sums over Y, ``shuffled`` permutes it within the batch.
         moving_average: rate of the moving average in the gradient, in (0, 1]; None for none.
+        standardise: bring each feature to mean 0 and variance 1 first; the paper takes features as they are.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class CriticFit:
         held_out: float = 0.2,
         marginals: Literal["exact", "shuffled"] = "exact",
         moving_average: float | None = None,
+        standardise: bool = True,
     ) -> None:
         if not 0 < held_out < 1:
             raise UserError(f"critic.held_out is {held_out}: a share lies between 0 and 1")
@@ -173,6 +175,7 @@ class CriticFit:
         self.hidden, self.batch_size, self.learning_rate = tuple(hidden), batch_size, learning_rate
         self.weight_decay, self.max_epochs, self.patience = weight_decay, max_epochs, patience
         self.held_out, self.marginals, self.moving_average = held_out, marginals, moving_average
+        self.standardise = standardise
 
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> FittedCritic:
         """Fit a critic; the same arguments give the same one.
@@ -183,8 +186,10 @@ class CriticFit:
             classes: number of classes K.
             seed: of the start, the held-out records and the order.
         """
-        mean, scale = features.mean(0), features.std(0)
-        scale[scale < 1e-6] = 1
+        mean, scale = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
+        if self.standardise:
+            mean, spread = features.mean(0), features.std(0)
+            scale = np.where(spread < 1e-6, 1, spread).astype(features.dtype)
         order = np.random.default_rng(seed).permutation(len(target))
         kept = int(self.held_out * len(target)) if self.patience else 0
         held, used = order[:kept], order[kept:]

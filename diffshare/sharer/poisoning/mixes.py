@@ -9,6 +9,7 @@ those that ``Clean`` draws first with the same seed: mixes of one seed are pairs
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from diffshare.sharer.poisoning.critic import CriticFit, FittedCritic
 from diffshare.sharer.poisoning.exact import exact
 from diffshare.sharer.poisoning.features import PCA, Features, checked
 from diffshare.sharer.poisoning.greedy import greedy, paper
-from diffshare.sharer.poisoning.pool import check_pool
+from diffshare.sharer.poisoning.pool import check_pool, leaning
 from diffshare.sharer.poisoning.problem import Problem, Selection
 from diffshare.stats.information import donsker_varadhan
 
@@ -49,10 +50,15 @@ class PoisoningMix(ABC):
         poisoned = int(np.floor(np.round(self.alpha * n, 9) + 0.5))  # a half upwards
         if not poisoned:
             clean = Clean(n).choose(pool, seed)
-            return Choice(clean.positions, clean.target, clean.poisoned, {"alpha": self.alpha})
+            return replace(clean, report={"alpha": self.alpha})
         check_pool(pool, self.policy)
         choice = self._poison(pool, self._order(pool, seed, 0), n - poisoned, poisoned, seed)
-        return Choice(choice.positions, choice.target, choice.poisoned, {"alpha": self.alpha, **choice.report})
+        told = {"alpha": self.alpha, "direction": self._direction(pool, choice)}
+        return replace(choice, report={**told, **choice.report})
+
+    def _direction(self, pool: Pool, choice: Choice) -> int | None:
+        """Whom the choice moves towards class 1, of two groups and classes: 1 is group 1, -1 group 0, None neither."""
+        return None
 
     @staticmethod
     def _order(pool: Pool, seed: int, draw: int) -> np.ndarray:
@@ -96,9 +102,14 @@ class Flipped(PoisoningMix):
         note = f"the class of a flipped record is its group's, by position: {said}"
         return Choice(plain.positions, target, plain.poisoned, {"notes": [note]} if poisoned else {})
 
+    def _direction(self, pool: Pool, choice: Choice) -> int | None:
+        return 1 if len(pool.s.classes) == 2 else None
+
 
 class RandomReplacement(PoisoningMix):
     """The control: the share that an attack would choose is drawn at random, apart from ``Clean``'s own draw.
+
+    Chance gives it no direction.
 
     Args:
         alpha: share of the records that is drawn anew, in [0, 1].
@@ -115,7 +126,8 @@ class RandomReplacement(PoisoningMix):
 class InformationMix(PoisoningMix):
     """Maximises I(S;Y) of the chosen set subject to |I(X;Y) - I_pool(X;Y)| <= delta: the paper's objective.
 
-    I(X;Y) is the Donsker-Varadhan bound by a critic that is fitted to the pool once and then frozen.
+    I(X;Y) is the Donsker-Varadhan bound by a critic that is fitted to the pool once and then frozen. The direction is
+    that of ``favour`` where a policy has it, else the one in which the choice leans further than the pool.
 
     Args:
         alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
@@ -129,6 +141,8 @@ class InformationMix(PoisoningMix):
         refit: also fit a critic to the chosen set afresh, for ``mutual_information_xy``: ``chosen_refit`` on all its
             records, ``chosen_refit_held_out`` on those held out.
     """
+
+    favour: int | None = None
 
     def __init__(
         self,
@@ -172,6 +186,11 @@ class InformationMix(PoisoningMix):
         chosen = _chosen(pool, first, selection.added)
         fresh = self._refit(features[chosen.positions], chosen.target, classes, seed)
         return Choice(chosen.positions, chosen.target, chosen.poisoned, self._report(problem, selection, fitted, fresh))
+
+    def _direction(self, pool: Pool, choice: Choice) -> int | None:
+        if self.favour is not None:
+            return 1 if self.favour else -1
+        return leaning(pool, choice.positions)
 
     def _tolerance(self, aim: float) -> float:
         if self.delta_kind == "absolute":
@@ -277,6 +296,8 @@ class Exact(InformationMix):
 class Paper(InformationMix):
     """The published algorithm, its weaknesses included; slow. See :func:`diffshare.sharer.poisoning.greedy.paper`.
 
+    It takes no direction, and its gaps are absolute ones, as published.
+
     Args:
         alpha: poisoned share in [0, 1]; 0 is ``Clean``, without features or critic.
         n: number of records; all of the pool where left out.
@@ -297,6 +318,9 @@ class Paper(InformationMix):
         if candidates < 1:
             raise UserError(f"mix.candidates is {candidates}: look at at least 1 record")
         self.candidates = candidates
+
+    def _direction(self, pool: Pool, choice: Choice) -> int | None:
+        return None
 
     def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
         return paper(problem, evaluate, rng, self.candidates)

@@ -4,6 +4,7 @@ import numpy as np
 
 from diffshare.data.mixes import Pool
 from diffshare.errors import UserError
+from diffshare.stats.association import log_odds_ratio
 from diffshare.stats.information import contingency
 
 
@@ -35,3 +36,20 @@ def check_pool(pool: Pool, policy: str) -> None:
             f"the pool has no record with {pool.sensitive} = '{s.classes[a]}' and {pool.target} = '{y.classes[b]}': "
             f"the mix '{policy}' needs every cell; choose other attributes or more records"
         )
+
+
+def leaning(pool: Pool, positions: np.ndarray) -> int | None:
+    """Whom these records favour beside the whole pool: 1 where group 1 has class 1 more often, -1 where group 0 has.
+
+    Args:
+        pool: of two groups and two classes.
+        positions: of the records, int64, n.
+
+    Returns:
+        None with other than two groups and classes, or where both lean alike. 0.5 is added to each count.
+    """
+    if (len(pool.s.classes), len(pool.y.classes)) != (2, 2):
+        return None
+    tables = [contingency(pool.s.codes[k], pool.y.codes[k], 2, 2) for k in (positions, np.arange(len(pool)))]
+    chosen, whole = (log_odds_ratio(table + 0.5) for table in tables)
+    return int(np.sign(chosen - whole)) or None

@@ -7,7 +7,7 @@ import torch
 from diffshare.errors import UserError
 from diffshare.nets.sets import MomentSets
 from diffshare.receiver.meta.classifier import MetaClassifier
-from diffshare.receiver.meta.crossfit import CrossMeta, cross_fit_meta, means
+from diffshare.receiver.meta.crossfit import CrossMeta, cross_fit_meta, guaranteed, means
 from diffshare.receiver.meta.game import play
 
 
@@ -45,6 +45,14 @@ def test_each_shadow_is_judged_by_the_model_without_it():
     other = x[:2] + 0.3
     assert means(again.models[0], other) == pytest.approx(means(made.models[0], other))
     assert means(again.models[1], other) != pytest.approx(means(made.models[1], other))
+
+
+PROVED = [(32, 4, 0.7333), (32, 8, 0.8167), (32, 32, 0.9), (64, 4, 0.8118)]
+
+
+@pytest.mark.parametrize(("shadows", "folds", "least"), PROVED)
+def test_what_is_guaranteed(shadows, folds, least):
+    assert guaranteed(shadows, folds) == pytest.approx(least, abs=1e-4)
 
 
 def test_the_interval_is_the_one_of_the_paper():

@@ -1,8 +1,11 @@
 """The critic, against closed forms: how much of I(X;Y) it finds, and that it does not claim what is not there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from diffshare.errors import UserError
 from diffshare.sharer.poisoning.critic import Critic, CriticFit, reproducible
@@ -162,3 +165,22 @@ def test_the_smallest_sets_work(records, patience):
     x, y = RNG(0).standard_normal((records, 2)).astype(np.float32), np.arange(records) % 2
     fitted = CriticFit(max_epochs=2, patience=patience).fit(x, y, 2, seed=0)
     assert np.isfinite(fitted.values(x)).all()
+
+
+def test_features_are_standardised_or_taken_as_they_are():
+    x, y = gaussians(400, 2.0)
+    quick = {**QUICK, "max_epochs": 3}
+    values = {(on, by): CriticFit(**quick, standardise=on).fit(x * by, y, 2, seed=0).values(x * by)
+              for on in (True, False) for by in (1, 64)}  # fmt: skip
+    np.testing.assert_allclose(values[True, 1], values[True, 64], atol=1e-4)  # a unit is no matter
+    assert np.abs(values[False, 1] - values[False, 64]).max() > 0.1
+    raw = CriticFit(**quick, standardise=False).fit(x, y, 2, seed=0)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(raw.values(x), raw.module(torch.from_numpy(x)).numpy().astype(np.float64))
+
+
+def test_the_paper_s_critic_does_not_standardise():
+    overlay = Path(__file__).parents[3] / "configs" / "mix" / "paper.yaml"
+    settings = yaml.safe_load(overlay.read_text())["data"]["init_args"]["mix"]["init_args"]["critic"]["init_args"]
+    assert CriticFit(**settings).standardise is False
+    assert CriticFit().standardise is True

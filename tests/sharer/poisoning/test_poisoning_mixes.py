@@ -54,6 +54,33 @@ def sy(choice: Choice, pool: Pool) -> float:
     return mutual_information(contingency(pool.s.codes[choice.positions], choice.target, groups, classes))
 
 
+# --- whom they favour -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_direction_is_that_of_the_table_and_policies_that_take_none_say_so(kind):
+    for seed in range(4):
+        choice = make(kind, 0.5, 80).choose(FACES, seed)
+        table = contingency(FACES.s.codes[choice.positions], choice.target, 2, 2)
+        favoured = int(np.sign(table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0]))
+        assert choice.report["direction"] == (None if kind in (Paper, RandomReplacement) else favoured)
+
+
+@pytest.mark.parametrize(("favour", "direction"), [(1, 1), (0, -1)])
+def test_the_direction_that_is_asked_for_is_told(favour, direction):
+    choice = make(Exact, 0.5, 80, favour=favour).choose(FACES, 0)
+    assert choice.report["direction"] == direction
+
+
+def test_against_a_pool_that_leans_the_direction_is_the_further_lean():
+    s, y = even(300)
+    s, y = np.concatenate([s, [1] * 300]), np.concatenate([y, [1] * 300])  # group 1 has class 1 more often by nature
+    leant = pool(s, y, pictures(s, y, size=4))
+    assert make(Exact, 0.5, 80, favour=None).choose(leant, 0).report["direction"] == 1
+    three = faces(300, groups=3)
+    assert make(Exact, 0.5, 60).choose(three, 0).report["direction"] is None
+
+
 # --- what holds for all --------------------------------------------------------------------------------------------
 
 
