@@ -14,10 +14,10 @@ from hostile_files import mutate_audit, mutate_declaration, mutate_family, mutat
 from hostile_mutations import WEIGHTS, mutate_release, mutate_samples
 from hostile_originals import COLUMNS
 
-from diffshare.audit.declared import read_declared
-from diffshare.audit.material import header, read_rows
-from diffshare.audit.table import counted_table
-from diffshare.audit.training import read_training
+from diffshare.audits.leak.training import read_training
+from diffshare.audits.poisoning.declared import read_declared
+from diffshare.audits.poisoning.material import header, read_rows
+from diffshare.audits.poisoning.table import counted_table
 from diffshare.commands.audited import read_audited
 from diffshare.commands.blocks import MOST
 from diffshare.data.listed import listed_names

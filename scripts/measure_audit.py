@@ -30,7 +30,7 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffshare.audit.judgement import MARGIN, POWER, WANTED  # noqa: E402
+from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED  # noqa: E402
 from diffshare.classifiers.gradients import gradient_histograms  # noqa: E402
 from diffshare.classifiers.property import cross_fit  # noqa: E402
 from diffshare.classifiers.recipes import KernelRecipe  # noqa: E402

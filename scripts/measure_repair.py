@@ -29,11 +29,11 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diffshare.audit.gap import weighed  # noqa: E402
-from diffshare.audit.material import ReferenceRecords, SampledRecords  # noqa: E402
-from diffshare.audit.mitigation import constrained_decisions, thresholded_decisions  # noqa: E402
-from diffshare.audit.reading import GroupReader, group_reader  # noqa: E402
-from diffshare.audit.repair import accept, reweigh, wanted_shares  # noqa: E402
+from diffshare.audits.poisoning.gap import weighed  # noqa: E402
+from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords  # noqa: E402
+from diffshare.audits.poisoning.reading import GroupReader, group_reader  # noqa: E402
+from diffshare.audits.repair.decisions import constrained_decisions, thresholded_decisions  # noqa: E402
+from diffshare.audits.repair.weights import accept, reweigh, wanted_shares  # noqa: E402
 from diffshare.classifiers.gradients import gradient_histograms  # noqa: E402
 from diffshare.classifiers.property import stratified_folds  # noqa: E402
 from diffshare.classifiers.recipes import Recipe, Scorer, TreesRecipe  # noqa: E402

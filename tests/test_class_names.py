@@ -13,7 +13,7 @@ from PIL import Image
 from property_runs import inferred, refusal, yaml_source
 from random_release import random_ddpm
 
-from diffshare.audit.material import open_reference, open_samples
+from diffshare.audits.poisoning.material import open_reference, open_samples
 from diffshare.data.imagefolder import ImageFolder
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.inference import asked

@@ -123,7 +123,7 @@ def test_the_paper_s_network_is_one_word_away_at_its_size(run_cli, samples, plac
 
 
 def test_the_callback_can_be_set(run_cli, run, samples, tmp_path):
-    callback = {"class_path": "diffshare.audit.fairness.Fairness", "init_args": {"positive": 0, "min_group": 3}}
+    callback = {"class_path": "diffshare.audits.fairness.Fairness", "init_args": {"positive": 0, "min_group": 3}}
     (tmp_path / "fairness.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [callback]}}))
     arguments = [*CELEBA, "--config", tmp_path / "fairness.yaml", *samples, "--run-dir", tmp_path / "run"]
     outcome = run_cli("test", *arguments, "--ckpt_path", run / "checkpoints" / "last.ckpt")

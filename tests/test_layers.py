@@ -39,7 +39,7 @@ LAYERS = (
     ("classifiers",),
     ("generators",),
     ("sharer", "receiver"),
-    ("audit",),
+    ("audits",),
     ("study",),
     ("commands",),
     ("cli",),

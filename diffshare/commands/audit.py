@@ -9,14 +9,14 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from diffshare.audit.declaration import declaration_test
-from diffshare.audit.declared import read_declared
-from diffshare.audit.drawing import Drawing
-from diffshare.audit.judgement import judge
-from diffshare.audit.material import samples_file, samples_sha256
-from diffshare.audit.poisoning import Audit, advice
-from diffshare.audit.table import counted_table
-from diffshare.audit.unknown import overall
+from diffshare.audits.poisoning.candidates import overall
+from diffshare.audits.poisoning.declaration import declaration_test
+from diffshare.audits.poisoning.declared import read_declared
+from diffshare.audits.poisoning.drawing import Drawing
+from diffshare.audits.poisoning.material import samples_file, samples_sha256
+from diffshare.audits.poisoning.result import Audit, advice
+from diffshare.audits.poisoning.table import counted_table
+from diffshare.audits.poisoning.verdict import judge
 from diffshare.commands.audit_arguments import count_of, parse, terms
 from diffshare.commands.audit_candidates import with_records
 from diffshare.commands.audit_claims import at_guidance, guidance_notes, judgement_notes
@@ -34,7 +34,7 @@ def audit(arguments: list[str]) -> int:
     config, source, classifier, downstream = parse(arguments)
     started = time.perf_counter()
     if config["as"] == "sharer":
-        return int(importlib.import_module("diffshare.audit.leak").audit_leak(config, source, classifier))
+        return int(importlib.import_module("diffshare.audits.leak.audit").audit_leak(config, source, classifier))
     if config.out is not None:
         check_apart(config.out, config.model)  # --out goes with --model alone
         check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)

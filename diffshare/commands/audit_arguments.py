@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from diffshare.audit.judgement import MARGIN, POWER, WANTED, Terms
-from diffshare.audit.leak_report import Report
-from diffshare.audit.poisoning import Audit
+from diffshare.audits.leak.result import Report
+from diffshare.audits.poisoning.result import Audit
+from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, changed, check_leak

@@ -7,15 +7,21 @@ from typing import Any
 import numpy as np
 from jsonargparse import Namespace
 
-from diffshare.audit.drawing import Drawing
-from diffshare.audit.gap import PredictedGap, predict_gap
-from diffshare.audit.judgement import Terms, judge, reference_of
-from diffshare.audit.material import ReferenceRecords, SampledRecords, claimed_guidance, open_reference, open_samples
-from diffshare.audit.own_gap import OwnGap, own_gap
-from diffshare.audit.poisoning import Audit
-from diffshare.audit.reading import GroupReader, group_reader
-from diffshare.audit.surrogates import surrogate_margin, surrogate_note
-from diffshare.audit.unknown import NAME, PROMPTED, clusters, corrected, overall, prompted
+from diffshare.audits.poisoning.candidates import NAME, PROMPTED, clusters, corrected, overall, prompted
+from diffshare.audits.poisoning.drawing import Drawing
+from diffshare.audits.poisoning.gap import PredictedGap, predict_gap
+from diffshare.audits.poisoning.material import (
+    ReferenceRecords,
+    SampledRecords,
+    claimed_guidance,
+    open_reference,
+    open_samples,
+)
+from diffshare.audits.poisoning.own_gap import OwnGap, own_gap
+from diffshare.audits.poisoning.reading import GroupReader, group_reader
+from diffshare.audits.poisoning.result import Audit
+from diffshare.audits.poisoning.surrogates import surrogate_margin, surrogate_note
+from diffshare.audits.poisoning.verdict import Terms, judge, reference_of
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.commands.audit_arguments import count_of, names, terms
 from diffshare.commands.audit_claims import at_guidance, declaration_of, guidance_notes, judgement_notes

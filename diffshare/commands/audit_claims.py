@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jsonargparse import Namespace
 
-from diffshare.audit.declaration import Declaration, declaration_test
-from diffshare.audit.declared import read_declared, table_of_card
-from diffshare.audit.judgement import Judgement, Terms
-from diffshare.audit.material import claimed_guidance
-from diffshare.audit.reading import Fit, GroupReader
+from diffshare.audits.poisoning.declaration import Declaration, declaration_test
+from diffshare.audits.poisoning.declared import read_declared, table_of_card
+from diffshare.audits.poisoning.material import claimed_guidance
+from diffshare.audits.poisoning.reading import Fit, GroupReader
+from diffshare.audits.poisoning.verdict import Judgement, Terms
 from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
 from diffshare.received import is_number

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from diffshare.audit.poisoning import Audit
-from diffshare.audit.reading import Fit
+from diffshare.audits.poisoning.reading import Fit
+from diffshare.audits.poisoning.result import Audit
 from diffshare.terminal import cell_text, console, say
 
 

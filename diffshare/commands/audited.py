@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from diffshare.audit.unknown import NAME, PROMPTED
+from diffshare.audits.poisoning.candidates import NAME, PROMPTED
 from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.blocks import RECIPES, SOURCES, check_block, check_recipe
 from diffshare.data.source import Source

@@ -9,7 +9,8 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
-from diffshare.audit.material import (
+from diffshare.audits.poisoning.candidates import PROMPTED, clusters
+from diffshare.audits.poisoning.material import (
     ReferenceRecords,
     SampledRecords,
     open_reference,
@@ -17,9 +18,8 @@ from diffshare.audit.material import (
     samples_file,
     samples_sha256,
 )
-from diffshare.audit.reading import GroupReader, group_reader
-from diffshare.audit.repair import Repair, To, Weights, accept, reweigh, wanted_shares
-from diffshare.audit.unknown import PROMPTED, clusters
+from diffshare.audits.poisoning.reading import GroupReader, group_reader
+from diffshare.audits.repair.weights import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jsonargparse import Namespace
 
-from diffshare.audit.drawing import Drawing
-from diffshare.audit.material import SampledRecords, claimed_guidance, header, samples_file
-from diffshare.audit.repair import Repair, accept, at_most, quotas
+from diffshare.audits.poisoning.drawing import Drawing
+from diffshare.audits.poisoning.material import SampledRecords, claimed_guidance, header, samples_file
+from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
 from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
 from diffshare.release.info import INFO, read_info

@@ -8,9 +8,9 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from diffshare.settings import load_yaml
 from diffshare.signals import Terminated
-from diffshare.study.base import Study
-from diffshare.study.local import LocalRunner
-from diffshare.study.run import run_study
+from diffshare.study.engine.base import Study
+from diffshare.study.engine.local import LocalRunner
+from diffshare.study.engine.run import run_study
 from diffshare.terminal import console, say
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, Progres
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from diffshare.audit.fairness import Fairness
+from diffshare.audits.fairness import Fairness
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.commands.configs import with_files
 from diffshare.errors import UserError, check_seed

@@ -10,15 +10,15 @@ from typing import Any
 
 from rich.table import Table
 
-from diffshare.audit.judgement import MARGIN, Terms
+from diffshare.audits.poisoning.verdict import MARGIN, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.storage import read_json
-from diffshare.study.adaptive_figures import draw_adaptive
-from diffshare.study.adaptive_results import summarise, tables, with_excess
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.configs import as_word, check_axis, flat, merged, named_class, words
-from diffshare.study.step import Command, Place, Step
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.configs import as_word, check_axis, flat, merged, named_class, words
+from diffshare.study.engine.step import Command, Place, Step
+from diffshare.study.reports.adaptive_figures import draw_adaptive
+from diffshare.study.reports.adaptive_results import summarise, tables, with_excess
 
 
 class AdaptiveSharer(Study):
@@ -94,7 +94,7 @@ class AdaptiveSharer(Study):
         }  # fmt: skip
 
     def steps(self) -> list[Step]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         return [self._cut(seed) for seed in self.seeds]
 
     def _cut(self, seed: int) -> Step:
@@ -104,10 +104,10 @@ class AdaptiveSharer(Study):
             "--target", self.target, "--sensitive", self.sensitive, *words(self.options.items()),
             "--seed", str(seed), "--out", out,
         )  # fmt: skip
-        return Step(out.step, (command,), run="diffshare.study.adaptive_steps:measure")
+        return Step(out.step, (command,), run="diffshare.study.steps.adaptive:measure")
 
     def rows(self, find: Find) -> list[Row]:
-        """See :class:`diffshare.study.base.Study`: one row a cut and margin."""
+        """See :class:`diffshare.study.engine.base.Study`: one row a cut and margin."""
         found: list[Row] = []
         for seed in self.seeds:
             path = find(Place(f"cut-s{seed}", "cut.json"))
@@ -117,15 +117,15 @@ class AdaptiveSharer(Study):
         return with_excess(found)
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         return summarise(rows, self.risk, self.level)
 
     def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         return tables(summary)
 
     def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         return [draw_adaptive(summary, folder / "adaptive.png")]
 
 

@@ -18,13 +18,13 @@ from sklearn.metrics import roc_auc_score
 from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import read_json
-from diffshare.study.audit_figures import draw_audit, draw_repairs
-from diffshare.study.base import Find, Row
-from diffshare.study.configs import as_word, flat, words
+from diffshare.study.engine.base import Find, Row
+from diffshare.study.engine.configs import as_word, flat, words
+from diffshare.study.engine.step import Command, Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
-from diffshare.study.repair_results import outcome, repair_table, repaired_row, summarise_repairs
-from diffshare.study.repair_steps import RepairOptions, check_repairs, repair_steps
-from diffshare.study.step import Command, Place, Step
+from diffshare.study.reports.audit_figures import draw_audit, draw_repairs
+from diffshare.study.reports.repair_results import outcome, repair_table, repaired_row, summarise_repairs
+from diffshare.study.steps.repair import RepairOptions, check_repairs, repair_steps
 
 MEASURED = "demographic_parity_difference"
 
@@ -66,7 +66,7 @@ class AuditStudy(FairnessPoisoning):
                 yield from (Cell(policy, alpha, seed) for alpha in self.alphas)
 
     def steps(self) -> list[Step]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         found = super().steps()
         audits = [self._audit(cell, guidance) for cell in self.cells() for guidance in self.guidances]
         return [*found, *audits, *self._repairs({step.name: step for step in found})]
@@ -96,7 +96,7 @@ class AuditStudy(FairnessPoisoning):
         return Step(name, (command,))
 
     def rows(self, find: Find) -> list[Row]:
-        """See :class:`diffshare.study.base.Study`: one row a samples folder, audit and classifier side by side."""
+        """See :class:`diffshare.study.engine.base.Study`: one row a samples folder."""
         measured = {self._key(row): row for row in super().rows(find) if row["where"] == "generator"}
         found = []
         for cell in self.cells():
@@ -137,7 +137,7 @@ class AuditStudy(FairnessPoisoning):
         return row["policy"], row["alpha"], row["guidance"], row["seed"]
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
-        """See :class:`diffshare.study.base.Study`: one entry a guidance."""
+        """See :class:`diffshare.study.engine.base.Study`: one entry a guidance."""
         guidances = dict.fromkeys(row["guidance"] for row in rows)
         found = []
         for guidance in guidances:
@@ -147,11 +147,11 @@ class AuditStudy(FairnessPoisoning):
         return found
 
     def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         return [verdict_table(summary), *([repair_table(summary)] if self.repairs else [])]
 
     def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
-        """See :class:`diffshare.study.base.Study`."""
+        """See :class:`diffshare.study.engine.base.Study`."""
         repaired = any(entry.get("repairs") for entry in summary)
         made = [draw_audit(rows, folder / "audit.png")]
         return [*made, *([draw_repairs(summary, folder / "repairs.png")] if repaired else [])]

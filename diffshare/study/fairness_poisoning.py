@@ -15,13 +15,13 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.storage import read_json
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.configs import as_word, check_axis, flat, merged, named_class, words
-from diffshare.study.excess import paired
-from diffshare.study.group_shares import shares
-from diffshare.study.poisoning_figures import draw_amplifier, draw_curves
-from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
-from diffshare.study.step import TRUSTED, Command, Place, Step, mix_and_fit
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.configs import as_word, check_axis, flat, merged, named_class, words
+from diffshare.study.engine.step import TRUSTED, Command, Place, Step, mix_and_fit
+from diffshare.study.reports.excess import paired
+from diffshare.study.reports.poisoning_figures import draw_amplifier, draw_curves
+from diffshare.study.reports.poisoning_results import mix_shares, outcome_table, summarise
+from diffshare.study.steps.group_shares import shares
 
 CLEAN = "diffshare.data.mixes.Clean"
 
@@ -176,7 +176,7 @@ class FairnessPoisoning(Study):
         if self.count_groups:
             name = f"groups-{end}"
             arguments = ("--reader", Place(f"reader-s{cell.seed}", "reader"), "--samples", folder)
-            run = "diffshare.study.group_shares:count"
+            run = "diffshare.study.steps.group_shares:count"
             yield Step(name, ((*arguments, "--out", Place(name, "groups.json")),), run=run)
 
     def _classifier(self, name: str, cell: Cell, data: Sequence[str | Place]) -> Step:
@@ -200,14 +200,14 @@ class FairnessPoisoning(Study):
             "--data", as_word(module), *words(over), "--steps", str(self.group_steps), "--seed", str(seed),
             "--out", Place(name, "reader"),
         )  # fmt: skip
-        return Step(name, (command,), run="diffshare.study.group_shares:train")
+        return Step(name, (command,), run="diffshare.study.steps.group_shares:train")
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`Study`; ``where`` says what the classifier was trained on, ``mix`` or ``generator``.
 
-        ``direction`` is that of the mix (:func:`diffshare.study.excess.paired`), None of a clean one.
+        ``direction`` is that of the mix (:func:`diffshare.study.reports.excess.paired`), None of a clean one.
         """
         found = []
         for cell in self.cells():

@@ -14,16 +14,16 @@ from rich.table import Table
 
 from diffshare.errors import UserError, one_of
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.configs import as_word, check_axis, flat, words
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.configs import as_word, check_axis, flat, words
+from diffshare.study.engine.part import find_under, under
+from diffshare.study.engine.step import Command, Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
 from diffshare.study.families_family import Family
-from diffshare.study.families_figures import draw_families
-from diffshare.study.families_results import family_row, real_row, summarise, tables
-from diffshare.study.part import find_under, under
-from diffshare.study.step import Command, Place, Step
+from diffshare.study.reports.families_figures import draw_families
+from diffshare.study.reports.families_results import family_row, real_row, summarise, tables
 
-STEPS = "diffshare.study.families_steps"
+STEPS = "diffshare.study.steps.families"
 REAL = "real"  # the name of what stands beside the families: records instead of samples
 POISONED = "poisoned"
 
@@ -229,7 +229,7 @@ class Families(Study):
             (*self._data(seed, attribute, **self._auxiliary()), *options, "--out", Place(name, f"readers/{attribute}"))
             for attribute in self.read
         ]
-        return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
+        return Step(name, tuple(commands), run="diffshare.study.steps.property:train")
 
     def _reading(self, seed: int) -> Command:
         readers = ("--readers", Place(f"readers-s{seed}", "readers"), "--names", as_word(self.read))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffshare.study.step import Place
+from diffshare.study.engine.step import Place
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from rich.table import Table
 from diffshare.errors import UserError, one_of
 from diffshare.stats.inverse import LEAST
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.configs import as_word, check_axis, flat, merged, words
-from diffshare.study.property_figures import draw_error, draw_truth
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.configs import as_word, check_axis, flat, merged, words
+from diffshare.study.engine.step import Command, Place, Step, Word, mix_and_fit
 from diffshare.study.property_grid import Cell, View, classifier_of, estimates_of, samples_of
-from diffshare.study.property_results import of_inference, of_remedy, outcome_table, summarise
-from diffshare.study.step import Command, Place, Step, Word, mix_and_fit
+from diffshare.study.reports.property_figures import draw_error, draw_truth
+from diffshare.study.reports.property_results import of_inference, of_remedy, outcome_table, summarise
 
 PROPORTION = "diffshare.data.mixes.Proportion"
-STEPS = "diffshare.study.property_steps"
+STEPS = "diffshare.study.steps.property"
 Labels = Literal["natural", "none"]
 Training = Literal["plain", "degraded"]
 

@@ -12,16 +12,16 @@ from typing import Any
 from rich.table import Table
 
 from diffshare.errors import UserError
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.configs import as_word, check_axis, flat, merged, words
-from diffshare.study.protection_figures import draw_models, draw_shown
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.configs import as_word, check_axis, flat, merged, words
+from diffshare.study.engine.step import TRUSTED, Command, Place, Step, mix_and_fit
 from diffshare.study.protection_model import PLAIN, REAL, Cell, Model, Protected, Receiver
-from diffshare.study.protection_results import Files, paired, sample_row, summarise
 from diffshare.study.protection_settings import Settings, check_least, check_names
-from diffshare.study.protection_tables import tables
-from diffshare.study.step import TRUSTED, Command, Place, Step, mix_and_fit
+from diffshare.study.reports.protection_figures import draw_models, draw_shown
+from diffshare.study.reports.protection_results import Files, paired, sample_row, summarise
+from diffshare.study.reports.protection_tables import tables
 
-STEPS = "diffshare.study.protection_steps"
+STEPS = "diffshare.study.steps.protection"
 PRIVATE = "diffshare.sharer.protection.dp.PrivateDDPM"
 APART = 1000  # between the seeds of two trainings of the receiver's classifier, and of two readers of the property
 
@@ -150,7 +150,7 @@ class Protection(Study):
         name, one = f"readers-s{seed}", Receiver(self.reader_records, self.reader_steps, folds=2)
         places = {attribute: Place(name, f"readers/{attribute}") for attribute in self.features}
         commands = [self._kept(seed, attribute, one, out, seed) for attribute, out in places.items()]
-        return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
+        return Step(name, tuple(commands), run="diffshare.study.steps.property:train")
 
     def _receivers(self, seed: int) -> Step:
         name = f"receivers-s{seed}"
@@ -158,7 +158,7 @@ class Protection(Study):
         # From other initial weights than the sharer's (those of `seed`), or their errors would agree for that reason.
         each = enumerate(self.receivers.items(), 1)
         commands = [self._kept(seed, self.property, one, places[who], seed + APART * k) for k, (who, one) in each]
-        return Step(name, tuple(commands), run="diffshare.study.property_steps:train")
+        return Step(name, tuple(commands), run="diffshare.study.steps.property:train")
 
     def _reading(self, seed: int) -> Command:
         return ("--readers", Place(f"readers-s{seed}", "readers"), "--names", as_word(self.features))

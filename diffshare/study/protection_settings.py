@@ -6,7 +6,7 @@ from typing import Any
 
 from diffshare.errors import UserError
 from diffshare.sharer.protection.dp import told_rate
-from diffshare.study.configs import as_word, flat, merged, words
+from diffshare.study.engine.configs import as_word, flat, merged, words
 from diffshare.study.protection_model import PLAIN, REAL, Model, noise_multiplier
 
 BASE = "diffshare.generators.ddpm.DDPM"

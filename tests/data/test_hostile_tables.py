@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffshare.audit.material import header, read_rows
-from diffshare.audit.training import read_training
+from diffshare.audits.leak.training import read_training
+from diffshare.audits.poisoning.material import header, read_rows
 from diffshare.data.celeba import read_attributes
 from diffshare.data.coding import Coder
 from diffshare.data.csvfile import BLOCK, MAX_RECORD, read_blocks, read_header

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from diffshare.audit.material import ReferenceRecords, open_samples
+from diffshare.audits.poisoning.material import ReferenceRecords, open_samples
 from diffshare.data.recoding import recode
 from diffshare.data.synthetic import read_rows
 from diffshare.data.table import CSVTable

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffshare.audit.fairness import fairness_report
+from diffshare.audits.fairness import fairness_report
 from diffshare.errors import UserError
 from diffshare.stats import prevalence, sequential
 from diffshare.stats.association import Reference, compare, completed, contrasts

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.table import Table
 
 from diffshare.errors import UserError
-from diffshare.study.base import Find, Row, Study
-from diffshare.study.step import Place, Step
+from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.step import Place, Step
 
 
 def act(words: list[str]) -> int:

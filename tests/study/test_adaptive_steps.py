@@ -6,15 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from diffshare.audit.judgement import Terms, judge
-from diffshare.audit.material import ReferenceRecords
+from diffshare.audits.poisoning.material import ReferenceRecords
+from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipes import KernelRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.stats.association import log_odds_ratio
 from diffshare.storage import read_json
-from diffshare.study.adaptive_steps import Auditor, cut_records, measure, records_at
+from diffshare.study.steps.adaptive import Auditor, cut_records, measure, records_at
 
 TERMS = Terms()
 

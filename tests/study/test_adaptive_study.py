@@ -9,10 +9,10 @@ from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.adaptive import AdaptiveSharer
-from diffshare.study.adaptive_figures import draw_adaptive
-from diffshare.study.adaptive_results import alarm_rate, hidden_margin, of_curve, summarise, tables, with_excess
-from diffshare.study.adaptive_steps import _parser
-from diffshare.study.step import Place, identities
+from diffshare.study.engine.step import Place, identities
+from diffshare.study.reports.adaptive_figures import draw_adaptive
+from diffshare.study.reports.adaptive_results import alarm_rate, hidden_margin, of_curve, summarise, tables, with_excess
+from diffshare.study.steps.adaptive import _parser
 
 ROOT = Path(__file__).parents[2]
 

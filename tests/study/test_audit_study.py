@@ -8,10 +8,10 @@ import pytest
 from diffshare.commands.audit_arguments import parse
 from diffshare.errors import UserError
 from diffshare.storage import write_json
-from diffshare.study.audit_figures import draw_audit
 from diffshare.study.audit_study import AuditStudy, gap_errors, summarised, verdict_table
-from diffshare.study.repair_steps import RepairOptions
-from diffshare.study.step import Place, identities
+from diffshare.study.engine.step import Place, identities
+from diffshare.study.reports.audit_figures import draw_audit
+from diffshare.study.steps.repair import RepairOptions
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.study.configs import flat, merged
+from diffshare.study.engine.configs import flat, merged
+from diffshare.study.engine.step import identities
 from diffshare.study.fairness_poisoning import FairnessPoisoning
-from diffshare.study.poisoning_figures import at_largest_alpha, draw_amplifier, draw_curves
-from diffshare.study.poisoning_results import mix_shares, outcome_table, summarise
-from diffshare.study.step import identities
+from diffshare.study.reports.poisoning_figures import at_largest_alpha, draw_amplifier, draw_curves
+from diffshare.study.reports.poisoning_results import mix_shares, outcome_table, summarise
 
 
 @pytest.fixture

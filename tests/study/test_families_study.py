@@ -8,12 +8,12 @@ import yaml
 
 from diffshare.errors import UserError
 from diffshare.storage import write_json
+from diffshare.study.engine.part import find_under, under
+from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.families import Families
 from diffshare.study.families_family import Family
-from diffshare.study.families_figures import draw_families
-from diffshare.study.families_results import summarise, tables
-from diffshare.study.part import find_under, under
-from diffshare.study.step import Place, Step, identities
+from diffshare.study.reports.families_figures import draw_families
+from diffshare.study.reports.families_results import summarise, tables
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"

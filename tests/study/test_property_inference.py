@@ -9,10 +9,16 @@ import pytest
 from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
-from diffshare.study.property_figures import draw_error, draw_truth
+from diffshare.study.engine.step import Place, identities
 from diffshare.study.property_inference import PropertyInference
-from diffshare.study.property_results import coverage_interval, of_inference, of_remedy, outcome_table, summarise
-from diffshare.study.step import Place, identities
+from diffshare.study.reports.property_figures import draw_error, draw_truth
+from diffshare.study.reports.property_results import (
+    coverage_interval,
+    of_inference,
+    of_remedy,
+    outcome_table,
+    summarise,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -9,7 +9,7 @@ from diffshare.classifiers.kept import read_kept
 from diffshare.errors import UserError
 from diffshare.release.samples import write_samples
 from diffshare.storage import read_json
-from diffshare.study.property_steps import infer, remedy, train
+from diffshare.study.steps.property import infer, remedy, train
 
 SOURCE = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 1000, "image_size": 16}}
 

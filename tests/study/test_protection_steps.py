@@ -12,9 +12,9 @@ from diffshare.release.samples import read_samples, write_samples
 from diffshare.stats.kid import kernel_distance
 from diffshare.stats.prevalence import NAMES, estimate
 from diffshare.storage import read_json
-from diffshare.study.configs import as_word
-from diffshare.study.families_steps import features, whitening
-from diffshare.study.protection_steps import compressed, measure, of_share, read, reference
+from diffshare.study.engine.configs import as_word
+from diffshare.study.steps.families import features, whitening
+from diffshare.study.steps.protection import compressed, measure, of_share, read, reference
 
 
 def test_records_of_a_share_are_counted_exactly_and_none_comes_twice():

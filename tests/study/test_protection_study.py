@@ -10,12 +10,12 @@ from diffshare.errors import UserError
 from diffshare.sharer.protection.dp import spent
 from diffshare.stats.prevalence import NAMES
 from diffshare.storage import write_json
+from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.protection import Protection
-from diffshare.study.protection_figures import draw_models, draw_shown
 from diffshare.study.protection_model import Model, Protected, Receiver, noise_multiplier
-from diffshare.study.protection_results import summarise
-from diffshare.study.protection_tables import tables
-from diffshare.study.step import Place, Step, identities
+from diffshare.study.reports.protection_figures import draw_models, draw_shown
+from diffshare.study.reports.protection_results import summarise
+from diffshare.study.reports.protection_tables import tables
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"

@@ -11,11 +11,11 @@ import yaml
 
 from diffshare.errors import UserError
 from diffshare.stats.summary import t_interval
-from diffshare.study.audit_figures import draw_repairs
 from diffshare.study.audit_study import AuditStudy
-from diffshare.study.repair_results import repair_table, share_gone, summarise_repairs
-from diffshare.study.repair_steps import RepairOptions
-from diffshare.study.step import Place, identities, identity
+from diffshare.study.engine.step import Place, identities, identity
+from diffshare.study.reports.audit_figures import draw_repairs
+from diffshare.study.reports.repair_results import repair_table, share_gone, summarise_repairs
+from diffshare.study.steps.repair import RepairOptions
 
 ROOT = Path(__file__).parent.parent.parent
 REPAIRS = {"weights": RepairOptions("reweigh"), "more": RepairOptions("resample", "equal", "mass", True)}

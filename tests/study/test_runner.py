@@ -13,9 +13,9 @@ import pytest
 from fake_steps import fake
 
 from diffshare.errors import UserError
-from diffshare.study.folder import StudyFolder
-from diffshare.study.local import Failure, LocalRunner
-from diffshare.study.step import Place, Step, identities, identity
+from diffshare.study.engine.folder import StudyFolder
+from diffshare.study.engine.local import Failure, LocalRunner
+from diffshare.study.engine.step import Place, Step, identities, identity
 
 
 class Heard:

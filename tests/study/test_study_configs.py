@@ -7,9 +7,9 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from diffshare.errors import UserError
-from diffshare.study.base import Study
-from diffshare.study.configs import as_word
-from diffshare.study.step import identities
+from diffshare.study.engine.base import Study
+from diffshare.study.engine.configs import as_word
+from diffshare.study.engine.step import identities
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = sorted((ROOT / "configs" / "study").glob("*.yaml"))

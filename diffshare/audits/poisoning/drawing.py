@@ -1,0 +1,79 @@
+"""Samples of a black box for an audit: as many of each class, drawn as they are needed, kept as a samples folder."""
+
+from pathlib import Path
+
+import numpy as np
+
+from diffshare.audits.poisoning.material import ReferenceRecords, join_classes
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.property.queries import ModelQueries
+from diffshare.release.generator import Labels, plan_labels
+from diffshare.release.info import Drawn, asked_info
+from diffshare.release.samples import write_samples
+from diffshare.release.table import TableGenerator
+from diffshare.release.tables import write_table_samples
+
+_EACH = Labels("balanced")
+
+
+class Drawing:
+    """Samples of a release, as many of each class, drawn as they are needed.
+
+    Args:
+        model: release folder.
+        seed: chooses the noise.
+        steps: sampling steps; the card's default where None.
+        guidance: ``guidance_scale``.
+        batch_size: samples a pass.
+        device: where to compute.
+
+    Raises:
+        UserError: no release, or a model without classes: its samples have no Y.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        batch_size: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.generator, identity = open_generator(model, device=device)
+        card = self.generator.card
+        if not card.labels:
+            raise UserError(
+                f"{model} has no classes: its samples have no class that a classifier could be trained on, so there is "
+                "nothing to audit"
+            )
+        self.card = card
+        self._queries = ModelQueries(
+            self.generator, _EACH, seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
+        )
+        self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
+        self._x: list[np.ndarray] = []
+
+    def check_classes(self, reference: ReferenceRecords) -> None:
+        """Refuse a model whose samples could not be compared with a reference, before any is drawn.
+
+        Raises:
+            UserError: the classes of the two contradict each other, or one has a class that the other has not.
+        """
+        joined = join_classes(self.card.labels, reference, f"the samples of {self._model}")
+        if joined.beyond:
+            raise joined.refusal(joined.beyond[0])
+
+    def write(self, folder: Path, count: int) -> None:
+        """A samples folder of the first ``count`` samples; those that were drawn before are not asked for again."""
+        start = sum(map(len, self._x))
+        if count > start:
+            self._x.append(self._queries.take(start, count))
+        x = np.concatenate(self._x)[:count]
+        info = asked_info(self.generator, self._drawn, self._model, self._identity)
+        if isinstance(self.generator, TableGenerator):
+            write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
+        else:
+            write_samples(folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True)

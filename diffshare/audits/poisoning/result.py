@@ -1,0 +1,208 @@
+"""Was a generator's training set chosen to make a classifier unfair? What the receiver's audit says, and advises."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from diffshare.audits.poisoning.declaration import Declaration
+from diffshare.audits.poisoning.gap import PredictedGap
+from diffshare.audits.poisoning.own_gap import OwnGap, excess
+from diffshare.audits.poisoning.reading import Fit
+from diffshare.audits.poisoning.verdict import Judgement, Terms, Unknown, undecided
+from diffshare.stats.association import Association, Reference
+from diffshare.stats.shares import GroupShares
+
+WORSE = 0.1  # parity gap above the reference's own from which on nobody is advised to train
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that an audit found.
+
+    Attributes:
+        judgement: of the samples against the reference.
+        shares: P(s|y) of the samples.
+        reference: with which they were compared.
+        terms: margin, level, power.
+        names: of the sensitive attribute and the target.
+        groups: names of the groups.
+        classes: names of the classes.
+        queries: samples that were looked at.
+        samples_sha256: of the file that they are in.
+        gap: predicted; None where there are no records to measure it on, or it was not asked for.
+        own: the gap of classifiers that are trained on the reference; None as well where it is too
+            small.
+        accuracy: held-out accuracy of the classifier of the group; None where the group is a column.
+        fit: whether that classifier errs on samples as on records.
+        declaration: where a table was declared.
+        notes: what else the reader should know.
+    """
+
+    judgement: Judgement
+    shares: GroupShares
+    reference: Reference
+    terms: Terms
+    names: tuple[str, str]
+    groups: tuple[str, ...]
+    classes: tuple[str, ...]
+    queries: int
+    samples_sha256: str
+    gap: PredictedGap | None = None
+    own: OwnGap | None = None
+    accuracy: float | None = None
+    fit: Fit | None = None
+    declaration: Declaration | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    # by which its file is told from others
+    FIELDS: ClassVar[tuple[str, ...]] = ("verdict", "association", "predicted_gap", "samples_sha256")
+
+    @property
+    def excess(self) -> float | None:
+        """Predicted gap above the reference's own; None where one of them is not there."""
+        return None if self.gap is None or self.own is None else excess(self.gap, self.own)
+
+    @property
+    def worse(self) -> bool:
+        """Whether a classifier is predicted to be more unequal, by 0.1, than one of the reference's records."""
+        return self.excess is not None and self.excess > WORSE
+
+    def json(self, seconds: float) -> dict[str, Any]:
+        """The fields of the file that ``audit --json`` writes."""
+        made, terms = self.judgement, self.terms
+        return {
+            "verdict": made.verdict,
+            "p_value": made.p_value,
+            "level": terms.level,
+            "association": self._association(made.strongest),
+            "cells": self.cells(),
+            "predicted_gap": {"estimate": None, "interval": None} if self.gap is None else self.gap.json(),
+            "reference_gap": {"estimate": None, "interval": None} if self.own is None else self.own.json(),
+            "margin": made.margin,
+            "guidance": terms.guidance,
+            "minimum_detectable_alpha": made.power.alpha,
+            "queries": self.queries,
+            "samples_sha256": self.samples_sha256,
+            "advice": advice(self),
+            "role": "receiver",
+            "sensitive": self.names[0],
+            "target": self.names[1],
+            "groups": list(self.groups),
+            "classes": list(self.classes),
+            "against": "declared" if self.reference.known else "reference",
+            "power": terms.power,
+            "alpha": terms.wanted,
+            "queries_needed": made.power.samples,
+            "looks": terms.looks,
+            "classifier_accuracy": self.accuracy,
+            "assumption": None if self.fit is None else self._assumption(self.fit),
+            "unknown": None if made.unknown is None else self._unknown(made.unknown),
+            "declaration": None if self.declaration is None else self._declaration(self.declaration),
+            "notes": list(self.notes),
+            "seconds": round(seconds, 3),
+        }
+
+    def _association(self, found: Association) -> dict[str, Any]:
+        confidence = 1 - self.terms.each
+        return {
+            "estimate": found.samples.estimate,
+            "interval": list(found.samples.interval(confidence)),
+            "reference": found.reference[0],
+            "reference_error": found.reference[1],
+            "difference": found.difference.estimate,
+            "difference_interval": list(found.difference.interval(confidence)),
+            "group": self.groups[found.contrast.group],
+            "class": self.classes[found.contrast.label],
+        }
+
+    def cells(self) -> dict[str, dict[str, Any]]:
+        """P(s|y) of each cell with its interval and the reference's, by ``s0y0``."""
+        table = np.asarray(self.reference.table, np.float64)
+        known, found = table / table.sum(0), {}
+        for y, row in enumerate(self.shares.shares):
+            for s, share in enumerate(row):
+                made = share.interval(1 - self.terms.each)
+                interval = [made.low, made.high]
+                found[f"s{s}y{y}"] = {"estimate": made.estimate, "interval": interval, "reference": float(known[s, y])}
+        return found
+
+    @staticmethod
+    def _declaration(made: Declaration) -> dict[str, Any]:
+        return {
+            "holds": made.holds,
+            "p_value": made.p_value,
+            "association": made.association,
+            "cells_outside": list(made.cells),
+            "reason": made.reason,
+        }
+
+    def _unknown(self, made: Unknown) -> dict[str, Any]:
+        """The samples of unknown group: how many, and the largest share of a class that they are."""
+        return {
+            "samples": made.samples,
+            "share": made.share,
+            "class": self.classes[made.label],
+            "decides": made.decides,
+        }
+
+    def _assumption(self, fit: Fit) -> dict[str, Any]:
+        """The check of the classifier, and the shift of d that it stands for: null where it passed, or has no bound."""
+        misfit = self.judgement.misfit
+        shift = None if misfit is None or not np.isfinite(misfit.shift) else misfit.shift
+        return {"ok": fit.ok, "p_value": fit.p_value, "shift": shift, "decides": misfit is not None and misfit.decides}
+
+
+def advice(audit: Audit) -> str:
+    """What to do, in one plain sentence.
+
+    Nobody is told to train because nothing was found: the predicted gap beside the reference's own
+    must speak for it.
+    """
+    judgement, terms = audit.judgement, audit.terms
+    sensitive, target = audit.names
+    gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f}{_beside(audit)})"
+    against = "what was declared" if audit.reference.known else "the reference"
+    if judgement.verdict == "poisoned":
+        return (
+            f"Do not train on these samples as they are{gap}: {sensitive} and {target} depend on each other otherwise "
+            f"than in {against}, by more than the margin; repair them with the verb repair, or ask for another model."
+        )
+    if judgement.verdict != "clean":
+        return f"Undecided{gap}: {undecided(judgement, terms, audit.queries, audit.fit)}."
+    alike = f"{sensitive} and {target} depend on each other as in {against}, within the margin"
+    if audit.worse:
+        return (
+            f"Do not train on these samples as they are{gap}: {alike}, but a classifier trained on them would be more "
+            f"unequal, by {audit.excess:.2f}, than one trained on the reference: records may have been chosen inside "
+            "the cells of group and class, which the verb repair does not undo; ask for another model."
+        )
+    if audit.excess is None:
+        return (
+            f"Do not train on these samples for this alone{gap}: {alike}, but records may have been chosen inside the "
+            "cells of group and class, which shows in a classifier's gap beside the reference's own; that was not "
+            f"measured: {_missing(audit)}."
+        )
+    return f"Train on them{gap}: {alike}; {_seen(judgement, terms)}."
+
+
+def _beside(audit: Audit) -> str:
+    return "" if audit.own is None else f", the reference's own {audit.own.estimate:.2f}"
+
+
+def _missing(audit: Audit) -> str:
+    """What it takes to compare the gaps."""
+    if audit.gap is not None:
+        return "give more reference records, of each group and class"
+    return "add --reference FILE, and --gap-repeats 2 or more"
+
+
+def _seen(judgement: Judgement, terms: Terms) -> str:
+    """What the audit would have seen."""
+    if judgement.misfit is not None:
+        return (
+            f"a poisoned share of {terms.wanted:g} is ruled out even where the classifier of the group, which does not "
+            f"err on these samples as on records, hides {judgement.misfit.size}"
+        )
+    power = f"with a power of {terms.power:g}"
+    return f"a poisoned share of {judgement.power.alpha:.2f} or more would have been seen {power}"

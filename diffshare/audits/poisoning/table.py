@@ -1,0 +1,63 @@
+"""Groups and classes counted off the columns of a samples folder, without any records to compare with."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffshare.audits.poisoning.material import read_rows, samples_file
+from diffshare.errors import UserError
+from diffshare.received import is_name, shown
+from diffshare.stats.information import contingency
+
+
+class Counted(NamedTuple):
+    """A table of samples.
+
+    Attributes:
+        counts: of each group and class, int64, K x C.
+        groups: names of the K groups.
+        classes: names of the C classes.
+        unknown: samples of each class whose group is not known, int64, C.
+        rows: number of samples, these included.
+    """
+
+    counts: np.ndarray
+    groups: tuple[str, ...]
+    classes: tuple[str, ...]
+    unknown: np.ndarray
+    rows: int
+
+
+def counted_table(folder: Path, sensitive: str, target: str, count: int | None = None) -> Counted:
+    """Counts of each group and class.
+
+    Categories are coded in natural order, as a source of the same file would code them.
+
+    Args:
+        folder: with ``samples.csv``.
+        sensitive: column that is the group.
+        target: column that is the class.
+        count: rows from the first on; all where None.
+
+    Raises:
+        UserError: no such column, fewer rows than asked for, a row without a class, a column with one category or an
+            odd one.
+    """
+    kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
+    _, table = read_rows(samples_file(folder), kinds, "?")
+    index = table.index()
+    if count is not None and count > len(index):
+        raise UserError(f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries")
+    kept = index.take(np.arange(count or len(index)))
+    s, y = kept.attribute(sensitive), kept.attribute(target)
+    for name, attribute in ((sensitive, s), (target, y)):
+        if len(attribute.classes) < 2:
+            raise UserError(f"all samples have the same '{name}': there is no association to audit")
+        if odd := [text for text in attribute.classes if not is_name(text)]:
+            raise UserError(f"{folder}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown")
+    if lacking := int((y.codes < 0).sum()):
+        raise UserError(f"{folder}: {lacking} samples have no '{target}': fill it in or drop them")
+    counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
+    unknown = np.bincount(y.codes[s.codes < 0], minlength=len(y.classes))
+    return Counted(counts, s.classes, y.classes, unknown, len(kept))

@@ -1,0 +1,138 @@
+"""What the cuts say together of a sharer who knows the audit: sets by margin, and the gap that remains possible.
+
+The margin with the largest gap is not judged on the cuts that it was chosen on: a maximum of noisy means is too large.
+The margin is chosen on one half of the cuts, and its gap and its alarms are read off the other half, both ways round.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from diffshare.stats.intervals import clopper_pearson
+from diffshare.stats.summary import t_interval
+from diffshare.study.engine.base import Row
+
+FIELDS = ("difference", "gap", "excess_gap", "excess_gap_absolute", "accuracy")
+
+
+def with_excess(rows: Sequence[Row]) -> list[Row]:
+    """Rows with what their gap is beyond that of the random set (margin 0) of the same cut.
+
+    ``excess_gap`` is the difference of the signed gaps in the direction in which the set's log odds ratio differs from
+    the pool's, or, where a row has no signed gap (``directed`` false), of the absolute ones, as
+    ``excess_gap_absolute`` always is. The random set's own lean is chance and gives no direction: a set that keeps a
+    small margin may lean less than it.
+    """
+    clean = {row["seed"]: row for row in rows if row["margin"] == 0}
+    return [row | _excess(row, clean[row["seed"]]) for row in rows]
+
+
+def _excess(row: Row, clean: Row) -> Row:
+    absolute = row["gap"] - clean["gap"]
+    if "gap_signed" not in row or "gap_signed" not in clean:
+        return {"excess_gap": absolute, "excess_gap_absolute": absolute, "directed": False}
+    moved = float(np.sign(row["difference"])) * (row["gap_signed"] - clean["gap_signed"])
+    return {"excess_gap": moved, "excess_gap_absolute": absolute, "directed": True}
+
+
+def summarise(rows: Sequence[Row], risk: float, level: float) -> list[Row]:
+    """An entry for each margin (``of: set``), then one for each number of queries (``of: curve``).
+
+    Args:
+        rows: of :func:`with_excess`.
+        risk: probability of being flagged that the sharer takes.
+        level: of Student's intervals, over cuts.
+    """
+    margins = list(dict.fromkeys(row["margin"] for row in rows))
+    queries = list(rows[0]["flagged"]) if rows else []
+    return [*(of_set(rows, m, level) for m in margins), *(of_curve(rows, q, risk, level) for q in queries)]
+
+
+def of_set(rows: Sequence[Row], margin: float, level: float) -> Row:
+    """Means of the sets of one margin."""
+    mine = [row for row in rows if row["margin"] == margin]
+    entry: Row = {"of": "set", "margin": margin, "cuts": len(mine), "level": level}
+    entry |= {name: t_interval([row[name] for row in mine], level).json() for name in FIELDS}
+    return entry | {"flagged": {q: float(np.mean([row["flagged"][q] for row in mine])) for q in mine[0]["flagged"]}}
+
+
+def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Row:
+    """The largest gap that so many queries let through, and the least alpha of the attack without a margin they detect.
+
+    ``margins`` are those that were chosen on the two halves. ``gap_as_chosen`` is the mean of the gap where one margin
+    is chosen and judged on all cuts: how much more the maximum promises.
+    """
+    seeds = sorted({row["seed"] for row in rows})
+    halves = [set(seeds[0::2]), set(seeds[1::2])]
+    margins, kept = [], []
+    for mine, others in (halves, halves[::-1]):
+        margin = hidden_margin([row for row in rows if row["seed"] in mine], queries, risk)
+        margins.append(margin)
+        kept += [row for row in rows if row["seed"] in others and row["margin"] == margin]
+    everywhere = hidden_margin(rows, queries, risk)
+    as_chosen = t_interval([row["gap"] for row in rows if row["margin"] == everywhere], level).mean
+    alphas = [row["least_alpha"][queries] for row in rows if row["margin"] == 0]
+    entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(kept), "level": level, "risk": risk}
+    entry |= {"margins": margins, "gap_as_chosen": as_chosen}
+    entry |= {name: t_interval([row[name] for row in kept], level).json() for name in FIELDS}
+    entry["flagged"] = alarm_rate([row["flagged"][queries] for row in kept], level)
+    entry["least_alpha"] = t_interval(alphas, level).json()
+    return entry | {"least_alpha_undefined": sum(alpha is None for alpha in alphas)}
+
+
+def alarm_rate(rates: Sequence[float], level: float) -> Row:
+    """Mean over cuts of the share of a cut's audits that flag, with Clopper and Pearson's interval.
+
+    The cuts count, not the audits: those of a cut share its reference and mostly agree. A sum of rates that is no whole
+    number is rounded down for the lower end and up for the upper one.
+    """
+    n, total = len(rates), float(np.sum(rates))
+    if not n:
+        return {"mean": None, "interval": None, "n": 0}
+    low, high = clopper_pearson(int(np.floor(total)), n, level).low, clopper_pearson(int(np.ceil(total)), n, level).high
+    return {"mean": total / n, "interval": [low, high], "n": n}
+
+
+def hidden_margin(rows: Sequence[Row], queries: str, risk: float) -> float | None:
+    """The margin with the largest mean gap among those flagged with a probability of at most ``risk``.
+
+    Returns:
+        None where every set is flagged more often, the random one included, or there is none.
+    """
+    gaps = {}
+    for margin in dict.fromkeys(row["margin"] for row in rows):
+        mine = [row for row in rows if row["margin"] == margin]
+        if np.mean([row["flagged"][queries] for row in mine]) <= risk:
+            gaps[margin] = float(np.mean([row["gap"] for row in mine]))
+    return max(gaps, key=gaps.__getitem__) if gaps else None
+
+
+def tables(summary: Sequence[Row]) -> list[Table]:
+    """Sets by margin; the curve."""
+    made, curve = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
+    level = f"{summary[0]['level']:.0%}" if summary else ""
+    flags = [f"flagged, {queries}" for queries in (made[0]["flagged"] if made else [])]
+    names = ("margin", "difference", f"gap ({level})", "excess", "accuracy", *flags)
+    sets = Table(*names, title="sets by the sharer's margin")
+    for entry in made:
+        fields = (f"{entry['difference']['mean']:+.2f}", _shown(entry["gap"]), _shown(entry["excess_gap"]))
+        rates = (f"{rate:.2f}" for rate in entry["flagged"].values())
+        sets.add_row(f"{entry['margin']:g}", *fields, f"{entry['accuracy']['mean']:.3f}", *rates)
+    names = ("queries", "margins", f"gap left ({level})", "excess", "flagged", "as chosen", "least alpha detected")
+    through = Table(*names, title="largest gap that remains possible, on cuts that the margin was not chosen on")
+    for entry in curve:
+        margins = ", ".join("none" if margin is None else f"{margin:g}" for margin in entry["margins"])
+        three = (_shown(entry[name]) for name in ("gap", "excess_gap", "flagged"))
+        chosen = "" if entry["gap_as_chosen"] is None else f"{entry['gap_as_chosen']:.3f}"
+        missed = entry["least_alpha_undefined"]
+        least = f"none in {missed} cuts" if missed else _shown(entry["least_alpha"])
+        through.add_row(str(entry["queries"]), margins, *three, chosen, least)
+    return [sets, through]
+
+
+def _shown(estimate: Row) -> str:
+    if estimate["mean"] is None:
+        return ""
+    ends = estimate["interval"]
+    return f"{estimate['mean']:.3f}" + ("" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})")

@@ -1,0 +1,270 @@
+"""What the families study found: a row a family and seed, means over seeds, differences of kinds, tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from diffshare.stats.detection import holm
+from diffshare.stats.summary import t_interval, t_test
+from diffshare.storage import read_json
+from diffshare.study.engine.base import Row
+from diffshare.study.reports.excess import GAP, is_directed, paired, sides
+
+# what the summary averages: the field, its heading, its digits
+MEASURES: dict[str, tuple[str, int]] = {
+    "kid": ("MMD", 3),
+    "images_per_second": ("images/s", 0),
+    "training_seconds": ("training s", 0),
+    "before_seconds": ("before s", 0),
+    "samples_per_second": ("samples/s", 0),
+    "network_calls": ("calls", 0),
+    "accuracy": ("accuracy", 3),
+    "accuracy_loss": ("accuracy loss", 3),
+    "excess_gap": ("excess gap", 3),
+    "excess_gap_absolute": ("of absolute gaps", 3),
+    "bias_passed_on": ("bias passed on", 2),
+    "bias_error": ("bias error", 2),
+    "property_error": ("property error", 3),
+    "class_shown": ("class shown", 2),
+    "checks_passed": ("checks passed", 2),
+}
+CHECK = 0.05  # level of the readers' check
+COST = ("kid", "images_per_second", "training_seconds", "before_seconds", "samples_per_second", "network_calls")
+CONTRASTED = ("kid", "accuracy", "excess_gap", "bias_passed_on", "bias_error", "property_error", "class_shown")
+CONTRASTS = (("diffusion", ("gan", "vae")), ("diffusion", ("gan",)), ("diffusion", ("vae",)))
+# the paper's ordering: the sign of diffusion minus the others that it foresees
+FORESEEN = {"excess_gap": 1, "bias_passed_on": 1, "bias_error": -1, "property_error": -1}
+
+
+def family_row(
+    name: str,
+    kind: str,
+    seed: int,
+    attack: Sequence[Row],
+    cells: Mapping[str, tuple[Path | None, Path | None]],
+    properties: Sequence[str],
+    sensitive: str,
+    target: str,
+) -> Row | None:
+    """One family and seed.
+
+    Args:
+        name: of the family.
+        kind: diffusion, gan or vae.
+        seed: of the cell.
+        attack: the two rows of the fairness poisoning study, fewer where a step failed.
+        cells: by policy, the files of the steps ``measure`` and ``sample``, None where a step failed.
+        properties: attributes whose shares are inferred.
+        sensitive: the group S.
+        target: the class Y.
+
+    Returns:
+        None where nothing was measured. ``accuracy_loss`` is clean minus poisoned; ``gap``,
+        ``poisoned_gap`` and ``excess_gap``, their difference, are in the direction of the mix where
+        ``directed`` is true, else of absolute gaps (:mod:`diffshare.study.reports.excess`);
+        ``excess_gap_absolute`` is the paper's. With D = P(S=1 | Y=1) - P(S=1 | Y=0),
+        ``bias_passed_on`` is what poisoning added to D in the samples over what it added in the
+        training set (1: unchanged), ``bias_error`` its distance to 1. ``property_error`` is
+        the mean over properties of |estimate - share in the training set|. ``class_shown`` is the read share of Y=1
+        among samples of class 1 minus that among samples of class 0 (1: the samples are what was asked for).
+        ``checks_passed`` is the share of the readers' checks (all properties, classes and both generators) that do not
+        reject, at 0.05, that a reader errs on the samples as on records.
+    """
+    measured = {policy: read_json(file) for policy, (file, _) in cells.items() if file}
+    clean, poisoned = (measured.get(policy) for policy in cells)
+    if clean is None:
+        return None
+    row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
+    row["kid_over_real"] = clean["kid_over_real"]
+    row |= _cost([m for m in (clean, poisoned) if m], [read_json(file) for _, file in cells.values() if file])
+    row |= _attack(attack)
+    row |= _bias(clean, poisoned, sensitive)
+    errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
+    row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
+    row["class_shown"] = difference_by_class(clean["shares_by_class"][target])
+    checked = [p for one in (clean, poisoned) if one for by_class in one.get("checks", {}).values() for p in by_class]
+    row["checks_passed"] = _mean([float(p >= CHECK) for p in checked])
+    row |= {"shares": clean["shares"], "exact": clean["exact"]}
+    return row
+
+
+def real_row(seed: int, attack: Sequence[Row], kept: Path | None, properties: Sequence[str]) -> Row | None:
+    """What records are like by the same measures: the attack without a generator, and held-out records as samples."""
+    if kept is None:
+        return None
+    found = read_json(kept)
+    errors = {p: abs(found["shares"][p] - found["exact"][p]) for p in properties}
+    row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": found["kid"]}
+    row |= _attack(attack)
+    row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
+    return row | {"shares": found["shares"], "exact": found["exact"], "reader_accuracy": found["accuracy"]}
+
+
+def difference_by_class(by_class: Sequence[float | None]) -> float | None:
+    """The share in class 1 minus that in class 0; None where one is not known."""
+    if len(by_class) < 2 or by_class[0] is None or by_class[1] is None:
+        return None
+    return by_class[1] - by_class[0]
+
+
+def _cost(measured: Sequence[Row], samples: Sequence[Row]) -> Row:
+    """Speed and budget, averaged over the two generators; what was trained before counts once."""
+    own = [m["training"][0] for m in measured]
+    before = [part["seconds"] for part in measured[0]["training"][1:]]
+    return {
+        "images_per_second": _mean([part["images_per_second"] for part in own]),
+        "training_seconds": _mean([part["seconds"] for part in own]),
+        "before_seconds": None if None in before else float(sum(before)),
+        "samples_per_second": _mean([info["count"] / info["seconds"] for info in samples]),
+        "network_calls": _mean([info["network_calls"] / info["count"] for info in samples]),
+    }
+
+
+def _attack(rows: Sequence[Row]) -> Row:
+    """Accuracy, and what poisoning did."""
+    by_policy = {row["policy"]: row for row in rows}
+    clean = by_policy.get("clean", {})
+    poisoned = next((row for policy, row in by_policy.items() if policy != "clean"), {})
+    pairs = [paired(poisoned, clean)]
+    directed = is_directed(pairs)
+    (after,), (before,) = sides(pairs, GAP, directed)
+    return {
+        "accuracy": clean.get("accuracy"),
+        "poisoned_accuracy": poisoned.get("accuracy"),
+        "directed": directed,
+        "gap": before,
+        "poisoned_gap": after,
+        "excess_gap": _minus(after, before),
+        "excess_gap_absolute": _minus(poisoned.get(GAP), clean.get(GAP)),
+        "accuracy_loss": _minus(clean.get("accuracy"), poisoned.get("accuracy")),
+    }
+
+
+def _bias(clean: Row, poisoned: Row | None, sensitive: str) -> Row:
+    names = ("bias_added_in_mix", "bias_added_in_samples", "bias_passed_on", "bias_error")
+    if poisoned is None:
+        return dict.fromkeys(names)
+    in_mix, in_samples = (
+        _minus(*(difference_by_class(side[field][sensitive]) for side in (poisoned, clean)))
+        for field in ("exact_by_class", "shares_by_class")
+    )
+    passed = in_samples / in_mix if in_mix and in_samples is not None else None
+    return dict(zip(names, (in_mix, in_samples, passed, None if passed is None else abs(passed - 1)), strict=True))
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def summarise(rows: Sequence[Row], level: float) -> list[Row]:
+    """Means over seeds of each family, then differences of kinds of family.
+
+    A difference is taken within a seed (mean over the families of one kind minus mean over those of the others), over
+    the seeds that have all families. ``ordering`` says of the paper's claim ``confirmed``, ``contradicted`` or
+    ``undecided``, by Student's test of each difference, its p-values adjusted for all of these verdicts (Holm).
+
+    Args:
+        rows: of :class:`diffshare.study.families.Families`.
+        level: of the t intervals.
+
+    Returns:
+        entries with ``family``, ``kind``, ``seeds`` and ``mean``, ``interval``, ``n`` of each of ``MEASURES``; then
+        entries with ``contrast``, ``seeds``, the same of each of ``CONTRASTED``, and of each of ``FORESEEN`` its
+        ``p_values`` (adjusted) and ``ordering``.
+    """
+    families = dict.fromkeys((row["family"], row["kind"]) for row in rows)
+    found = []
+    for name, kind in families:
+        mine = [row for row in rows if row["family"] == name]
+        entry: Row = {"family": name, "kind": kind, "seeds": [row["seed"] for row in mine], "level": level}
+        entry["directed"] = all(row.get("directed", False) for row in mine)
+        entry |= {field: t_interval([row.get(field) for row in mine], level).json() for field in MEASURES}
+        found.append(entry)
+    kinds = {kind for _, kind in families}
+    contrasts = [_contrast(rows, one, others, level) for one, others in CONTRASTS if {one, *others} <= kinds]
+    _judge(contrasts, level)
+    return found + contrasts
+
+
+def _judge(contrasts: Sequence[Row], level: float) -> None:
+    """Adjust the p-values of all contrasts for each other and fill in ``ordering``; what is undefined is no test."""
+    tests = [(entry, field) for entry in contrasts for field, p in entry["p_values"].items() if p is not None]
+    adjusted = holm([entry["p_values"][field] for entry, field in tests])
+    for (entry, field), p in zip(tests, adjusted.tolist(), strict=True):
+        entry["p_values"][field] = p
+        if p <= 1 - level:
+            foreseen = entry[field]["mean"] * FORESEEN[field] > 0
+            entry["ordering"][field] = "confirmed" if foreseen else "contradicted"
+
+
+def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float) -> Row:
+    compared = [row for row in rows if row["kind"] in (one, *others)]
+    families = {row["family"] for row in compared}
+    by_seed: dict[int, list[Row]] = {}
+    for row in compared:
+        by_seed.setdefault(row["seed"], []).append(row)
+    whole = {seed: some for seed, some in by_seed.items() if {row["family"] for row in some} == families}
+    entry: Row = {"contrast": f"{one} - {' and '.join(others)}", "seeds": list(whole), "level": level}
+    entry |= {"p_values": {}, "ordering": dict.fromkeys(FORESEEN, "undecided")}
+    for field in CONTRASTED:
+        differences = [
+            _minus(*(_mean([r[field] for r in some if (r["kind"] == one) == side]) for side in (True, False)))
+            for some in whole.values()
+        ]
+        entry[field] = t_interval(differences, level).json()
+        if field in FORESEEN:
+            entry["p_values"][field] = t_test(differences)
+    return entry
+
+
+def tables(summary: Sequence[Row], level: float) -> list[Table]:
+    """What each family costs, what it passes on, and how the kinds differ."""
+    families = [entry for entry in summary if "family" in entry]
+    passed = [field for field in MEASURES if field not in COST]
+    made = [
+        _table("families: quality and cost, means over seeds", families, "family", COST, intervals=False),
+        _table(f"families: what is passed on, means and {level:.0%} t intervals", families, "family", passed),
+    ]
+    if contrasts := [entry for entry in summary if "contrast" in entry]:
+        title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering, adjusted (Holm)"
+        made.append(_table(title, contrasts, "contrast", CONTRASTED, after=_ordering))
+    return made
+
+
+def _table(
+    title: str,
+    entries: Sequence[Row],
+    key: str,
+    fields: Sequence[str],
+    intervals: bool = True,
+    after: Callable[[Row, str], str] = lambda entry, field: "",
+) -> Table:
+    table = Table(title=title)
+    table.add_column(key)
+    for field in fields:
+        table.add_column(MEASURES[field][0], justify="right")
+    for entry in entries:
+        cells = [_text(entry[field], MEASURES[field][1], intervals) + after(entry, field) for field in fields]
+        table.add_row(entry[key], *cells)
+    return table
+
+
+def _ordering(entry: Row, field: str) -> str:
+    return f" {entry['ordering'][field]}" if field in entry["ordering"] else ""
+
+
+def _text(estimate: Mapping[str, Any], digits: int, intervals: bool) -> str:
+    if estimate["mean"] is None:
+        return ""
+    text = f"{estimate['mean']:.{digits}f}"
+    if intervals and estimate["interval"]:
+        text += " [{:.{d}f}, {:.{d}f}]".format(*estimate["interval"], d=digits)
+    return text

@@ -1,0 +1,74 @@
+"""Steps of a study that repair poisoned samples and train the same classifier on what is left of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from diffshare.audits.repair.weights import To, Weights
+from diffshare.errors import UserError
+from diffshare.study.engine.step import Command, Place, Step, Word
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """How samples are repaired: options of the verb ``repair``.
+
+    Attributes:
+        method: ``reweigh`` for images, ``resample`` for either kind.
+        to: which shares P(s|y) are aimed at.
+        weights: in which sense.
+        ask_model: ask the generator for more, until there are as many as before (``resample``).
+    """
+
+    method: Literal["reweigh", "resample"]
+    to: To = "reference"
+    weights: Weights = "density"
+    ask_model: bool = False
+
+
+def check_repairs(repairs: Mapping[str, RepairOptions], seeds: Sequence[int], clean_seeds: Collection[int]) -> None:
+    """Refuse repairs whose steps could not run, or whose effect could not be told.
+
+    Raises:
+        UserError: a name that can be no folder, a model that nothing is asked of, a seed without a clean set.
+    """
+    for name, options in repairs.items():
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise UserError(f"study.repairs has '{name}': a name has letters, digits, - and _, it becomes a folder")
+        if options.ask_model and options.method == "reweigh":
+            raise UserError(f"study.repairs.{name}: reweigh asks a model for nothing; use resample, or no ask_model")
+    if repairs and (alone := [seed for seed in seeds if seed not in clean_seeds]):
+        raise UserError(
+            f"study.repairs needs the clean set of each poisoned seed, to say what the excess was: add {alone[0]} to "
+            "study.clean_seeds"
+        )
+
+
+def repair_steps(
+    name: str, end: str, options: RepairOptions, classifier: Step, *, release: Place, seed: int
+) -> tuple[Step, Step]:
+    """Repair a samples folder after its audit; train and test its classifier again, on the repaired one.
+
+    Args:
+        name: of the repair.
+        end: of the names of the steps that made, audited and classified the samples.
+        options: of the repair.
+        classifier: the step that trains on the samples as they were drawn.
+        release: of the generator.
+        seed: of the choice.
+    """
+    samples, repaired = Place(f"sample-{end}", "samples"), Place(f"repair-{name}-{end}", "samples")
+    model: Command = ("--model", release) if options.ask_model else ()
+    command: Command = (
+        "repair", "--samples", samples, "--audit", Place(f"audit-{end}", "audit.json"), "--method", options.method,
+        "--to", options.to, "--weights", options.weights, *model, "--seed", str(seed), "--out", repaired,
+    )  # fmt: skip
+    again = f"repaired-{name}-{end}"
+
+    def moved(word: Word) -> Word:
+        if word == samples:
+            return repaired
+        return Place(again, word.path) if isinstance(word, Place) and word.step == classifier.name else word
+
+    commands = tuple(tuple(map(moved, words)) for words in classifier.commands)
+    return Step(repaired.step, (command,)), replace(classifier, name=again, commands=commands)
