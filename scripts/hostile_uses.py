@@ -16,7 +16,7 @@ from hostile_originals import COLUMNS
 
 from diffshare.audits.leak.training import read_training
 from diffshare.audits.poisoning.declared import read_declared
-from diffshare.audits.poisoning.material import header, read_rows
+from diffshare.receiver.samples import header, read_rows
 from diffshare.audits.poisoning.table import counted_table
 from diffshare.commands.audited import read_audited
 from diffshare.commands.blocks import MOST
@@ -24,7 +24,7 @@ from diffshare.data.listed import listed_names
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, Index
 from diffshare.generators.families import open_generator
-from diffshare.receiver.property.auxiliary import refuse_overlap
+from diffshare.receiver.records import refuse_overlap
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.folder import open_release
 from diffshare.release.info import read_info

@@ -30,7 +30,8 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.audits.poisoning.gap import weighed  # noqa: E402
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords  # noqa: E402
+from diffshare.receiver.records import Records  # noqa: E402
+from diffshare.receiver.samples import CodedSamples  # noqa: E402
 from diffshare.audits.poisoning.reading import GroupReader, group_reader  # noqa: E402
 from diffshare.audits.repair.decisions import constrained_decisions, thresholded_decisions  # noqa: E402
 from diffshare.audits.repair.weights import accept, reweigh, wanted_shares  # noqa: E402
@@ -98,7 +99,7 @@ class Case:
     poisoned: Records
     clean: Records
     test: Records
-    reference: ReferenceRecords
+    reference: Records
     group: str
     seed: int
 
@@ -175,7 +176,7 @@ def made_case(setting: str, root: str, seed: int) -> Case:
     y, s = whole.index.attribute(target), whole.index.attribute(group)
     known = records(mine, y.codes[mine].astype(np.int64), s.codes[mine])
     attribute = Attribute(s.codes[mine], s.classes)
-    reference = ReferenceRecords(known.x, known.y, y.classes, {group: attribute}, columns, target, sensitive=(group,))
+    reference = Records(known.x, known.y, y.classes, {group: attribute}, columns, target, sensitive=(group,))
     return Case(poisoned, clean, records(test.rows, test.target, test.sensitive), reference, group, seed)
 
 
@@ -196,11 +197,11 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     word = "oracle" if oracle else "estimated"
     on, test, known, view = case.poisoned, case.test, case.reference, case.view
     reader = case.reader(oracle=oracle)
-    samples, equal = SampledRecords(on.x, on.y, {case.group: on.s}, "", {}), wanted_shares(np.ones((2, 2)), "equal")
+    samples, equal = CodedSamples(on.x, on.y, {case.group: on.s}, "", {}), wanted_shares(np.ones((2, 2)), "equal")
     repair = reweigh(reader, samples, equal)
     kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
     inside = np.isin(np.arange(len(on.y)), kept).astype(float)
-    asked = SampledRecords(test.x, test.y, {}, "", {})
+    asked = CodedSamples(test.x, test.y, {}, "", {})
     read, read_test = (on.s, test.s) if oracle else (reader.scores(v).mean(0).argmax(1) for v in (samples, asked))
     unrepaired = case.trained(on)
     of_known, of_test = (unrepaired.decision_function(view(x)) for x in (known.x, test.x))
@@ -224,7 +225,7 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     return found
 
 
-def checked(case: Case, samples: SampledRecords, wanted: np.ndarray) -> dict[str, dict[str, float]]:
+def checked(case: Case, samples: CodedSamples, wanted: np.ndarray) -> dict[str, dict[str, float]]:
     """Outcome of weights that a second reader checks, each reader from half of the reference."""
     on, known = case.poisoned, case.reference
     cells = known.attributes[case.group].codes.astype(np.int64) * 2 + known.y

@@ -13,7 +13,8 @@ from PIL import Image
 from property_runs import inferred, refusal, yaml_source
 from random_release import random_ddpm
 
-from diffshare.audits.poisoning.material import open_reference, open_samples
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.data.imagefolder import ImageFolder
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.inference import asked
@@ -110,9 +111,9 @@ def test_samples_of_signs_are_audited_against_signs(tmp_path: Path, folder: Path
     block = yaml.safe_load(folder.read_text())["init_args"]
     reference = open_reference(ImageFolder(**block), "Smiling", ("Male",))
     assert (reference.classes, reference.used) == (SIGNS, "auxiliary part: 400 of 500 records")
-    straight = open_samples(drawn(tmp_path / "straight", "balanced", SIGNS, target="Smiling"), reference)
-    turned = open_samples(drawn(tmp_path / "turned", "balanced", SIGNS[::-1], target="Smiling"), reference)
-    unnamed = open_samples(drawn(tmp_path / "unnamed", "balanced", SIGNS), reference)
+    straight = Samples.from_path(drawn(tmp_path / "straight", "balanced", SIGNS, target="Smiling")).coded(reference)
+    turned = Samples.from_path(drawn(tmp_path / "turned", "balanced", SIGNS[::-1], target="Smiling")).coded(reference)
+    unnamed = Samples.from_path(drawn(tmp_path / "unnamed", "balanced", SIGNS)).coded(reference)
     np.testing.assert_array_equal(turned.y, 1 - straight.y)
     np.testing.assert_array_equal(unnamed.y, straight.y)
     assert straight.notes == turned.notes == unnamed.notes == ()

@@ -15,7 +15,7 @@ from property_runs import inferred, refusal, yaml_source
 
 from diffshare.commands.infer_property import _show
 from diffshare.data.rendered import RenderedFaces
-from diffshare.receiver.property.auxiliary import open_auxiliary
+from diffshare.receiver.records import open_auxiliary
 from diffshare.receiver.property.inference import ALIKE, NEVER, Asked, Assumption, Inferred, counted
 from diffshare.receiver.property.inference import infer as infer_share
 from diffshare.release.folder import write_release

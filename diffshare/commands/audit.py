@@ -13,7 +13,6 @@ from diffshare.audits.poisoning.candidates import overall
 from diffshare.audits.poisoning.declaration import declaration_test
 from diffshare.audits.poisoning.declared import read_declared
 from diffshare.audits.poisoning.drawing import Drawing
-from diffshare.audits.poisoning.material import samples_file, samples_sha256
 from diffshare.audits.poisoning.result import Audit, advice
 from diffshare.audits.poisoning.table import counted_table
 from diffshare.audits.poisoning.verdict import judge
@@ -22,6 +21,7 @@ from diffshare.commands.audit_candidates import with_records
 from diffshare.commands.audit_claims import at_guidance, guidance_notes, judgement_notes
 from diffshare.commands.audit_shown import show
 from diffshare.errors import UserError
+from diffshare.receiver.samples import samples_file, samples_sha256
 from diffshare.release.info import SAMPLES, read_info
 from diffshare.stats.association import Reference
 from diffshare.stats.shares import counted_shares

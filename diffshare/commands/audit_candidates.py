@@ -10,13 +10,6 @@ from jsonargparse import Namespace
 from diffshare.audits.poisoning.candidates import NAME, PROMPTED, clusters, corrected, overall, prompted
 from diffshare.audits.poisoning.drawing import Drawing
 from diffshare.audits.poisoning.gap import PredictedGap, predict_gap
-from diffshare.audits.poisoning.material import (
-    ReferenceRecords,
-    SampledRecords,
-    claimed_guidance,
-    open_reference,
-    open_samples,
-)
 from diffshare.audits.poisoning.own_gap import OwnGap, own_gap
 from diffshare.audits.poisoning.reading import GroupReader, group_reader
 from diffshare.audits.poisoning.result import Audit
@@ -27,6 +20,8 @@ from diffshare.commands.audit_arguments import count_of, names, terms
 from diffshare.commands.audit_claims import at_guidance, declaration_of, guidance_notes, judgement_notes
 from diffshare.data.source import Source
 from diffshare.errors import one_of
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.card import Card
@@ -43,23 +38,23 @@ def with_records(
     downstream: Recipe | None,
 ) -> list[Audit]:
     """The audits of all candidates against labelled records."""
-    reference = open_reference(
+    reference = Records.from_source(
         source,
-        config.target,
-        tuple(names(config)),
-        config.part,
+        target=config.target,
+        sensitive=tuple(names(config)),
+        part=config.part,
         split_seed=config.split_seed,
         manifest=config.manifest,
     )
     for name in names(config):
         reference.group(name)  # refused before samples are drawn
     _check_columns(config, reference)
-    notes: tuple[str, ...] = (reference.used, *((reference.disjoint,) if reference.disjoint else ()))
+    notes: tuple[str, ...] = (reference.used, *((reference.disjoint,) if reference.compared else ()))
     plan = [count_of(config, None)]
     if drawing is not None:
         drawing.check_classes(reference)
     else:
-        whole = open_samples(folder, reference)
+        whole = Samples.from_path(folder).coded(reference)
         plan = [count_of(config, len(whole.y))]
         notes += guidance_notes(config, whole.info)
     plan = looks(config.sequential, plan[0]) if config.sequential else plan
@@ -72,7 +67,7 @@ def with_records(
             if not last and count < len(drawing.card.labels):  # as many of each class: some have none yet
                 continue
             drawing.write(folder, count)
-        samples = open_samples(folder, reference)
+        samples = Samples.from_path(folder).coded(reference)
         samples = samples if drawing is not None else _drawn(samples, count, config.seed)
         if not last and not _each_class(samples, names(config), len(reference.classes)):
             continue  # nothing to judge by yet, which decides nothing
@@ -95,15 +90,15 @@ def with_records(
     ]
 
 
-def _each_class(samples: SampledRecords, groups: list[str], classes: int) -> bool:
+def _each_class(samples: CodedSamples, groups: list[str], classes: int) -> bool:
     """Whether each class has a sample whose group is known, for each group that is a column."""
     known = [np.ones(len(samples.y), bool), *(samples.groups[name] >= 0 for name in groups if name in samples.groups)]
     return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
 
 
 def _unnamed(
-    config: Namespace, reference: ReferenceRecords, samples: SampledRecords, zero_shot: ZeroShot | None
-) -> tuple[ReferenceRecords, SampledRecords]:
+    config: Namespace, reference: Records, samples: CodedSamples, zero_shot: ZeroShot | None
+) -> tuple[Records, CodedSamples]:
     """Both with the groups that no attribute names, where they are asked for."""
     if config.clusters:
         reference, samples = clusters(reference, samples, config.clusters, config.seed)
@@ -112,22 +107,20 @@ def _unnamed(
     return reference, samples
 
 
-def _check_columns(config: Namespace, reference: ReferenceRecords) -> None:
+def _check_columns(config: Namespace, reference: Records) -> None:
     """Refuse columns to withhold that are none: a slip would leave the group's own column to the classifier."""
     columns = [column.name for column in reference.columns]
     if unknown := [name for name in config.withhold if name not in columns]:
         raise one_of("column to withhold", unknown[0], columns or ["none, for the reference holds images"])
 
 
-def _drawn(samples: SampledRecords, count: int, seed: int) -> SampledRecords:
+def _drawn(samples: CodedSamples, count: int, seed: int) -> CodedSamples:
     """So many samples of a folder, which may be sorted by class: the first of an order that the seed draws."""
     order = np.random.default_rng([seed, 3]).permutation(len(samples.y))
     return samples if count == len(samples.y) else samples.take(order[:count])
 
 
-def _reader(
-    config: Namespace, reference: ReferenceRecords, name: str, recipe: Recipe | None, *, column: bool
-) -> GroupReader:
+def _reader(config: Namespace, reference: Records, name: str, recipe: Recipe | None, *, column: bool) -> GroupReader:
     return group_reader(
         reference,
         name,
@@ -140,7 +133,7 @@ def _reader(
     )
 
 
-def _one(config: Namespace, reader: GroupReader, samples: SampledRecords, asked: Terms, card: Card | None) -> Audit:
+def _one(config: Namespace, reader: GroupReader, samples: CodedSamples, asked: Terms, card: Card | None) -> Audit:
     """One candidate's audit at one look."""
     reference = reference_of(reader, config.pool)
     notes = []
@@ -178,7 +171,7 @@ def _one(config: Namespace, reader: GroupReader, samples: SampledRecords, asked:
 
 def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked: Terms) -> tuple[float, str]:
     """A margin from clean surrogates, and what to know of it."""
-    made = [open_samples(folder, reader.reference) for folder in config.margin_from]
+    made = [Samples.from_path(folder).coded(reader.reference) for folder in config.margin_from]
     said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
     if reader.name in (NAME, PROMPTED):
         zero_shot = ZeroShot(config.clip, config.prompts) if config.prompts else None
@@ -191,7 +184,7 @@ def _margin(config: Namespace, reader: GroupReader, reference: Reference, asked:
 
 
 def _gaps(
-    config: Namespace, one: Audit, samples: SampledRecords, reference: ReferenceRecords, recipe: Recipe | None
+    config: Namespace, one: Audit, samples: CodedSamples, reference: Records, recipe: Recipe | None
 ) -> tuple[PredictedGap | None, OwnGap | None]:
     """The gap of classifiers that are trained on the samples, and of others that are trained on the reference."""
     if not config.gap_repeats:

@@ -9,12 +9,12 @@ from jsonargparse import Namespace
 
 from diffshare.audits.poisoning.declaration import Declaration, declaration_test
 from diffshare.audits.poisoning.declared import read_declared, table_of_card
-from diffshare.audits.poisoning.material import claimed_guidance
 from diffshare.audits.poisoning.reading import Fit, GroupReader
 from diffshare.audits.poisoning.verdict import Judgement, Terms
 from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
 from diffshare.received import is_number
+from diffshare.receiver.samples import claimed_guidance
 from diffshare.release.card import Card
 from diffshare.stats.shares import GroupShares
 

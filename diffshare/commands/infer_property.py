@@ -17,14 +17,15 @@ from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, read_labels, write_sheet
-from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import ALIKE, Asked, Inferred, asked, counted, infer
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
-from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
+from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.property.told import infer_told, told_beside
+from diffshare.receiver.records import Labelled, Records
+from diffshare.receiver.samples import Samples
 from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.folder import open_release
@@ -83,7 +84,7 @@ def _queries(config: Namespace, source: Any) -> Queries:
     if config.samples is not None:
         table = source is not None and source.modality == "table"
         kinds = {column.name: column.kind for column in source.columns} if table else None
-        folder = FolderQueries(config.samples, kinds, getattr(source, "missing", "?"))
+        folder = SampleQueries(Samples.from_path(config.samples), kinds, getattr(source, "missing", "?"))
         if config.queries == AUTO or _count(config, folder) != folder.available:
             folder.shuffle(config.seed)
         return folder
@@ -151,15 +152,14 @@ def _refuse_chosen_name(config: Namespace, queries: Queries) -> None:
 
 def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: Any) -> Inferred:
     name = config.property
-    auxiliary = open_auxiliary(
-        source, name, config.part, split_seed=config.split_seed, withhold=config.withhold, manifest=config.manifest
-    )
+    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=config.manifest)
+    auxiliary = records.labelled(name, config.withhold)
     what = asked(name, auxiliary.classes, config.value, config.level, config.seed)
     if config.surrogate:
         refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p, len(what.classes))
     refuse_chosen(
         name,
-        auxiliary.attributes,
+        records.attributes,
         labels=queries.labels,
         classes=queries.classes,
         conditioned_on=config.conditioned_on,
@@ -170,12 +170,12 @@ def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: An
         return replace(result, notes=(*filter(None, (what.note,)), *result.notes))
     result = _classified(config, queries, what, auxiliary, source, recipe)
     unknown = f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown" if auxiliary.unknown else ""
-    notes = (auxiliary.used, unknown, auxiliary.disjoint, what.note)
+    notes = (records.used, unknown, records.disjoint, what.note)
     return replace(result, notes=(*filter(None, notes), *result.notes))
 
 
 def _classified(
-    config: Namespace, queries: Queries, what: Asked, auxiliary: Auxiliary, source: Any, recipe: Any
+    config: Namespace, queries: Queries, what: Asked, auxiliary: Labelled, source: Any, recipe: Any
 ) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
     check_enough(auxiliary.labels, auxiliary.classes, config.folds, 1 / HELD_OUT if config.folds == 1 else 1.0)
@@ -184,7 +184,7 @@ def _classified(
     if x is not None:
         refuse_alike(x, "the samples")
     missing = getattr(source, "missing", "?")
-    surrogates = [FolderQueries(folder, _kinds(auxiliary), missing) for folder in config.surrogate]
+    surrogates = [SampleQueries(Samples.from_path(folder), _kinds(auxiliary), missing) for folder in config.surrogate]
     given = None if config.labelled is None or x is None else read_labels(config.labelled, queries.numbers(len(x)))
     classifier = _train(config, auxiliary, recipe)
     calibration = classifier.calibration
@@ -242,11 +242,11 @@ def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
     return counted_column(what, queries, queries.take(0, _count(config, queries)))
 
 
-def _kinds(auxiliary: Auxiliary) -> dict[str, Any] | None:
+def _kinds(auxiliary: Labelled) -> dict[str, Any] | None:
     return {column.name: column.kind for column in auxiliary.columns} or None
 
 
-def _train(config: Namespace, auxiliary: Auxiliary, recipe: Any) -> PropertyClassifier:
+def _train(config: Namespace, auxiliary: Labelled, recipe: Any) -> PropertyClassifier:
     if config.degrade and auxiliary.columns:
         raise UserError("--degrade is for images: leave it out for a table")
     records = (auxiliary.x, auxiliary.labels, auxiliary.classes, recipe or default_recipe(auxiliary.columns))

@@ -17,11 +17,11 @@ from diffshare.data.recoding import recode
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.families import open_generator
-from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary
 from diffshare.receiver.property.conditioning import stand_for
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
+from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.sampling import draw_samples, progress
 from diffshare.release.card import Card
 from diffshare.release.generator import MOST_SAMPLES, Generator, Labels, asked_labels, plan_labels
@@ -53,13 +53,14 @@ def protect(arguments: list[str]) -> int:
     labels = plan_labels(wanted, config.count, generator.card)
     if config.method == "guide":
         guidable(generator)  # refused before the training
-    known = open_auxiliary(source, config.property, config.part, split_seed=config.split_seed)
+    records = Records.from_source(source, part=config.part, split_seed=config.split_seed)
+    known = records.labelled(config.property)
     what = asked(config.property, known.classes, config.value, 0.95, config.seed)
-    note = _check_other(config.property, known, generator.card)
+    note = _check_other(config.property, records, generator.card)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
-    say(f"records: {known.used}")
+    say(f"records: {records.used}")
     if known.unknown:
         say(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
     for told in filter(None, (what.note, wanted.note, note)):
@@ -76,9 +77,9 @@ def protect(arguments: list[str]) -> int:
     return 0
 
 
-def _check_other(name: str, known: Auxiliary, card: Card) -> str | None:
+def _check_other(name: str, records: Records, card: Card) -> str | None:
     """Refuse the property that the model's classes stand for; a note where their names do not tell."""
-    found = stand_for(known.attributes, card.labels, card.target)
+    found = stand_for(records.attributes, card.labels, card.target)
     if found == [name]:
         raise UserError(
             f"'{name}' is what the model's classes stand for: choose its share with --labels of the verb sample, or "
@@ -180,7 +181,7 @@ def _check(config: Namespace) -> None:
 
 
 def _accepted(
-    config: Namespace, what: Asked, known: Auxiliary, recipe: Recipe | None, queries: ModelQueries
+    config: Namespace, what: Asked, known: Labelled, recipe: Recipe | None, queries: ModelQueries
 ) -> Generator:
     """Samples that are chosen among candidates."""
     if is_column(what.name, queries):
@@ -202,9 +203,7 @@ def _accepted(
     return TargetShare(queries.generator, readers[0], config.share, readers[1])
 
 
-def _guided(
-    config: Namespace, what: Asked, known: Auxiliary, recipe: Recipe | None, queries: ModelQueries
-) -> Generator:
+def _guided(config: Namespace, what: Asked, known: Labelled, recipe: Recipe | None, queries: ModelQueries) -> Generator:
     """Samples that are guided by a classifier, whose networks are kept as it is trained."""
     chosen = copy(recipe) if recipe is not None else NetworkRecipe()
     if not isinstance(chosen, NetworkRecipe):
@@ -226,7 +225,7 @@ def _guided(
     return GuidedShare(queries.generator, guide, config.share, config.guide_scale)
 
 
-def _classifier(config: Namespace, known: Auxiliary, rows: np.ndarray, recipe: Recipe, seed: int) -> PropertyClassifier:
+def _classifier(config: Namespace, known: Labelled, rows: np.ndarray, recipe: Recipe, seed: int) -> PropertyClassifier:
     """A classifier of the property, of some of the reference's records."""
     what = f"training classifiers of {config.property} ({np.count_nonzero(rows)} records)"
     return cross_fit(

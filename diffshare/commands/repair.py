@@ -10,14 +10,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
 from diffshare.audits.poisoning.candidates import PROMPTED, clusters
-from diffshare.audits.poisoning.material import (
-    ReferenceRecords,
-    SampledRecords,
-    open_reference,
-    open_samples,
-    samples_file,
-    samples_sha256,
-)
 from diffshare.audits.poisoning.reading import GroupReader, group_reader
 from diffshare.audits.repair.weights import Repair, To, Weights, accept, reweigh, wanted_shares
 from diffshare.classes import listed
@@ -31,6 +23,8 @@ from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.layout import Layout, json_object
 from diffshare.received import shown
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples, Samples, samples_file, samples_sha256
 from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.generator import MOST_SAMPLES
@@ -157,7 +151,7 @@ def _audit(config: Namespace) -> Audited:
     return found
 
 
-def _reference(config: Namespace, audit: Audited) -> ReferenceRecords:
+def _reference(config: Namespace, audit: Audited) -> Records:
     """The labelled records, as the audit had them."""
     source = config.reference or audit.built("reference")
     if source is None:
@@ -167,10 +161,12 @@ def _reference(config: Namespace, audit: Audited) -> ReferenceRecords:
             f"{audit.path} found its group with --prompts, whose model repair does not ask: audit again with "
             "--sensitive NAME or with --clusters N alone, and repair after that audit"
         )
-    return open_reference(source, audit.target, audit.names, audit.part, split_seed=audit.split_seed)
+    return Records.from_source(
+        source, target=audit.target, sensitive=audit.names, part=audit.part, split_seed=audit.split_seed
+    )
 
 
-def _check_names(audit: Audited, reference: ReferenceRecords) -> None:
+def _check_names(audit: Audited, reference: Records) -> None:
     """Refuse records whose groups or classes are others than those that were audited; their order does not matter."""
     sides = ((audit.groups, reference.attributes[audit.sensitive].classes, audit.sensitive),
              (audit.classes, reference.classes, audit.target))  # fmt: skip
@@ -182,9 +178,9 @@ def _check_names(audit: Audited, reference: ReferenceRecords) -> None:
             )
 
 
-def _opened(folder: Path, reference: ReferenceRecords, audit: Audited) -> tuple[ReferenceRecords, SampledRecords]:
+def _opened(folder: Path, reference: Records, audit: Audited) -> tuple[Records, CodedSamples]:
     """Reference and samples, both with the cluster of each record where the audit found the group among clusters."""
-    samples = open_samples(folder, reference)
+    samples = Samples.from_path(folder).coded(reference)
     return clusters(reference, samples, audit.clusters, audit.seed) if audit.clusters else (reference, samples)
 
 
@@ -207,7 +203,7 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
 
 
 def _solved(
-    config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords, wanted: np.ndarray
+    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples, wanted: np.ndarray
 ) -> tuple[Repair, GroupReader, GroupReader | None]:
     """The weights, the reader of the group that they are made of, and the one that checks them where one does.
 
@@ -231,7 +227,7 @@ def _solved(
 
 
 def _halves(
-    config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords
+    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples
 ) -> tuple[GroupReader, GroupReader]:
     """Two readers, each from half of the reference and with initial weights of its own: equal ones would err alike."""
     cells = reference.group(audit.sensitive).codes.astype(np.int64) * len(reference.classes) + reference.y
@@ -243,7 +239,7 @@ def _halves(
 
 
 def _reader(
-    config: Namespace, audit: Audited, reference: ReferenceRecords, samples: SampledRecords, seed: int | None = None
+    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples, seed: int | None = None
 ) -> GroupReader:
     """A reader of the group, as the audit had it, or with another seed."""
     name = audit.sensitive

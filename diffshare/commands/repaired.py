@@ -10,10 +10,10 @@ import numpy as np
 from jsonargparse import Namespace
 
 from diffshare.audits.poisoning.drawing import Drawing
-from diffshare.audits.poisoning.material import SampledRecords, claimed_guidance, header, samples_file
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
 from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
+from diffshare.receiver.samples import CodedSamples, claimed_guidance, header, samples_file
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.tables import CSV, escaped, formula_note, needs_quotes
@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
     y: np.ndarray
 
 
-def write_weights(folder: Path, samples: SampledRecords, found: Repair, named: Mapping[str, Any]) -> None:
+def write_weights(folder: Path, samples: CodedSamples, found: Repair, named: Mapping[str, Any]) -> None:
     """The samples with their weights, into ``folder``; ``named`` as for :func:`resample`."""
     weight = found.weights.astype(np.float32)  # the samples carry none, or the same weight each: see open_samples
     info = {k: v for k, v in samples.info.items() if k != "count"} | dict(named)
@@ -47,7 +47,7 @@ def write_weights(folder: Path, samples: SampledRecords, found: Repair, named: M
 def resample(
     folder: Path,
     config: Namespace,
-    samples: SampledRecords,
+    samples: CodedSamples,
     found: Repair,
     named: Mapping[str, Any],
     chosen: Callable[[Path, np.random.Generator], tuple[np.ndarray, np.ndarray]],

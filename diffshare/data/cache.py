@@ -28,6 +28,7 @@ from diffshare.data.cachefolder import (
     opened,
     refuse_foreign,
 )
+from diffshare.data.memory import ImagesInMemory, TableInMemory
 from diffshare.data.source import BadRecord, Index, Source
 from diffshare.errors import UserError
 from diffshare.layout import json_object
@@ -43,7 +44,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Records:
+class Decoded:
     """A source with its decoded records.
 
     Attributes:
@@ -63,7 +64,7 @@ class _Damaged(Exception):
     """What lies in the cache cannot be used."""
 
 
-def open_records(source: Source, cache_dir: str | Path | None = None) -> Records:
+def open_records(source: Source, cache_dir: str | Path | None = None) -> Decoded:
     """Open a source's decoded records; decode them first where no cache of them exists.
 
     Several processes may call this at once: one decodes, the others wait and then read.
@@ -79,6 +80,8 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Records
     """
     index = source.index()
     sha256 = index.sha256()
+    if isinstance(source, ImagesInMemory | TableInMemory):
+        return Decoded(index, source.x, sha256, ())
     key = _key(source, index, sha256)
     root = default_cache_dir() if cache_dir is None else Path(cache_dir)
     folder = root / key
@@ -100,7 +103,7 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Records
             )
         _logger.warning("%d of %d records cannot be decoded and are left out", len(skipped), len(index))
         index = index.take(~bad)
-    return Records(index, x, sha256, tuple(skipped))
+    return Decoded(index, x, sha256, tuple(skipped))
 
 
 def _key(source: Source, index: Index, sha256: str) -> str:

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from diffshare.batch import Batch, Request
-from diffshare.data.cache import Records, open_records
+from diffshare.data.cache import Decoded, open_records
 from diffshare.data.manifest import ChosenMix
 from diffshare.data.mixes import Clean, Mix, Pool, balanced
 from diffshare.data.order import SequentialShard, ShuffledShard
@@ -200,7 +200,7 @@ class MixDataModule(RecordsDataModule):
             raise UserError(f"data.predict_count is {predict_count}: ask for at least 1 sample")
         check_number("data.predict_count", predict_count, 1, MOST_SAMPLES)
         self.predict_count, self.cache_dir = predict_count, cache_dir
-        self._records: Records | None = None
+        self._records: Decoded | None = None
         self._available = 0  # records of the part
         self.chosen: ChosenMix | None = None
 
@@ -208,7 +208,7 @@ class MixDataModule(RecordsDataModule):
         """Decode the source into the cache where that was not done yet."""
         self.records()
 
-    def records(self) -> Records:
+    def records(self) -> Decoded:
         """The decoded source."""
         if self._records is None:
             self._records = open_records(self.source, self.cache_dir)
@@ -289,7 +289,7 @@ class MixDataModule(RecordsDataModule):
             )
         return rows[~kept], rows[kept]
 
-    def _pool(self, records: Records, rows: np.ndarray, auxiliary: Pool | None = None) -> Pool:
+    def _pool(self, records: Decoded, rows: np.ndarray, auxiliary: Pool | None = None) -> Pool:
         """The records of these rows as a mix sees them."""
         return Pool(
             records.index.take(rows),
@@ -300,7 +300,7 @@ class MixDataModule(RecordsDataModule):
             source_sha256=records.source_sha256,
         )
 
-    def _choose(self, records: Records, rows: np.ndarray, auxiliary: Pool | None) -> tuple[ChosenMix, np.ndarray]:
+    def _choose(self, records: Decoded, rows: np.ndarray, auxiliary: Pool | None) -> tuple[ChosenMix, np.ndarray]:
         """Choose the mix; also the row of ``records`` of each record of the pool."""
         if self.pool == "balanced":
             assert self.sensitive is not None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from diffshare.classes import Joined, another_attribute, join
-from diffshare.data.cache import Records, open_records
+from diffshare.data.cache import Decoded, open_records
 from diffshare.data.listed import listed_names
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recoding import log_unknown, recode
@@ -128,7 +128,7 @@ class SyntheticDataModule(RecordsDataModule):
         """How the samples' classes were told, where it was not by their names."""
         return self._notes
 
-    def _read(self, records: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _read(self, records: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Samples as the source codes its records, their classes, and their weights where they have some."""
         if (self.samples / "diffshare.json").is_file():
             raise UserError(
@@ -174,7 +174,7 @@ class SyntheticDataModule(RecordsDataModule):
         held = int(n * self.validation_share)
         return np.sort(order[held:]), np.sort(order[:held])
 
-    def _test(self, records: Records) -> RecordSet:
+    def _test(self, records: Decoded) -> RecordSet:
         parts = split(records.index, self.test_source.shares, self.seed)
         rows = self.roles.rows_of(records.index, parts, self.test_part, balance=self.test_balance, seed=self.seed)
         self.roles.check_known(records.index, rows, self.test_part)

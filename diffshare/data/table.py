@@ -71,7 +71,7 @@ class _Table:
     index: Index
 
 
-class _TableSource:
+class TableSource:
     """What all tables share: the file is read once, at the first use."""
 
     modality: Literal["image", "table"] = "table"
@@ -103,7 +103,7 @@ class _TableSource:
         return np.take(self._table.values, positions, axis=0, out=out)
 
 
-class CSVTable(_TableSource):
+class CSVTable(TableSource):
     """Any CSV file with a description of its columns.
 
     Args:
@@ -145,10 +145,10 @@ class CSVTable(_TableSource):
             raise no_column(self.path, absent[0], names, self.delimiter)
         chosen = [place[name] for name in self.schema]
         blocks = read_blocks(self.path, len(names), delimiter=self.delimiter, header=self.header)
-        return _assemble((_select(block, chosen) for block in blocks), self.schema, self.missing)
+        return assemble((_select(block, chosen) for block in blocks), self.schema, self.missing)
 
 
-class Adult(_TableSource):
+class Adult(TableSource):
     """UCI's Adult (census income): ``adult.data`` and ``adult.test`` as they are.
 
     The records of ``adult.test`` are the test part; those of ``adult.data`` are split between sharer and auxiliary by
@@ -189,7 +189,7 @@ class Adult(_TableSource):
         for name in ("adult.data", "adult.test"):
             if not (self.root / name).is_file():
                 raise UserError(f"no {name} in {self.root}: give the folder of UCI's Adult data set as root")
-        table = _assemble(self._blocks(), self.SCHEMA, "?")
+        table = assemble(self._blocks(), self.SCHEMA, "?")
         test = np.char.startswith(table.index.names, "adult.test:")
         parts = parts_beside_test(table.index, test, self.shares)
         return replace(table, index=replace(table.index, parts=parts))
@@ -220,7 +220,7 @@ def _select(block: Block, chosen: Sequence[int]) -> Block:
     return replace(block, columns=[block.columns[position] for position in chosen])
 
 
-def _assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str) -> _Table:
+def assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str) -> _Table:
     """Parse all blocks, whose columns are those of the schema."""
     parsers = [parser_of(name, kind, missing) for name, kind in schema.items()]
     names: list[str] = []

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from diffshare.data.cache import Records, open_records
+from diffshare.data.cache import Decoded, open_records
 from diffshare.data.recordsets import scaled
 from diffshare.data.source import Index, Source
 from diffshare.errors import UserError
@@ -94,7 +94,7 @@ class LatentSource:
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __init__(
-        self, source: Source, records: Records, vae: AutoencoderKL, identity: str, device: torch.device
+        self, source: Source, records: Decoded, vae: AutoencoderKL, identity: str, device: torch.device
     ) -> None:
         self.modality, self.shares = source.modality, source.shares
         self._records, self._vae, self._device = records, vae, device
@@ -121,7 +121,7 @@ class LatentSource:
 
 def open_latents(
     source: Source,
-    records: Records,
+    records: Decoded,
     vae: AutoencoderKL,
     identity: str,
     *,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffshare.classes import join
-from diffshare.data.cache import Records, open_records
+from diffshare.data.cache import Decoded, open_records
 from diffshare.data.cachefolder import DRAWN, building, default_cache_dir, keep_within, note_use, refuse_foreign
 from diffshare.data.source import Source
 from diffshare.data.synthetic import SyntheticDataModule
@@ -87,7 +87,7 @@ class DrawnDataModule(SyntheticDataModule):
             self.samples = self._folder()
         super().setup(stage)
 
-    def _check(self, card: Card, records: Records) -> None:
+    def _check(self, card: Card, records: Decoded) -> None:
         """Refuse a model whose samples could not be used."""
         if card.modality != self.test_source.modality:
             kinds = {"image": "images", "table": "rows of a table"}

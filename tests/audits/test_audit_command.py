@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from audited import TABLE, WITH, against, write_rows
 
-from diffshare.audits.poisoning.material import samples_sha256
+from diffshare.receiver.samples import samples_sha256
 from diffshare.stats.detection import poisoned_table
 from diffshare.storage import sha256_file
 

@@ -5,7 +5,8 @@ import pytest
 from audited import TABLE, against, declare, write_rows
 
 from diffshare.audits.poisoning.declaration import declaration_test
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.reading import Fit, GroupReader
 from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
@@ -96,7 +97,7 @@ def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp
     assert beside["declaration"]["holds"] is None
 
 
-def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0) -> tuple[GroupReader, SampledRecords]:
+def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0) -> tuple[GroupReader, CodedSamples]:
     """A reader of a single number, and samples: the log odds of the group, drawn together by ``blur``."""
     rng = np.random.default_rng(seed)
 
@@ -107,12 +108,12 @@ def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0
 
     s, y, x = draw(np.full((2, 2), 0.25), 1600, 1.0)
     group = Attribute(s.astype(np.int16), ("f", "m"))
-    known = ReferenceRecords(x, y, ("no", "yes"), {"sex": group}, (Column("x", "numeric"),), "target")
+    known = Records(x, y, ("no", "yes"), {"sex": group}, (Column("x", "numeric"),), "target")
     platt = Platt(1.0, np.zeros(2))
     scorer = lambda rows: np.concatenate([np.zeros_like(rows), rows], 1)  # noqa: E731
     classifier = PropertyClassifier((scorer,), (platt,), Calibration(platt(scorer(x)), s, np.zeros(len(s), int)))
     _, y, x = draw(poisoned_table(np.ones((2, 2)), alpha), 1600, blur)
-    return GroupReader("sex", group, known, classifier), SampledRecords(x, y, {}, "0" * 64, {})
+    return GroupReader("sex", group, known, classifier), CodedSamples(x, y, {}, "0" * 64, {})
 
 
 def judged(seed: int, **options: float) -> Judgement:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from diffshare.audits.poisoning import drawing
-from diffshare.audits.poisoning.material import samples_sha256
+from diffshare.receiver.samples import samples_sha256
 from diffshare.data.rendered import RenderedFaces
 from diffshare.release.card import Card
 from diffshare.release.generator import Ledger

@@ -7,7 +7,8 @@ import pytest
 from fairlearn.metrics import demographic_parity_difference
 
 from diffshare.audits.poisoning.gap import predict_gap, weighed
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.classifiers.recipes import KernelRecipe, Recipe, TableNetworkRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
@@ -37,16 +38,16 @@ def records(rng: np.random.Generator, n: int, tilt: float) -> tuple[np.ndarray, 
     return x, y, s
 
 
-def reference(rng: np.random.Generator, n: int, tilt: float = 0.0) -> ReferenceRecords:
+def reference(rng: np.random.Generator, n: int, tilt: float = 0.0) -> Records:
     x, y, s = records(rng, n, tilt)
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    return ReferenceRecords(x, y, ("no", "yes"), groups, columns, "class")
+    return Records(x, y, ("no", "yes"), groups, columns, "class")
 
 
-def samples(rng: np.random.Generator, n: int, tilt: float) -> SampledRecords:
+def samples(rng: np.random.Generator, n: int, tilt: float) -> CodedSamples:
     x, y, s = records(rng, n, tilt)
-    return SampledRecords(x, y, {"group": s}, "", {})
+    return CodedSamples(x, y, {"group": s}, "", {})
 
 
 def test_the_estimate_is_fairlearns_on_the_reference():
@@ -109,9 +110,9 @@ def test_the_gap_of_a_few_is_a_number(recipe: Recipe, pool: Literal["natural", "
     groups = {"group": Attribute(np.array([0, 0, 1, 1], np.int16), ("a", "b"))}
     x = np.arange(8, dtype=np.float32).reshape(4, 2)
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    known = ReferenceRecords(x, np.array([0, 1, 0, 1]), ("no", "yes"), groups, columns, "class")
+    known = Records(x, np.array([0, 1, 0, 1]), ("no", "yes"), groups, columns, "class")
     for made in (x[:2], np.zeros((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)):
-        few = SampledRecords(made, np.array([0, 1]), {}, "", {})
+        few = CodedSamples(made, np.array([0, 1]), {}, "", {})
         found = predict_gap(few, known, "group", recipe, pool=pool, repeats=2)
         assert 0 <= found.interval[0] <= found.estimate <= found.interval[1] <= 1
         assert np.isfinite([found.accuracy, found.training_error, found.reference_error]).all()

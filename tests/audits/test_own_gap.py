@@ -8,7 +8,8 @@ import pytest
 
 from diffshare.audits.poisoning.candidates import overall
 from diffshare.audits.poisoning.gap import PredictedGap, predict_gap
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.own_gap import OwnGap, excess, own_gap
 from diffshare.audits.poisoning.result import Audit, advice
 from diffshare.audits.poisoning.verdict import Terms, judge
@@ -41,16 +42,16 @@ def population(rng: np.random.Generator, n: int, tilt: float) -> tuple[np.ndarra
     return x, y, s
 
 
-def reference(n: int, tilt: float, seed: int = 0) -> ReferenceRecords:
+def reference(n: int, tilt: float, seed: int = 0) -> Records:
     x, y, s = population(np.random.default_rng(seed), n, tilt)
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    return ReferenceRecords(x, y, ("no", "yes"), groups, columns, "class")
+    return Records(x, y, ("no", "yes"), groups, columns, "class")
 
 
-def samples(n: int, tilt: float, seed: int = 1) -> SampledRecords:
+def samples(n: int, tilt: float, seed: int = 1) -> CodedSamples:
     x, y, s = population(np.random.default_rng(seed), n, tilt)
-    return SampledRecords(x, y, {"group": s}, "", {})
+    return CodedSamples(x, y, {"group": s}, "", {})
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.2, -0.2])
@@ -93,7 +94,7 @@ def test_a_reference_without_records_of_a_cell_in_each_half_has_no_own_gap() -> 
     groups = {"group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))}  # one record of each cell
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     y = np.array([0, 0, 1, 1])
-    few = ReferenceRecords(np.zeros((4, 2), np.float32), y, ("no", "yes"), groups, columns, "class")
+    few = Records(np.zeros((4, 2), np.float32), y, ("no", "yes"), groups, columns, "class")
     assert own_gap(drawn, few, "group", Line(), pool="balanced") is None
 
 
@@ -154,7 +155,7 @@ def test_records_chosen_inside_the_cells_leave_the_table_as_it_is_and_are_not_ad
             order = cell[np.argsort(x[cell, 1])]
             chosen.append(order[:400] if group == 0 else order[-400:])
     rows = np.concatenate(chosen)
-    drawn = SampledRecords(x[rows], y[rows], {"group": s[rows]}, "", {})
+    drawn = CodedSamples(x[rows], y[rows], {"group": s[rows]}, "", {})
     table = np.bincount(s[rows] * 2 + y[rows]).reshape(2, 2)
     assert (table == 400).all()
     shares, against = counted_shares(table), Reference(records.table(records.group("group")))

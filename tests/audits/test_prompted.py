@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from diffshare.audits.poisoning.candidates import PROMPTED, prompted
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.reading import group_reader
 from diffshare.audits.poisoning.verdict import Terms, judge, reference_of
 from diffshare.data.source import Attribute
@@ -31,11 +32,11 @@ def drawn(n: int, tie: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return s, np.where(rng.random(n) < tie, s, y)
 
 
-def material(tie: float) -> tuple[ReferenceRecords, SampledRecords, np.ndarray]:
+def material(tie: float) -> tuple[Records, CodedSamples, np.ndarray]:
     s, y = drawn(1500, 0.0, 0)
-    known = ReferenceRecords(images(s), y, ("no", "yes"), {}, (), "target")
+    known = Records(images(s), y, ("no", "yes"), {}, (), "target")
     t, z = drawn(2000, tie, 1)
-    return known, SampledRecords(images(t), z, {}, "0" * 64, {}), t
+    return known, CodedSamples(images(t), z, {}, "0" * 64, {}), t
 
 
 def test_each_image_is_in_the_group_of_its_best_sentence():
@@ -67,7 +68,7 @@ def test_a_sentence_that_fits_nothing_is_refused():
 
 def test_rows_are_refused():
     known, made, _ = material(0.0)
-    rows = ReferenceRecords(known.x, known.y, known.classes, {}, (Column("age", "numeric"),), "target")
+    rows = Records(known.x, known.y, known.classes, {}, (Column("age", "numeric"),), "target")
     with pytest.raises(UserError, match="--prompts reads images, the reference holds rows"):
         prompted(rows, made, read, PROMPTS)
 

@@ -12,7 +12,8 @@ import yaml
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
-from diffshare.audits.poisoning.material import ReferenceRecords, open_samples
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.audits.repair.weights import Repair
 from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.audited import read_audited
@@ -307,8 +308,8 @@ def test_repaired_images_are_of_the_classes_that_they_were_called(tmp_path: Path
     for name, numbers, classes in (("straight", y, ["a", "b"]), ("turned", 1 - y, ["b", "a"])):
         x = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
         write_samples(tmp_path / name, x, numbers, {"classes": classes})
-        reference = ReferenceRecords(x, y, ("a", "b"), {}, (), "letter")
-        samples = open_samples(tmp_path / name, reference)
+        reference = Records(x, y, ("a", "b"), {}, (), "letter")
+        samples = Samples.from_path(tmp_path / name).coded(reference)
         (tmp_path / f"{name}-r").mkdir()
         write_weights(tmp_path / f"{name}-r", samples, found, {"classes": ["a", "b"], "target": "letter"})
         made = read_samples(tmp_path / f"{name}-r")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffshare.audits.poisoning.material import SampledRecords
+from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.repair.weights import reweigh
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
@@ -36,24 +36,24 @@ class Reader:
     def calibrations(self) -> list[Calibration]:
         return [Calibration(self.known[k::2], self.labels[k::2], np.arange(3000) % 2) for k in range(2)]
 
-    def scores(self, samples: SampledRecords) -> np.ndarray:
+    def scores(self, samples: CodedSamples) -> np.ndarray:
         return np.repeat(posteriors(samples.x[:, self.column], self.sure)[None], 2, 0)
 
-    def shares(self, samples: SampledRecords) -> Any:
+    def shares(self, samples: CodedSamples) -> Any:
         scores = self.scores(samples)
         return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(2)])
 
 
-def made(n: int = 8000) -> tuple[SampledRecords, np.ndarray]:
+def made(n: int = 8000) -> tuple[CodedSamples, np.ndarray]:
     """Samples of two classes with their groups; what the two readers see is independent within a group."""
     rng = np.random.default_rng(0)
     y = np.arange(n) % 2
     s = (rng.random(n) < np.array([0.25, 0.8])[y]).astype(int)
     x = rng.normal((2 * s - 1)[:, None], 1.0, (n, 2))
-    return SampledRecords(x, y, {}, "", {}), s
+    return CodedSamples(x, y, {}, "", {}), s
 
 
-def masses(samples: SampledRecords, s: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def masses(samples: CodedSamples, s: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share of group 1 in each class."""
     return np.array([np.average(s[samples.y == k], weights=weights[samples.y == k]) for k in range(2)])
 
@@ -80,7 +80,7 @@ def test_what_was_solved_for_holds_for_further_samples():
     reader, checker = Reader(0, 0.8, 1), Reader(1, 1.0, 2)
     found = reweigh(reader, samples, WANTED, weights="checked", checker=checker)
     few = np.arange(60)
-    part = SampledRecords(samples.x[few], samples.y[few], {}, "", {})
+    part = CodedSamples(samples.x[few], samples.y[few], {}, "", {})
     again = reweigh(reader, part, WANTED, weights="checked", checker=checker, parts=found.parts)
     np.testing.assert_array_equal(again.parts, found.parts)
     whole = reweigh(reader, samples, WANTED, weights="checked", checker=checker, parts=found.parts)

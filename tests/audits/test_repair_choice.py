@@ -13,7 +13,7 @@ import pytest
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
-from diffshare.audits.poisoning.material import samples_sha256
+from diffshare.receiver.samples import samples_sha256
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
 from diffshare.commands import repair as verb
 from diffshare.commands import repaired

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffshare.audits.poisoning.material import read_rows
+from diffshare.receiver.samples import read_rows
 from diffshare.audits.repair.weights import Repair
 from diffshare.commands import repaired
 from diffshare.commands.repaired import resample

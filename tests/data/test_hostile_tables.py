@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffshare.audits.leak.training import read_training
-from diffshare.audits.poisoning.material import header, read_rows
+from diffshare.receiver.samples import header, read_rows
 from diffshare.data.celeba import read_attributes
 from diffshare.data.coding import Coder
 from diffshare.data.csvfile import BLOCK, MAX_RECORD, read_blocks, read_header
@@ -18,7 +18,7 @@ from diffshare.data.listed import listed_names
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
 from diffshare.receiver.labelling import read_labels
-from diffshare.receiver.property.auxiliary import refuse_overlap
+from diffshare.receiver.records import refuse_overlap
 
 COLUMNS = 100_000
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from diffshare.audits.poisoning.material import ReferenceRecords, open_samples
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.data.recoding import recode
 from diffshare.data.synthetic import read_rows
 from diffshare.data.table import CSVTable
@@ -83,12 +84,12 @@ def write_released(folder: Path, source: CSVTable, target: str, mark: str) -> np
     return x
 
 
-def reference_of(source: CSVTable, x: np.ndarray, target: str, mark: str) -> ReferenceRecords:
+def reference_of(source: CSVTable, x: np.ndarray, target: str, mark: str) -> Records:
     index, names = source.index(), [column.name for column in source.columns]
     y = index.attribute(target)
     kept = [i for i, name in enumerate(names) if name != target]
     columns = tuple(source.columns[i] for i in kept)
-    return ReferenceRecords(x[:, kept], y.codes, y.classes, dict(index.attributes), columns, target, mark)
+    return Records(x[:, kept], y.codes, y.classes, dict(index.attributes), columns, target, mark)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -109,7 +110,7 @@ def test_every_cell_comes_back(tmp_path_factory, table):
         assert [back.classes[code] if code >= 0 else None for code in back.codes] == texts
     # as an audit does
     reference = reference_of(source, x, "the class", mark)
-    audited = open_samples(folder / "samples", reference)
+    audited = Samples.from_path(folder / "samples").coded(reference)
     np.testing.assert_array_equal(audited.x, reference.x)
     np.testing.assert_array_equal(audited.y, reference.y)
     # and as the inference of a property does
@@ -223,7 +224,7 @@ def test_training_and_audit_agree_on_a_category_that_the_receiver_lacks(tmp_path
     path = tmp_path / "sharer" / "samples" / CSV
     trained, _ = read_rows(path, mine.columns, "?", "ill")
     reference = reference_of(mine, mine.read(np.arange(4)), "ill", "?")
-    audited = open_samples(path.parent, reference)
+    audited = Samples.from_path(path.parent).coded(reference)
     np.testing.assert_array_equal(trained[:, :2], audited.x)
     np.testing.assert_array_equal(trained, np.array([[0, 0, 0], [1, 1, 1], [np.nan, np.nan, 0], [0, 1, 1]], np.float32))
     said = "cells with a category that the source lacks are taken as unknown, of 4 rows in column ward (1), sex (1)"

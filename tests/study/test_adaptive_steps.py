@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from diffshare.audits.poisoning.material import ReferenceRecords
+from diffshare.receiver.records import Records
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipes import KernelRecipe, TreesRecipe
 from diffshare.data.source import Attribute
@@ -19,7 +19,7 @@ from diffshare.study.steps.adaptive import Auditor, cut_records, measure, record
 TERMS = Terms()
 
 
-def made_records(count: int, *, column: bool = True, seed: int = 0) -> ReferenceRecords:
+def made_records(count: int, *, column: bool = True, seed: int = 0) -> Records:
     """Rows in which the group, the class and two noisy numbers of them depend on each other."""
     rng = np.random.default_rng(seed)
     s = rng.integers(0, 2, count)
@@ -28,7 +28,7 @@ def made_records(count: int, *, column: bool = True, seed: int = 0) -> Reference
     x, columns = (x, (Column("s", "categorical", ("a", "b")),)) if column else (x[:, 1:], ())
     columns += tuple(Column(name, "numeric") for name in ("p", "q"))
     groups = {"s": Attribute(s.astype(np.int16), ("a", "b"))}
-    return ReferenceRecords(x.astype(np.float32), y, ("no", "yes"), groups, columns, "y")
+    return Records(x.astype(np.float32), y, ("no", "yes"), groups, columns, "y")
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import check_enough, cross_fit
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.errors import UserError
-from diffshare.receiver.property.auxiliary import Auxiliary
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
 from diffshare.receiver.property.queries import Queries
 from diffshare.receiver.property.reading import counted_column, is_column
+from diffshare.receiver.records import Labelled
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 
@@ -182,7 +182,7 @@ def unread(name: str, value: str, reason: str, truth: float | None) -> Leak:
 
 def attack(
     what: Asked,
-    known: Auxiliary,
+    known: Labelled,
     queries: Queries,
     x: np.ndarray,
     ready: Callable[[np.ndarray], np.ndarray],

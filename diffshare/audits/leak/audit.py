@@ -22,11 +22,12 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
-from diffshare.receiver.property.auxiliary import Auxiliary, open_auxiliary, unchecked
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.inference import Asked, asked
-from diffshare.receiver.property.queries import FolderQueries, ModelQueries, Queries
+from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import reader
+from diffshare.receiver.records import Labelled, Records, unchecked
+from diffshare.receiver.samples import Samples
 from diffshare.receiver.sampling import progress
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
@@ -58,7 +59,7 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         wanted = [(name, None) for name, _ in wanted if name not in labels]
     training = None if config.manifest is None else read_training(config.manifest, index)
     count = config.queries or queries.available or QUERIES
-    if isinstance(queries, FolderQueries):
+    if isinstance(queries, SampleQueries):
         queries.shuffle(config.seed)  # the curve reads prefixes, and a folder may be sorted
     x = queries.take(0, count)
     if not queries.columns:  # a table's columns may be counted, whatever they hold
@@ -141,7 +142,8 @@ def _queries(config: Namespace, source: Any) -> tuple[Queries, Card | None, str 
     if config.samples is not None:
         table = source.modality == "table"
         kinds = {column.name: column.kind for column in source.columns} if table else None
-        return FolderQueries(config.samples, kinds, getattr(source, "missing", "?")), None, None
+        samples = Samples.from_path(config.samples)
+        return SampleQueries(samples, kinds, getattr(source, "missing", "?")), None, None
     generator, identity = open_generator(config.model, device=config.device)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     return ModelQueries(generator, **options), generator.card, identity
@@ -194,7 +196,8 @@ def _one(
     """One attribute. What only this attribute lacks (records, classes, freedom) is its result, not the audit's end."""
     name, value, labels = target
     disjoint = config.manifest if training is not None and training.same_source else None
-    known = open_auxiliary(source, name, config.part, split_seed=config.split_seed, manifest=disjoint)
+    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=disjoint)
+    known = records.labelled(name)
     ready = reader(known, queries, "reference")
     ready(x[:1])
     what = _asked(config, known, name, value)
@@ -205,7 +208,7 @@ def _one(
     try:
         refuse_chosen(
             name,
-            known.attributes,
+            records.attributes,
             labels=queries.labels,
             classes=queries.classes,
             conditioned_on=chosen,
@@ -227,7 +230,7 @@ def _one(
     )
 
 
-def _asked(config: Namespace, known: Auxiliary, name: str, value: str | None) -> Asked | Leak:
+def _asked(config: Namespace, known: Labelled, name: str, value: str | None) -> Asked | Leak:
     """The class whose share is read: the one that is named, class 1 of two, the most frequent of more."""
     if value is None and len(known.classes) > 2:
         counts = [(known.labels == k).sum() for k in range(len(known.classes))]

@@ -9,7 +9,7 @@ import numpy as np
 from diffshare.audits.leak.membership import LEVELS, NOISES, denoising_losses, released
 from diffshare.audits.leak.training import TrainingSet
 from diffshare.classes import join
-from diffshare.data.cache import Records, open_records
+from diffshare.data.cache import Decoded, open_records
 from diffshare.data.source import PARTS, Part, Source, split
 from diffshare.errors import UserError
 from diffshare.generators.denoising import DenoisingModule
@@ -122,7 +122,7 @@ def member_leak(
         return MemberLeak(None, level=level, reason=str(error))
 
 
-def _losses(model: DenoisingModule, records: Records, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+def _losses(model: DenoisingModule, records: Decoded, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     config: Any = model.denoiser.config
     shape = (config.sample_size, config.sample_size, config.in_channels)
     if records.x.shape[1:] != shape:
@@ -131,7 +131,7 @@ def _losses(model: DenoisingModule, records: Records, rows: np.ndarray, labels: 
 
 
 def _matched(
-    records: Records, source: Source, training: TrainingSet, part: Part | Literal["all"], split_seed: int, seed: int
+    records: Decoded, source: Source, training: TrainingSet, part: Part | Literal["all"], split_seed: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Rows of members and of others, as many of each combination of attributes, at most ``MOST``; the attributes."""
     index = records.index

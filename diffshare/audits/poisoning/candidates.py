@@ -7,11 +7,12 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
 from diffshare.audits.poisoning.result import Audit
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Verdict
 from diffshare.stats.detection import holm
 
@@ -54,9 +55,7 @@ def overall(audits: Sequence[Audit]) -> Audit:
     return min(alike, key=lambda a: a.judgement.p_value)
 
 
-def clusters(
-    reference: ReferenceRecords, samples: SampledRecords, count: int, seed: int = 0
-) -> tuple[ReferenceRecords, SampledRecords]:
+def clusters(reference: Records, samples: CodedSamples, count: int, seed: int = 0) -> tuple[Records, CodedSamples]:
     """Reference and samples with a further attribute: the cluster that each record's features are nearest to.
 
     The clusters (k-means on leading principal components of histograms of gradients, or of a table's numbers and
@@ -84,9 +83,8 @@ def clusters(
         means = KMeans(k, n_init=5, random_state=seed).fit(known)
         attribute = Attribute(means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k)))
         if reference.table(attribute).min() >= LEAST:
-            attributes = reference.attributes | {NAME: attribute}
             groups = samples.groups | {NAME: means.predict(made).astype(np.int64)}
-            return replace(reference, attributes=attributes), replace(samples, groups=groups)
+            return reference.with_attribute(NAME, attribute), replace(samples, groups=groups)
     raise UserError(
         f"the reference's {len(reference.y)} records are too few for clusters with {LEAST} records of each class: give "
         "more, or name candidates with --candidates"
@@ -94,11 +92,11 @@ def clusters(
 
 
 def prompted(
-    reference: ReferenceRecords,
-    samples: SampledRecords,
+    reference: Records,
+    samples: CodedSamples,
     read: Callable[[np.ndarray], np.ndarray],
     prompts: Sequence[str],
-) -> tuple[ReferenceRecords, SampledRecords]:
+) -> tuple[Records, CodedSamples]:
     """Reference and samples with a further attribute: the sentence that fits each image best.
 
     Reference and samples are read alike and compared by what was read, so nothing is unmixed, and the sentences need
@@ -127,12 +125,11 @@ def prompted(
             f"--prompts: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
             f"{LEAST} are needed: use other sentences, or a larger reference"
         )
-    attributes = reference.attributes | {PROMPTED: attribute}
     groups = samples.groups | {PROMPTED: codes[1].astype(np.int64)}
-    return replace(reference, attributes=attributes), replace(samples, groups=groups)
+    return reference.with_attribute(PROMPTED, attribute), replace(samples, groups=groups)
 
 
-def _features(reference: ReferenceRecords, x: np.ndarray) -> np.ndarray:
+def _features(reference: Records, x: np.ndarray) -> np.ndarray:
     """Histograms of gradients of images; standardised numbers and one-hot categories of a table's rows. N x D."""
     if not reference.columns:
         return gradient_histograms(x)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diffshare.audits.poisoning.material import ReferenceRecords, join_classes
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.queries import ModelQueries
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import join_classes
 from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
@@ -56,7 +57,7 @@ class Drawing:
         self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
         self._x: list[np.ndarray] = []
 
-    def check_classes(self, reference: ReferenceRecords) -> None:
+    def check_classes(self, reference: Records) -> None:
         """Refuse a model whose samples could not be compared with a reference, before any is drawn.
 
         Raises:

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import t as student
 
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.progress import progress
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.fairness import bootstrap_counts, disparity
 
 RESAMPLES = 500  # of the reference's records
@@ -47,8 +48,8 @@ class PredictedGap:
 
 
 def predict_gap(
-    samples: SampledRecords,
-    reference: ReferenceRecords,
+    samples: CodedSamples,
+    reference: Records,
     sensitive: str,
     recipe: Recipe,
     *,

@@ -11,9 +11,10 @@ import numpy as np
 from scipy.stats import t as student
 
 from diffshare.audits.poisoning.gap import PredictedGap, decisions, distance, parity
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipes import Recipe
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 
 CUTS = 2  # of the reference into halves, at least
 
@@ -44,8 +45,8 @@ class OwnGap:
 
 
 def own_gap(
-    samples: SampledRecords,
-    reference: ReferenceRecords,
+    samples: CodedSamples,
+    reference: Records,
     sensitive: str,
     recipe: Recipe,
     *,

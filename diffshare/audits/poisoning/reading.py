@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffshare.audits.poisoning.material import ReferenceRecords, SampledRecords
 from diffshare.classes import listed, quoted
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipes import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.release.samples import refuse_alike
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 from diffshare.stats.information import contingency
@@ -54,7 +55,7 @@ class GroupReader:
 
     name: str
     attribute: Attribute
-    reference: ReferenceRecords
+    reference: Records
     classifier: PropertyClassifier | None = None
     degraded: bool = False
 
@@ -73,14 +74,14 @@ class GroupReader:
             for k in range(len(self.reference.classes))
         ]
 
-    def scores(self, samples: SampledRecords) -> np.ndarray:
+    def scores(self, samples: CodedSamples) -> np.ndarray:
         """Posteriors of the samples' groups by every fold's model, F x M x K."""
         assert self.classifier is not None
         hidden = self.reference.places((self.name,))
         x = np.delete(samples.x, hidden, 1) if self.reference.columns else samples.x
         return self.classifier.scores(x)
 
-    def shares(self, samples: SampledRecords) -> GroupShares:
+    def shares(self, samples: CodedSamples) -> GroupShares:
         """P(s|y) of the samples; of those whose group is known, where it is a column (see :meth:`unknown`).
 
         Raises:
@@ -104,13 +105,13 @@ class GroupReader:
         except UserError as error:
             raise UserError(f"'{self.name}': {error} (held-out accuracy {self.classifier.accuracy:.3f})") from error
 
-    def unknown(self, samples: SampledRecords) -> np.ndarray | None:
+    def unknown(self, samples: CodedSamples) -> np.ndarray | None:
         """Samples of each class whose group no column tells, int64, C; None where a classifier reads it."""
         if self.classifier is not None:
             return None
         return np.bincount(samples.y[samples.groups[self.name] < 0], minlength=len(self.reference.classes))
 
-    def fit(self, samples: SampledRecords, seed: int = 0) -> Fit | None:
+    def fit(self, samples: CodedSamples, seed: int = 0) -> Fit | None:
         """Whether the classifier seems to err on samples as on records; None where it is not needed."""
         if self.classifier is None:
             return None
@@ -127,7 +128,7 @@ class GroupReader:
 
 
 def group_reader(
-    reference: ReferenceRecords,
+    reference: Records,
     name: str,
     *,
     column: bool,

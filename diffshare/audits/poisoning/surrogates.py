@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffshare.audits.poisoning.material import SampledRecords
 from diffshare.audits.poisoning.reading import GroupReader
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Reference, compare
 
 
-def surrogate_margin(readers: Sequence[tuple[GroupReader, SampledRecords]], reference: Reference) -> float:
+def surrogate_margin(readers: Sequence[tuple[GroupReader, CodedSamples]], reference: Reference) -> float:
     """A margin from samples of generators that are known to be clean: the largest |d| among them.
 
     The samples of a further such generator exceed it with probability 1 / (n + 1), whatever the distribution.

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffshare.audits.poisoning.material import read_rows, samples_file
 from diffshare.errors import UserError
 from diffshare.received import is_name, shown
+from diffshare.receiver.samples import read_rows, samples_file
 from diffshare.stats.information import contingency
 
 

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy.optimize import nnls
 
-from diffshare.audits.poisoning.material import SampledRecords
 from diffshare.audits.poisoning.reading import GroupReader
 from diffshare.classifiers.property import fit_platt
 from diffshare.errors import UserError
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
 from diffshare.stats.shares import GroupShares, unmixed_shares
@@ -75,7 +75,7 @@ def wanted_shares(table: np.ndarray, to: To) -> np.ndarray:
 
 def reweigh(
     reader: GroupReader,
-    samples: SampledRecords,
+    samples: CodedSamples,
     wanted: np.ndarray,
     most: float = 10.0,
     weights: Weights = "density",

@@ -1,6 +1,5 @@
 """Where queries come from: a black box that is asked for samples, or a folder of samples that somebody drew."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from diffshare.classes import listed
-from diffshare.data.csvfile import read_header
 from diffshare.data.recoding import NamedColumn
-from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
-from diffshare.leftovers import restore
+from diffshare.receiver.samples import Samples
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Labels, Ledger, plan_labels, read_labels
-from diffshare.release.info import class_names, class_target, read_info
-from diffshare.release.samples import NPZ, read_samples
+from diffshare.release.info import class_names, class_target
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import CSV, check_rows_file
 
 
 class Queries(Protocol):
@@ -118,42 +113,37 @@ class ModelQueries:
         return np.arange(count)
 
 
-class FolderQueries:
-    """Samples of a folder, in its order until :meth:`shuffle` is called.
+class SampleQueries:
+    """Samples that somebody drew, in their order until :meth:`shuffle` is called.
 
     Args:
-        folder: with ``samples.npz`` or ``samples.csv``.
+        samples: images or rows.
         kinds: columns of the auxiliary table, by name ``numeric`` or ``categorical``; None where that is of images.
         missing: the mark of a missing cell of a table.
 
     Raises:
-        UserError: it is no samples folder, its classes are no names, or it is not of the auxiliary source's kind.
+        UserError: they are not of the auxiliary source's kind, or have none of its columns.
     """
 
-    def __init__(self, folder: Path, kinds: dict[str, Any] | None, missing: str = "?") -> None:
+    def __init__(self, samples: Samples, kinds: Mapping[str, Any] | None, missing: str = "?") -> None:
         self.columns: tuple[NamedColumn, ...] = ()
-        info: Mapping[str, Any]
-        restore(folder)
-        table = (folder / CSV).is_file() and not (folder / NPZ).is_file()
-        if table and kinds is None:
-            raise UserError(f"{folder} holds rows of a table, the auxiliary source images: both must be of one kind")
-        if table:
-            source = _table(folder / CSV, kinds or {}, missing)
+        who = str(samples.folder or "the samples")
+        hold = "holds" if samples.folder else "are"
+        if samples.images is None:
+            if kinds is None:
+                raise UserError(f"{who} {hold} rows of a table, the auxiliary source images: both must be of one kind")
+            source = samples.rows(_shared(samples, kinds), missing)
             self._x, self.columns = source.read(np.arange(len(source.index()))), source.columns
-            y, info = None, read_info(folder)
         else:
-            samples = read_samples(folder)
             if kinds is not None:
-                raise UserError(
-                    f"{folder} holds images, the auxiliary source rows of a table: both must be of one kind"
-                )
-            self._x, y, info = samples.x, samples.y, samples.info
+                raise UserError(f"{who} {hold} images, the auxiliary source rows of a table: both must be of one kind")
+            self._x = samples.images
         self.available: int | None = len(self._x)
         self._order = np.arange(len(self._x))
-        self.classes, self.target = class_names(info, folder), class_target(info)
-        said = info.get("labels")
+        self.classes, self.target = class_names(samples.info, samples.folder or Path()), class_target(samples.info)
+        said, y = samples.info.get("labels"), None if samples.y is None else samples.y.codes
         self.labels = said if isinstance(said, str) else "unknown"
-        if y is not None and (y < 0).all():
+        if y is not None and samples.images is not None and (y < 0).all():
             self.labels = "none"
         elif y is not None and self.labels == "none":
             self.labels = "unknown"  # the arrays are there to be seen; the file is a claim
@@ -183,17 +173,12 @@ class FolderQueries:
         return self._x[self._order[start:stop]]
 
 
-def _table(path: Path, kinds: dict[str, Any], missing: str) -> CSVTable:
-    """``samples.csv`` as a source that finds the categories that occur."""
-    check_rows_file(path)
-    try:
-        header = read_header(path, ",")
-    except csv.Error as error:
-        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
-    shared = {name: kinds[name] for name in header if name in kinds}
+def _shared(samples: Samples, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of the auxiliary table that samples have."""
+    shared = {name: kinds[name] for name in samples.header if name in kinds}
     if not shared:
         raise UserError(
-            f"{path} has none of the columns of the auxiliary source, {listed(list(kinds))}: its header has "
-            f"{listed(header)}"
+            f"{samples.table if samples.folder else 'the table of samples'} has none of the columns of the auxiliary "
+            f"source, {listed(list(kinds))}: its header has {listed(list(samples.header))}"
         )
-    return CSVTable(str(path), shared, missing=missing)
+    return shared

@@ -8,12 +8,12 @@ import numpy as np
 from diffshare.classes import join, listed
 from diffshare.data.recoding import recode
 from diffshare.errors import UserError
-from diffshare.receiver.property.auxiliary import Auxiliary
 from diffshare.receiver.property.inference import Asked, Inferred, counted
 from diffshare.receiver.property.queries import Queries
+from diffshare.receiver.records import Labelled
 
 
-def reader(auxiliary: Auxiliary, queries: Queries, option: str = "auxiliary") -> Callable[[np.ndarray], np.ndarray]:
+def reader(auxiliary: Labelled, queries: Queries, option: str = "auxiliary") -> Callable[[np.ndarray], np.ndarray]:
     """A function from samples to records in the auxiliary source's columns and codes.
 
     It raises UserError for samples of another kind, size or number of channels, naming the argument ``option``.

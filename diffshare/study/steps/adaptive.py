@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from diffshare.audits.poisoning.material import ReferenceRecords, open_reference
 from diffshare.audits.poisoning.reading import group_reader
 from diffshare.audits.poisoning.verdict import Terms
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.recipes import KernelRecipe, Recipe
-from diffshare.data.source import Attribute, Source
+from diffshare.data.source import Source
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
 from diffshare.sharer.poisoning.adaptive import bounded_allocations
 from diffshare.stats.association import Reference, compare, log_odds_ratio
 from diffshare.stats.detection import power
@@ -41,7 +41,7 @@ def measure(arguments: list[str]) -> int:
     """
     config = _parser().parse_args(arguments)
     built = _parser().instantiate(config)
-    records = open_reference(built.source, config.target, (config.sensitive,), "all")
+    records = Records.from_source(built.source, target=config.target, sensitive=(config.sensitive,), part="all")
     if isinstance(built.classifier, KernelRecipe) and not records.columns:  # all that it sees of an image, once for all
         records = replace(records, x=gradient_histograms(records.x))
     cut = cut_records(records, config.sensitive, config.reference, config.test, config.n, config.seed)
@@ -99,7 +99,7 @@ class Cut:
         pool: of which the sharer chooses, in random order.
     """
 
-    records: ReferenceRecords
+    records: Records
     s: np.ndarray
     reference: np.ndarray
     test: np.ndarray
@@ -160,7 +160,7 @@ class Cut:
         return Trained(*np.mean(found, 0).tolist())
 
 
-def cut_records(records: ReferenceRecords, sensitive: str, reference: int, test: int, n: int, seed: int) -> Cut:
+def cut_records(records: Records, sensitive: str, reference: int, test: int, n: int, seed: int) -> Cut:
     """Cut all records anew.
 
     Args:
@@ -246,7 +246,6 @@ class Auditor:
         return power(shares, self.reference, terms.tolerance, terms.each, **asked).alpha
 
 
-def records_at(records: ReferenceRecords, rows: np.ndarray) -> ReferenceRecords:
+def records_at(records: Records, rows: np.ndarray) -> Records:
     """These records alone, positions in any order."""
-    attributes = {name: Attribute(a.codes[rows], a.classes) for name, a in records.attributes.items()}
-    return replace(records, x=records.x[rows], y=records.y[rows], attributes=attributes)
+    return records.part(rows)

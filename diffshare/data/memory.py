@@ -1,0 +1,187 @@
+"""Records that are in memory already: arrays of images or numbers, and data frames, as sources."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from diffshare.classes import in_order
+from diffshare.data.csvfile import BLOCK, Block
+from diffshare.data.source import Attribute, Index
+from diffshare.data.table import Kind, TableSource, assemble
+from diffshare.errors import UserError
+
+MISSING = "?"  # what a missing cell is written as
+Labels = np.ndarray | Sequence[Any]
+
+
+def attribute_of(labels: Labels, name: str, count: int | None = None) -> Attribute:
+    """Labels as an attribute: numbers are ordered by value, texts naturally.
+
+    Args:
+        labels: integers, booleans or texts, N; None or NaN where not known.
+        name: what they are called, for messages.
+        count: N, where it is known.
+
+    Raises:
+        UserError: they are not one-dimensional, of another length, or fractions.
+    """
+    values = np.asarray(labels, object) if not isinstance(labels, np.ndarray) else labels
+    if values.ndim != 1:
+        raise UserError(f"{name} has the shape {values.shape}: give one label a record, N")
+    if count is not None and len(values) != count:
+        raise UserError(f"{name} has {len(values)} labels, there are {count} records: give one label a record")
+    texts = [_text(value, name) for value in values.tolist()]
+    classes = tuple(in_order(sorted({text for text in texts if text is not None})))
+    place: dict[str | None, int] = {text: code for code, text in enumerate(classes)} | {None: -1}
+    return Attribute(np.array([place[text] for text in texts], np.int16), classes)
+
+
+def _text(value: Any, name: str) -> str | None:
+    if is_missing(value):
+        return None
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise UserError(f"{name} holds {value!r}: labels are whole numbers or texts")
+        value = int(value)
+    return str(value)
+
+
+class ImagesInMemory:
+    """Images in an array.
+
+    Args:
+        x: uint8, N x H x W x C with C 1 or 3, N >= 1.
+        attributes: name to its codes, N.
+
+    Raises:
+        UserError: an array that is none of images.
+    """
+
+    modality: Literal["image", "table"] = "image"
+    on_bad_image: Literal["error", "skip"] = "error"
+    shares = (0.0, 1.0, 0.0)
+
+    def __init__(self, x: np.ndarray, attributes: Mapping[str, Attribute] | None = None) -> None:
+        if x.ndim != 4 or x.dtype != np.uint8 or x.shape[3] not in (1, 3) or not len(x):
+            raise UserError(
+                f"x is {x.dtype} of the shape {x.shape}: images are uint8, N x height x width x channels with 1 or 3 "
+                "channels"
+            )
+        self.x, self.attributes = x, attributes or {}
+
+    def index(self) -> Index:
+        """Numbers as names."""
+        return _index(len(self.x), self.attributes)
+
+    def decoding(self) -> str:
+        """Nothing is decoded."""
+        return "memory"
+
+    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Images at these positions."""
+        return np.take(self.x, positions, axis=0, out=out)
+
+
+class TableInMemory(TableSource):
+    """A data frame or a two-dimensional array.
+
+    Numbers are numeric columns, everything else (texts, booleans, categories) is categorical.
+
+    Args:
+        x: a data frame (anything with ``columns`` and ``x[name]``), or an array N x D, whose columns are then called
+            ``0``, ``1``, ...
+        attributes: further attributes of the records, which are no columns.
+        kinds: column name to its kind, or the list of its categories, over what the types say.
+
+    Raises:
+        UserError: no column or record, two columns of one name, or a cell that does not fit.
+    """
+
+    shares = (0.0, 1.0, 0.0)
+    missing = MISSING
+
+    def __init__(
+        self,
+        x: Any,
+        attributes: Mapping[str, Attribute] | None = None,
+        kinds: Mapping[str, Kind | list[str]] | None = None,
+    ) -> None:
+        self.cells, own = columns_of(x)
+        self.attributes = attributes or {}
+        self.kinds: dict[str, Kind | list[str]] = {**own, **(kinds or {})}
+
+    def of_kinds(self, kinds: Mapping[str, Kind | list[str]], missing: str) -> "TableInMemory":
+        """The columns that ``kinds`` names, read as these."""
+        table = TableInMemory.__new__(TableInMemory)
+        table.cells = {name: self.cells[name] for name in kinds if name in self.cells}
+        table.attributes, table.kinds, table.missing = self.attributes, dict(kinds), missing
+        return table
+
+    def _load(self) -> Any:
+        schema = {name: self.kinds[name] for name in self.cells}
+        texts = [_texts(values, self.missing) for values in self.cells.values()]
+        table = assemble(_blocks(texts), schema, self.missing)
+        if not self.attributes:
+            return table
+        attributes = {**table.index.attributes, **self.attributes}
+        return type(table)(table.columns, table.values, _index(len(table.index), attributes))
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """All rows, float32, N x D."""
+        return self._table.values
+
+
+def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
+    """The columns of a data frame or a two-dimensional array by name, and their kinds.
+
+    Raises:
+        UserError: no record or column, an array of another shape, or two columns of one name.
+    """
+    if hasattr(x, "columns") and not isinstance(x, np.ndarray):
+        names = list(x.columns)
+        if len(set(map(str, names))) < len(names):
+            raise UserError("two columns of the data frame have the same name: rename one")
+        cells = {str(name): np.asarray(x[name]) for name in names}
+        kinds = {str(name): _kind(x[name]) for name in names}
+    else:
+        array = np.asarray(x)
+        if array.ndim != 2:
+            raise UserError(f"x has the shape {array.shape}: rows of a table are N x columns")
+        cells = {str(i): array[:, i] for i in range(array.shape[1])}
+        kinds = {name: _kind(values) for name, values in cells.items()}
+    if not cells or not len(next(iter(cells.values()))):
+        raise UserError("the table has no record or no column: give at least one of each")
+    return cells, kinds
+
+
+def _kind(values: Any) -> Kind:
+    """By the type: also of a column of pandas that may lack numbers, which is an array of objects."""
+    return "numeric" if getattr(values.dtype, "kind", np.asarray(values).dtype.kind) in "iuf" else "categorical"
+
+
+def _texts(values: np.ndarray, missing: str) -> list[str]:
+    return [missing if is_missing(value) else str(value) for value in values.tolist()]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell says that nothing is there: None, NaN, and what pandas has for it."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
+def _blocks(texts: Sequence[Sequence[str]]) -> Iterable[Block]:
+    count = len(texts[0])
+    for start in range(0, count, BLOCK):
+        stop = min(start + BLOCK, count)
+        yield Block("row", [column[start:stop] for column in texts], range(start, stop), [0] * (stop - start), 0)
+
+
+def _index(count: int, attributes: Mapping[str, Attribute]) -> Index:
+    return Index(np.arange(count).astype(str), np.zeros(count, np.int64), attributes)
+
+
+InMemory = ImagesInMemory | TableInMemory

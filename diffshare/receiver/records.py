@@ -1,0 +1,359 @@
+"""The receiver's own labelled records: what readers of a group or a property are trained and calibrated on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from diffshare.data.cache import open_records
+from diffshare.data.csvfile import read_list
+from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of
+from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
+from diffshare.data.table import Column
+from diffshare.errors import UserError, one_of
+from diffshare.stats.information import contingency
+from diffshare.storage import read_json
+
+
+class Labelled(NamedTuple):
+    """Those of N records of which one attribute is known, with it as their label.
+
+    Attributes:
+        x: uint8, n x H x W x C; of a table float32, n x D.
+        labels: int64 in 0..K-1, n.
+        classes: names of the K classes.
+        columns: the D columns of a table, neither the attribute nor what was withheld among them.
+        unknown: records that were left out, for the attribute is not known of them.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    columns: tuple[Column, ...]
+    unknown: int
+
+    @property
+    def categorical(self) -> tuple[int, ...]:
+        """Positions of the columns that hold codes."""
+        return tuple(i for i, column in enumerate(self.columns) if column.kind == "categorical")
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Records:
+    """N labelled records that the sharer has not trained on.
+
+    Args:
+        x: images, uint8, N x H x W x C; or rows, a data frame or an array, N x D.
+        y: the class of each, N: integers or texts.
+        s: the group of each, N, called ``s``; or several by their names.
+
+    Attributes:
+        x: uint8, N x H x W x C; of a table float32, N x D, without the column of the class.
+        attributes: all that is known of these records, by name.
+        columns: the D columns of a table; empty for images.
+        target: name of the attribute that is the class; None where there is none.
+        missing: the mark of a missing cell of a table.
+        sensitive: attributes that are groups; samples of a table may lack their columns.
+        disjoint: how it is known, or on what condition it holds, that the sharer has not trained on
+            them, a sentence; empty where they are another's.
+        compared: they were compared with what the sharer trained on.
+        used: how many records of the source they are, in words; empty where all are.
+
+    Raises:
+        UserError: shapes, types or lengths that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import diffshare as ds
+        >>> own = ds.Records(np.zeros((4, 2)), ["no", "yes", "no", "yes"], s=[0, 0, 1, 1])
+        >>> own.classes, own.attributes["s"].classes
+        (('no', 'yes'), ('0', '1'))
+    """
+
+    x: np.ndarray
+    attributes: Mapping[str, Attribute]
+    columns: tuple[Column, ...]
+    target: str | None
+    missing: str
+    sensitive: tuple[str, ...]
+    disjoint: str
+    compared: bool
+    used: str
+
+    def __init__(self, x: Any, y: Labels | None = None, *, s: Labels | Mapping[str, Labels] | None = None) -> None:
+        groups = dict(s) if isinstance(s, Mapping) else {} if s is None else {"s": s}
+        given = groups | ({} if y is None else {"y": y})
+        count = len(x)
+        attributes = {name: attribute_of(labels, name, count) for name, labels in given.items()}
+        source: Source = ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
+        target = None if y is None else "y"
+        self.__dict__.update(vars(self.from_source(source, target=target, sensitive=tuple(groups), part="all")))
+
+    @classmethod
+    def from_frame(cls, frame: Any, *, target: str, sensitive: str | Sequence[str]) -> Self:
+        """Records of a data frame.
+
+        Args:
+            frame: with a column for the class, one for each group, and what a classifier may see.
+            target: column of the class.
+            sensitive: column of the group, or several.
+
+        Raises:
+            UserError: no such column.
+        """
+        names = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
+        source = TableInMemory(frame, kinds=dict.fromkeys((target, *names), "categorical"))
+        if absent := [name for name in (target, *names) if name not in source.cells]:
+            raise one_of("column", absent[0], source.cells)
+        return cls.from_source(source, target=target, sensitive=names, part="all")
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Source,
+        *,
+        target: str | None = None,
+        sensitive: Sequence[str] = (),
+        part: Part | Literal["all"] = "auxiliary",
+        split_seed: int = 0,
+        manifest: Path | None = None,
+        cache_dir: Path | None = None,
+    ) -> Self:
+        """The records of a part of a source, those whose class is known where there is a target.
+
+        Args:
+            source: where they come from.
+            target: attribute that is the class.
+            sensitive: attributes that are groups.
+            part: which part of the source; ``all`` is for a source that shares no record with the
+                sharer's.
+            split_seed: of the parts where the source has no official ones.
+            manifest: folder of a mix manifest; none of its records may be among these.
+            cache_dir: of decoded records.
+
+        Raises:
+            UserError: no such attribute, a part without records, an overlap with the manifest.
+        """
+        index = source.index()
+        for name in (*((target,) if target else ()), *sensitive):
+            index.attribute(name)  # refused before anything is decoded
+        if target in sensitive:
+            raise UserError(f"sensitive and target are both '{target}': name two attributes")
+        decoded = open_records(source, cache_dir)
+        rows = _rows(decoded.index, source, part, split_seed)
+        used = portion(part, len(rows), len(decoded.index))
+        if target is not None:
+            rows = rows[_known(decoded.index.attribute(target), rows, target)]
+        if manifest is not None:
+            disjoint = refuse_overlap(decoded.index.names[rows], manifest, decoded.source_sha256)
+        else:
+            official = part == "all" or decoded.index.parts is not None
+            disjoint = "" if official else unchecked(split_seed)
+        columns = _columns(source)
+        kept = [i for i, column in enumerate(columns) if column.name != target]
+        return cls.__new__(cls)._with(
+            x=decoded.x[rows][:, kept] if columns else decoded.x[rows],
+            attributes=decoded.index.take(rows).attributes,
+            columns=tuple(columns[i] for i in kept),
+            target=target,
+            missing=getattr(source, "missing", "?"),
+            sensitive=tuple(sensitive),
+            disjoint=disjoint,
+            compared=manifest is not None,
+            used=used,
+        )
+
+    def _with(self, **changes: Any) -> Self:
+        """The same but for some attributes."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        kind = f"{self.x.shape[1]} columns" if self.columns else " x ".join(map(str, self.x.shape[1:]))
+        return f"Records({len(self)} of {kind}, target={self.target!r}, attributes={sorted(self.attributes)})"
+
+    @property
+    def y(self) -> np.ndarray:
+        """The class, int64 in 0..C-1, N."""
+        return self._class().codes.astype(np.int64)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the C classes."""
+        return self._class().classes
+
+    def _class(self) -> Attribute:
+        if self.target is None:
+            raise UserError("the records have no class: give y, or name the target")
+        return self.attributes[self.target]
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute called ``name``.
+
+        Raises:
+            UserError: there is none; the message lists those there are.
+        """
+        if name not in self.attributes:
+            raise one_of("attribute", name, self.attributes)
+        return self.attributes[name]
+
+    def group(self, name: str) -> Attribute:
+        """An attribute as the group S.
+
+        Raises:
+            UserError: it is not known of every record, has one class, or leaves a cell of S x Y without records.
+        """
+        attribute = self.attribute(name)
+        if unknown := int((attribute.codes < 0).sum()):
+            raise UserError(f"'{name}' is unknown for {unknown} records of the reference: fill it in or drop them")
+        table = self.table(attribute)
+        if table.min() == 0 or len(attribute.classes) < 2:
+            group, label = np.unravel_index(int(table.argmin()), table.shape)
+            raise UserError(
+                f"the reference has an empty cell: none of its {len(self)} records is '{attribute.classes[group]}' "
+                f"and '{self.classes[label]}'; give more records, or other attributes as sensitive and target"
+            )
+        return attribute
+
+    def labelled(self, name: str, without: Sequence[str] = ()) -> Labelled:
+        """Those records of which an attribute is known, with it as their label.
+
+        Args:
+            name: of the attribute.
+            without: columns of a table that a classifier is not to see, beside the attribute's own.
+
+        Raises:
+            UserError: no such attribute or column, it is known of none, or no column is left.
+        """
+        attribute = self.attribute(name)
+        names = [column.name for column in self.columns]
+        for column in without:
+            if column not in names:
+                raise one_of("column", column, names)
+        rows = attribute.codes >= 0
+        unknown = int(np.sum(~rows))
+        if not rows.any():
+            raise UserError(
+                f"the property '{name}' is known of none of the {unknown} auxiliary records: choose another"
+            )
+        hidden = (name, *without)
+        columns = tuple(column for column in self.columns if column.name not in hidden)
+        if without and not columns:
+            raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
+        labels = attribute.codes[rows].astype(np.int64)
+        return Labelled(self.features(hidden)[rows], labels, attribute.classes, columns, unknown)
+
+    def part(self, rows: np.ndarray) -> Self:
+        """Some of the records: ``rows`` are positions in any order, or a mask, bool, N."""
+        attributes = {name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()}
+        return self._with(x=self.x[rows], attributes=attributes)
+
+    def with_attribute(self, name: str, attribute: Attribute) -> Self:
+        """The records with one more attribute."""
+        return self._with(attributes={**self.attributes, name: attribute})
+
+    def table(self, group: Attribute) -> np.ndarray:
+        """Counts of each group and class, int64, K x C."""
+        return contingency(group.codes, self.y, len(group.classes), len(self.classes))
+
+    def features(self, without: Sequence[str] = ()) -> np.ndarray:
+        """Records without these columns of a table; images as they are."""
+        return np.delete(self.x, self.places(without), 1) if self.columns else self.x
+
+    def places(self, names: Sequence[str]) -> list[int]:
+        """Positions of those of these names that are columns."""
+        return [i for i, column in enumerate(self.columns) if column.name in names]
+
+    def categorical(self, without: Sequence[str] = ()) -> tuple[int, ...]:
+        """Positions of the columns of ``features`` that hold codes."""
+        kept = [column for column in self.columns if column.name not in without]
+        return tuple(i for i, column in enumerate(kept) if column.kind == "categorical")
+
+
+def _is_images(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.ndim == 4
+
+
+def _known(attribute: Attribute, rows: np.ndarray, name: str) -> np.ndarray:
+    known = attribute.codes[rows] >= 0
+    if not known.any():
+        raise UserError(f"the class '{name}' is known of none of the {len(rows)} records: choose another target")
+    return known
+
+
+def _columns(source: Source) -> tuple[Column, ...]:
+    return getattr(source, "columns", ()) if source.modality == "table" else ()
+
+
+def unchecked(seed: int) -> str:
+    """On what condition records of a source without official parts are none of the sharer's, a sentence.
+
+    Args:
+        seed: of the parts.
+    """
+    return (
+        "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
+        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "
+        "(an auditor checks with --manifest)"
+    )
+
+
+def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) -> np.ndarray:
+    if part == "all":
+        return np.arange(len(index))
+    rows = np.flatnonzero(split(index, source.shares, seed) == PARTS.index(part))
+    if not len(rows):
+        raise UserError(
+            f"the {part} part of the auxiliary source holds no records: change its shares, or name another part"
+        )
+    return rows
+
+
+def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str:
+    """Refuse auxiliary records that the sharer trained on.
+
+    Records are compared by name. In one source that settles it; names of two sources may be alike by chance, or differ
+    where the records do not. Whether it is one source is told by ``source_sha256`` of ``mix.json``, where there is one.
+
+    Args:
+        names: of the auxiliary records, N.
+        manifest: folder with ``records.csv``, as the verb ``mix`` writes it.
+        source_sha256: of the auxiliary source.
+
+    Returns:
+        which comparison was made, a sentence.
+
+    Raises:
+        UserError: the folder has no such file, or a record is in both.
+    """
+    theirs = _source_of(manifest)
+    path = manifest / "records.csv"
+    rows = read_list(path, "give the folder that 'mix' wrote")
+    if next(rows, ([""], 1))[0][0] != "record":
+        raise UserError(f"{path} is no manifest: its first column is not 'record'; give the folder of a mix")
+    listed = {cells[0] for cells, _ in rows}
+    both = [name for name in names.tolist() if name in listed]
+    if both:
+        raise UserError(
+            f"{len(both)} of the {len(names)} auxiliary records are among the sharer's in {manifest}, the first "
+            f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use --part auxiliary or another source)"
+        )
+    count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
+    if theirs == source_sha256:
+        return f"{count}: compared by name, within one source (source_sha256 agrees)"
+    why = "is of another source (source_sha256 differs)" if theirs else "names no source (no source_sha256)"
+    return f"{count}: compared by name alone, since the manifest {why}; equal records of other names are not seen"
+
+
+def _source_of(manifest: Path) -> str | None:
+    """``source_sha256`` of ``mix.json``; None where there is none."""
+    path = manifest / "mix.json"
+    summary = read_json(path, limit=1 << 20) if path.is_file() else {}
+    said = summary.get("source_sha256") if isinstance(summary, dict) else None
+    return said if isinstance(said, str) and said else None

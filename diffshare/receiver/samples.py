@@ -1,0 +1,354 @@
+"""What was received of a generator: samples in memory or in a folder, also in the codes of labelled records."""
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from diffshare.classes import Joined, another_attribute, join, listed, quoted
+from diffshare.data.csvfile import no_column, read_header
+from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of
+from diffshare.data.recoding import log_unknown, recode
+from diffshare.data.source import Attribute
+from diffshare.data.table import CSVTable
+from diffshare.errors import UserError
+from diffshare.leftovers import restore
+from diffshare.received import is_number
+from diffshare.receiver.records import Records
+from diffshare.release.info import class_names, class_target, read_info
+from diffshare.release.samples import NPZ, read_samples
+from diffshare.release.tables import CSV, check_rows_file
+from diffshare.storage import sha256_file
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Samples:
+    """M samples of a generator.
+
+    Args:
+        x: images, uint8, M x H x W x C; or rows, a data frame or an array, M x D.
+        y: the class that each was asked for, M: integers or texts; where None, rows may have it as a column.
+
+    Attributes:
+        images: uint8, M x H x W x C; None of rows.
+        table: rows, a data frame or a file; None of images.
+        y: the class of each, and the names of the classes, which may have none; None where not told.
+        weighted: they carry weights that differ.
+        info: what ``samples.json`` says of them: a claim.
+        folder: that they were read from; None of what is in memory.
+
+    Raises:
+        UserError: shapes, types or lengths that do not fit.
+
+    Example:
+        >>> import diffshare as ds
+        >>> ds.Samples([[0.5, 1.0], [0.25, 2.0]], ["no", "yes"])
+        Samples(2 rows in memory)
+    """
+
+    images: np.ndarray | None
+    table: TableInMemory | Path | None
+    y: Attribute | None
+    weighted: bool
+    info: Mapping[str, Any]
+    folder: Path | None
+
+    def __init__(self, x: Any, y: Labels | None = None) -> None:
+        images = ImagesInMemory(x).x if isinstance(x, np.ndarray) and x.ndim == 4 else None
+        labels = None if y is None else attribute_of(y, "y", len(x))
+        table = TableInMemory(x) if images is None else None
+        self._set(images=images, table=table, y=labels, weighted=False, info={}, folder=None)
+
+    @classmethod
+    def from_frame(cls, frame: Any, *, target: str | None = None) -> Self:
+        """Rows of a data frame.
+
+        Args:
+            frame: with the columns that the receiver's records have.
+            target: column of the class; where None, the column that the records call so.
+
+        Raises:
+            UserError: no such column.
+        """
+        if target is None:
+            return cls(frame)
+        if target not in frame.columns:
+            raise no_column(Path("the data frame"), target, list(map(str, frame.columns)))
+        return cls(frame, frame[target])
+
+    @classmethod
+    def from_path(cls, folder: str | Path) -> Self:
+        """A samples folder, one's own or anybody's.
+
+        Raises:
+            UserError: it holds no samples, or is a release.
+        """
+        folder = Path(folder)
+        path, samples = samples_file(folder), cls.__new__(cls)
+        if path.name == CSV:
+            info = read_info(folder)
+            return samples._set(images=None, table=path, y=None, weighted=False, info=info, folder=folder)
+        read = read_samples(folder)
+        labels = Attribute(read.y, class_names(read.info, folder))
+        weighted = read.weight is not None and bool(np.ptp(read.weight) > 0)
+        info = dict(read.info)
+        return samples._set(images=read.x, table=None, y=labels, weighted=weighted, info=info, folder=folder)
+
+    def _set(self, **values: Any) -> Self:
+        self.__dict__.update(values)
+        return self
+
+    def __repr__(self) -> str:
+        what = "images" if self.images is not None else "rows"
+        if self.images is None and not isinstance(self.table, TableInMemory):
+            return f"Samples({what} in {self.folder})"
+        count = len(self.images) if self.images is not None else len(self._rows().cells[next(iter(self._rows().cells))])
+        return f"Samples({count} {what} {'in memory' if self.folder is None else f'in {self.folder}'})"
+
+    def _rows(self) -> TableInMemory:
+        assert isinstance(self.table, TableInMemory)
+        return self.table
+
+    @property
+    def who(self) -> str:
+        """The samples in words."""
+        return "the samples" if self.folder is None else f"the samples in {self.folder}"
+
+    @property
+    def where(self) -> str:
+        """Where they lie, at the beginning of a message."""
+        return "the samples" if self.folder is None else str(self.folder)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity: of the file that they are in, or of what is in memory."""
+        if self.folder is not None:
+            return samples_sha256(self.folder)
+        digest = hashlib.sha256()
+        if self.images is not None:
+            digest.update(np.ascontiguousarray(self.images).tobytes())
+        else:
+            for name, cells in self._rows().cells.items():
+                digest.update("\0".join((name, *map(str, cells.tolist()), "")).encode())
+        if self.y is not None:
+            digest.update(np.ascontiguousarray(self.y.codes).tobytes() + "\0".join(self.y.classes).encode())
+        return digest.hexdigest()
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of the columns of rows."""
+        if isinstance(self.table, Path):
+            return tuple(header(self.table))
+        return tuple(self._rows().cells)
+
+    def rows(self, kinds: Mapping[str, Any], missing: str) -> CSVTable | TableInMemory:
+        """The columns of these kinds as a source.
+
+        Raises:
+            UserError: they are no table, or lack one of the columns.
+        """
+        if absent := [name for name in kinds if name not in set(self.header)]:
+            where = self.table if isinstance(self.table, Path) else Path("the table of samples")
+            raise no_column(where, absent[0], list(self.header))
+        if isinstance(self.table, Path):
+            return CSVTable(str(self.table), dict(kinds), missing=missing)
+        return self._rows().of_kinds(kinds, missing)
+
+    def coded(self, records: Records) -> "CodedSamples":
+        """The samples in the codes of labelled records.
+
+        Raises:
+            UserError: samples of another kind, size or class, without a class, or with weights that differ.
+        """
+        if (self.images is None) != bool(records.columns):
+            kinds = ("images", "rows of a table")
+            raise UserError(
+                f"{self.where} {'holds' if self.folder else 'are'} {kinds[self.images is None]}, the reference "
+                f"{'holds ' if not self.folder else ''}{kinds[bool(records.columns)]}: both must be of one kind"
+            )
+        if self.images is None:
+            return self._coded_rows(records)
+        if self.images.shape[1:] != records.x.shape[1:]:
+            raise UserError(
+                f"{self.who} are {_size(self.images)}, the records of the reference {_size(records.x)}: add "
+                f"--reference.image_size {self.images.shape[1]} (or name a source of as many channels)"
+            )
+        if self.y is None:
+            raise UserError(f"{self.who} have no class: give y")
+        joined = join_classes(self.y.classes, records, self.who)
+        y = joined.recode(self.y.codes.astype(np.int64))
+        _check_classes(y, records, self.where)
+        if self.weighted:  # a training would honour them, no share here does
+            raise UserError(
+                f"{self.where} carries weights, which an audit does not see: audit and repair samples as they were "
+                "drawn, without the array 'weight'"
+            )
+        notes = (joined.note, another_attribute(class_target(self.info), str(records.target), self.who))
+        return CodedSamples(self.images, y, {}, self.sha256, dict(self.info), notes=tuple(filter(None, notes)))
+
+    def _coded_rows(self, records: Records) -> "CodedSamples":
+        kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
+        own = None if self.y is None else join_classes(self.y.classes, records, self.who)
+        if own is None:
+            kinds[str(records.target)] = list(records.classes)
+        absent = tuple(name for name in records.sensitive if name in kinds and name not in self.header)
+        table = self.rows({k: v for k, v in kinds.items() if k not in absent}, records.missing)
+        index = table.index()
+        x = table.read(np.arange(len(index)))
+        if own is None:
+            y = index.attribute(str(records.target)).codes.astype(np.int64)
+        else:
+            assert self.y is not None
+            y = own.recode(self.y.codes.astype(np.int64))
+        _check_classes(y, records, str(self.table) if self.folder else self.where)
+        groups, notes = {}, [own.note] if own is not None and own.note else []
+        for name, attribute in index.attributes.items():
+            if name != records.target:
+                places, told = _column(name, attribute.classes, records)
+                groups[name] = np.append(places, -1)[attribute.codes]
+                notes += [told] if told else []
+        shown = [i for i, column in enumerate(records.columns) if column.name not in absent]
+        rows = np.full((len(x), len(records.columns)), np.nan, np.float32)
+        seen = [records.columns[i] for i in shown]
+        rows[:, shown] = recode(x, table.columns, seen)
+        log_unknown(rows[:, shown], seen, str(self.table) if self.folder else self.where)
+        return CodedSamples(rows, y, groups, self.sha256, dict(self.info), absent, tuple(notes))
+
+
+@dataclass(frozen=True)
+class CodedSamples:
+    """M samples in the codes of labelled records.
+
+    Attributes:
+        x: as ``Records.x``; NaN where a cell has a category that the records do not have.
+        y: the class as the records number it, int64, M.
+        groups: codes of each attribute that is a column of the samples, by name; -1 where not told.
+        sha256: identity of the samples.
+        info: what ``samples.json`` says of them: a claim.
+        absent: columns of the records that they lack; NaN in ``x``.
+        notes: what of their names the records do not have, or was taken by its position.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    sha256: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def take(self, rows: np.ndarray) -> "CodedSamples":
+        """These samples alone, positions in any order."""
+        groups = {name: codes[rows] for name, codes in self.groups.items()}
+        return replace(self, x=self.x[rows], y=self.y[rows], groups=groups)
+
+
+def samples_file(folder: Path) -> Path:
+    """The file of a samples folder that holds the samples.
+
+    Raises:
+        UserError: it holds none.
+    """
+    restore(folder)
+    for name in (NPZ, CSV):
+        if (folder / name).is_file():
+            return folder / name
+    if (folder / "diffshare.json").is_file():
+        raise UserError(f"{folder} is a release: name it with --model, --samples is for a folder of samples")
+    raise UserError(f"{folder} holds neither {NPZ} nor {CSV}: give a folder that 'sample' wrote")
+
+
+def samples_sha256(folder: Path) -> str:
+    """Identity of a samples folder: SHA-256 of its ``samples.npz`` or ``samples.csv``."""
+    return sha256_file(samples_file(folder))
+
+
+def join_classes(names: Sequence[str], records: Records, who: str) -> Joined:
+    """The classes of samples, or of a model that makes them, as the reference numbers them.
+
+    Args:
+        names: theirs by number; empty where they have none.
+        records: the records.
+        who: has them, in words.
+
+    Raises:
+        UserError: they contradict each other, or lack a class of the records.
+    """
+    whose = f"'{records.target}' of the reference"
+    joined = join(names, records.classes, who, whose, by_position=not records.columns)
+    if joined.lacking:
+        raise UserError(
+            f"{whose} has the class {quoted(joined.lacking[0])}, {who} have only {listed(joined.theirs)}: give a "
+            "reference without those records, or name the attribute that the classes stand for with --target"
+        )
+    return joined
+
+
+def _column(name: str, texts: tuple[str, ...], records: Records) -> tuple[np.ndarray, str | None]:
+    """The reference's number of each text that a column of the samples holds, and a note on those that have none (-1).
+
+    Raises:
+        UserError: the column is audited, and its names differ from the reference's in their writing, or all of them.
+    """
+    classes = records.attributes[name].classes
+    if name not in records.sensitive or not texts:
+        place = {text: code for code, text in enumerate(classes)}
+        return np.array([place.get(text, -1) for text in texts], np.int64), None
+    who = f"the samples' column '{name}'"
+    joined = join(texts, classes, who, f"'{name}' of the reference", kind="values", by_position=False)
+    told = f"{who} holds {listed(joined.beyond)}, the reference knows {listed(classes)} alone"
+    return joined.codes, told if joined.beyond else None
+
+
+def claimed_guidance(info: Mapping[str, Any]) -> float:
+    """The guidance scale that ``samples.json`` says its samples were drawn at; 1 where it says none that can be."""
+    said = info.get("guidance")
+    return float(said) if is_number(said) and 0 <= said < 1000 else 1.0
+
+
+def header(path: Path) -> list[str]:
+    """The column names of ``samples.csv``.
+
+    Raises:
+        UserError: it is no CSV file, or one that is too large.
+    """
+    check_rows_file(path)
+    try:
+        return read_header(path, ",")
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file: draw the samples anew") from error
+
+
+def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarray, CSVTable]:
+    """The columns of ``samples.csv`` of these kinds, and their source.
+
+    Raises:
+        UserError: it is no table, or lacks one of the columns.
+    """
+    names = header(path)
+    there = set(names)
+    if absent := [name for name in kinds if name not in there]:
+        raise no_column(path, absent[0], names)
+    table = CSVTable(str(path), kinds, missing=missing)
+    return table.read(np.arange(len(table.index()))), table
+
+
+def _check_classes(y: np.ndarray, records: Records, where: str) -> None:
+    """Refuse samples without a class, or of which a class of the reference is missing; ``y`` as that numbers them."""
+    if (y < 0).any():
+        raise UserError(
+            f"{where}: {int((y < 0).sum())} samples have no class: draw them with --labels balanced or natural"
+        )
+    counts = np.bincount(y, minlength=len(records.classes))
+    if counts.min() == 0:
+        missing = records.classes[int(counts.argmin())]
+        raise UserError(f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural")
+
+
+def _size(x: np.ndarray) -> str:
+    return " x ".join(map(str, x.shape[1:]))
