@@ -90,7 +90,8 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
     with stoppable() as came:
         try:
             with plain_warnings():
-                return action()
+                status = action()
+            return _stopped(came) if came and not status else status  # a library swallowed the stop
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
                 return _stopped(came)

@@ -92,7 +92,7 @@ def check_yaml(text: str, *, aliases: bool = False) -> None:
                 if event.anchor is not None:
                     sizes[event.anchor] = 1
                 if len(event.value) > LONGEST_NUMBER and _is_number(event):
-                    _refuse("a number that is too long", event)
+                    _refuse(f"a number that is too long, of more than {LONGEST_NUMBER} characters", event)
             else:
                 opened.append((event.anchor, count - 1))
         if len(opened) > DEEPEST:

@@ -18,7 +18,7 @@ def test_demo_leaves_its_results(
     (out / "clean" / "run").mkdir(parents=True)
     (out / "clean" / "run" / "config.yaml").write_text("an earlier demo")
     (out / "old").mkdir()
-    small = ["--faces", "1500", "--records", "100", "--samples", "80", "--share", "0.25", "--out", str(out)]
+    small = ["--faces", "1500", "--records", "100", "--samples", "200", "--share", "0.25", "--out", str(out)]
     small += ["--classifier", "--trainer.max_steps 4 --trainer.val_check_interval 4 --data.eval_batch_size 50"]
     small += ["--property-options", "--classifier KernelRecipe --folds 2 --method cc"]
     small += ["--audit-options", "--classifier KernelRecipe --folds 2"]

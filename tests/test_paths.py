@@ -130,4 +130,4 @@ def test_a_run_gone_on_with_from_another_place_says_where_it_was_started(
     other = tmp_path / "other"
     pictures(other)
     refused = run_cli("fit", "--resume", "--trainer.max_steps", 3, "--run-dir", run, "--data.source.root", other)
-    assert "root was pictures, is now" in refused.err
+    assert "root was 'pictures', is now" in refused.err

@@ -45,6 +45,20 @@ def test_what_a_library_makes_of_a_stop_is_a_stop(monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().err == "diffshare: stopped by SIGTERM\n"
 
 
+def test_a_stop_that_a_library_swallows_is_a_stop(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def swallowing(*_: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except:  # noqa: E722
+            return 0
+        return 0
+
+    monkeypatch.setattr("diffshare.cli._run", swallowing)
+    assert main(["sample"]) == 143
+    assert capsys.readouterr().err == "diffshare: stopped by SIGTERM\n"
+
+
 def test_handlers_are_given_back_and_an_ignored_signal_stays_ignored() -> None:
     """``nohup`` starts a process with SIGHUP ignored."""
     before = {s: signal.getsignal(s) for s in heeded()}

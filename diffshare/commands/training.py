@@ -19,7 +19,7 @@ from diffshare.commands.configs import with_files
 from diffshare.errors import UserError, check_seed
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
-from diffshare.settings import dump_yaml, load_yaml, read_yaml
+from diffshare.settings import dump_yaml, parse_yaml, read_yaml
 from diffshare.sharer.export import export
 from diffshare.signals import exit_status
 from diffshare.storage import as_path, atomic_file, write_json
@@ -192,7 +192,7 @@ class DiffshareCLI(LightningCLI):
         config = self.config[self.verb].clone()
         config.pop("ckpt_path", None)
         text = parser.dump(config, skip_link_targets=False, skip_none=False, skip_validation=True)
-        return load_yaml(text, aliases=True)
+        return parse_yaml(text, "the configuration", aliases=True)
 
     # --- building ------------------------------------------------------------------------------------------------
 

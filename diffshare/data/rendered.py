@@ -60,8 +60,6 @@ class RenderedFaces:
             raise UserError(
                 f"image_size {image_size} of rendered faces must be from {_SIZES[0]} to {_SIZES[-1]} pixels"
             )
-        if seed < 0:
-            raise UserError(f"seed {seed} of rendered faces must be 0 or more")
         check_seed("seed of rendered faces", seed)
         self.shares = check_shares(shares)
         self.on_bad_image = on_bad_image

@@ -28,8 +28,8 @@ def test_two_fits_into_one_folder(
     start: Start, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType
 ) -> None:
     folder = tmp_path / "run"
-    arguments = ["fit", *tiny, "--run-dir", str(folder)]
-    one_of_two(start({"arguments": arguments}, {"arguments": arguments}), folder)
+    fit = {"arguments": ["fit", *tiny, "--run-dir", str(folder)], "faults": ["batch:3:slow"]}  # so that they meet
+    one_of_two(start(fit, fit), folder)
     assert check_resume.differences(folder, reference) == []
     assert not list(folder.glob(".*"))
 
@@ -39,7 +39,7 @@ def test_two_that_resume_one_run(
 ) -> None:
     folder = tmp_path / "run"
     assert run("fit", *tiny, "--run-dir", folder, faults=["batch:9:kill"]).status == -9
-    resume = {"arguments": ["fit", "--run-dir", str(folder), "--resume"]}
+    resume = {"arguments": ["fit", "--run-dir", str(folder), "--resume"], "faults": ["batch:12:slow"]}
     one_of_two(start(resume, resume), folder)
     assert check_resume.differences(folder, reference) == []
 
