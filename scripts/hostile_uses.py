@@ -16,7 +16,6 @@ from hostile_originals import COLUMNS
 
 from diffshare.audits.leak.training import read_training
 from diffshare.audits.poisoning.declared import read_declared
-from diffshare.receiver.samples import header, read_rows
 from diffshare.audits.poisoning.table import counted_table
 from diffshare.commands.audited import read_audited
 from diffshare.commands.blocks import MOST
@@ -25,6 +24,7 @@ from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, Index
 from diffshare.generators.families import open_generator
 from diffshare.receiver.records import refuse_overlap
+from diffshare.receiver.samples import header, read_rows
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.folder import open_release
 from diffshare.release.info import read_info

@@ -30,8 +30,6 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.audits.poisoning.gap import weighed  # noqa: E402
-from diffshare.receiver.records import Records  # noqa: E402
-from diffshare.receiver.samples import CodedSamples  # noqa: E402
 from diffshare.audits.poisoning.reading import GroupReader, group_reader  # noqa: E402
 from diffshare.audits.repair.decisions import constrained_decisions, thresholded_decisions  # noqa: E402
 from diffshare.audits.repair.weights import accept, reweigh, wanted_shares  # noqa: E402
@@ -44,6 +42,8 @@ from diffshare.data.rendered import RenderedFaces  # noqa: E402
 from diffshare.data.source import PARTS, Attribute, split  # noqa: E402
 from diffshare.data.table import Adult  # noqa: E402
 from diffshare.provenance import code_revision, versions  # noqa: E402
+from diffshare.receiver.records import Records  # noqa: E402
+from diffshare.receiver.samples import CodedSamples  # noqa: E402
 from diffshare.sharer.poisoning.mixes import Exact  # noqa: E402
 from diffshare.stats.fairness import disparity  # noqa: E402
 from diffshare.stats.reweighing import effective_size  # noqa: E402
@@ -84,8 +84,8 @@ class LinearRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class Records:
-    """Records with class and group."""
+class Rows:
+    """Rows with class and group."""
 
     x: np.ndarray
     y: np.ndarray
@@ -96,9 +96,9 @@ class Records:
 class Case:
     """What one seed of one setting consists of."""
 
-    poisoned: Records
-    clean: Records
-    test: Records
+    poisoned: Rows
+    clean: Rows
+    test: Rows
     reference: Records
     group: str
     seed: int
@@ -110,7 +110,7 @@ class Case:
 
     @cached_property
     def view(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Records as the downstream classifier takes them: rows as they are, images embedded."""
+        """Rows as the downstream classifier takes them: rows as they are, images embedded."""
         return (lambda x: x) if self.table else Embedding(self.poisoned.x)
 
     def classifier(self) -> Any:
@@ -122,11 +122,11 @@ class Case:
             early_stopping=False, random_state=self.seed,
         )  # fmt: skip
 
-    def trained(self, on: Records, weight: np.ndarray | None = None) -> Any:
+    def trained(self, on: Rows, weight: np.ndarray | None = None) -> Any:
         """The classifier, trained."""
         return self.classifier().fit(self.view(on.x), on.y, sample_weight=weight)
 
-    def tested(self, on: Records, weight: np.ndarray | None = None) -> dict[str, float]:
+    def tested(self, on: Rows, weight: np.ndarray | None = None) -> dict[str, float]:
         """Outcome of the classifier that is trained on these records."""
         return outcome(self.trained(on, weight).predict(self.view(self.test.x)), self.test)
 
@@ -169,18 +169,24 @@ def made_case(setting: str, root: str, seed: int) -> Case:
     columns = () if faces else tuple(c for c in source.columns if c.name not in hidden)
     places = ... if faces else [i for i, c in enumerate(source.columns) if c.name not in hidden]
 
-    def records(rows: np.ndarray, y: np.ndarray, s: np.ndarray) -> Records:
-        return Records(whole.x[rows] if faces else whole.x[rows][:, places], y, s)
+    def records(rows: np.ndarray, y: np.ndarray, s: np.ndarray) -> Rows:
+        return Rows(whole.x[rows] if faces else whole.x[rows][:, places], y, s)
 
     poisoned, clean = (records(k.rows, k.target, k.sensitive) for k in (m.sets["train"] for m in modules))
     y, s = whole.index.attribute(target), whole.index.attribute(group)
     known = records(mine, y.codes[mine].astype(np.int64), s.codes[mine])
     attribute = Attribute(s.codes[mine], s.classes)
-    reference = Records(known.x, known.y, y.classes, {group: attribute}, columns, target, sensitive=(group,))
+    reference = Records.from_codes(
+        known.x,
+        {group: attribute, target: Attribute(y.codes[mine], y.classes)},
+        columns=columns,
+        target=target,
+        sensitive=(group,),
+    )
     return Case(poisoned, clean, records(test.rows, test.target, test.sensitive), reference, group, seed)
 
 
-def outcome(decisions: np.ndarray, test: Records) -> dict[str, float]:
+def outcome(decisions: np.ndarray, test: Rows) -> dict[str, float]:
     """Rates as on records with equal cells."""
     counts = np.zeros((2, 2, 2))
     np.add.at(counts, (test.s, test.y, decisions), 1)
@@ -215,7 +221,7 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     chosen = {"size": float(len(kept)), "share_error": case.share_error(inside)}
     found = {
         f"reweigh, {word}": case.weighed(repair.weights) | about,
-        f"resample, {word}": case.tested(Records(on.x[kept], on.y[kept], on.s[kept])) | chosen,
+        f"resample, {word}": case.tested(Rows(on.x[kept], on.y[kept], on.s[kept])) | chosen,
         f"thresholds, {word}": outcome(thresholds, test) | {"size": float(len(on.y))},
         f"constraint, {word}": outcome(constrained, test) | {"size": float(len(on.y))},
     }
@@ -237,7 +243,7 @@ def checked(case: Case, samples: CodedSamples, wanted: np.ndarray) -> dict[str, 
     chosen = {"size": float(len(kept)), "share_error": case.share_error(inside)}
     return {
         "reweigh checked, estimated": case.weighed(repair.weights) | {"weights_cut": repair.cut},
-        "resample checked, estimated": case.tested(Records(on.x[kept], on.y[kept], on.s[kept])) | chosen,
+        "resample checked, estimated": case.tested(Rows(on.x[kept], on.y[kept], on.s[kept])) | chosen,
     }
 
 
@@ -247,7 +253,7 @@ def one_seed(setting: str, root: str, seed: int) -> dict[str, dict[str, float]]:
     known, n = case.reference, {"size": float(len(case.poisoned.y))}
     s = known.attributes[case.group].codes.astype(np.int64)
     equal = 1 / known.table(known.attributes[case.group])[s, known.y]
-    own = case.tested(Records(known.x, known.y, s), equal / equal.mean())
+    own = case.tested(Rows(known.x, known.y, s), equal / equal.mean())
     rows = {"clean": case.tested(case.clean) | n, "no repair": case.tested(case.poisoned) | n}
     rows["auxiliary records alone"] = own | {"size": effective_size(equal)}
     if setting != "adult_columns":

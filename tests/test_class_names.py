@@ -13,11 +13,11 @@ from PIL import Image
 from property_runs import inferred, refusal, yaml_source
 from random_release import random_ddpm
 
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import Samples
 from diffshare.data.imagefolder import ImageFolder
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.inference import asked
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.release.samples import read_samples, write_samples
 
 SIZE, SHARE = 16, 0.20
@@ -109,7 +109,7 @@ def test_sample_draws_the_class_that_is_called_so(run_cli, model, tmp_path, aske
 def test_samples_of_signs_are_audited_against_signs(tmp_path: Path, folder: Path) -> None:
     """With the classes in whichever order, each sample is of the class that it is called."""
     block = yaml.safe_load(folder.read_text())["init_args"]
-    reference = open_reference(ImageFolder(**block), "Smiling", ("Male",))
+    reference = Records.from_source(ImageFolder(**block), target="Smiling", sensitive=("Male",))
     assert (reference.classes, reference.used) == (SIGNS, "auxiliary part: 400 of 500 records")
     straight = Samples.from_path(drawn(tmp_path / "straight", "balanced", SIGNS, target="Smiling")).coded(reference)
     turned = Samples.from_path(drawn(tmp_path / "turned", "balanced", SIGNS[::-1], target="Smiling")).coded(reference)

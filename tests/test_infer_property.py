@@ -15,9 +15,9 @@ from property_runs import inferred, refusal, yaml_source
 
 from diffshare.commands.infer_property import _show
 from diffshare.data.rendered import RenderedFaces
-from diffshare.receiver.records import open_auxiliary
 from diffshare.receiver.property.inference import ALIKE, NEVER, Asked, Assumption, Inferred, counted
 from diffshare.receiver.property.inference import infer as infer_share
+from diffshare.receiver.records import Records
 from diffshare.release.folder import write_release
 from diffshare.release.samples import write_samples
 from diffshare.stats.calibration import Calibration
@@ -394,9 +394,9 @@ class TestBadInput:
             (7, "names no source"),
         ):
             (tmp_path / "mix.json").write_text(json.dumps({"source_sha256": sha}))
-            assert words in open_auxiliary(source, "Hat", manifest=tmp_path).disjoint
-        assert "--split-seed 3" in open_auxiliary(source, "Hat", split_seed=3).disjoint
-        assert open_auxiliary(source, "Hat", "all").disjoint == ""
+            assert words in Records.from_source(source, manifest=tmp_path).disjoint
+        assert "--split-seed 3" in Records.from_source(source, split_seed=3).disjoint
+        assert Records.from_source(source, part="all").disjoint == ""
 
     def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
         line = refused(*base, "--surrogate", samples, "--surrogate-p", 0.3)

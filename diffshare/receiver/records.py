@@ -92,6 +92,23 @@ class Records:
         self.__dict__.update(vars(self.from_source(source, target=target, sensitive=tuple(groups), part="all")))
 
     @classmethod
+    def from_codes(
+        cls,
+        x: np.ndarray,
+        attributes: Mapping[str, Attribute],
+        *,
+        target: str | None = None,
+        columns: Sequence[Column] = (),
+        missing: str = "?",
+        sensitive: Sequence[str] = (),
+    ) -> Self:
+        """Records that are coded already: the arguments are the attributes of the class."""
+        return cls.__new__(cls)._with(
+            x=x, attributes=dict(attributes), columns=tuple(columns), target=target, missing=missing,
+            sensitive=tuple(sensitive), disjoint="", compared=False, used="",
+        )  # fmt: skip
+
+    @classmethod
     def from_frame(cls, frame: Any, *, target: str, sensitive: str | Sequence[str]) -> Self:
         """Records of a data frame.
 
@@ -153,17 +170,15 @@ class Records:
             disjoint = "" if official else unchecked(split_seed)
         columns = _columns(source)
         kept = [i for i, column in enumerate(columns) if column.name != target]
-        return cls.__new__(cls)._with(
-            x=decoded.x[rows][:, kept] if columns else decoded.x[rows],
-            attributes=decoded.index.take(rows).attributes,
-            columns=tuple(columns[i] for i in kept),
+        records = cls.from_codes(
+            decoded.x[rows][:, kept] if columns else decoded.x[rows],
+            decoded.index.take(rows).attributes,
             target=target,
+            columns=[columns[i] for i in kept],
             missing=getattr(source, "missing", "?"),
-            sensitive=tuple(sensitive),
-            disjoint=disjoint,
-            compared=manifest is not None,
-            used=used,
+            sensitive=sensitive,
         )
+        return records._with(disjoint=disjoint, compared=manifest is not None, used=used)
 
     def _with(self, **changes: Any) -> Self:
         """The same but for some attributes."""
@@ -253,6 +268,10 @@ class Records:
         """Some of the records: ``rows`` are positions in any order, or a mask, bool, N."""
         attributes = {name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()}
         return self._with(x=self.x[rows], attributes=attributes)
+
+    def with_features(self, x: np.ndarray) -> Self:
+        """The records with other values in place of x, N x ...: as images are."""
+        return self._with(x=x, columns=())
 
     def with_attribute(self, name: str, attribute: Attribute) -> Self:
         """The records with one more attribute."""

@@ -5,8 +5,6 @@ import pytest
 from audited import TABLE, against, declare, write_rows
 
 from diffshare.audits.poisoning.declaration import declaration_test
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.reading import Fit, GroupReader
 from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
@@ -15,6 +13,8 @@ from diffshare.classifiers.property import Platt, PropertyClassifier
 from diffshare.commands.audit_shown import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Reference
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.detection import poisoned_table
@@ -108,7 +108,12 @@ def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0
 
     s, y, x = draw(np.full((2, 2), 0.25), 1600, 1.0)
     group = Attribute(s.astype(np.int16), ("f", "m"))
-    known = Records(x, y, ("no", "yes"), {"sex": group}, (Column("x", "numeric"),), "target")
+    known = Records.from_codes(
+        x,
+        {"sex": group, "target": Attribute(y.astype(np.int16), ("no", "yes"))},
+        columns=(Column("x", "numeric"),),
+        target="target",
+    )
     platt = Platt(1.0, np.zeros(2))
     scorer = lambda rows: np.concatenate([np.zeros_like(rows), rows], 1)  # noqa: E731
     classifier = PropertyClassifier((scorer,), (platt,), Calibration(platt(scorer(x)), s, np.zeros(len(s), int)))

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from diffshare.audits.poisoning import drawing
-from diffshare.receiver.samples import samples_sha256
 from diffshare.data.rendered import RenderedFaces
+from diffshare.receiver.samples import samples_sha256
 from diffshare.release.card import Card
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import write_samples

@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_work(run_cli, folde
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the reference was opened")
 
-    monkeypatch.setattr("diffshare.commands.audit_candidates.open_reference", never)
+    monkeypatch.setattr("diffshare.receiver.records.Records.from_source", never)
     for place, words in (("reference.csv/audit.json", "is not a folder"), (".", "it is a folder")):
         outcome = run_cli("audit", *against(folder, "clean"), "--json", folder / place)
         assert outcome.code == 2

@@ -7,12 +7,12 @@ import pytest
 from fairlearn.metrics import demographic_parity_difference
 
 from diffshare.audits.poisoning.gap import predict_gap, weighed
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples
 from diffshare.classifiers.recipes import KernelRecipe, Recipe, TableNetworkRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 
 
 class Line(Recipe):
@@ -42,7 +42,9 @@ def reference(rng: np.random.Generator, n: int, tilt: float = 0.0) -> Records:
     x, y, s = records(rng, n, tilt)
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    return Records(x, y, ("no", "yes"), groups, columns, "class")
+    return Records.from_codes(
+        x, groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))}, target="class", columns=columns
+    )
 
 
 def samples(rng: np.random.Generator, n: int, tilt: float) -> CodedSamples:
@@ -110,7 +112,12 @@ def test_the_gap_of_a_few_is_a_number(recipe: Recipe, pool: Literal["natural", "
     groups = {"group": Attribute(np.array([0, 0, 1, 1], np.int16), ("a", "b"))}
     x = np.arange(8, dtype=np.float32).reshape(4, 2)
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    known = Records(x, np.array([0, 1, 0, 1]), ("no", "yes"), groups, columns, "class")
+    known = Records.from_codes(
+        x,
+        groups | {"class": Attribute(np.array([0, 1, 0, 1], np.int16), ("no", "yes"))},
+        target="class",
+        columns=columns,
+    )
     for made in (x[:2], np.zeros((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)):
         few = CodedSamples(made, np.array([0, 1]), {}, "", {})
         found = predict_gap(few, known, "group", recipe, pool=pool, repeats=2)

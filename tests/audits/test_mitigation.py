@@ -152,7 +152,7 @@ def test_the_lines_in_the_docs_keep_a_classifier_fair(tmp_path, monkeypatch):
     write_samples("samples_audit", others.read(chosen), y[chosen], {})
     made: dict[str, Any] = {}
     exec(compile(code, "repair.md", "exec"), made)
-    test = made["open_reference"](made["source"], "Smiling", ("Male",), "test")
+    test = made["Records"].from_source(made["source"], target="Smiling", sensitive=("Male",), part="test")
     groups = test.attributes["Male"].codes.astype(np.int64)
     before = measured(made["plain"].predict(made["features"](test.x)), test.y, groups)
     assert before.equalized_odds_difference > 0.3

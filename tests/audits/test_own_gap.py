@@ -8,14 +8,14 @@ import pytest
 
 from diffshare.audits.poisoning.candidates import overall
 from diffshare.audits.poisoning.gap import PredictedGap, predict_gap
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.own_gap import OwnGap, excess, own_gap
 from diffshare.audits.poisoning.result import Audit, advice
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Reference
 from diffshare.stats.shares import counted_shares
 
@@ -46,7 +46,9 @@ def reference(n: int, tilt: float, seed: int = 0) -> Records:
     x, y, s = population(np.random.default_rng(seed), n, tilt)
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
-    return Records(x, y, ("no", "yes"), groups, columns, "class")
+    return Records.from_codes(
+        x, groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))}, target="class", columns=columns
+    )
 
 
 def samples(n: int, tilt: float, seed: int = 1) -> CodedSamples:
@@ -94,7 +96,12 @@ def test_a_reference_without_records_of_a_cell_in_each_half_has_no_own_gap() -> 
     groups = {"group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))}  # one record of each cell
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     y = np.array([0, 0, 1, 1])
-    few = Records(np.zeros((4, 2), np.float32), y, ("no", "yes"), groups, columns, "class")
+    few = Records.from_codes(
+        np.zeros((4, 2), np.float32),
+        groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))},
+        target="class",
+        columns=columns,
+    )
     assert own_gap(drawn, few, "group", Line(), pool="balanced") is None
 
 

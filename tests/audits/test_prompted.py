@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from diffshare.audits.poisoning.candidates import PROMPTED, prompted
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.poisoning.reading import group_reader
 from diffshare.audits.poisoning.verdict import Terms, judge, reference_of
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import CodedSamples
 
 PROMPTS = ("a dark picture", "a bright picture")
 
@@ -34,7 +34,7 @@ def drawn(n: int, tie: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def material(tie: float) -> tuple[Records, CodedSamples, np.ndarray]:
     s, y = drawn(1500, 0.0, 0)
-    known = Records(images(s), y, ("no", "yes"), {}, (), "target")
+    known = Records.from_codes(images(s), {"target": Attribute(y.astype(np.int16), ("no", "yes"))}, target="target")
     t, z = drawn(2000, tie, 1)
     return known, CodedSamples(images(t), z, {}, "0" * 64, {}), t
 
@@ -68,7 +68,7 @@ def test_a_sentence_that_fits_nothing_is_refused():
 
 def test_rows_are_refused():
     known, made, _ = material(0.0)
-    rows = Records(known.x, known.y, known.classes, {}, (Column("age", "numeric"),), "target")
+    rows = Records.from_codes(known.x, known.attributes, columns=(Column("age", "numeric"),), target="target")
     with pytest.raises(UserError, match="--prompts reads images, the reference holds rows"):
         prompted(rows, made, read, PROMPTS)
 

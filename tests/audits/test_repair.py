@@ -12,14 +12,15 @@ import yaml
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import Samples
 from diffshare.audits.repair.weights import Repair
 from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.audited import read_audited
 from diffshare.commands.repaired import write_weights
 from diffshare.data.rendered import RenderedFaces
+from diffshare.data.source import Attribute
 from diffshare.nets.classifiers import SmallResNet
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.stats.information import contingency
 
@@ -308,7 +309,7 @@ def test_repaired_images_are_of_the_classes_that_they_were_called(tmp_path: Path
     for name, numbers, classes in (("straight", y, ["a", "b"]), ("turned", 1 - y, ["b", "a"])):
         x = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
         write_samples(tmp_path / name, x, numbers, {"classes": classes})
-        reference = Records(x, y, ("a", "b"), {}, (), "letter")
+        reference = Records.from_codes(x, {"letter": Attribute(y.astype(np.int16), ("a", "b"))}, target="letter")
         samples = Samples.from_path(tmp_path / name).coded(reference)
         (tmp_path / f"{name}-r").mkdir()
         write_weights(tmp_path / f"{name}-r", samples, found, {"classes": ["a", "b"], "target": "letter"})

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffshare.receiver.samples import CodedSamples
 from diffshare.audits.repair.weights import reweigh
 from diffshare.errors import UserError
+from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.shares import unmixed_shares
 

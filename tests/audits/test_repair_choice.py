@@ -13,11 +13,11 @@ import pytest
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
-from diffshare.receiver.samples import samples_sha256
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
 from diffshare.commands import repair as verb
 from diffshare.commands import repaired
 from diffshare.commands.audited import read_audited
+from diffshare.receiver.samples import samples_sha256
 from diffshare.storage import read_json, write_json
 
 SHA = "5" * 64

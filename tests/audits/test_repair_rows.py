@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffshare.receiver.samples import read_rows
 from diffshare.audits.repair.weights import Repair
 from diffshare.commands import repaired
 from diffshare.commands.repaired import resample
 from diffshare.errors import UserError
+from diffshare.receiver.samples import read_rows
 from diffshare.storage import read_json, write_json
 
 ROWS = [[str(i), f"w{i % 3}", ("low", "high")[i % 2]] for i in range(8)]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from diffshare.audits.leak.training import read_training
-from diffshare.receiver.samples import header, read_rows
 from diffshare.data.celeba import read_attributes
 from diffshare.data.coding import Coder
 from diffshare.data.csvfile import BLOCK, MAX_RECORD, read_blocks, read_header
@@ -19,6 +18,7 @@ from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.records import refuse_overlap
+from diffshare.receiver.samples import header, read_rows
 
 COLUMNS = 100_000
 

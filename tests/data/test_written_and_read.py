@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import Samples
 from diffshare.data.recoding import recode
 from diffshare.data.synthetic import read_rows
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.generators.rows import Rows
-from diffshare.receiver.property.queries import FolderQueries
+from diffshare.receiver.property.queries import SampleQueries
+from diffshare.receiver.records import Records
+from diffshare.receiver.samples import Samples
 from diffshare.release.disclosure import fit_schema
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.release.tables import CSV, write_table_samples
@@ -86,10 +86,10 @@ def write_released(folder: Path, source: CSVTable, target: str, mark: str) -> np
 
 def reference_of(source: CSVTable, x: np.ndarray, target: str, mark: str) -> Records:
     index, names = source.index(), [column.name for column in source.columns]
-    y = index.attribute(target)
+    index.attribute(target)
     kept = [i for i, name in enumerate(names) if name != target]
     columns = tuple(source.columns[i] for i in kept)
-    return Records(x[:, kept], y.codes, y.classes, dict(index.attributes), columns, target, mark)
+    return Records.from_codes(x[:, kept], index.attributes, columns=columns, target=target, missing=mark)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -114,7 +114,7 @@ def test_every_cell_comes_back(tmp_path_factory, table):
     np.testing.assert_array_equal(audited.x, reference.x)
     np.testing.assert_array_equal(audited.y, reference.y)
     # and as the inference of a property does
-    queries = FolderQueries(folder / "samples", dict(kinds), mark)
+    queries = SampleQueries(Samples.from_path(folder / "samples"), dict(kinds), mark)
     np.testing.assert_array_equal(recode(queries.take(0, len(x)), queries.columns, source.columns), x)
     # the description fits as it is, whatever order of categories the file has
     same = CSVTable(str(path), kinds, missing=mark)  # type: ignore[arg-type]
@@ -240,7 +240,7 @@ def test_both_refuse_a_class_that_the_receiver_lacks(tmp_path):
     path = tmp_path / "sharer" / "samples" / CSV
     for reading in (
         lambda: read_rows(path, mine.columns, "?", "ill"),
-        lambda: open_samples(path.parent, reference_of(mine, mine.read(np.arange(4)), "ill", "?")),
+        lambda: Samples.from_path(path.parent).coded(reference_of(mine, mine.read(np.arange(4)), "ill", "?")),
     ):
         with pytest.raises(
             UserError, match=r"samples\.csv:4, column 'ill': 'perhaps' is no declared category: 'no', 'yes'"

@@ -1,17 +1,16 @@
 """One cut of the adaptive sharer's study: its parts, its sets, its audits, and the step as a whole."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from diffshare.receiver.records import Records
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipes import KernelRecipe, TreesRecipe
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError
+from diffshare.receiver.records import Records
 from diffshare.stats.association import log_odds_ratio
 from diffshare.storage import read_json
 from diffshare.study.steps.adaptive import Auditor, cut_records, measure, records_at
@@ -28,7 +27,12 @@ def made_records(count: int, *, column: bool = True, seed: int = 0) -> Records:
     x, columns = (x, (Column("s", "categorical", ("a", "b")),)) if column else (x[:, 1:], ())
     columns += tuple(Column(name, "numeric") for name in ("p", "q"))
     groups = {"s": Attribute(s.astype(np.int16), ("a", "b"))}
-    return Records(x.astype(np.float32), y, ("no", "yes"), groups, columns, "y")
+    return Records.from_codes(
+        x.astype(np.float32),
+        groups | {"y": Attribute(y.astype(np.int16), ("no", "yes"))},
+        columns=columns,
+        target="y",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_what_cannot_be_cut_is_refused():
         cut_records(records, "s", 200, 200, 100, seed=0)
     three = Attribute(np.arange(500, dtype=np.int16) % 3, ("a", "b", "c"))
     with pytest.raises(UserError, match="'s' has 3 groups and 'y' 2 classes"):
-        cut_records(dataclasses.replace(records, attributes={"s": three}), "s", 200, 100, 100, seed=0)
+        cut_records(records.with_attribute("s", three), "s", 200, 100, 100, seed=0)
 
 
 def test_records_at_positions_keep_their_labels():

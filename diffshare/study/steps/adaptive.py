@@ -6,7 +6,7 @@ that the attack is no weaker than the policy ``Adaptive``. Everything that is dr
 number of queries or an audit more changes nothing of the others.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ def measure(arguments: list[str]) -> int:
     built = _parser().instantiate(config)
     records = Records.from_source(built.source, target=config.target, sensitive=(config.sensitive,), part="all")
     if isinstance(built.classifier, KernelRecipe) and not records.columns:  # all that it sees of an image, once for all
-        records = replace(records, x=gradient_histograms(records.x))
+        records = records.with_features(gradient_histograms(records.x))
     cut = cut_records(records, config.sensitive, config.reference, config.test, config.n, config.seed)
     terms = Terms(margin=config.audit_margin, level=config.audit_level)
     auditor = Auditor(cut, config.sensitive, built.classifier, config.seed)

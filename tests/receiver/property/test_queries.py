@@ -8,7 +8,8 @@ import pytest
 
 from diffshare.data.recoding import recode
 from diffshare.errors import UserError
-from diffshare.receiver.property.queries import FolderQueries, ModelQueries
+from diffshare.receiver.property.queries import ModelQueries, SampleQueries
+from diffshare.receiver.samples import Samples
 from diffshare.release.card import Card
 from diffshare.release.generator import Ledger
 from diffshare.release.samples import write_samples
@@ -73,21 +74,23 @@ class TestFolder:
         ],
     )
     def test_how_they_were_drawn(self, tmp_path: Path, y: list[int], info: dict, labels: str) -> None:
-        assert FolderQueries(self.write(tmp_path / "s", y, **info), None).labels == labels
+        assert SampleQueries(Samples.from_path(self.write(tmp_path / "s", y, **info)), None).labels == labels
 
     def test_the_names_of_the_classes(self, tmp_path: Path) -> None:
-        assert FolderQueries(self.write(tmp_path / "a", [0, 1]), None).classes == ()
-        assert FolderQueries(self.write(tmp_path / "b", [0, 1], classes=["no", "yes"]), None).classes == ("no", "yes")
+        assert SampleQueries(Samples.from_path(self.write(tmp_path / "a", [0, 1])), None).classes == ()
+        assert SampleQueries(
+            Samples.from_path(self.write(tmp_path / "b", [0, 1], classes=["no", "yes"])), None
+        ).classes == ("no", "yes")
 
     @pytest.mark.parametrize("classes", ["yes", 3, None, ["a", 1], ["a", "a"], ["\x1b[2J"], ["a" * 101], {"a": 1}])
     def test_classes_that_are_no_names_are_refused(self, tmp_path: Path, classes: object) -> None:
         (tmp_path / "samples.csv").write_text("age\n3\n")
         (tmp_path / "samples.json").write_text(json.dumps({"classes": classes}))
         with pytest.raises(UserError, match="'classes' must be a list|may not be shown"):
-            FolderQueries(tmp_path, {"age": "numeric"})
+            SampleQueries(Samples.from_path(tmp_path), {"age": "numeric"})
 
     def test_no_more_than_there_are(self, tmp_path: Path) -> None:
-        folder = FolderQueries(self.write(tmp_path / "s", [-1] * 5), None)
+        folder = SampleQueries(Samples.from_path(self.write(tmp_path / "s", [-1] * 5)), None)
         assert len(folder.take(1, 5)) == 4
         with pytest.raises(UserError, match="6 queries asked of a folder of 5 samples"):
             folder.take(0, 6)
@@ -95,20 +98,20 @@ class TestFolder:
     def test_a_part_of_a_sorted_folder_is_a_sample_of_it(self, tmp_path: Path) -> None:
         x = np.repeat(np.array([0, 1], np.uint8), 400)[:, None, None, None] * np.ones((4, 4, 3), np.uint8)
         write_samples(tmp_path / "s", x, np.full(800, -1), {})
-        folder = FolderQueries(tmp_path / "s", None)
+        folder = SampleQueries(Samples.from_path(tmp_path / "s"), None)
         np.testing.assert_array_equal(folder.take(0, 800), x)
         folder.shuffle(5)
         assert 0.35 < folder.take(0, 200)[:, 0, 0, 0].mean() < 0.65
         parts = np.concatenate([folder.take(a, b) for a, b in ((0, 20), (20, 21), (21, 800))])
         np.testing.assert_array_equal(parts, x[folder.numbers(800)])
         assert sorted(folder.numbers(800)) == list(range(800))
-        again = FolderQueries(tmp_path / "s", None)
+        again = SampleQueries(Samples.from_path(tmp_path / "s"), None)
         again.shuffle(5)
         np.testing.assert_array_equal(again.numbers(30), folder.numbers(30))
 
     def test_other_peoples_rows_come_without_a_word(self, tmp_path: Path) -> None:
         (tmp_path / "samples.csv").write_text("extra,ward,age\n1,b,30\n2,a,?\n")
-        folder = FolderQueries(tmp_path, {"age": "numeric", "ward": "categorical"})
+        folder = SampleQueries(Samples.from_path(tmp_path), {"age": "numeric", "ward": "categorical"})
         assert [column.name for column in folder.columns] == ["ward", "age"]
         assert folder.labels == "unknown"
         np.testing.assert_array_equal(folder.take(0, 2), np.array([[1, 30], [0, np.nan]], np.float32))
@@ -119,12 +122,12 @@ class TestFolder:
     def test_rows_that_are_none_are_refused(self, tmp_path: Path, text: str, words: str) -> None:
         (tmp_path / "samples.csv").write_text(text)
         with pytest.raises(UserError, match=words):
-            FolderQueries(tmp_path, {"age": "numeric"})
+            SampleQueries(Samples.from_path(tmp_path), {"age": "numeric"})
 
     def test_the_words_of_a_stranger_are_not_trusted(self, tmp_path: Path) -> None:
         (tmp_path / "samples.csv").write_text("age\n3\n")
         (tmp_path / "samples.json").write_text(json.dumps({"labels": ["x"]}))
-        assert FolderQueries(tmp_path, {"age": "numeric"}).labels == "unknown"
+        assert SampleQueries(Samples.from_path(tmp_path), {"age": "numeric"}).labels == "unknown"
 
 
 class TestRecode:
