@@ -1,3 +1,42 @@
-"""diffshare: the risks of sharing diffusion models, measured and defended."""
+"""diffshare: the risks of sharing generative models and synthetic data, measured and defended.
+
+The names below are the face of the library; each is imported when it is used.
+
+    import diffshare as ds
+
+    own = ds.Records(x, y, s=s)                  # labelled records of your own
+    audit = ds.audit(ds.Samples(new_x, new_y), own)
+    share = ds.infer_property(ds.Samples(new_x), own, "s")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "Records": "receiver.records",
+    "Samples": "receiver.samples",
+    "UserError": "errors",
+    "audit": "audits.poisoning.audit",
+}
+__all__ = [*sorted(_PLACES), "__version__"]
+
+if TYPE_CHECKING:
+    from diffshare.audits.poisoning.audit import audit as audit
+    from diffshare.errors import UserError as UserError
+    from diffshare.receiver.records import Records as Records
+    from diffshare.receiver.samples import Samples as Samples
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the face at its first use (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'diffshare' has no attribute '{name}'")
+    value = getattr(import_module(f"diffshare.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

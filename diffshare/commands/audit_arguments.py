@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from diffshare.audits.leak.result import Report
+from diffshare.audits.poisoning.plan import MOST_GUIDANCE, QUERIES
 from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
 from diffshare.classifiers.recipes import Recipe
@@ -17,9 +18,7 @@ from diffshare.errors import UserError, check_number, check_seed
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.storage import check_new_file
 
-MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 REFERENCE_HELP = "YAML file of the receiver's own labelled records. The class that it names is imported: its code runs."
-QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
 OF_RECORDS = (  # what --declared alone, which counts columns, has no use for
     "candidates", "clusters", "prompts", "margin_from", "sequential", "manifest", "part", "split_seed", "classifier",
@@ -110,7 +109,7 @@ def _add_reference(parser: ArgumentParser) -> None:
 
 
 def _check_numbers(config: Namespace) -> None:
-    terms(config)
+    check_terms(config)
     if not 0.5 < config.power < 1:
         raise UserError(f"--power is {config.power}: it lies between 0.5 and 1")
     check_seed("--seed", config.seed)
@@ -136,35 +135,9 @@ def _check_numbers(config: Namespace) -> None:
         ) from error
 
 
-def terms(config: Namespace, looks: int = 1) -> Terms:
-    """What is asked of the test."""
-    margin = MARGIN if config.margin is None else config.margin
-    return Terms(
-        margin,
-        config.level,
-        config.alpha,
-        config.power,
-        looks,
-        max(1, len(names(config))),
-        origin="the default margin" if config.margin is None else "--margin",
-    )
-
-
-def count_of(config: Namespace, available: int | None) -> int:
-    """Number of samples to look at.
-
-    Args:
-        config: the arguments.
-        available: samples of the folder; None for a model.
-
-    Raises:
-        UserError: more are asked for than there are.
-    """
-    if available is not None and config.queries is not None and config.queries > available:
-        raise UserError(
-            f"{config.queries} queries asked of a folder of {available} samples: draw more, or lower --queries"
-        )
-    return int(config.queries or available or QUERIES)
+def check_terms(config: Namespace) -> None:
+    """Refuse a margin, level or share that is none."""
+    Terms(MARGIN if config.margin is None else config.margin, config.level, config.alpha, config.power)
 
 
 def names(config: Namespace) -> list[str]:

@@ -77,16 +77,16 @@ def resample(
     first = at_most(kept, samples.y, quota, rng)
     missing = quota - np.bincount(samples.y[first], minlength=classes)
     guidance = claimed_guidance(samples.info) if guidance is None else guidance
-    drawing = _drawing(config, samples.info, guidance)
     with TemporaryDirectory() as temporary:
         place = Path(temporary) / "more"
+        drawing = _drawing(config, samples.info, guidance, place)
         for _ in range(ROUNDS):
             lacking = int((missing - np.bincount(y[more], minlength=classes)).max())
             if lacking <= 0:
                 break
             rate = (len(kept) + len(more)) / (len(samples.y) + drawn)
             drawn += int(np.ceil(1.05 * classes * lacking / max(rate, 0.02)))
-            drawing.write(place, drawn)  # as many of each class
+            drawing.first(drawn)  # as many of each class
             _check_columns(place, config)
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
@@ -98,12 +98,12 @@ def resample(
     return {"count": len(first) + len(more), "queries": drawn}
 
 
-def _drawing(config: Namespace, info: Mapping[str, Any], guidance: float) -> Drawing:
+def _drawing(config: Namespace, info: Mapping[str, Any], guidance: float, folder: Path) -> Drawing:
     """The model, asked as it was for the samples: at the same guidance and steps, with noise of its own."""
     said, seed = info.get("steps"), config.seed + 1_000_003
     steps = said if isinstance(said, int) and not isinstance(said, bool) and said > 0 else None
     seed += info.get("seed") == seed  # no sample that was seen before
-    return Drawing(config.model, seed=seed, steps=steps, guidance=guidance)
+    return Drawing(config.model, seed=seed, steps=steps, guidance=guidance, folder=folder)
 
 
 def _check_columns(further: Path, config: Namespace) -> None:

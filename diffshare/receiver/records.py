@@ -269,6 +269,16 @@ class Records:
         attributes = {name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()}
         return self._with(x=self.x[rows], attributes=attributes)
 
+    def with_groups(self, names: Sequence[str]) -> Self:
+        """The records with these attributes as the groups.
+
+        Raises:
+            UserError: no such attribute.
+        """
+        for name in names:
+            self.attribute(name)
+        return self._with(sensitive=tuple(names))
+
     def with_features(self, x: np.ndarray) -> Self:
         """The records with other values in place of x, N x ...: as images are."""
         return self._with(x=x, columns=())

@@ -47,6 +47,22 @@ class Bias(NamedTuple):
     slope: np.ndarray
 
 
+class Fit(NamedTuple):
+    """Whether the samples' scores look like a mixture of the groups' calibration scores, over all classes.
+
+    Attributes:
+        ok: they do: the p-value is at least 0.05. Of samples that are records, one in twenty fails.
+        p_value: of the least likely class, times the number of classes.
+        bias: how far off the shares P(s|y) may be, as far as it shows.
+        remedy: what to do where it is not ok.
+    """
+
+    ok: bool
+    p_value: float
+    bias: Bias
+    remedy: str
+
+
 def score_gap(calibration: Calibration, query_scores: np.ndarray, prevalence: np.ndarray) -> np.ndarray:
     """Distribution of the queries' scores less that of a mixture of the calibration scores.
 

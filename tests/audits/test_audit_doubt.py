@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from audited import TABLE, against, declare, write_rows
+from diffshare.commands.audit_shown import show
 
 from diffshare.audits.poisoning.declaration import declaration_test
-from diffshare.audits.poisoning.reading import Fit, GroupReader
+from diffshare.audits.poisoning.reading import GroupReader
 from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
 from diffshare.audits.poisoning.verdict import Judgement, Terms, judge
 from diffshare.classifiers.property import Platt, PropertyClassifier
-from diffshare.commands.audit_shown import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.receiver.records import Records
@@ -18,7 +18,7 @@ from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Reference
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.detection import poisoned_table
-from diffshare.stats.misfit import Bias
+from diffshare.stats.misfit import Bias, Fit
 from diffshare.stats.shares import GroupShares, counted_shares
 
 TREES = ("--classifier", "TreesRecipe", "--classifier.trees", "30", "--gap-repeats", "0")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from diffshare.audits.poisoning.candidates import PROMPTED, prompted
-from diffshare.audits.poisoning.reading import group_reader
-from diffshare.audits.poisoning.verdict import Terms, judge, reference_of
+from diffshare.audits.poisoning.reading import group_reader, reference_of
+from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.errors import UserError

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffshare.audits.poisoning.reading import Fit
 from diffshare.audits.poisoning.verdict import Terms, judge, undecided
 from diffshare.stats.association import Reference
+from diffshare.stats.misfit import Fit
 from diffshare.stats.shares import GroupShares
 
 

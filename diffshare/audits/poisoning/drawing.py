@@ -1,6 +1,7 @@
 """Samples of a black box for an audit: as many of each class, drawn as they are needed, kept as a samples folder."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import join_classes
+from diffshare.receiver.samples import Samples, join_classes
 from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
 from diffshare.release.samples import write_samples
@@ -28,6 +29,7 @@ class Drawing:
         guidance: ``guidance_scale``.
         batch_size: samples a pass.
         device: where to compute.
+        folder: where the samples are kept; a temporary place where None.
 
     Raises:
         UserError: no release, or a model without classes: its samples have no Y.
@@ -42,6 +44,7 @@ class Drawing:
         guidance: float = 1.0,
         batch_size: int | None = None,
         device: str = "cpu",
+        folder: Path | None = None,
     ) -> None:
         self.generator, identity = open_generator(model, device=device)
         card = self.generator.card
@@ -56,6 +59,8 @@ class Drawing:
         )
         self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
         self._x: list[np.ndarray] = []
+        self._temporary = TemporaryDirectory()  # gone with the object
+        self.folder = Path(self._temporary.name) / "samples" if folder is None else folder
 
     def check_classes(self, reference: Records) -> None:
         """Refuse a model whose samples could not be compared with a reference, before any is drawn.
@@ -67,14 +72,15 @@ class Drawing:
         if joined.beyond:
             raise joined.refusal(joined.beyond[0])
 
-    def write(self, folder: Path, count: int) -> None:
-        """A samples folder of the first ``count`` samples; those that were drawn before are not asked for again."""
+    def first(self, count: int) -> Samples:
+        """The first ``count`` samples; those that were drawn before are not asked for again."""
         start = sum(map(len, self._x))
         if count > start:
             self._x.append(self._queries.take(start, count))
         x = np.concatenate(self._x)[:count]
         info = asked_info(self.generator, self._drawn, self._model, self._identity)
         if isinstance(self.generator, TableGenerator):
-            write_table_samples(folder, self.generator.schema, x, info, overwrite=True)
+            write_table_samples(self.folder, self.generator.schema, x, info, overwrite=True)
         else:
-            write_samples(folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True)
+            write_samples(self.folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True)
+        return Samples.from_path(self.folder)

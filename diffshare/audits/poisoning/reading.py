@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -15,30 +15,15 @@ from diffshare.errors import UserError
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
 from diffshare.release.samples import refuse_alike
+from diffshare.stats.association import Reference
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 from diffshare.stats.information import contingency
-from diffshare.stats.misfit import Bias, biases
+from diffshare.stats.misfit import Fit, biases
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.shares import GroupShares, counted_shares, unmixed_shares
 
 REJECTED = 0.05  # p-value from which on down the classifier is said to err on samples in other ways than on records
 RESAMPLES = 200  # of the check, in all; at least 40 a class, or the smallest p-value of many could not be rejected
-
-
-class Fit(NamedTuple):
-    """Whether the samples' scores look like a mixture of the groups' calibration scores, over all classes.
-
-    Attributes:
-        ok: they do: the p-value is at least 0.05. Of samples that are records, one in twenty fails.
-        p_value: of the least likely class, times the number of classes.
-        bias: how far off the shares P(s|y) may be, as far as it shows.
-        remedy: what to do where it is not ok.
-    """
-
-    ok: bool
-    p_value: float
-    bias: Bias
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -179,3 +164,8 @@ def group_reader(
         progress=progress,
     )
     return GroupReader(name, attribute, reference, classifier, degraded)
+
+
+def reference_of(reader: GroupReader, pool: Literal["natural", "balanced"]) -> Reference:
+    """The reader's records as a reference: as they are, or with equal cells where the sharer balanced its pool."""
+    return Reference(np.ones(reader.table.shape), known=True) if pool == "balanced" else Reference(reader.table)

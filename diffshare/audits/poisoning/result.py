@@ -8,17 +8,18 @@ import numpy as np
 from diffshare.audits.poisoning.declaration import Declaration
 from diffshare.audits.poisoning.gap import PredictedGap
 from diffshare.audits.poisoning.own_gap import OwnGap, excess
-from diffshare.audits.poisoning.reading import Fit
 from diffshare.audits.poisoning.verdict import Judgement, Terms, Unknown, undecided
-from diffshare.stats.association import Association, Reference
+from diffshare.stats.association import Association, Reference, Verdict
+from diffshare.stats.detection import Power
+from diffshare.stats.misfit import Fit
 from diffshare.stats.shares import GroupShares
 
 WORSE = 0.1  # parity gap above the reference's own from which on nobody is advised to train
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
-    """All that an audit found.
+    """What an audit says of samples.
 
     Attributes:
         judgement: of the samples against the reference.
@@ -37,6 +38,7 @@ class Audit:
         fit: whether that classifier errs on samples as on records.
         declaration: where a table was declared.
         notes: what else the reader should know.
+        candidates: the audits of all candidates for the group, this one among them; empty of one.
     """
 
     judgement: Judgement
@@ -54,6 +56,7 @@ class Audit:
     fit: Fit | None = None
     declaration: Declaration | None = None
     notes: tuple[str, ...] = field(default=())
+    candidates: tuple["Audit", ...] = field(default=())
 
     # by which its file is told from others
     FIELDS: ClassVar[tuple[str, ...]] = ("verdict", "association", "predicted_gap", "samples_sha256")
@@ -68,8 +71,48 @@ class Audit:
         """Whether a classifier is predicted to be more unequal, by 0.1, than one of the reference's records."""
         return self.excess is not None and self.excess > WORSE
 
-    def json(self, seconds: float) -> dict[str, Any]:
-        """The fields of the file that ``audit --json`` writes."""
+    def __repr__(self) -> str:
+        gap = "none" if self.gap is None else f"{self.gap.estimate:.3f}"
+        return (
+            f"Audit({self.verdict}, p_value={self.p_value:.3g}, sensitive={self.names[0]!r}, predicted_gap={gap}, "
+            f"queries={self.queries})"
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """``poisoned``, ``clean`` or ``inconclusive``."""
+        return self.judgement.verdict
+
+    @property
+    def p_value(self) -> float:
+        """Of the association's difference from the reference, adjusted for contrasts, looks and candidates."""
+        return self.judgement.p_value
+
+    @property
+    def predicted_gap(self) -> PredictedGap | None:
+        """The parity gap of a classifier that is trained on such samples."""
+        return self.gap
+
+    @property
+    def power(self) -> Power:
+        """What the audit could have seen."""
+        return self.judgement.power
+
+    @property
+    def advice(self) -> str:
+        """What to do, a sentence."""
+        return advice(self)
+
+    def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
+        """The fields of the file that ``audit --json`` writes, but ``settings``."""
+        whole = self._json(seconds)
+        if self.candidates:
+            kept = ("sensitive", "verdict", "p_value", "association", "cells", "minimum_detectable_alpha", "groups")
+            told = [one._json(0) for one in self.candidates]
+            whole["candidates"] = [{name: one[name] for name in kept} for one in told]
+        return whole
+
+    def _json(self, seconds: float) -> dict[str, Any]:
         made, terms = self.judgement, self.terms
         return {
             "verdict": made.verdict,

@@ -1,13 +1,12 @@
 """Groups and classes counted off the columns of a samples folder, without any records to compare with."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from diffshare.errors import UserError
 from diffshare.received import is_name, shown
-from diffshare.receiver.samples import read_rows, samples_file
+from diffshare.receiver.samples import Samples
 from diffshare.stats.information import contingency
 
 
@@ -29,13 +28,13 @@ class Counted(NamedTuple):
     rows: int
 
 
-def counted_table(folder: Path, sensitive: str, target: str, count: int | None = None) -> Counted:
+def counted_table(samples: Samples, sensitive: str, target: str, count: int | None = None) -> Counted:
     """Counts of each group and class.
 
     Categories are coded in natural order, as a source of the same file would code them.
 
     Args:
-        folder: with ``samples.csv``.
+        samples: rows.
         sensitive: column that is the group.
         target: column that is the class.
         count: rows from the first on; all where None.
@@ -45,8 +44,7 @@ def counted_table(folder: Path, sensitive: str, target: str, count: int | None =
             odd one.
     """
     kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
-    _, table = read_rows(samples_file(folder), kinds, "?")
-    index = table.index()
+    index = samples.rows(kinds, "?").index()
     if count is not None and count > len(index):
         raise UserError(f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries")
     kept = index.take(np.arange(count or len(index)))
@@ -55,9 +53,11 @@ def counted_table(folder: Path, sensitive: str, target: str, count: int | None =
         if len(attribute.classes) < 2:
             raise UserError(f"all samples have the same '{name}': there is no association to audit")
         if odd := [text for text in attribute.classes if not is_name(text)]:
-            raise UserError(f"{folder}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown")
+            raise UserError(
+                f"{samples.where}: column '{name}' holds {shown(odd[0])}, no text that may be shown"
+            )
     if lacking := int((y.codes < 0).sum()):
-        raise UserError(f"{folder}: {lacking} samples have no '{target}': fill it in or drop them")
+        raise UserError(f"{samples.where}: {lacking} samples have no '{target}': fill it in or drop them")
     counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
     unknown = np.bincount(y.codes[s.codes < 0], minlength=len(y.classes))
     return Counted(counts, s.classes, y.classes, unknown, len(kept))

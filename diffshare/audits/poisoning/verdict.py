@@ -10,11 +10,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from diffshare.audits.poisoning.reading import Fit, GroupReader
 from diffshare.errors import UserError
 from diffshare.stats.association import Association, Reference, Verdict, compare, completed
 from diffshare.stats.detection import Power, Tolerance, decide, holm, power, spent
-from diffshare.stats.misfit import Bias, extremes
+from diffshare.stats.misfit import Bias, Fit, extremes
 from diffshare.stats.shares import GroupShares
 
 # The log odds that a poisoned share of 0.1 moves a balanced pool by, 2 log(1.1 / 0.9): what a generator drifts by is no
@@ -286,8 +285,3 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
         f"{queries} samples cannot show a poisoned share of {terms.wanted:g} with a power of {terms.power:g}; draw "
         f"{made.power.samples}"
     )
-
-
-def reference_of(reader: GroupReader, pool: Literal["natural", "balanced"]) -> Reference:
-    """The reader's records as a reference: as they are, or with equal cells where the sharer balanced its pool."""
-    return Reference(np.ones(reader.table.shape), known=True) if pool == "balanced" else Reference(reader.table)

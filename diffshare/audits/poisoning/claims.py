@@ -2,38 +2,40 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import Namespace
 
 from diffshare.audits.poisoning.declaration import Declaration, declaration_test
 from diffshare.audits.poisoning.declared import read_declared, table_of_card
-from diffshare.audits.poisoning.reading import Fit, GroupReader
+from diffshare.audits.poisoning.plan import MOST_GUIDANCE, Plan
+from diffshare.audits.poisoning.reading import GroupReader
 from diffshare.audits.poisoning.verdict import Judgement, Terms
-from diffshare.commands.audit_arguments import MOST_GUIDANCE, names
 from diffshare.errors import UserError
 from diffshare.received import is_number
 from diffshare.receiver.samples import claimed_guidance
 from diffshare.release.card import Card
+from diffshare.stats.misfit import Fit
 from diffshare.stats.shares import GroupShares
 
 
-def at_guidance(config: Namespace, asked: Terms, info: Mapping[str, Any]) -> Terms:
+def at_guidance(plan: Plan, asked: Terms, info: Mapping[str, Any]) -> Terms:
     """The terms at the guidance of the samples: as it was asked for or is stated, else as their file claims.
 
     A claim beyond what ``--guidance`` may be counts as 1 (see :func:`guidance_notes`).
     """
-    stated = config.guidance is not None
     said = claimed_guidance(info)
-    guidance = config.guidance if stated else said if said <= MOST_GUIDANCE else 1.0
-    return replace(asked, guidance=guidance, fixed=config.margin is not None, claimed=not stated and guidance != 1)
+    claim = said if said <= MOST_GUIDANCE else 1.0
+    guidance = claim if plan.guidance is None else plan.guidance
+    claimed = plan.guidance is None and guidance != 1
+    return replace(asked, guidance=guidance, fixed=plan.margin is not None, claimed=claimed)
 
 
-def guidance_notes(config: Namespace, info: Mapping[str, Any]) -> tuple[str, ...]:
+def guidance_notes(plan: Plan, info: Mapping[str, Any]) -> tuple[str, ...]:
     """That the samples claim a guidance that is none."""
     said = info.get("guidance")
-    if config.guidance is not None or said is None or (is_number(said) and 0 <= said <= MOST_GUIDANCE):
+    if plan.guidance is not None or said is None or (is_number(said) and 0 <= said <= MOST_GUIDANCE):
         return ()
     return (f"the guidance that samples.json claims is no number from 0 to {MOST_GUIDANCE:g}: it is taken for 1",)
 
@@ -55,7 +57,8 @@ def judgement_notes(made: Judgement, asked: Terms, group: str, classes: Sequence
 
 
 def declaration_of(
-    config: Namespace,
+    declared: Path | None,
+    names: Sequence[str],
     reader: GroupReader,
     shares: GroupShares,
     asked: Terms,
@@ -69,15 +72,15 @@ def declaration_of(
     """
     groups, classes = reader.attribute.classes, reader.reference.classes
     queries = round(sum(row[0].n for row in shares.shares))
-    if config.declared is not None:
-        found = read_declared(config.declared, groups, classes)
+    if declared is not None:
+        found = read_declared(declared, groups, classes)
         return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
     if card is None or card.declared is None:
         return None, []
-    if names(config) != [reader.name]:
+    if list(names) != [reader.name]:
         return None, ["the card's table is not tested: it does not say of which candidate it is"]
     try:
-        found = table_of_card(card, groups, classes, str(config.model))
+        found = table_of_card(card, groups, classes, "the model")
         return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
     except UserError as error:
         return None, [f"the card's table cannot be tested: {error}"]

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from diffshare.audits.poisoning.reading import Fit
 from diffshare.audits.poisoning.result import Audit
+from diffshare.stats.misfit import Fit
 from diffshare.terminal import cell_text, console, say
 
 
