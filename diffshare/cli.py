@@ -71,10 +71,10 @@ def _at_home(argument: str) -> str:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    from diffshare import progress
+    from diffshare.commands import progress
     from diffshare.commands.configs import check_configs, read_plainly
 
-    progress.begin()
+    progress.begin()  # of this verb alone: who calls the library is told nothing
     read_plainly()
     check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):

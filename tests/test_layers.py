@@ -107,13 +107,22 @@ def layer_violations(root: Path) -> list[str]:
 
 
 def init_violations(tree: ast.Module, package: str, *, top: bool) -> Iterator[str]:
-    """What an ``__init__`` does beyond a docstring; the top one may set names and use the standard library."""
+    """What an ``__init__`` does beyond a docstring; the top one may set names and use the standard library.
+
+    It may also import for type checkers alone, and what a name of the face needs when that is asked for.
+    """
+    if top:
+        tree = ast.Module([node for node in tree.body if not _is_for_checkers(node)], [])
     for line, name in imports(tree, package):
         if not top or name.split(".")[0] not in sys.stdlib_module_names:
             yield f"line {line}: __init__ imports {name}"
     is_docstring = [isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body]
     if not top and not all(is_docstring):
         yield "__init__ has content"
+
+
+def _is_for_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"
 
 
 def safety_violations(root: Path) -> list[str]:
@@ -172,7 +181,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 GOOD = {
-    "__init__.py": '"""Doc."""\nimport os\n__version__ = "1"\n',
+    "__init__.py": '"""Doc."""\nimport os\n__version__ = "1"\nif TYPE_CHECKING:\n    import fake.errors\n',
     "errors.py": "",
     "data/__init__.py": '"""Only a docstring."""\n',
     "data/source.py": "import fake\nfrom fake import errors, __version__\nfrom fake.nets.a import b\nimport np.utils\n",
@@ -204,6 +213,7 @@ def test_a_good_tree_passes(tmp_path):
         ("nets/utils.py", "", "drawer called utils"),
         ("data/utils/x.py", "", "drawer called utils"),
         ("__init__.py", "import torch", "__init__ imports torch"),
+        ("__init__.py", "if True:\n    import torch", "__init__ imports torch"),
         ("__init__.py", "from fake.cli import main", "__init__ imports fake.cli.main"),
         ("data/__init__.py", "from .source import Source", "__init__ imports fake.data.source.Source"),
         ("data/__init__.py", "x = 1", "__init__ has content"),

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from diffshare import progress as module
-from diffshare.progress import EVERY, counting, duration, progress
+from diffshare import progress as told
+from diffshare.commands import progress as module
+from diffshare.commands.progress import EVERY, Shown, duration
+from diffshare.progress import counting, progress
 
 
 class Stamped(io.StringIO):
@@ -40,7 +42,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(module, "time", made)
-    monkeypatch.setattr(module, "_display", module._Display())
+    monkeypatch.setattr(told, "time", made)
+    monkeypatch.setattr(told, "_display", Shown())
     return made
 
 
@@ -155,8 +158,8 @@ def test_on_a_terminal_there_is_a_bar_and_no_line(clock, lines, monkeypatch):
     for _ in progress(range(3), "folds"):
         list(work(clock, 200, 1, "step"))
     assert not [line for line in lines() if " of 200" in line]
-    assert module._display.bars is None
-    assert module._display.loops == []
+    assert told._display.bars is None
+    assert told._display.loops == []
 
 
 @pytest.mark.parametrize(

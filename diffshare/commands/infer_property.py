@@ -16,6 +16,7 @@ from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, SCHEMA, ZER
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
+from diffshare.progress import progress
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, read_labels, write_sheet
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import ALIKE, Asked, Inferred, asked, counted, infer
@@ -26,7 +27,6 @@ from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_
 from diffshare.receiver.property.told import infer_told, told_beside
 from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.samples import Samples
-from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike

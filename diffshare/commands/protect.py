@@ -17,12 +17,13 @@ from diffshare.data.recoding import recode
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.families import open_generator
+from diffshare.progress import progress
 from diffshare.receiver.property.conditioning import stand_for
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.records import Labelled, Records
-from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
 from diffshare.release.generator import MOST_SAMPLES, Generator, Labels, asked_labels, plan_labels
 from diffshare.release.info import SAMPLES, Drawn, drawn_info

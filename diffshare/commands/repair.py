@@ -22,10 +22,10 @@ from diffshare.commands.repaired import resample, write_weights
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.layout import Layout, json_object
+from diffshare.progress import progress
 from diffshare.received import shown
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, samples_file, samples_sha256
-from diffshare.receiver.sampling import progress
 from diffshare.release.folder import open_release
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES

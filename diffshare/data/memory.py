@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffshare.classes import in_order
+from diffshare.classes import in_order, listed
 from diffshare.data.csvfile import BLOCK, Block
 from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Kind, TableSource, assemble
@@ -46,6 +46,11 @@ def _text(value: Any, name: str) -> str | None:
             raise UserError(f"{name} holds {value!r}: labels are whole numbers or texts")
         value = int(value)
     return str(value)
+
+
+def count_of(x: Any) -> int:
+    """Number of records of an array, a data frame or a mapping of columns."""
+    return len(next(iter(x.values()), ())) if isinstance(x, Mapping) else len(x)
 
 
 class ImagesInMemory:
@@ -90,8 +95,8 @@ class TableInMemory(TableSource):
     Numbers are numeric columns, everything else (texts, booleans, categories) is categorical.
 
     Args:
-        x: a data frame (anything with ``columns`` and ``x[name]``), or an array N x D, whose columns are then called
-            ``0``, ``1``, ...
+        x: a data frame (anything with ``columns`` and ``x[name]``), a mapping of names to columns, or an
+            array N x D, whose columns are then called ``0``, ``1``, ...
         attributes: further attributes of the records, which are no columns.
         kinds: column name to its kind, or the list of its categories, over what the types say.
 
@@ -140,8 +145,10 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
     Raises:
         UserError: no record or column, an array of another shape, or two columns of one name.
     """
-    if hasattr(x, "columns") and not isinstance(x, np.ndarray):
-        names = list(x.columns)
+    if isinstance(x, Mapping):
+        x = {name: values if hasattr(values, "dtype") else np.asarray(values) for name, values in x.items()}
+    if isinstance(x, Mapping) or (hasattr(x, "columns") and not isinstance(x, np.ndarray)):
+        names = list(x) if isinstance(x, Mapping) else list(x.columns)
         if len(set(map(str, names))) < len(names):
             raise UserError("two columns of the data frame have the same name: rename one")
         cells = {str(name): np.asarray(x[name]) for name in names}
@@ -154,6 +161,9 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
         kinds = {name: _kind(values) for name, values in cells.items()}
     if not cells or not len(next(iter(cells.values()))):
         raise UserError("the table has no record or no column: give at least one of each")
+    sizes = {name: len(values) for name, values in cells.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"the columns have different lengths: {listed([f'{n} ({c})' for n, c in sizes.items()])}")
     return cells, kinds
 
 

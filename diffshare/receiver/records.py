@@ -9,7 +9,7 @@ import numpy as np
 
 from diffshare.data.cache import open_records
 from diffshare.data.csvfile import read_list
-from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of
+from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of, count_of
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError, one_of
@@ -85,7 +85,7 @@ class Records:
     def __init__(self, x: Any, y: Labels | None = None, *, s: Labels | Mapping[str, Labels] | None = None) -> None:
         groups = dict(s) if isinstance(s, Mapping) else {} if s is None else {"s": s}
         given = groups | ({} if y is None else {"y": y})
-        count = len(x)
+        count = count_of(x)
         attributes = {name: attribute_of(labels, name, count) for name, labels in given.items()}
         source: Source = ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
         target = None if y is None else "y"

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
-from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of
+from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of, count_of
 from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.source import Attribute
 from diffshare.data.table import CSVTable
@@ -60,7 +60,7 @@ class Samples:
 
     def __init__(self, x: Any, y: Labels | None = None) -> None:
         images = ImagesInMemory(x).x if isinstance(x, np.ndarray) and x.ndim == 4 else None
-        labels = None if y is None else attribute_of(y, "y", len(x))
+        labels = None if y is None else attribute_of(y, "y", count_of(x))
         table = TableInMemory(x) if images is None else None
         self._set(images=images, table=table, y=labels, weighted=False, info={}, folder=None)
 
@@ -255,6 +255,8 @@ def samples_file(folder: Path) -> Path:
         UserError: it holds none.
     """
     restore(folder)
+    if not folder.is_dir():
+        raise UserError(f"no such samples: {folder} is not a folder; give the folder that holds {NPZ} or {CSV}")
     for name in (NPZ, CSV):
         if (folder / name).is_file():
             return folder / name

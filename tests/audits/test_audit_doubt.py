@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from audited import TABLE, against, declare, write_rows
-from diffshare.commands.audit_shown import show
 
 from diffshare.audits.poisoning.declaration import declaration_test
 from diffshare.audits.poisoning.reading import GroupReader
@@ -11,6 +10,7 @@ from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
 from diffshare.audits.poisoning.verdict import Judgement, Terms, judge
 from diffshare.classifiers.property import Platt, PropertyClassifier
+from diffshare.commands.shown import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.receiver.records import Records

@@ -75,7 +75,7 @@ def test_rows_are_refused():
 
 def test_the_attribute_joins_those_that_are_there():
     known, made, _ = material(0.0)
-    known.attributes["hat"] = Attribute(np.zeros(len(known.y), np.int16), ("no", "yes"))
+    known = known.with_attribute("hat", Attribute(np.zeros(len(known.y), np.int16), ("no", "yes")))
     reference, _ = prompted(known, made, read, PROMPTS)
-    assert set(reference.attributes) == {"hat", PROMPTED}
-    assert set(known.attributes) == {"hat"}
+    assert set(reference.attributes) == {"target", "hat", PROMPTED}
+    assert set(known.attributes) == {"target", "hat"}

@@ -43,9 +43,11 @@ class Fake:
     asked: dict[str, Any]
 
     def __init__(self, model: Path, **options: Any) -> None:
+        self.folder = options.pop("folder")
         Fake.asked = options
 
-    def write(self, folder: Path, count: int) -> None:
+    def first(self, count: int) -> None:
+        folder = self.folder
         write_rows(folder / "samples.csv", 2 * (count // 2), 9, POISONED / POISONED.sum(0) / 2)
         lines = (folder / "samples.csv").read_text().splitlines()
         (folder / "samples.csv").write_text("\n".join([lines[0], *sorted(lines[1:], key=lambda r: r[-3:])]) + "\n")
@@ -253,7 +255,7 @@ def stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("module", "name"), [(verb, "write_json"), (Fake, "write"), (repaired, "read_info")])
+@pytest.mark.parametrize(("module", "name"), [(verb, "write_json"), (Fake, "first"), (repaired, "read_info")])
 def test_a_repair_that_is_stopped_leaves_what_there_was(folder, run_cli, tmp_path, model, monkeypatch, module, name):
     monkeypatch.setattr(module, name, stop)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

@@ -100,11 +100,11 @@ def model(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
     rows = [dict(zip(NAMES, (f"10{i}", "new", ("low", "high")[i % 2]), strict=True)) for i in range(8)]
 
     class Fake:
-        def __init__(self, *_: Any, **__: Any) -> None:
-            pass
+        def __init__(self, *_: Any, folder: Path, **__: Any) -> None:
+            self.folder = folder
 
-        def write(self, folder: Path, count: int) -> None:
-            samples(folder, [names, *([row.get(name, "x") for name in names] for row in rows)])
+        def first(self, count: int) -> None:
+            samples(self.folder, [names, *([row.get(name, "x") for name in names] for row in rows)])
 
     monkeypatch.setattr(repaired, "Drawing", Fake)
 

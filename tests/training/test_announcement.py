@@ -13,6 +13,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch import nn
 
 from diffshare.classifiers.recipes import NetworkRecipe
+from diffshare.commands.progress import Shown
 from diffshare.progress import progress
 from diffshare.release.folder import open_release
 from diffshare.training.quiet import passing_trainer, quiet
@@ -86,7 +87,7 @@ def test_a_model_of_tables_says_its_size_in_every_verb(run_cli: Callable[..., An
 def test_where_there_is_no_terminal_each_verb_says_how_far_it_is(
     run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    monkeypatch.setattr("diffshare.commands.progress.EVERY", 0.0)
     run, path = tmp_path / "run", config(tmp_path)
     path.write_text(path.read_text().replace("enable_progress_bar: false", "val_check_interval: 2"))
     fitted = run_cli("fit", "--config", path, "--run-dir", run, "--trainer.max_steps", 4)
@@ -103,7 +104,8 @@ def test_where_there_is_no_terminal_each_verb_says_how_far_it_is(
 
 
 def test_the_training_of_a_classifier_in_between_is_counted_as_well(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    monkeypatch.setattr("diffshare.commands.progress.EVERY", 0.0)
+    monkeypatch.setattr("diffshare.progress._display", Shown())
     x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     for _ in progress([1], "folds"):
         NetworkRecipe(steps=3, batch_size=8).train(x, np.arange(40) % 2, 2, 0, ())

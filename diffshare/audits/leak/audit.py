@@ -22,13 +22,13 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
+from diffshare.progress import progress
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.records import Labelled, Records, unchecked
 from diffshare.receiver.samples import Samples
-from diffshare.receiver.sampling import progress
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike

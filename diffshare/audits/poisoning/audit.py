@@ -22,9 +22,9 @@ from diffshare.audits.poisoning.table import counted_table
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipes import default_recipe
 from diffshare.errors import UserError, one_of
+from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
-from diffshare.receiver.sampling import progress
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.card import Card
 from diffshare.stats.association import Reference

@@ -1,7 +1,9 @@
 """Samples of a black box for an audit: as many of each class, drawn as they are needed, kept as a samples folder."""
 
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -59,8 +61,13 @@ class Drawing:
         )
         self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
         self._x: list[np.ndarray] = []
-        self._temporary = TemporaryDirectory()  # gone with the object
-        self.folder = Path(self._temporary.name) / "samples" if folder is None else folder
+        self.folder = self._own_folder() if folder is None else folder
+
+    def _own_folder(self) -> Path:
+        """A folder for the samples that goes with this object."""
+        place = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        return Path(place) / "samples"
 
     def check_classes(self, reference: Records) -> None:
         """Refuse a model whose samples could not be compared with a reference, before any is drawn.

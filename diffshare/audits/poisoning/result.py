@@ -166,7 +166,7 @@ class Audit:
         for y, row in enumerate(self.shares.shares):
             for s, share in enumerate(row):
                 made = share.interval(1 - self.terms.each)
-                interval = [made.low, made.high]
+                interval = [float(made.low), float(made.high)]
                 found[f"s{s}y{y}"] = {"estimate": made.estimate, "interval": interval, "reference": float(known[s, y])}
         return found
 

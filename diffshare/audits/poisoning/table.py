@@ -54,7 +54,7 @@ def counted_table(samples: Samples, sensitive: str, target: str, count: int | No
             raise UserError(f"all samples have the same '{name}': there is no association to audit")
         if odd := [text for text in attribute.classes if not is_name(text)]:
             raise UserError(
-                f"{samples.where}: column '{name}' holds {shown(odd[0])}, no text that may be shown"
+                f"{samples.where}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown"
             )
     if lacking := int((y.codes < 0).sum()):
         raise UserError(f"{samples.where}: {lacking} samples have no '{target}': fill it in or drop them")

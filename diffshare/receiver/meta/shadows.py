@@ -24,7 +24,8 @@ from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule, describe
 from diffshare.generators.fitted import FittedModule
 from diffshare.generators.tables import TableModule, bounded
-from diffshare.receiver.sampling import draw_samples, progress
+from diffshare.progress import progress
+from diffshare.receiver.sampling import draw_samples
 from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import write_release
 from diffshare.release.generator import Labels, plan_labels
