@@ -19,12 +19,16 @@ _PLACES = {
     "Samples": "receiver.samples",
     "UserError": "errors",
     "audit": "audits.poisoning.audit",
+    "infer_property": "receiver.property.infer",
+    "open_model": "receiver.box",
 }
 __all__ = [*sorted(_PLACES), "__version__"]
 
 if TYPE_CHECKING:
     from diffshare.audits.poisoning.audit import audit as audit
     from diffshare.errors import UserError as UserError
+    from diffshare.receiver.box import open_model as open_model
+    from diffshare.receiver.property.infer import infer_property as infer_property
     from diffshare.receiver.records import Records as Records
     from diffshare.receiver.samples import Samples as Samples
 

@@ -43,6 +43,10 @@ class Display(Protocol):
         """It has ended, in whichever way."""
         ...
 
+    def tell(self, line: str) -> None:
+        """What one should know before long work begins."""
+        ...
+
 
 class _Silent:
     def enter(self, loop: Loop) -> None:
@@ -54,6 +58,9 @@ class _Silent:
     def leave(self, loop: Loop) -> None:
         pass
 
+    def tell(self, line: str) -> None:
+        pass
+
 
 SILENT: Display = _Silent()
 _display = SILENT
@@ -63,6 +70,11 @@ def shown_by(display: Display) -> None:
     """From now on ``display`` is told of all loops of this process; ``SILENT`` shows nothing."""
     global _display
     _display = display
+
+
+def tell(line: str) -> None:
+    """Say what one should know before long work begins, such as how long it takes."""
+    _display.tell(line)
 
 
 @contextlib.contextmanager

@@ -11,15 +11,15 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.receiver.property.infer import AUTO, DEFAULT_METHOD
 from diffshare.receiver.property.inference import Inferred
 from diffshare.receiver.property.remedies import refuse_surrogates
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+from diffshare.stats.prevalence import NAMES, UNCORRECTED
 from diffshare.storage import check_new_file
 
-AUTO, ZERO_SHOT, SCHEMA = "auto", "zero-shot", "schema"
-DEFAULT_METHOD: Method = "pacc"
+ZERO_SHOT, SCHEMA = "zero-shot", "schema"
 
 
 def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None]:

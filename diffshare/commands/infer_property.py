@@ -1,42 +1,29 @@
 """The verb ``infer-property``: the share of a property among a generator's training records, read off its samples."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
-import numpy as np
 from jsonargparse import Namespace
 from rich.table import Table
 
-from diffshare.classifiers.degrade import degrade
-from diffshare.classifiers.property import HELD_OUT, PropertyClassifier, check_enough, cross_fit, single_fit
-from diffshare.classifiers.recipes import default_recipe
-from diffshare.commands.infer_arguments import AUTO, DEFAULT_METHOD, SCHEMA, ZERO_SHOT, parse
-from diffshare.data.source import Attribute
+from diffshare.classifiers.recipes import Recipe
+from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT, parse
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
-from diffshare.progress import progress
-from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, read_labels, write_sheet
-from diffshare.receiver.property.conditioning import refuse_chosen
-from diffshare.receiver.property.inference import ALIKE, Asked, Inferred, asked, counted, infer
-from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
+from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
+from diffshare.receiver.property.infer import AUTO, MODEL_QUERIES, Options, refuse_rows, zero_shot_share
+from diffshare.receiver.property.infer import infer_property as infer
+from diffshare.receiver.property.inference import ALIKE, Inferred, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
-from diffshare.receiver.property.reading import counted_column, is_column, reader
-from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
-from diffshare.receiver.property.told import infer_told, told_beside
-from diffshare.receiver.records import Labelled, Records
+from diffshare.receiver.property.told import infer_told
+from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples
-from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.folder import open_release
-from diffshare.release.samples import refuse_alike
-from diffshare.release.table import TableGenerator, load_schema
+from diffshare.release.table import load_schema
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import Method
 from diffshare.storage import check_new_folder, write_result
 from diffshare.terminal import cell_text, console, say
-
-MODEL_QUERIES = 1000  # of a model, where no number is given; of a folder, all samples
 
 
 def infer_property(arguments: list[str]) -> int:
@@ -49,17 +36,22 @@ def infer_property(arguments: list[str]) -> int:
     if config.label_sheet is not None:
         return _label_sheet(config, queries, _asked_for(config, source))
     if config.method == ZERO_SHOT:
-        result = _zero_shot(config, queries)
-    else:
-        result = _with_auxiliary(config, queries, source, recipe)
-    notes = (*result.notes, *_drawn_by(queries, config), *_of_schema(queries, result))
-    return _finish(config, replace(result, notes=notes), started)
+        return _finish(config, _zero_shot(config, queries), started)
+    assert source is not None  # the arguments were checked
+    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=config.manifest)
+    return _finish(config, infer(queries, records, config.property, options=_options(config, recipe)), started)
+
+
+def _options(config: Namespace, recipe: Recipe | None) -> Options:
+    chosen = {field.name: config[field.name] for field in fields(Options)}
+    count = config.queries if config.queries in (None, AUTO) else int(config.queries)
+    return Options.of(**chosen | {"classifier": recipe, "queries": count})
 
 
 def _finish(config: Namespace, result: Inferred, started: float) -> int:
     seconds = time.perf_counter() - started
     if config.json is not None:
-        write_result(config.json, result.json(seconds), Inferred.FIELDS)
+        write_result(config.json, result.to_json(seconds), Inferred.FIELDS)
     _show(result, seconds)
     return 0
 
@@ -73,21 +65,14 @@ def _told(config: Namespace) -> Inferred:
     return infer_told(load_schema(release), config.property, config.value, config.level)
 
 
-def _of_schema(queries: Queries, result: Inferred) -> Sequence[str]:
-    """What the release's schema says of the property beside the samples."""
-    if not isinstance(queries, ModelQueries) or not isinstance(queries.generator, TableGenerator):
-        return ()
-    return told_beside(queries.generator.schema, result.name, result.value)
-
-
 def _queries(config: Namespace, source: Any) -> Queries:
     if config.samples is not None:
         table = source is not None and source.modality == "table"
         kinds = {column.name: column.kind for column in source.columns} if table else None
-        folder = SampleQueries(Samples.from_path(config.samples), kinds, getattr(source, "missing", "?"))
-        if config.queries == AUTO or _count(config, folder) != folder.available:
-            folder.shuffle(config.seed)
-        return folder
+        samples = SampleQueries(Samples.from_path(config.samples), kinds, getattr(source, "missing", "?"))
+        if config.queries == AUTO or _count(config, samples) != samples.available:
+            samples.shuffle(config.seed)
+        return samples
     generator, _ = open_generator(config.model, device=config.device)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     return ModelQueries(generator, config.labels, **options)
@@ -110,7 +95,7 @@ def _asked_for(config: Namespace, source: Any) -> str:
 def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     check_new_folder(config.label_sheet, LAYOUT, overwrite=config.overwrite)
     x = queries.take(0, _count(config, queries))
-    _refuse_rows(queries, "a label sheet")
+    refuse_rows(queries, "a label sheet")
     options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}
     write_sheet(config.label_sheet, x, config.label_count, config.seed, **options)
     say(
@@ -121,157 +106,18 @@ def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
     return 0
 
 
-def _refuse_rows(queries: Queries, what: str) -> None:
-    if queries.columns:
-        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
-
-
 def _zero_shot(config: Namespace, queries: Queries) -> Inferred:
-    _refuse_rows(queries, "zero-shot")
-    names = (config.property, *config.prompts[1:])
-    what = asked(config.property, names, config.property, config.level, config.seed)
-    _refuse_chosen_name(config, queries)
-    reader = ZeroShot(config.clip, config.prompts)
-    x = queries.take(0, _count(config, queries))
-    scores = reader(x, progress)
-    result = counted(what, scores.argmax(1), "zero-shot")
-    if config.labelled is not None:
-        return labelled(what, result, scores[:, 0], *read_labels(config.labelled, queries.numbers(len(x))))
-    note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
-    return replace(result, notes=(*result.notes, note))
-
-
-def _refuse_chosen_name(config: Namespace, queries: Queries) -> None:
-    """Without auxiliary records, the names alone tell whether the property is what the samples were drawn by."""
-    name = config.property
-    classes = queries.classes if name in queries.classes else (name,)
-    conditioned_on = name if name in (config.conditioned_on, queries.target) else None
-    attributes = {name: Attribute(np.zeros(0, np.int16), classes)}
-    refuse_chosen(name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=conditioned_on)
-
-
-def _with_auxiliary(config: Namespace, queries: Queries, source: Any, recipe: Any) -> Inferred:
-    name = config.property
-    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=config.manifest)
-    auxiliary = records.labelled(name, config.withhold)
-    what = asked(name, auxiliary.classes, config.value, config.level, config.seed)
-    if config.surrogate:
-        refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p, len(what.classes))
-    refuse_chosen(
-        name,
-        records.attributes,
-        labels=queries.labels,
-        classes=queries.classes,
+    return zero_shot_share(
+        queries,
+        config.property,
+        clip=config.clip,
+        prompts=config.prompts,
+        count=_count(config, queries),
+        level=config.level,
+        seed=config.seed,
         conditioned_on=config.conditioned_on,
-        target=queries.target,
+        labels=config.labelled,
     )
-    if is_column(name, queries) and name not in config.withhold:
-        result = _column(config, queries, what)
-        return replace(result, notes=(*filter(None, (what.note,)), *result.notes))
-    result = _classified(config, queries, what, auxiliary, source, recipe)
-    unknown = f"{auxiliary.unknown} auxiliary records left out: '{name}' unknown" if auxiliary.unknown else ""
-    notes = (records.used, unknown, records.disjoint, what.note)
-    return replace(result, notes=(*filter(None, notes), *result.notes))
-
-
-def _classified(
-    config: Namespace, queries: Queries, what: Asked, auxiliary: Labelled, source: Any, recipe: Any
-) -> Inferred:
-    """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
-    check_enough(auxiliary.labels, auxiliary.classes, config.folds, 1 / HELD_OUT if config.folds == 1 else 1.0)
-    ready = reader(auxiliary, queries)
-    x = None if config.queries == AUTO else ready(queries.take(0, _count(config, queries)))
-    if x is not None:
-        refuse_alike(x, "the samples")
-    missing = getattr(source, "missing", "?")
-    surrogates = [SampleQueries(Samples.from_path(folder), _kinds(auxiliary), missing) for folder in config.surrogate]
-    given = None if config.labelled is None or x is None else read_labels(config.labelled, queries.numbers(len(x)))
-    classifier = _train(config, auxiliary, recipe)
-    calibration = classifier.calibration
-    method: Method = config.method or DEFAULT_METHOD
-    if x is None:
-        return _stopping(config, queries, what, classifier, lambda made: classifier.scores(ready(made)), method)
-    scores = classifier.scores(x)
-    result = infer(what, method, calibration, scores)
-    if surrogates:
-        others = [classifier.scores(reader(auxiliary, one)(one.take(0, one.available or 0))) for one in surrogates]
-        result = recalibrated(result, what, calibration, scores, others, config.surrogate_p)
-    if config.widen:
-        result = widened(result, what, calibration, scores)
-    if given is not None:
-        result = labelled(what, result, scores[..., what.place].mean(0), *given)
-    single = "one classifier that only counts, as in Luo et al. 2024: nothing corrects its errors"
-    return replace(result, notes=(*result.notes, *([single] if config.folds == 1 else [])))
-
-
-def _stopping(
-    config: Namespace,
-    queries: Queries,
-    what: Asked,
-    classifier: PropertyClassifier,
-    scores_of: Callable[[np.ndarray], np.ndarray],
-    method: Method,
-) -> Inferred:
-    """Ask until the wanted half width is reached; says first what that will cost."""
-    calibration = classifier.calibration
-    plan = plan_queries(calibration, config.width, config.level)
-    calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
-    say(
-        f"plan:    about {plan.queries} queries{calls} at most for +-{config.width} at level {config.level}; the "
-        f"classifier's own part of that is +-{plan.classifier:.3f}",
-        flush=True,
-    )
-    scores = collect(queries, scores_of, calibration, plan, config.level)
-    return stopped_interval(infer(what, method, calibration, scores), what, plan, calibration, scores)
-
-
-def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
-    """Read the property off its own column."""
-    if config.method is not None:
-        raise UserError(
-            f"the samples have the column '{what.name}', which is read as it is: leave out --method, or add --withhold "
-            f"'[{what.name}]' to estimate it from the other columns"
-        )
-    if config.queries == AUTO:
-        raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
-    if given := [name for name in ("classifier", "degrade", "surrogate", "widen", "labelled") if config[name]]:
-        raise UserError(
-            f"--{given[0]} is for a classifier, the column '{what.name}' of the samples is counted as it is: leave it "
-            f"out, or add --withhold '[{what.name}]'"
-        )
-    return counted_column(what, queries, queries.take(0, _count(config, queries)))
-
-
-def _kinds(auxiliary: Labelled) -> dict[str, Any] | None:
-    return {column.name: column.kind for column in auxiliary.columns} or None
-
-
-def _train(config: Namespace, auxiliary: Labelled, recipe: Any) -> PropertyClassifier:
-    if config.degrade and auxiliary.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
-    records = (auxiliary.x, auxiliary.labels, auxiliary.classes, recipe or default_recipe(auxiliary.columns))
-    options: dict[str, Any] = {"seed": config.seed, "categorical": auxiliary.categorical}
-    options["augment"] = degrade if config.degrade else None
-    if config.folds == 1:
-        return single_fit(*records, **options)
-    options["progress"] = lambda folds: progress(folds, "training classifiers", config.folds)
-    return cross_fit(*records, folds=config.folds, **options)
-
-
-def _drawn_by(queries: Queries, config: Namespace) -> Sequence[str]:
-    """What to know of samples whose classes somebody chose."""
-    if isinstance(queries, ModelQueries) and queries.asked.note:
-        return (queries.asked.note, *_share_of(queries, config))
-    return _share_of(queries, config)
-
-
-def _share_of(queries: Queries, config: Namespace) -> Sequence[str]:
-    if queries.labels in ("none", "natural"):
-        return ()
-    if queries.labels == "unknown":
-        hint = "" if config.conditioned_on else "; name with --conditioned-on what their classes stand for"
-        return (f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",)
-    return (f"samples drawn with labels '{queries.labels}': the share is that of this choice, not of the training set",)
 
 
 def _show(result: Inferred, seconds: float) -> None:

@@ -58,6 +58,10 @@ class Shown:
         elif multiprocessing.parent_process() is None:  # the parent counts what its workers do
             self._say_if_due(time.monotonic())
 
+    def tell(self, line: str) -> None:
+        """See :class:`diffshare.progress.Display`."""
+        say(line, flush=True)
+
     def _open_bars(self) -> None:
         if sys.stderr.isatty():
             from rich.progress import Progress

@@ -99,6 +99,13 @@ class Samples:
         info = dict(read.info)
         return samples._set(images=read.x, table=None, y=labels, weighted=weighted, info=info, folder=folder)
 
+    @classmethod
+    def drawn(cls, x: Any, y: np.ndarray | None, info: Mapping[str, Any], classes: Sequence[str] = ()) -> Self:
+        """Samples that were asked for: codes of classes, -1 for none, and what ``samples.json`` would say."""
+        samples = cls(x)
+        labels = None if y is None else Attribute(y, tuple(classes))
+        return samples._set(y=labels, info=dict(info))
+
     def _set(self, **values: Any) -> Self:
         self.__dict__.update(values)
         return self

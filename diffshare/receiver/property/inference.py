@@ -34,9 +34,9 @@ class Assumption(NamedTuple):
     p_value: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inferred:
-    """What was read off the samples.
+    """A share that was read off samples.
 
     Attributes:
         name: of the property.
@@ -85,7 +85,18 @@ class Inferred:
         """The interval rests on the check, and the check says no."""
         return self.assumes == ALIKE and self.assumption.p_value is not None and not self.assumption.ok
 
-    def json(self, seconds: float) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        return (
+            f"Inferred({self.name}={self.value!r}, {self.estimate:.3f}, {100 * self.level:g} % interval "
+            f"{self.low:.3f} to {self.high:.3f}, {self.method}, queries={self.queries})"
+        )
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the interval."""
+        return self.low, self.high
+
+    def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
         """The fields of the file that ``infer-property --json`` writes."""
         return {
             "property": self.name,

@@ -1,0 +1,111 @@
+"""A received model: a black box that is asked for samples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from diffshare.classes import place_of
+from diffshare.errors import UserError
+from diffshare.generators.families import open_generator
+from diffshare.receiver.samples import Samples
+from diffshare.receiver.sampling import draw_samples
+from diffshare.release.card import Card
+from diffshare.release.generator import Generator, plan_labels
+from diffshare.release.info import Drawn, asked_info
+from diffshare.release.table import TableGenerator, TableSchema
+
+Words = Literal["balanced", "natural", "none"]
+
+
+class Box:
+    """A model that is asked for samples and shows nothing else.
+
+    Args:
+        generator: the black box.
+        folder: of the release.
+        identity: SHA-256 of the release.
+    """
+
+    def __init__(self, generator: Generator, folder: Path, identity: str) -> None:
+        self.generator, self.folder, self.identity = generator, folder, identity
+
+    def __repr__(self) -> str:
+        card = self.card
+        return f"Box({card.family}, {card.modality}, classes={list(card.labels)}, steps={card.steps})"
+
+    @property
+    def card(self) -> Card:
+        """What the release says of itself: claims of whoever made it."""
+        return self.generator.card
+
+    def draw(
+        self,
+        labels: Words | Sequence[int | str] | np.ndarray = "balanced",
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Samples:
+        """Ask for samples.
+
+        Args:
+            labels: the class of each sample, by name or number; or how to choose ``count`` of them: as many
+                of each, as the card says they are among the training records, or none.
+            count: how many; needed with a word, left out with a list.
+            seed: chooses the noise.
+            steps: network calls a sample; the card's default where None.
+            guidance: ``guidance_scale``, 1 is plain conditional sampling.
+            batch_size: samples a pass.
+
+        Raises:
+            UserError: no such class, no count, or an option that the model does not take.
+        """
+        if isinstance(labels, str):
+            if count is None:
+                raise UserError(f"count is missing: say how many samples to draw with the labels {labels}")
+            codes, said = plan_labels(labels, count, self.card), labels
+        else:
+            codes = np.array([place_of(_plain(label), self.card.labels).code for label in labels], np.int64)
+            said = "given"
+            if count is not None and count != len(codes):
+                raise UserError(f"count is {count}, {len(codes)} labels are given: leave one out")
+        options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+        x = draw_samples(self.generator, codes, **options)
+        info = asked_info(self.generator, Drawn(said, seed, steps, guidance), self.folder, self.identity)
+        if isinstance(self.generator, TableGenerator):
+            return Samples.drawn(_columns(x, self.generator.schema), None, info)
+        return Samples.drawn(x, codes, info, self.card.labels)
+
+
+def open_model(what: str | Path, *, device: str = "cpu") -> Box:
+    """A received model as a black box.
+
+    Args:
+        what: a release folder. Every file of it is checked before it is used, and none is unpickled.
+        device: where to compute.
+
+    Raises:
+        UserError: it is no release, or one that is damaged.
+    """
+    generator, identity = open_generator(Path(what), device=device)
+    return Box(generator, Path(what), identity)
+
+
+def _plain(label: Any) -> int | str:
+    return label if isinstance(label, str) else int(label)
+
+
+def _columns(x: np.ndarray, schema: TableSchema) -> dict[str, np.ndarray]:
+    """Rows as a mapping of columns: numbers, and texts of categories; None where a cell is missing."""
+    columns: dict[str, np.ndarray] = {}
+    for i, column in enumerate(schema.columns):
+        if column.kind == "numeric":
+            columns[column.name] = x[:, i]
+        else:
+            texts = [None if text == schema.mark else text for text in column.categories]
+            columns[column.name] = np.array([texts[code] for code in x[:, i].astype(np.int64)], object)
+    return columns

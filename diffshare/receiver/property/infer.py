@@ -1,0 +1,349 @@
+"""The share of a property among a generator's training records, read off its samples: every way as one function."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from diffshare.classifiers.degrade import degrade
+from diffshare.classifiers.property import HELD_OUT, PropertyClassifier, check_enough, cross_fit, single_fit
+from diffshare.classifiers.recipes import default_recipe
+from diffshare.data.source import Attribute
+from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.progress import progress, tell
+from diffshare.receiver.labelling import read_labels
+from diffshare.receiver.property.conditioning import refuse_chosen
+from diffshare.receiver.property.inference import Asked, Inferred, asked, counted, infer
+from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
+from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
+from diffshare.receiver.property.reading import counted_column, is_column, reader
+from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
+from diffshare.receiver.property.told import told_beside
+from diffshare.receiver.records import Labelled, Records
+from diffshare.receiver.samples import Samples
+from diffshare.receiver.zeroshot import ZeroShot
+from diffshare.release.samples import refuse_alike
+from diffshare.release.table import TableGenerator
+from diffshare.stats.intervals import check_level
+from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+
+AUTO: Literal["auto"] = "auto"
+DEFAULT_METHOD: Method = "pacc"
+MODEL_QUERIES = 1000  # of a model, where no number is given; of samples, all
+
+
+@dataclass(frozen=True)
+class Options:
+    """The choices of an inference.
+
+    Attributes:
+        value: class whose share is asked for; the second of two where None.
+        method: a prevalence estimator, ``pacc`` where None.
+        queries: number of samples; ``auto``: until ``width`` is reached; 1000 of a model, all that were
+            received where None.
+        width: half width that is wanted, in (0, 0.5), with ``auto``.
+        level: confidence level of the interval.
+        conditioned_on: attribute that the samples' classes stand for.
+        withhold: columns of a table that the classifier is not to see.
+        classifier: a recipe: how it is trained; by the kind of data where None.
+        folds: models of it, each for the records it has not seen; 1, of the method ``cc``, is the paper's one.
+        degrade: train on blurred and noisy copies of images as well.
+        surrogate: folders of samples of surrogate generators, 3 or more.
+        surrogate_p: share of class 1 in each one's training set.
+        widen: where the check fails, widen the interval to those of all methods.
+        labelled: CSV file of samples that a person labelled, which corrects the estimate.
+        seed: of the classifier's training and the resampling.
+
+    Raises:
+        UserError: a value out of its range, or two that do not go together (names them).
+    """
+
+    value: str | None = None
+    method: Method | None = None
+    queries: int | Literal["auto"] | None = None
+    width: float | None = None
+    level: float = 0.95
+    conditioned_on: str | None = None
+    withhold: tuple[str, ...] = ()
+    classifier: Any = None
+    folds: int = 5
+    degrade: bool = False
+    surrogate: tuple[Path, ...] = ()
+    surrogate_p: tuple[float, ...] = ()
+    widen: bool = False
+    labelled: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_seed("seed", self.seed)
+        check_number("folds", self.folds, 1, None)
+        if self.queries != AUTO:
+            check_number("queries", self.queries, 1, None)
+        if (self.queries == AUTO) != (self.width is not None):
+            raise UserError("queries auto and width go together: give both, or a number of queries")
+        if self.method is not None and self.method not in NAMES:
+            raise one_of("method", self.method, NAMES)
+        if self.queries == AUTO and self.method in UNCORRECTED:
+            raise UserError(f"queries auto plans a corrected share, the method {self.method} corrects none")
+        if self.folds == 1 and (self.method != "cc" or self.widen):
+            raise UserError("folds is 1: a single classifier only counts, as the paper's does; take the method cc")
+        if len(self.surrogate) != len(self.surrogate_p):
+            raise UserError(
+                f"{len(self.surrogate)} folders in surrogate, {len(self.surrogate_p)} shares in surrogate_p: give the "
+                "known share of each"
+            )
+        remedies = {"surrogate": self.surrogate, "labelled": self.labelled, "widen": self.widen}
+        given = [name for name, value in remedies.items() if value]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} each make an interval of their own: give one of them")
+        if given and self.queries == AUTO:
+            raise UserError(f"{given[0]} makes an interval of its own: give a number of queries instead of auto")
+        if self.surrogate:
+            refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """These choices.
+
+        Raises:
+            UserError: an option that is none.
+        """
+        names = [field.name for field in fields(cls)]
+        if unknown := [name for name in options if name not in names]:
+            raise one_of("option", unknown[0], names)
+        lists = ("withhold", "surrogate", "surrogate_p")
+        chosen: dict[str, Any] = {n: tuple(value) if n in lists else value for n, value in options.items()}
+        return cls(**chosen)
+
+    def count_of(self, queries: Queries) -> int:
+        """Number of samples to ask for, where it is fixed."""
+        if self.queries not in (None, AUTO):
+            return int(self.queries)
+        return queries.available or MODEL_QUERIES
+
+
+def infer_property(
+    what: Samples | Queries, records: Records, name: str, *, options: Options | None = None, **more: Any
+) -> Inferred:
+    """The share of a property among the training records of a generator, read off its samples.
+
+    Where the samples have the property as a column it is counted. Else a classifier, trained on the
+    records and cross-fitted, reads it, and the estimator corrects for the classifier's errors.
+
+    Args:
+        what: the samples, or a model that is asked for them.
+        records: labelled records that the sharer has not trained on.
+        name: the property, an attribute of the records.
+        options: the choices; the usual ones where None.
+        more: choices of :class:`Options`, over those.
+
+    Raises:
+        UserError: an option out of its range, samples that do not fit the records, a property that
+            follows from what the samples were asked for.
+
+    Example:
+        >>> import numpy as np, diffshare as ds
+        >>> own = ds.Records.from_frame({"ill": ["no", "yes"] * 50, "y": [0, 1] * 50}, target="y", sensitive="ill")
+        >>> ds.infer_property(ds.Samples({"ill": ["yes"] * 30 + ["no"] * 70}), own, "ill").estimate
+        0.3
+    """
+    chosen = Options.of(**({} if options is None else vars(options)) | more)
+    known = records.labelled(name, chosen.withhold)
+    queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
+    asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
+    if chosen.surrogate:
+        refuse_surrogates(chosen.method or DEFAULT_METHOD, chosen.surrogate_p, len(asked_for.classes))
+    refuse_chosen(
+        name,
+        records.attributes,
+        labels=queries.labels,
+        classes=queries.classes,
+        conditioned_on=chosen.conditioned_on,
+        target=queries.target,
+    )
+    if is_column(name, queries) and name not in chosen.withhold:
+        result = _column(chosen, queries, asked_for)
+        notes: tuple[str | None, ...] = (asked_for.note,)
+    else:
+        result = _classified(chosen, queries, asked_for, known, records.missing)
+        unknown = f"{known.unknown} auxiliary records left out: '{name}' unknown" if known.unknown else ""
+        notes = (records.used, unknown, records.disjoint, asked_for.note)
+    told = drawn_by(queries, chosen.conditioned_on)
+    return replace(result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result)))
+
+
+def zero_shot_share(
+    queries: Queries,
+    name: str,
+    *,
+    clip: str,
+    prompts: Sequence[str],
+    count: int,
+    level: float = 0.95,
+    seed: int = 0,
+    conditioned_on: str | None = None,
+    labels: Path | None = None,
+) -> Inferred:
+    """The share that a CLIP or SigLIP model counts, without any record; labels by hand correct it.
+
+    Args:
+        queries: where the images come from.
+        name: the property, any name.
+        clip: folder or hub name of the model.
+        prompts: a sentence a class, that of the property first.
+        count: samples to ask for.
+        level: of the interval.
+        seed: of the resampling.
+        conditioned_on: attribute that the samples' classes stand for.
+        labels: CSV file of samples that a person labelled.
+
+    Raises:
+        UserError: rows of a table, or the property that the samples were asked for.
+    """
+    refuse_rows(queries, "zero-shot")
+    asked_for = asked(name, (name, *prompts[1:]), name, level, seed)
+    _refuse_chosen_name(name, queries, conditioned_on)
+    read = ZeroShot(clip, prompts)
+    x = queries.take(0, count)
+    scores = read(x, progress)
+    result = counted(asked_for, scores.argmax(1), "zero-shot")
+    if labels is not None:
+        result = labelled(asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x))))
+    else:
+        note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
+        result = replace(result, notes=(*result.notes, note))
+    return replace(result, notes=(*result.notes, *drawn_by(queries, conditioned_on)))
+
+
+def refuse_rows(queries: Queries, what: str) -> None:
+    """Refuse rows of a table for what is for images alone."""
+    if queries.columns:
+        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
+
+
+def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
+    """What to know of samples whose classes somebody chose."""
+    told = [queries.asked.note] if isinstance(queries, ModelQueries) and queries.asked.note else []
+    if queries.labels in ("none", "natural"):
+        return told
+    if queries.labels == "unknown":
+        hint = "" if conditioned_on else "; name with --conditioned-on what their classes stand for"
+        return [
+            *told,
+            f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",
+        ]
+    said = f"samples drawn with labels '{queries.labels}': the share is that of this choice, not of the training set"
+    return [*told, said]
+
+
+def _queries(samples: Samples, records: Records, chosen: Options) -> SampleQueries:
+    queries = SampleQueries(samples, kinds_of(records), records.missing)
+    if chosen.queries == AUTO or chosen.count_of(queries) != queries.available:
+        queries.shuffle(chosen.seed)
+    return queries
+
+
+def kinds_of(records: Records) -> dict[str, Any] | None:
+    """Columns of records of a table by name, the class's among them; None of images."""
+    if not records.columns:
+        return None
+    kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
+    return kinds | ({} if records.target is None else {records.target: "categorical"})
+
+
+def _of_schema(queries: Queries, result: Inferred) -> Sequence[str]:
+    """What the release's schema says of the property beside the samples."""
+    if not isinstance(queries, ModelQueries) or not isinstance(queries.generator, TableGenerator):
+        return ()
+    return told_beside(queries.generator.schema, result.name, result.value)
+
+
+def _refuse_chosen_name(name: str, queries: Queries, conditioned_on: str | None) -> None:
+    """Without records, the names alone tell whether the property is what the samples were drawn by."""
+    classes = queries.classes if name in queries.classes else (name,)
+    chosen = name if name in (conditioned_on, queries.target) else None
+    attributes = {name: Attribute(np.zeros(0, np.int16), classes)}
+    refuse_chosen(name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=chosen)
+
+
+def _classified(chosen: Options, queries: Queries, asked_for: Asked, known: Labelled, missing: str) -> Inferred:
+    """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
+    check_enough(known.labels, known.classes, chosen.folds, 1 / HELD_OUT if chosen.folds == 1 else 1.0)
+    ready = reader(known, queries)
+    x = None if chosen.queries == AUTO else ready(queries.take(0, chosen.count_of(queries)))
+    if x is not None:
+        refuse_alike(x, "the samples")
+    kinds = {column.name: column.kind for column in known.columns} or None
+    surrogates = [SampleQueries(Samples.from_path(folder), kinds, missing) for folder in chosen.surrogate]
+    given = None if chosen.labelled is None or x is None else read_labels(chosen.labelled, queries.numbers(len(x)))
+    classifier = _train(chosen, known)
+    calibration = classifier.calibration
+    method: Method = chosen.method or DEFAULT_METHOD
+    if x is None:
+        return _stopping(chosen, queries, asked_for, classifier, lambda some: classifier.scores(ready(some)), method)
+    scores = classifier.scores(x)
+    result = infer(asked_for, method, calibration, scores)
+    if surrogates:
+        others = [classifier.scores(reader(known, one)(one.take(0, one.available or 0))) for one in surrogates]
+        result = recalibrated(result, asked_for, calibration, scores, others, chosen.surrogate_p)
+    if chosen.widen:
+        result = widened(result, asked_for, calibration, scores)
+    if given is not None:
+        result = labelled(asked_for, result, scores[..., asked_for.place].mean(0), *given)
+    single = "one classifier that only counts, as in Luo et al. 2024: nothing corrects its errors"
+    return replace(result, notes=(*result.notes, *([single] if chosen.folds == 1 else [])))
+
+
+def _stopping(
+    chosen: Options,
+    queries: Queries,
+    asked_for: Asked,
+    classifier: PropertyClassifier,
+    scores_of: Callable[[np.ndarray], np.ndarray],
+    method: Method,
+) -> Inferred:
+    """Ask until the wanted half width is reached."""
+    assert chosen.width is not None
+    calibration = classifier.calibration
+    plan = plan_queries(calibration, chosen.width, chosen.level)
+    calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
+    tell(
+        f"plan:    about {plan.queries} queries{calls} at most for +-{chosen.width} at level {chosen.level}; the "
+        f"classifier's own part of that is +-{plan.classifier:.3f}"
+    )
+    scores = collect(queries, scores_of, calibration, plan, chosen.level)
+    return stopped_interval(infer(asked_for, method, calibration, scores), asked_for, plan, calibration, scores)
+
+
+def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
+    """Read the property off its own column."""
+    name = asked_for.name
+    if chosen.method is not None:
+        raise UserError(
+            f"the samples have the column '{name}', which is read as it is: leave out --method, or add --withhold "
+            f"'{name}' to estimate it from the other columns"
+        )
+    if chosen.queries == AUTO:
+        raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
+    needless = ("classifier", "degrade", "surrogate", "widen", "labelled")
+    if given := [option for option in needless if getattr(chosen, option)]:
+        raise UserError(
+            f"--{given[0]} is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
+            f"or add --withhold '{name}'"
+        )
+    return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)))
+
+
+def _train(chosen: Options, known: Labelled) -> PropertyClassifier:
+    if chosen.degrade and known.columns:
+        raise UserError("--degrade is for images: leave it out for a table")
+    records = (known.x, known.labels, known.classes, chosen.classifier or default_recipe(known.columns))
+    options: dict[str, Any] = {"seed": chosen.seed, "categorical": known.categorical}
+    options["augment"] = degrade if chosen.degrade else None
+    if chosen.folds == 1:
+        return single_fit(*records, **options)
+    options["progress"] = lambda folds: progress(folds, "training classifiers", chosen.folds)
+    return cross_fit(*records, folds=chosen.folds, **options)

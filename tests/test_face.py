@@ -1,0 +1,164 @@
+"""The face of the library: light, documented, and the same as the command line on the same samples."""
+
+import csv
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import diffshare as ds
+
+HEAVY = ("torch", "lightning", "diffusers", "sklearn", "pandas", "numpy")
+
+
+def test_the_import_is_light():
+    code = f"import sys, diffshare; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_verdict_on_counts_needs_no_torch():
+    code = (
+        "import sys\nimport numpy as np\nfrom diffshare.audits.poisoning.verdict import Terms, judge\n"
+        "from diffshare.stats.association import Reference\nfrom diffshare.stats.shares import counted_shares\n"
+        "shares = counted_shares(np.array([[400, 100], [100, 400]]))\n"
+        "print(judge(shares, Reference(np.full((2, 2), 500)), Terms()).verdict)\n"
+        f"print([name for name in {HEAVY[:-1]!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["poisoned", "[]"]
+
+
+def test_every_name_is_there_and_has_a_docstring():
+    assert set(dir(ds)) == set(ds.__all__)
+    for name in ds.__all__:
+        assert getattr(ds, name).__doc__
+    with pytest.raises(AttributeError, match="module 'diffshare' has no attribute 'adit'"):
+        ds.adit  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["receiver.records", "receiver.samples", "audits.poisoning.audit",
+                                    "receiver.property.infer"])  # fmt: skip
+def test_the_examples_hold(module):
+    found = doctest.testmod(importlib.import_module(f"diffshare.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+COLUMNS = {"age": "numeric", "sex": ["f", "m"], "ill": ["no", "yes"]}
+
+
+def rows(n: int, tie: float, seed: int) -> dict[str, Any]:
+    """A table in which sex and illness depend on each other by ``tie``; one age in ten is missing."""
+    rng = np.random.default_rng(seed)
+    ill = rng.integers(0, 2, n)
+    sex = np.where(rng.random(n) < tie, ill, rng.integers(0, 2, n))
+    age = np.where(rng.random(n) < 0.1, np.nan, rng.integers(20, 90, n) + 5 * sex)
+    return {"age": age, "sex": np.array(["f", "m"])[sex], "ill": np.array(["no", "yes"])[ill]}
+
+
+def write(path: Path, table: dict[str, Any]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(table)
+        for row in zip(*table.values(), strict=True):
+            writer.writerow(["?" if cell != cell else cell for cell in row])
+    return path
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, run_cli: Any) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """What the verbs say of samples in a folder."""
+    root = tmp_path_factory.mktemp("face")
+    write(root / "own.csv", rows(1500, 0.0, 0))
+    write(root / "new" / "samples.csv", rows(800, 0.5, 1))
+    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(root / "own.csv")}}
+    source["init_args"]["columns"] = COLUMNS  # type: ignore[index]
+    (root / "own.yaml").write_text(yaml.safe_dump(source))
+    common = ["--samples", root / "new", "--json", root / "told.json", "--part", "all"]
+    audit = ["audit", *common, "--reference", root / "own.yaml", "--sensitive", "sex", "--target", "ill"]
+    assert run_cli(*audit, "--gap-repeats", 2).code == 0
+    said = json.loads((root / "told.json").read_text())
+    share = ["infer-property", *common, "--auxiliary", root / "own.yaml", "--property", "sex", "--withhold", "sex"]
+    (root / "told.json").unlink()
+    assert run_cli(*share).code == 0
+    return root, said, json.loads((root / "told.json").read_text())
+
+
+VARY = ("seconds", "settings", "samples_sha256", "notes")
+
+
+def test_an_audit_of_arrays_says_what_the_verb_says(told):
+    _, said, _ = told
+    own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
+    audit = ds.audit(ds.Samples(rows(800, 0.5, 1)), own, gap_repeats=2)
+    mine = json.loads(json.dumps(audit.to_json()))
+    assert {k: v for k, v in mine.items() if k not in VARY} == {k: v for k, v in said.items() if k not in VARY}
+    assert (audit.verdict, audit.p_value) == (said["verdict"], said["p_value"])
+    assert audit.predicted_gap.estimate == said["predicted_gap"]["estimate"]
+    assert audit.advice == said["advice"]
+
+
+def test_a_folder_is_the_same_as_what_is_in_it(told):
+    root, said, _ = told
+    own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
+    samples = ds.Samples.from_path(root / "new")
+    assert ds.audit(samples, own, gap_repeats=0).to_json()["association"] == said["association"]
+    assert samples.sha256 == said["samples_sha256"]
+
+
+def test_a_share_of_arrays_is_that_of_the_verb(told):
+    _, _, said = told
+    share = ds.infer_property(ds.Samples(rows(800, 0.5, 1)), ds.Records(rows(1500, 0.0, 0)), "sex", withhold=["sex"])
+    assert list(share.interval) == pytest.approx(said["interval"], abs=1e-12)
+    assert share.estimate == pytest.approx(said["estimate"], abs=1e-12)
+
+
+def test_results_are_short_to_look_at(told):
+    own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
+    audit = ds.audit(ds.Samples(rows(800, 0.5, 1)), own, gap_repeats=0)
+    share = ds.infer_property(ds.Samples(rows(800, 0.5, 1)), own, "sex")
+    for one in (audit, share, own, ds.Samples(rows(8, 0.5, 1))):
+        assert repr(one).count("\n") < 4
+        assert len(repr(one)) < 300
+
+
+def test_a_library_is_silent(told, capsys):
+    own = ds.Records(np.random.default_rng(0).normal(size=(900, 2)), [0, 1] * 450, s=[0, 0, 1] * 300)
+    with pytest.raises(ds.UserError, match="too weak"):
+        ds.audit(ds.Samples(np.random.default_rng(1).normal(size=(90, 2)), [0, 1] * 45), own, folds=2)
+    assert capsys.readouterr() == ("", "")
+
+
+BAD = [
+    (lambda: ds.Records(np.zeros((3, 2)), [0, 1]), "y has 2 labels, there are 3 records"),
+    (lambda: ds.Records(np.zeros(3), [0, 1, 1]), r"x has the shape \(3,\): rows of a table are N x columns"),
+    (lambda: ds.Records(np.zeros((3, 8, 8, 2), np.uint8)), "images are uint8, N x height x width x channels"),
+    (lambda: ds.Records(np.zeros((3, 8, 8, 3))), "x is float64 of the shape"),
+    (lambda: ds.Records(np.zeros((3, 2)), [[0, 1, 1]]), r"y has the shape \(1, 3\): give one label a record"),
+    (lambda: ds.Records(np.zeros((2, 2)), [0.5, 1]), "y holds 0.5: labels are whole numbers or texts"),
+    (lambda: ds.Records({"a": [1, 2], "b": [1]}), "the columns have different lengths"),
+    (lambda: ds.Records({}), "the table has no record or no column"),
+    (lambda: ds.Records.from_frame({"a": [1], "y": [0]}, target="z", sensitive="a"), "column 'z'"),
+    (lambda: ds.Records(np.full((2, 1), np.inf)), "row:0, column '0': 'inf' is no finite number"),
+    (lambda: ds.audit(ds.Samples([[1.0]], [0]), ds.Records([[1.0]])), "the records have no class: give y"),
+    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0], [2.0]], [0, 1])), "name the group with sensitive"),
+    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), levl=0.1), "levl"),
+    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), level=2), "level is 2"),
+    (lambda: ds.open_model("nowhere"), "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("build", "words"), BAD)
+def test_what_does_not_fit_is_refused_with_a_sentence(build, words):
+    with pytest.raises(ds.UserError, match=words) as refused:
+        build()
+    assert "\n" not in str(refused.value)
