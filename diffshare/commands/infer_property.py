@@ -230,14 +230,14 @@ def _column(config: Namespace, queries: Queries, what: Asked) -> Inferred:
     if config.method is not None:
         raise UserError(
             f"the samples have the column '{what.name}', which is read as it is: leave out --method, or add --withhold "
-            f"'[{what.name}]' to estimate it from the other columns"
+            f"'{what.name}' to estimate it from the other columns"
         )
     if config.queries == AUTO:
         raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
     if given := [name for name in ("classifier", "degrade", "surrogate", "widen", "labelled") if config[name]]:
         raise UserError(
             f"--{given[0]} is for a classifier, the column '{what.name}' of the samples is counted as it is: leave it "
-            f"out, or add --withhold '[{what.name}]'"
+            f"out, or add --withhold '{what.name}'"
         )
     return counted_column(what, queries, queries.take(0, _count(config, queries)))
 
