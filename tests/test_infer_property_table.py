@@ -95,7 +95,8 @@ class TestTable:
         common = ("--auxiliary", source, "--property", "sex")
         line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex")
         assert "the samples have no column 'height'" in line
-        assert "leave out --method, or add --withhold" in refused(
+        assert "add --withhold 'height'" in line  # as the command line takes it, which the last line here says
+        assert "leave out --method, or add --withhold 'sex' to" in refused(
             "--samples", tmp_path / "s", *common, "--method", "acc"
         )
         assert "--widen is for a classifier, the column 'sex'" in refused(
