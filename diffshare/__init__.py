@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PLACES = {
+    "Pool": "data.mixes",
     "Records": "receiver.records",
     "Samples": "receiver.samples",
     "UserError": "errors",
@@ -22,10 +23,12 @@ _PLACES = {
     "infer_property": "receiver.property.infer",
     "open_model": "receiver.box",
 }
-__all__ = [*sorted(_PLACES), "__version__"]
+_MODULES = {"mixes": "sharer.poisoning.mixes", "prevalence": "stats.prevalence"}
+__all__ = [*sorted(_PLACES), *sorted(_MODULES), "__version__"]
 
 if TYPE_CHECKING:
     from diffshare.audits.poisoning.audit import audit as audit
+    from diffshare.data.mixes import Pool as Pool
     from diffshare.errors import UserError as UserError
     from diffshare.receiver.box import open_model as open_model
     from diffshare.receiver.property.infer import infer_property as infer_property
@@ -35,9 +38,12 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import a name of the face at its first use (PEP 562)."""
-    if name not in _PLACES:
+    if name in _MODULES:
+        value = import_module(f"diffshare.{_MODULES[name]}")
+    elif name in _PLACES:
+        value = getattr(import_module(f"diffshare.{_PLACES[name]}"), name)
+    else:
         raise AttributeError(f"module 'diffshare' has no attribute '{name}'")
-    value = getattr(import_module(f"diffshare.{_PLACES[name]}"), name)
     globals()[name] = value
     return value
 

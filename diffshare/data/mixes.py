@@ -6,11 +6,12 @@ knows none of them. In every mix ``n`` is the number of records, so that an over
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from diffshare.classes import Place, listed, place_of
+from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of, count_of
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
 
@@ -37,6 +38,24 @@ class Pool:
     read: Callable[[np.ndarray], np.ndarray] | None = None
     auxiliary: "Pool | None" = None
     source_sha256: str = ""
+
+    @classmethod
+    def of(cls, x: Any, y: Labels, s: Labels) -> Self:
+        """A pool of what is in memory.
+
+        Args:
+            x: images, uint8, P x H x W x C; or rows, a data frame or an array, P x D.
+            y: the class of each, P: integers or texts.
+            s: the group of each, P.
+
+        Raises:
+            UserError: shapes, types or lengths that do not fit.
+        """
+        count = count_of(x)
+        attributes = {"y": attribute_of(y, "y", count), "s": attribute_of(s, "s", count)}
+        images = isinstance(x, np.ndarray) and x.ndim == 4
+        source = ImagesInMemory(x, attributes) if images else TableInMemory(x, attributes)
+        return cls(source.index(), "y", "s", source.read)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -168,7 +168,7 @@ def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp
 
 
 def test_where_there_is_no_terminal_it_says_how_far_it_is(run_cli, folder, monkeypatch):
-    monkeypatch.setattr("diffshare.progress.EVERY", 0.0)
+    monkeypatch.setattr("diffshare.commands.progress.EVERY", 0.0)
     trees = ("--classifier", "TreesRecipe", "--classifier.trees", "2", "--folds", "3")
     outcome = run_cli("audit", *against(folder, "hidden"), *trees, *QUICK)
     assert outcome.code == 0, outcome.err
