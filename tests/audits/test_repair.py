@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from audited import table_source, write_rows
+from audited import against, table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
 from diffshare.audits.repair.weights import Repair
@@ -316,3 +316,15 @@ def test_repaired_images_are_of_the_classes_that_they_were_called(tmp_path: Path
         made = read_samples(tmp_path / f"{name}-r")
         assert made.y.tolist() == y.tolist()
         assert (made.info["classes"], made.info["target"]) == (["a", "b"], "letter")
+
+
+def test_samples_that_lack_a_group_of_a_class_are_not_called_repaired(folder, run_cli, tmp_path):
+    (tmp_path / "s").mkdir()
+    write_rows(tmp_path / "s" / "samples.csv", 400, 5, np.array([[0.5, 0.0], [0.25, 0.25]]))
+    common = ["--samples", tmp_path / "s"]
+    audit = ["audit", *common, *against(folder, "known")[2:], "--gap-repeats", 0, "--json", tmp_path / "a.json"]
+    assert run_cli(*audit).code == 0
+    outcome = run_cli("repair", *common, "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    assert outcome.code == 2, outcome.err
+    assert "no sample of class 'high' has the sex 'f', which is wanted in 38% of them" in outcome.err
+    assert not (tmp_path / "r").exists()
