@@ -1,0 +1,138 @@
+"""A verb's help, and what it refuses by its arguments alone, come before anything heavy is imported."""
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffshare.commands.parsing import VerbParser
+from diffshare.sharer.export import export
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "lightning", "diffusers", "sklearn", "pandas", "torchmetrics")
+FACES = "configs/source/faces.yaml"
+MIX = "mix --config configs/ddpm_faces.yaml"
+STUDY = "study --config configs/study/families.yaml --out nowhere"
+REFUSED = {  # command to words of the refusal, of each verb
+    "sample": {
+        "sample": "model, count, out",
+        "sample --model m --count 0 --out o": "--count is 0",
+        "sample --model m --count 2 --out o --guidence 2": "--guidence",
+        "sample --model m --count 2 --out diffshare": "already holds something",
+        "sample --model m --count 2 --seed -1 --out o": "--seed is -1",
+    },
+    "release": {
+        "release --out o": "ckpt",
+        "release --ckpt c --out diffshare": "already holds something",
+        "release --ckpt c --out o --declare_counts many": "declare_counts",
+    },
+    "mix": {
+        "mix": "out, data",
+        MIX: "out",
+        "mix --config nowhere.yaml --out o": "no config file nowhere.yaml",
+        f"{MIX} --out o --foo 3": "--foo",
+        f"{MIX} --out diffshare --data.target Hat": "already holds something",
+    },
+    "study": {
+        "study": "out, study",
+        f"{STUDY} --workers many": "workers: expected int",
+        f"{STUDY} --workers 0": "--workers is 0",
+        f"{STUDY} --wokers 2 --study.seeds [0]": "--wokers",
+    },
+    "cache": {
+        "cache limit": "one size",
+        "cache limit 20XB": "no size",
+        "cache list all": "takes no 'all'",
+        "cache forget": "expected 'list'",
+    },
+}
+RUN = """
+import json, sys
+from diffshare.cli import main
+codes = [main(words) for words in json.loads(sys.argv[1])]
+print(json.dumps([codes, [name for name in json.loads(sys.argv[2]) if name in sys.modules]]))
+"""
+
+
+def fresh(commands: list[str]) -> tuple[list[int], list[str], str]:
+    """Exit statuses of commands in one fresh interpreter, the heavy modules that are there afterwards, and stderr."""
+    words = json.dumps([command.split() for command in commands])
+    command = [sys.executable, "-c", RUN, words, json.dumps(HEAVY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    codes, heavy = json.loads(done.stdout.splitlines()[-1])
+    return codes, heavy, done.stderr
+
+
+@pytest.mark.parametrize("verb", REFUSED)
+def test_help_and_refusals_import_nothing_heavy(verb: str) -> None:
+    helps = [f"{verb} --help", f"{verb} --help-all"]
+    codes, heavy, err = fresh([*helps, *REFUSED[verb]])
+    assert heavy == []
+    assert codes == [0, 0, *(2 for _ in REFUSED[verb])]
+    lines = err.splitlines()
+    assert len(lines) == len(REFUSED[verb])
+    for line, words in zip(lines, REFUSED[verb].values(), strict=True):
+        assert words in line
+
+
+def parser_of(verb: str) -> VerbParser:
+    name = verb.replace("-", "_")
+    made: VerbParser = importlib.import_module(f"diffshare.commands.{name}").parser([])
+    return made
+
+
+def explained(text: str) -> set[str]:
+    """Flags and names of positional arguments that a help explains."""
+    lines = [line.strip() for line in text.splitlines() if re.match(r"  [-{\w]", line)]
+    return {word.rstrip(",") for line in lines for word in line.split()[: 3 if line.startswith("-") else 1]}
+
+
+@pytest.mark.parametrize("verb", REFUSED)
+def test_help_shows_what_everybody_needs(run_cli: Any, verb: str) -> None:
+    parser, text = parser_of(verb), run_cli(verb, "--help").out
+    first = [action for action in parser.first._group_actions if action.option_strings]
+    assert len(parser.first._group_actions) <= 10
+    for action in first:
+        assert action.option_strings[-1] in text
+        assert action.help is not None
+        assert action.help.endswith(".")
+        if action.required:
+            assert f"{action.help} (required)" in " ".join(text.split())
+        elif action.default not in (None, []) and action.default is not False:
+            assert f"{action.help} (default: {action.default})" in " ".join(text.split())
+    actions = [action for group in parser._action_groups[2:] if group is not parser.first
+               for action in group._group_actions]  # fmt: skip
+    others = {flag for action in actions for flag in action.option_strings}
+    assert not others & explained(text)
+    assert ("--help-all explains the other arguments" in text) == bool(others)
+
+
+@pytest.mark.parametrize("verb", REFUSED)
+def test_help_all_explains_every_argument(run_cli: Any, verb: str) -> None:
+    outcome = run_cli(verb, "--help-all")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert {flag for action in parser_of(verb)._actions for flag in action.option_strings} <= explained(outcome.out)
+
+
+@pytest.mark.parametrize("verb", REFUSED)
+def test_the_example_of_a_verb_parses(monkeypatch: Any, verb: str) -> None:
+    monkeypatch.chdir(ROOT)
+    parser = parser_of(verb)
+    text = parser.format_help()
+    words = text.split("diffshare.cli ")[1].splitlines()[0].split()
+    assert words[0] == verb
+    module = importlib.import_module(f"diffshare.commands.{verb.replace('-', '_')}")
+    module.parse(words[1:])
+
+
+def test_release_takes_what_export_takes() -> None:
+    parser, signature = parser_of("release"), inspect.signature(export).parameters
+    for name in set(signature) - {"module", "folder"}:
+        assert parser.get_default(name) == signature[name].default
