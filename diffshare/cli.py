@@ -25,6 +25,9 @@ VERBS = {
     "protect": "draw samples that show a chosen share of a property",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
+ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
+    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair")
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +77,8 @@ def _run(verb: str, arguments: list[str]) -> int:
 
         return run(verb, arguments)
     name = verb.replace("-", "_")
-    return getattr(importlib.import_module(f"diffshare.commands.{name}"), name)(arguments)
+    module = importlib.import_module(f"diffshare.commands.{ARGUMENTS.get(verb, name)}")
+    return int(getattr(module, name)(arguments))
 
 
 def _guarded(action: Callable[[], int], debug: bool) -> int:
