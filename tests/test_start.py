@@ -24,6 +24,7 @@ MIX = "mix --config configs/ddpm_faces.yaml"
 STUDY = "study --config configs/study/families.yaml --out nowhere"
 PROTECT = f"protect --model m --count 2 --property Hat --reference {FACES} --out o"
 REPAIR = f"repair --samples diffshare --audit a --reference {FACES} --out o"
+INFER = "infer-property --property Hat --samples s"
 REFUSED = {  # command to words of the refusal, of each verb
     "sample": {
         "sample": "model, count, out",
@@ -69,6 +70,14 @@ REFUSED = {  # command to words of the refusal, of each verb
         f"{REPAIR} --count 5": "--count is for resample",
         f"{REPAIR} --method undo": "method",
         REPAIR: "holds neither samples.npz nor samples.csv",
+    },
+    "infer-property": {
+        "infer-property": "property",
+        INFER: "give --auxiliary FILE",
+        f"{INFER} --auxiliary {FACES} --level 2": "level 2.0 is no confidence level",
+        f"{INFER} --auxiliary {FACES} --guidance 2": "--guidance is for --model",
+        f"{INFER} --auxiliary {FACES} --surrogate a b --surrogate-p 0.1 0.2": "an inverse regression needs 3",
+        f"{INFER} --auxiliary nowhere.yaml": "no config file nowhere.yaml",
     },
 }
 RUN = """

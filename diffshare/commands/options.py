@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
     # labelled records
     "--reference": {"type": Source, "sub_configs": True},
+    "--auxiliary": {"type": Source, "sub_configs": True},
     "--part": {
         "type": Literal["auxiliary", "test", "all"],
         "default": "auxiliary",
