@@ -26,7 +26,7 @@ VERBS = {
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
 ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
-    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property")
+    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property", "audit")
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from diffshare.classifiers.recipes import Recipe
-from diffshare.cli import ARGUMENTS
+from diffshare.cli import ARGUMENTS, VERBS
 from diffshare.commands.options import RECIPES
 from diffshare.commands.parsing import VerbParser
 from diffshare.sharer.export import export
@@ -25,6 +25,7 @@ STUDY = "study --config configs/study/families.yaml --out nowhere"
 PROTECT = f"protect --model m --count 2 --property Hat --reference {FACES} --out o"
 REPAIR = f"repair --samples diffshare --audit a --reference {FACES} --out o"
 INFER = "infer-property --property Hat --samples s"
+AUDIT = f"audit --samples s --reference {FACES} --target Hat"
 REFUSED = {  # command to words of the refusal, of each verb
     "sample": {
         "sample": "model, count, out",
@@ -79,6 +80,15 @@ REFUSED = {  # command to words of the refusal, of each verb
         f"{INFER} --auxiliary {FACES} --surrogate a b --surrogate-p 0.1 0.2": "an inverse regression needs 3",
         f"{INFER} --auxiliary nowhere.yaml": "no config file nowhere.yaml",
     },
+    "audit": {
+        "audit": "give either --model (a release folder) or --samples",
+        f"audit --samples s --reference {FACES}": "name with --target",
+        f"{AUDIT} --sensitive Hat": "--sensitive and --target are both 'Hat'",
+        f"{AUDIT} --sensitive Male --margin -1": "--margin is -1.0",
+        f"{AUDIT} --sensitive Male --steps 5": "--steps is for a model",
+        f"{AUDIT} --sensitive Male --json README.md": "README.md",
+        f"{AUDIT} --as sharer --sensitive Male": "--sensitive is for a receiver's audit",
+    },
 }
 RUN = """
 import json, sys
@@ -110,6 +120,10 @@ def test_help_and_refusals_import_nothing_heavy(verb: str) -> None:
         assert words in line
 
 
+def test_every_verb_but_those_that_train_starts_light() -> None:
+    assert set(VERBS) - set(REFUSED) == {"fit", "validate", "test", "predict"}
+
+
 def module_of(verb: str) -> Any:
     return importlib.import_module(f"diffshare.commands.{ARGUMENTS.get(verb, verb)}")
 
@@ -133,7 +147,7 @@ def test_help_shows_what_everybody_needs(run_cli: Any, verb: str) -> None:
     for action in first:
         assert action.option_strings[-1] in text
         assert action.help is not None
-        assert action.help.endswith(".")
+        assert action.help.endswith((".", "?"))
         if action.required:
             assert f"{action.help} (required)" in " ".join(text.split())
         elif action.default not in (None, []) and action.default is not False:
