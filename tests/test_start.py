@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers import recipes
+from diffshare.classifiers.recipe import Recipe
 from diffshare.cli import ARGUMENTS, VERBS
 from diffshare.commands.options import RECIPES
 from diffshare.commands.parsing import VerbParser
@@ -187,4 +188,4 @@ def test_release_takes_what_export_takes() -> None:
 
 
 def test_the_help_names_the_recipes_that_there_are() -> None:
-    assert {kind.__name__ for kind in Recipe.__subclasses__() if kind.__module__ == Recipe.__module__} == set(RECIPES)
+    assert {kind.__name__ for kind in Recipe.__subclasses__() if kind.__module__ == recipes.__name__} == set(RECIPES)

@@ -13,7 +13,7 @@ from diffshare.audits.poisoning.audit import declared_audit
 from diffshare.audits.poisoning.drawing import Drawing
 from diffshare.audits.poisoning.plan import Plan
 from diffshare.audits.poisoning.result import Audit
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.audit_arguments import names
 from diffshare.commands.shown import show
 from diffshare.data.source import Source

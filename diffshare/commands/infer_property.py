@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.table import Table
 
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator

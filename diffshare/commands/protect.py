@@ -9,7 +9,8 @@ from torch import nn
 
 from diffshare.classes import listed
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
+from diffshare.classifiers.recipe import Recipe, default_recipe
+from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.recoding import recode
 from diffshare.data.source import Source
