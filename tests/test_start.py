@@ -34,6 +34,7 @@ REFUSED = {  # command to words of the refusal, of each verb
         "sample --model m --count 2 --out o --guidence 2": "--guidence",
         "sample --model m --count 2 --out diffshare": "already holds something",
         "sample --model m --count 2 --seed -1 --out o": "--seed is -1",
+        "sample --model nowhere --count 2 --out o": "nowhere",
     },
     "release": {
         "release --out o": "ckpt",
