@@ -158,6 +158,7 @@ def test_help_shows_what_everybody_needs(run_cli: Any, verb: str) -> None:
                for action in group._group_actions]  # fmt: skip
     others = {flag for action in actions for flag in action.option_strings}
     assert not others & explained(text)
+    assert ".help [CLASS" not in text
     assert ("--help-all explains the other arguments" in text) == bool(others)
 
 

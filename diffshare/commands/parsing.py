@@ -66,14 +66,16 @@ class VerbParser(ArgumentParser):
         """The help, as a text."""
         if self.first is None:
             return super().format_help(*given)
-        groups = self._action_groups
-        # the first group stands first; argparse's own, with --help, comes last
-        self._action_groups = [self.first, *groups[2:], *groups[:2]] if self.everything else [self.first]
-        self._action_groups = list(dict.fromkeys(self._action_groups))
+        groups, actions = self._action_groups, self.first._group_actions
+        if self.everything:  # argparse's own groups, with --help, come last
+            self._action_groups = [*groups[2:], *groups[:2]]
+        else:  # without --NAME.help, which jsonargparse adds for each class
+            self._action_groups = [self.first]
+            self.first._group_actions = [action for action in actions if action.default != argparse.SUPPRESS]
         try:
             text = super().format_help(*given)
         finally:
-            self._action_groups = groups
+            self._action_groups, self.first._group_actions = groups, actions
         lines = [text, "example:", f"  python -m diffshare.cli {self.prog.split()[-1]} {' '.join(self.example)}"]
         more = [str(group.title) for group in groups[2:] if group is not self.first]
         if more and not self.everything:
