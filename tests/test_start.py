@@ -191,3 +191,16 @@ def test_release_takes_what_export_takes() -> None:
 
 def test_the_help_names_the_recipes_that_there_are() -> None:
     assert {kind.__name__ for kind in Recipe.__subclasses__() if kind.__module__ == recipes.__name__} == set(RECIPES)
+
+
+def test_an_audit_of_a_table_imports_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    cells = [("man", "no"), ("woman", "no"), ("man", "yes"), ("woman", "yes")]
+    rows = "\n".join(["sex,ill", *(",".join(cells[i % 4]) for i in range(400)), ""])
+    for file in (tmp_path / "own.csv", tmp_path / "samples" / "samples.csv"):
+        file.write_text(rows)
+    settings = {"path": str(tmp_path / "own.csv"), "columns": {"sex": ["man", "woman"], "ill": ["no", "yes"]}}
+    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": settings | {"shares": [0.0, 1.0, 0.0]}}
+    (tmp_path / "own.yaml").write_text(json.dumps(source))
+    named = f"--samples {tmp_path / 'samples'} --reference {tmp_path / 'own.yaml'} --sensitive sex --target ill"
+    assert fresh([f"audit {named} --gap-repeats 0"])[:2] == ([0], [])
