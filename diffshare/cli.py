@@ -25,13 +25,8 @@ VERBS = {
     "protect": "draw samples that show a chosen share of a property",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
-MODULES = {
-    "study": "diffshare.commands.study",
-    "infer-property": "diffshare.commands.infer_property",
-    "audit": "diffshare.commands.audit",
-    "repair": "diffshare.commands.repair",
-    "protect": "diffshare.commands.protect",
-    "cache": "diffshare.commands.cache",
+ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
+    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property", "audit")
 }
 
 
@@ -81,8 +76,9 @@ def _run(verb: str, arguments: list[str]) -> int:
         from diffshare.commands.training import run
 
         return run(verb, arguments)
-    module = importlib.import_module(MODULES.get(verb, "diffshare.commands.verbs"))
-    return getattr(module, verb.replace("-", "_"))(arguments)
+    name = verb.replace("-", "_")
+    module = importlib.import_module(f"diffshare.commands.{ARGUMENTS.get(verb, name)}")
+    return int(getattr(module, name)(arguments))
 
 
 def _guarded(action: Callable[[], int], debug: bool) -> int:
@@ -111,15 +107,14 @@ def _stopped(came: list[int]) -> int:
 
 
 def _failed(error: Exception, debug: bool) -> int:
-    from diffshare.commands.failures import explain
-    from diffshare.training.processes import lost_another
+    from diffshare.commands.failures import explain, lost
 
     line = explain(error)
     if debug or line is None:
         say_traceback()
     if line is None:
         return 1
-    return _refuse(line, 1 if lost_another(error) else 2, error)
+    return _refuse(line, 1 if lost(error) else 2, error)
 
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:

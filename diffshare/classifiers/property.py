@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from diffshare.classifiers.recipes import Recipe, Scorer
+from diffshare.classifiers.recipe import Recipe, Scorer
 from diffshare.errors import UserError
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
 

@@ -1,6 +1,5 @@
 """How to train one classifier of records: a network, boosted trees, or a kernel machine that takes a second."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,33 +12,15 @@ from torch import nn
 
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.quick import fit_quickly
+from diffshare.classifiers.recipe import Recipe, Scorer
+from diffshare.classifiers.recipe import default_recipe as default_recipe  # found here by who trains with one
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet, TableMLP
 
-Scorer = Callable[[np.ndarray], np.ndarray]  # records to logits, N x K
 _MOST_CATEGORIES = 255  # that the trees split as categories; a column with more is split by its codes
-
-
-class Recipe(ABC):
-    """How to train one model. A new kind is a subclass that is named by its ``class_path``."""
-
-    @abstractmethod
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
-        """Train on records.
-
-        Args:
-            x: uint8, N x H x W x C, or float32, N x D (codes of categories; NaN where a cell is missing).
-            labels: int64 in 0..classes-1, N.
-            classes: K.
-            seed: the same records and seed give the same model.
-            categorical: positions of the columns of a table that hold codes.
-
-        Returns:
-            a function from records to logits, N x K.
-        """
 
 
 class NetworkRecipe(Recipe):
@@ -208,11 +189,6 @@ class KernelRecipe(Recipe):
             return _two_columns(np.exp(-gamma * squares) @ weights + model.intercept_[0])
 
         return log_odds
-
-
-def default_recipe(columns: Sequence[object]) -> Recipe:
-    """The recipe where none is named: boosted trees for a table, which has columns, and a small network for images."""
-    return TreesRecipe() if columns else NetworkRecipe()
 
 
 def _features(x: np.ndarray) -> np.ndarray:

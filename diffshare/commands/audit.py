@@ -1,4 +1,4 @@
-"""The verb ``audit``: is a model poisoned, what would a classifier's gap be, and what does a release leak?"""
+"""The work of ``audit``: is a model poisoned, what would a classifier's gap be, and what does a release leak?"""
 
 import importlib
 import json
@@ -13,26 +13,28 @@ from diffshare.audits.poisoning.audit import declared_audit
 from diffshare.audits.poisoning.drawing import Drawing
 from diffshare.audits.poisoning.plan import Plan
 from diffshare.audits.poisoning.result import Audit
-from diffshare.classifiers.recipes import Recipe
-from diffshare.commands.audit_arguments import names, parse
+from diffshare.classifiers.recipe import Recipe
+from diffshare.commands.audit_arguments import names
 from diffshare.commands.shown import show
 from diffshare.data.source import Source
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples
-from diffshare.release.info import SAMPLES
-from diffshare.storage import check_apart, check_new_folder, write_result
+from diffshare.storage import write_result
 from diffshare.terminal import say
 
 
-def audit(arguments: list[str]) -> int:
-    """Audit a model or its samples."""
-    config, source, classifier, downstream = parse(arguments)
+def audit(config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None) -> int:
+    """Audit a model or its samples.
+
+    Args:
+        config: the arguments.
+        source: of the reference.
+        classifier: recipe of the group's classifier.
+        downstream: recipe of the classifier whose gap is predicted.
+    """
     started = time.perf_counter()
     if config["as"] == "sharer":
         return int(importlib.import_module("diffshare.audits.leak.audit").audit_leak(config, source, classifier))
-    if config.out is not None:
-        check_apart(config.out, config.model)  # --out goes with --model alone
-        check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
     result = _audited(config, source, classifier, downstream)
     if config.json is not None:
         told = result.to_json(time.perf_counter() - started) | {"settings": _settings(config)}

@@ -1,23 +1,24 @@
-"""The arguments of ``audit``: the parser, and what does not go together."""
+"""The verb ``audit``: its arguments, and what does not go together."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from diffshare.audits.leak.result import Report
+from diffshare.audits.fields import AUDIT, LEAK
 from diffshare.audits.poisoning.plan import MOST_GUIDANCE, QUERIES
-from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
-from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, changed, check_leak
-from diffshare.data.source import Source
+from diffshare.commands.options import add, add_recipe, check_device
+from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.release.generator import MOST_SAMPLES
-from diffshare.storage import check_new_file
+from diffshare.release.info import SAMPLES
+from diffshare.storage import check_apart, check_new_file, check_new_folder
 
+MODEL_HELP = "Release folder, asked for samples of each class."
+OUT_HELP = "Keep the samples that were drawn in this folder, for repair."
 REFERENCE_HELP = "YAML file of the receiver's own labelled records. The class that it names is imported: its code runs."
 
 OF_RECORDS = (  # what --declared alone, which counts columns, has no use for
@@ -26,7 +27,16 @@ OF_RECORDS = (  # what --declared alone, which counts columns, has no use for
 )  # fmt: skip
 
 
-def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None, Recipe | None]:
+def audit(arguments: list[str]) -> int:
+    """Audit a model or its samples."""
+    parsed = parse(arguments)
+
+    from diffshare.commands.audit import audit
+
+    return audit(*parsed)
+
+
+def parse(arguments: list[str]) -> tuple[Namespace, Any, Any, Any]:
     """Parse and check.
 
     Returns:
@@ -36,76 +46,93 @@ def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None
     Raises:
         UserError: an argument that is none, or two that do not go together.
     """
-    parser = _parser()
-    config = parser.parse_args(with_files(arguments, "--reference"))
+    made = parser(arguments)
+    config = made.parse_args(with_files(arguments, "--reference"))
     _check_numbers(config)
-    _check_together(config, parser)
+    _check_together(config, made)
+    if config.out is not None:
+        check_apart(config.out, config.model)  # --out goes with --model alone
+        check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
+    check_device(config.device)
     if config.model is not None and config.guidance is None:
         config.guidance = 1.0  # plain conditional sampling
-    built = parser.instantiate(config)
+    built = made.instantiate(config)
     return config, built.reference, built.classifier, built.downstream
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="diffshare audit",
-        description="Audit a generator by its samples: was it made to make a classifier unfair?",
-        exit_on_error=False,
-        allow_abbrev=False,
+def parser(arguments: list[str]) -> VerbParser:
+    """The parser of ``audit``."""
+    made = verb_parser(
+        "audit",
+        "Audit a generator by its samples: was it made to make a classifier unfair? With --as sharer: what does a "
+        "release leak?",
+        "--samples samples_audit --reference configs/source/faces.yaml --sensitive Male --target Smiling "
+        "--json audit.json",
     )
-    add = parser.add_argument
+    first = made.first
+    add(first, "--model", type=Path | None, required=False, default=None, help=MODEL_HELP)
+    add(first, "--samples")
+    add(first, "--reference", help=REFERENCE_HELP)
+    first.add_argument("--sensitive", type=str, default=None, help="Attribute that is the group S.")
+    targets = "Attribute that the samples' classes stand for: Y."
+    first.add_argument("--target", type=str, default=None, help=targets)
     roles = Literal["receiver", "sharer"]
-    add("--as", type=roles, default="receiver", help="receiver: was it poisoned? sharer: what does it leak?")
-    add("--sensitive", type=str, default=None, help="Attribute that is the group S.")
-    add("--target", type=str, default=None, help="Attribute that the samples' classes stand for: Y.")
+    asked = "receiver: was it poisoned? sharer: what does it leak?"
+    first.add_argument("--as", type=roles, default="receiver", help=asked)
+    counts = f"Number of samples; {QUERIES} of a model, all of a folder."
+    first.add_argument("--queries", type=int | None, default=None, help=counts)
+    add(first, "--json")
+    add(first, "--out", type=Path | None, required=False, default=None, help=OUT_HELP)
+    add(first, "--seed", help="Of training, samples and resampling.")
+    _add_groups(made.add_argument_group("which group, where it is not known"))
+    _add_terms(made.add_argument_group("what is asked of the test"))
+    _add_drawing(made.add_argument_group("how a model is asked"))
+    _add_records(made.add_argument_group("the records, and what else the samples are compared with"))
+    _add_classifiers(made.add_argument_group("the classifiers of the group and downstream"), arguments)
+    add_leak(made.add_argument_group("audit --as sharer"))
+    return made
+
+
+def _add_groups(group: Any) -> None:
+    add = group.add_argument
     add("--candidates", type=str, nargs="+", default=[], help="Several attributes, where it is not known which.")
     add("--clusters", type=int | None, default=None, help="Also so many clusters of the records' features.")
     add("--prompts", type=str, nargs="+", default=[], help="Also sentences, one a group, that --clip compares with.")
     add("--clip", type=str | None, default=None, help="Folder or hub name of a CLIP or SigLIP model, for --prompts.")
+
+
+def _add_terms(group: Any) -> None:
+    add = group.add_argument
     add("--margin", type=float | None, default=None, help=f"Log odds that count as clean; {MARGIN} by default.")
     add("--margin-from", type=Path, nargs="+", default=[], help="Samples folders of clean models, for the margin.")
     add("--level", type=float, default=0.05, help="Of the test: chance of calling a clean model poisoned.")
     add("--alpha", type=float, default=WANTED, help="Poisoned share that must be seen before a model is called clean.")
     add("--power", type=float, default=POWER, help="With which probability.")
-    add("--seed", type=int, default=0, help="Of training, samples and resampling.")
-    add("--json", type=Path | None, default=None, help="File for the result.")
-    _add_samples(parser)
-    _add_reference(parser)
-    add_leak(parser)
-    return parser
-
-
-def _add_samples(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", type=Path | None, default=None, help="Release folder, asked for samples of each class.")
-    add("--samples", type=Path | None, default=None, help="Samples folder, in place of a model.")
-    add("--queries", type=int | None, default=None, help=f"Number of samples; {QUERIES} of a model, all of a folder.")
     add("--sequential", type=int | None, default=None, help="Look first at so many, then at twice as many, ...")
-    add("--guidance", type=float | None, default=None,
-        help="guidance_scale to ask a model at, 1 by default; or that --samples were drawn at.")  # fmt: skip
-    add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
-    add("--batch-size", type=int | None, default=None, help="Samples a pass.")
-    add("--device", default="cpu", help="Where to sample: cpu, cuda, ...")
-    add("--out", type=Path | None, default=None, help="Keep the samples that were drawn in this folder, for repair.")
-    add("--overwrite", action="store_true", help="Replace --out where it holds something.")
 
 
-def _add_reference(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--reference", type=Source, sub_configs=True, help=REFERENCE_HELP)
-    parts = Literal["auxiliary", "test", "all"]
-    add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
+def _add_drawing(group: Any) -> None:
+    scales = "guidance_scale to ask a model at, 1 by default; or that --samples were drawn at."
+    add(group, "--guidance", type=float | None, default=None, help=scales)
+    add(group, "--steps", "--batch-size", "--device", "--overwrite")
+
+
+def _add_records(group: Any) -> None:
     pools = Literal["natural", "balanced"]
-    add("--pool", type=pools, default="natural", help="balanced: the sharer says that its S x Y cells were equal.")
-    add("--declared", type=Path | None, default=None, help="S x Y table (JSON, YAML), or a release's diffshare.json.")
-    add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
-    add("--manifest", type=Path | None, default=None, help="The sharer's mix: checked to be disjoint (for auditors).")
-    add("--classifier", type=Recipe | None, default=None, help="How the group's classifier is trained: a recipe.")
-    add("--folds", type=int, default=5, help="Models of it, each for the records it has not seen.")
-    add("--degrade", action="store_true", help="Train it on blurred and noisy copies as well.")
-    add("--downstream", type=Recipe | None, default=None, help="The classifier whose gap is predicted: a recipe.")
-    add("--withhold", type=str, nargs="+", default=[], help="Columns of a table that this classifier is not to see.")
-    add("--gap-repeats", type=int, default=4, help="Further trainings of it, for the interval; 0 predicts no gap.")
+    equal = "balanced: the sharer says that its S x Y cells were equal."
+    group.add_argument("--pool", type=pools, default="natural", help=equal)
+    tables = "S x Y table (JSON, YAML), or a release's diffshare.json."
+    group.add_argument("--declared", type=Path | None, default=None, help=tables)
+    add(group, "--part", "--split-seed", "--manifest")
+
+
+def _add_classifiers(group: Any, arguments: list[str]) -> None:
+    add_recipe(group, "--classifier", arguments, "How the group's classifier is trained: a recipe.")
+    add(group, "--folds", "--degrade")
+    add_recipe(group, "--downstream", arguments, "The classifier whose gap is predicted: a recipe.")
+    add(group, "--withhold", help="Columns of a table that this classifier is not to see.")
+    repeats = "Further trainings of it, for the interval; 0 predicts no gap."
+    group.add_argument("--gap-repeats", type=int, default=4, help=repeats)
 
 
 def _check_numbers(config: Namespace) -> None:
@@ -126,13 +153,7 @@ def _check_numbers(config: Namespace) -> None:
             f"--guidance is {config.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
         )
     if config.json is not None:
-        check_new_file(config.json, Report.FIELDS if config["as"] == "sharer" else Audit.FIELDS)
-    try:
-        torch.zeros(1, device=config.device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
-        ) from error
+        check_new_file(config.json, LEAK if config["as"] == "sharer" else AUDIT)
 
 
 def check_terms(config: Namespace) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from jsonargparse import ArgumentError, ArgumentParser
 
 from diffshare.audits.poisoning.candidates import NAME, PROMPTED
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.blocks import RECIPES, SOURCES, check_block, check_recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError

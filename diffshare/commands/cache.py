@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
+from jsonargparse import Namespace
 from rich.table import Table
 
+from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.data.cachefolder import (
     Cached,
     default_cache_dir,
@@ -25,21 +26,31 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SHOWN = 12  # letters of a key
 
 
+def parser(arguments: list[str]) -> VerbParser:
+    """The parser of ``cache``."""
+    made = verb_parser(
+        "cache",
+        "What lies decoded on this machine. list shows it; clear deletes it all, or the entries whose keys are named; "
+        "limit SIZE (such as 20GB, or none) deletes what was not used for longest until the rest is within it, now and "
+        "whenever more is decoded.",
+        "limit 20GB",
+    )
+    add = made.first.add_argument
+    actions = Literal["list", "clear", "limit"]
+    add("action", type=actions, nargs="?", default="list", help="list, clear or limit.")
+    add("what", type=str, nargs="*", default=[], help="clear: keys; limit: the size.")
+    add("--dir", type=Path | None, default=None, help="The folder; $DIFFSHARE_CACHE where left out.")
+    return made
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """Parse."""
+    return parser(arguments).parse_args(arguments)
+
+
 def cache(arguments: list[str]) -> int:
     """List the cache, clear it, or limit it."""
-    parser = ArgumentParser(
-        prog="diffshare cache",
-        description="What lies decoded on this machine. list shows it; clear deletes it all, or the entries whose keys "
-        "are named; limit SIZE (such as 20GB, or none) deletes what was not used for longest until the rest is within "
-        "it, now and whenever more is decoded.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    actions = Literal["list", "clear", "limit"]
-    parser.add_argument("action", type=actions, nargs="?", default="list", help="list, clear or limit.")
-    parser.add_argument("what", type=str, nargs="*", default=[], help="clear: keys; limit: the size.")
-    parser.add_argument("--dir", type=Path | None, default=None, help="The folder; $DIFFSHARE_CACHE where left out.")
-    config = parser.parse_args(arguments)
+    config = parse(arguments)
     root = default_cache_dir() if config.dir is None else config.dir
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is not a folder: name the folder of the cache")

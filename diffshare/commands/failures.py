@@ -2,6 +2,7 @@
 
 import errno
 import re
+import sys
 
 from diffshare.errors import UserError
 from diffshare.storage import no_room
@@ -10,16 +11,13 @@ from diffshare.storage import no_room
 def explain(error: BaseException) -> str | None:
     """One line that says what was wrong and how to mend it; None for a fault of the program itself."""
     from jsonargparse import ArgumentError
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    from diffshare.training.processes import lost_another
 
     for cause in _chain(error):
         if isinstance(cause, UserError):
             return _one_line(str(cause))
     if isinstance(error, ArgumentError):
         return _parser_message(str(error))
-    if isinstance(error, MisconfigurationException):
+    if _is_a(error, "lightning.fabric.utilities.exceptions", "MisconfigurationException"):
         return _one_line(f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)")
     if str(error).startswith("Does not validate"):  # a constructor refused its arguments, by whatever error
         cause = _chain(error)[-1]
@@ -28,7 +26,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         reason = "".join(str(error).splitlines()[1:2]).strip()[:200]
         return _one_line(f"the checkpoint does not fit the model: {reason}...; use the config of the run that wrote it")
-    if lost_another(error):
+    if lost(error):
         return (
             "another process of this job is gone: it was killed or ended with a message of its own; when that is "
             "mended, go on with fit --run-dir FOLDER --resume"
@@ -42,6 +40,21 @@ def explain(error: BaseException) -> str | None:
     if full := no_room(error):
         return f"a file cannot be written: {full}; make room there, or choose another place"
     return None
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error says no more than that another process of the job is gone."""
+    if "torch" not in sys.modules:  # which alone raises such an error; a refusal does not wait for its import
+        return False
+    from diffshare.training.processes import lost_another
+
+    return lost_another(error)
+
+
+def _is_a(error: BaseException, module: str, name: str) -> bool:
+    """Whether an error is of a class of a module, which is not imported: where it was not, no such error exists."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(error, kind)
 
 
 _PLACES = (

@@ -1,18 +1,15 @@
-"""The arguments of ``infer-property``: the parser, and what does not go together."""
+"""The verb ``infer-property``: its arguments, and what does not go together."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import torch
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
-from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.configs import check_configs
-from diffshare.data.source import Source
+from diffshare.commands.options import add, add_recipe, check_device, check_guidance
+from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed, one_of
-from diffshare.receiver.property.infer import AUTO, DEFAULT_METHOD
-from diffshare.receiver.property.inference import Inferred
+from diffshare.receiver.property.inference import AUTO, DEFAULT_METHOD, Inferred
 from diffshare.receiver.property.remedies import refuse_surrogates
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.stats.intervals import check_level
@@ -22,7 +19,16 @@ from diffshare.storage import check_new_file
 ZERO_SHOT, SCHEMA = "zero-shot", "schema"
 
 
-def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None]:
+def infer_property(arguments: list[str]) -> int:
+    """Infer the share of a property from samples of a model."""
+    parsed = parse(arguments)
+
+    from diffshare.commands.infer_property import infer_property
+
+    return infer_property(*parsed)
+
+
+def parse(arguments: list[str]) -> tuple[Namespace, Any, Any]:
     """Parse and check.
 
     Returns:
@@ -31,101 +37,88 @@ def parse(arguments: list[str]) -> tuple[Namespace, Source | None, Recipe | None
     Raises:
         UserError: an argument that is none, or two that do not go together.
     """
-    parser = _parser()
+    made = parser(arguments)
     check_configs(
         [a.replace("--auxiliary", "--config", 1) if a.split("=")[0] == "--auxiliary" else a for a in arguments]
     )
-    config = parser.parse_args(arguments)
+    config = made.parse_args(arguments)
     _check_numbers(config)
     _check_samples(config)
     _check_method(config)
     _check_remedies(config)
-    built = parser.instantiate(config)
+    check_device(config.device)
+    built = made.instantiate(config)
     return config, built.auxiliary, built.classifier
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="diffshare infer-property",
-        description="Infer the share of a property in a model's training set from its samples, with an interval.",
-        exit_on_error=False,
-        allow_abbrev=False,
+def parser(arguments: list[str]) -> VerbParser:
+    """The parser of ``infer-property``."""
+    made = verb_parser(
+        "infer-property",
+        "Infer the share of a property in a model's training set from its samples, with an interval.",
+        "--model lightning_logs/faces/release --auxiliary configs/source/faces.yaml --property Eyeglasses",
     )
-    add = parser.add_argument
-    add(
-        "--property",
-        required=True,
-        help="Attribute of the auxiliary source; with zero-shot any name; with schema a column or age>=40.",
+    first = made.first
+    names = "Attribute of the auxiliary source; with zero-shot any name; with schema a column or age>=40."
+    first.add_argument("--property", required=True, help=names)
+    values = "Class whose share is asked for; the second of two where left out."
+    first.add_argument("--value", type=str, default=None, help=values)
+    add(first, "--model", type=Path | None, required=False, default=None, help="Release folder, asked for samples.")
+    add(first, "--samples")
+    named = "YAML file of the auxiliary source; the class that it names is imported, which runs its code."
+    add(first, "--auxiliary", help=named)
+    counts = "Number of samples, or auto. 1000 of a model, all of a folder."
+    first.add_argument("--queries", type=str | None, default=None, help=counts)
+    methods = f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc by default."
+    first.add_argument("--method", type=str | None, default=None, help=methods)
+    first.add_argument("--level", type=float, default=0.95, help="Confidence level of the interval.")
+    add(first, "--seed", help="Of the classifier's training, the samples and the resampling.")
+    add(first, "--json")
+    _add_drawing(made.add_argument_group("how a model is asked"))
+    _add_classifier(made.add_argument_group("the records and the classifier of the property"), arguments)
+    _add_remedies(made.add_argument_group("where the classifier may err on samples"))
+    _add_zero_shot(made.add_argument_group("without records"))
+    return made
+
+
+def _add_drawing(group: Any) -> None:
+    widths = "With --queries auto: half width that is wanted."
+    group.add_argument("--width", type=float | None, default=None, help=widths)
+    labels = (
+        "As for the verb sample: natural, none, balanced or one class. Natural where the card declares it, else none."
     )
-    add("--value", type=str, default=None, help="Class whose share is asked for; the second of two where left out.")
-    add("--level", type=float, default=0.95, help="Confidence level of the interval.")
-    add("--seed", type=int, default=0, help="Of the classifier's training, the samples and the resampling.")
-    add("--json", type=Path | None, default=None, help="File for the result.")
-    _add_queries(parser)
-    _add_classifier(parser)
+    add(group, "--labels", help=labels)
+    add(group, "--steps", "--guidance", "--batch-size", "--device")
+    stand = "Attribute that the model's classes stand for."
+    group.add_argument("--conditioned-on", type=str, default=None, help=stand)
+
+
+def _add_classifier(group: Any, arguments: list[str]) -> None:
+    add(group, "--part", help="Part of the auxiliary source to use.")
+    add(group, "--split-seed", "--manifest")
+    add_recipe(group, "--classifier", arguments, "How to train: class_path of a recipe.")
+    folds = "Models that are trained, each for the records it has not seen; 1, of --method cc, is the paper's one."
+    add(group, "--folds", help=folds)
+    add(group, "--degrade", help="Train on blurred and noisy copies as well.")
+    add(group, "--withhold", help="Columns of a table that the classifier is not to see.")
+
+
+def _add_remedies(group: Any) -> None:
+    add = group.add_argument
     add("--surrogate", type=Path, nargs="+", default=[], help="Samples folders of surrogate generators, 3 or more.")
     add("--surrogate-p", type=float, nargs="+", default=[], help="Share of class 1 in each one's training set.")
     add("--widen", action="store_true", help="Where the assumption fails, widen to the intervals of all methods.")
-    add("--clip", type=str | None, default=None, help="Zero-shot: folder or hub name of a CLIP or SigLIP model.")
-    add(
-        "--prompts",
-        type=str,
-        nargs="+",
-        default=[],
-        help="Zero-shot: a sentence a class, the asked-for first; | joins.",
-    )
     add("--labelled", type=Path | None, default=None, help="CSV of hand-labelled samples that corrects the estimate.")
     add("--label-sheet", type=Path | None, default=None, help="Write a picture and a CSV to fill in; infer nothing.")
     add("--label-count", type=int, default=100, help="Samples on the sheet.")
     add("--overwrite", action="store_true", help="Replace --label-sheet where it holds something.")
-    return parser
 
 
-def _add_queries(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", type=Path | None, default=None, help="Release folder, asked for samples.")
-    add("--samples", type=Path | None, default=None, help="Samples folder, in place of a model.")
-    add(
-        "--queries", type=str | None, default=None, help="Number of samples, or auto. 1000 of a model, all of a folder."
-    )
-    add("--width", type=float | None, default=None, help="With --queries auto: half width that is wanted.")
-    add(
-        "--labels",
-        type=str,
-        default=None,
-        help="As for the verb sample: natural, none, balanced or one class. Natural where the card declares it, else "
-        "none.",
-    )
-    add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
-    add("--guidance", type=float, default=1.0, help="guidance_scale; 1 is plain conditional sampling.")
-    add("--batch-size", type=int | None, default=None, help="Samples a pass.")
-    add("--device", default="cpu", help="Where to sample: cpu, cuda, ...")
-    add("--conditioned-on", type=str, default=None, help="Attribute that the model's classes stand for.")
-
-
-def _add_classifier(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--auxiliary",
-        type=Source,
-        sub_configs=True,
-        help="YAML file of the auxiliary source; the class that it names is imported, which runs its code.",
-    )
-    parts = Literal["auxiliary", "test", "all"]
-    add("--part", type=parts, default="auxiliary", help="Part of the auxiliary source to use.")
-    add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
-    add("--manifest", type=Path | None, default=None, help="The sharer's mix: checked to be disjoint (for auditors).")
-    add(
-        "--method",
-        type=str | None,
-        default=None,
-        help=f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc by default.",
-    )
-    add("--classifier", type=Recipe | None, default=None, help="How to train: class_path of a recipe.")
-    folds = "Models that are trained, each for the records it has not seen; 1, of --method cc, is the paper's one."
-    add("--folds", type=int, default=5, help=folds)
-    add("--degrade", action="store_true", help="Train on blurred and noisy copies as well.")
-    add("--withhold", type=str, nargs="+", default=[], help="Columns of a table that the classifier is not to see.")
+def _add_zero_shot(group: Any) -> None:
+    folders = "Zero-shot: folder or hub name of a CLIP or SigLIP model."
+    group.add_argument("--clip", type=str | None, default=None, help=folders)
+    sentences = "Zero-shot: a sentence a class, the asked-for first; | joins."
+    group.add_argument("--prompts", type=str, nargs="+", default=[], help=sentences)
 
 
 def _check_numbers(config: Namespace) -> None:
@@ -134,8 +127,7 @@ def _check_numbers(config: Namespace) -> None:
     check_seed("--split-seed", config.split_seed)
     for name in ("label_count", "steps", "batch_size"):
         check_number(f"--{name.replace('_', '-')}", config[name], 1)
-    if not np.isfinite(config.guidance) or config.guidance < 0:
-        raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+    check_guidance(config.guidance)
     if config.queries not in (None, AUTO) and not (config.queries.isascii() and config.queries.isdecimal()):
         raise UserError(f"--queries is '{config.queries}': give a number of samples, or auto")
     if config.queries not in (None, AUTO):
@@ -147,12 +139,6 @@ def _check_numbers(config: Namespace) -> None:
         raise UserError("--queries auto and --width W go together: give both, or a number of queries")
     if config.json is not None:
         check_new_file(config.json, Inferred.FIELDS)
-    try:
-        torch.zeros(1, device=config.device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {config.device} cannot be used here: choose cpu, or cuda where there is one"
-        ) from error
 
 
 def _check_samples(config: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The verb ``infer-property``: the share of a property among a generator's training records, read off its samples."""
+"""The work of ``infer-property``: the share of a property among training records, read off the samples."""
 
 import time
 from dataclasses import fields
@@ -7,8 +7,8 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.table import Table
 
-from diffshare.classifiers.recipes import Recipe
-from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT, parse
+from diffshare.classifiers.recipe import Recipe
+from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
@@ -26,9 +26,14 @@ from diffshare.storage import check_new_folder, write_result
 from diffshare.terminal import cell_text, console, say
 
 
-def infer_property(arguments: list[str]) -> int:
-    """Infer the share of a property from samples of a model."""
-    config, source, recipe = parse(arguments)
+def infer_property(config: Namespace, source: Any, recipe: Any) -> int:
+    """Infer the share of a property from samples of a model.
+
+    Args:
+        config: the arguments.
+        source: of the auxiliary records; None where not given.
+        recipe: of the classifier; None where not given.
+    """
     started = time.perf_counter()
     if config.method == SCHEMA:
         return _finish(config, _told(config), started)

@@ -1,6 +1,7 @@
 """The arguments of ``audit --as sharer``, and those that it has no use for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -26,9 +27,9 @@ OF_RECEIVER = (
 )
 
 
-def add_leak(parser: ArgumentParser) -> None:
-    """Add what the sharer's audit has beyond the receiver's."""
-    add = parser.add_argument
+def add_leak(group: Any) -> None:
+    """Add to a group what the sharer's audit has beyond the receiver's."""
+    add = group.add_argument
     kinds = "NAME, or NAME:CLASS"
     add("--properties", type=str, nargs="+", default=[], help=f"Sharer: attributes to attack, {kinds}; all by default.")
     add("--write-card", action="store_true", help="Sharer: put what can be read, without the values, into README.md.")

@@ -1,21 +1,20 @@
-"""The verb ``protect``: samples that show a chosen share of a property, for a sharer who publishes samples alone."""
+"""The work of ``protect``: samples that show a chosen share of a property, where samples alone are published."""
 
 from copy import copy
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from torch import nn
 
 from diffshare.classes import listed
 from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, default_recipe
-from diffshare.commands.configs import with_files
+from diffshare.classifiers.recipe import Recipe, default_recipe
+from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.recoding import recode
 from diffshare.data.source import Source
-from diffshare.errors import UserError, check_number, check_seed
+from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.progress import progress
 from diffshare.receiver.property.conditioning import stand_for
@@ -25,19 +24,17 @@ from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
-from diffshare.release.generator import MOST_SAMPLES, Generator, Labels, asked_labels, plan_labels
-from diffshare.release.info import SAMPLES, Drawn, drawn_info
+from diffshare.release.generator import Generator, Labels, asked_labels, plan_labels
+from diffshare.release.info import Drawn, drawn_info
 from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import ESCAPE, ESCAPE_HELP, write_table_samples
-from diffshare.sharer.protection.guiding import SCALE, Guide, GuidedShare, check_scale, guidable
+from diffshare.release.tables import write_table_samples
+from diffshare.sharer.protection.guiding import Guide, GuidedShare, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
     ColumnReader,
     TargetShare,
-    check_share,
 )
-from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
 
 ASIDE = 2  # one in so many records of the reference is for the classifier that checks
@@ -45,9 +42,14 @@ NAMED = 40  # characters of the property's name in what samples.json declares
 DECLARED = {"accept": "shown as", "guide": "guided to"}
 
 
-def protect(arguments: list[str]) -> int:
-    """Draw samples of a model that show a chosen share of a property."""
-    config, source, recipe = _parse(arguments)
+def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
+    """Draw samples of a model that show a chosen share of a property.
+
+    Args:
+        config: the arguments.
+        source: of the reference.
+        recipe: of the classifier; None where not given.
+    """
     generator, identity = open_generator(config.model)
     refuse_escape(config.escape_formulas, generator)
     wanted = asked_labels(config.labels, generator.card)
@@ -104,81 +106,6 @@ def _info(config: Namespace, what: Asked, card: Card, labels: Labels, identity: 
     drawn = Drawn(labels.text, config.seed, config.steps or card.steps, config.guidance)
     info = drawn_info(drawn, card.labels, model=config.model.resolve().name, sha256=identity, target=card.target)
     return info | {"protections": [done]}
-
-
-def _parse(arguments: list[str]) -> tuple[Namespace, Source, Recipe | None]:
-    """Parse and check.
-
-    Returns:
-        the arguments, the source of the reference and the recipe of the classifier, None where not given.
-    """
-    parser = ArgumentParser(
-        prog="diffshare protect",
-        description="Draw samples of a model that show a chosen share of a property in every class, for a sharer who "
-        "publishes the samples and keeps the model. Each sample is chosen among candidates by how likely a classifier "
-        "of the property, trained on labelled records, says that they have it (accept; a column of a table that is "
-        "the property is read as it is), or is told whether to have it and guided there by the classifier's gradient "
-        "(guide; diffusion models of images). The samples folder is that of the verb sample.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    _add_samples(parser)
-    _add_property(parser)
-    config = parser.parse_args(with_files(arguments, "--reference"))
-    _check(config)
-    built = parser.instantiate(config)
-    return config, built.reference, built.classifier
-
-
-def _add_samples(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", type=Path, required=True, help="Release folder.")
-    add("--count", type=int, required=True, help="Number of samples.")
-    add("--labels", type=str, default=None, help="As for the verb sample: balanced, natural, none or one class.")
-    add("--seed", type=int, default=0, help="Of the classifier and the samples; sample i depends on it and i alone.")
-    add("--steps", type=int | None, default=None, help="Network calls a sample; the card's default.")
-    add("--guidance", type=float, default=1.0, help="guidance_scale of the classes; 1 is plain conditional sampling.")
-    add("--batch-size", type=int | None, default=None, help="Samples a pass.")
-    add("--out", type=Path, required=True, help="Folder to make.")
-    add("--overwrite", action="store_true", help="Replace --out where it holds something.")
-    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
-
-
-def _add_property(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--property", required=True, help="Attribute of the reference whose share is chosen.")
-    add("--value", type=str, default=None, help="Class of it that counts; the second of two where left out.")
-    add("--share", type=float, required=True, help="Share that the samples of every class are to show, in (0, 1).")
-    named = "YAML file of labelled records. The class that it names is imported: its code runs."
-    add("--reference", type=Source, sub_configs=True, required=True, help=named)
-    methods = Literal["accept", "guide"]
-    add("--method", type=methods, default="accept", help="Choose among candidates, or guide by the classifier.")
-    scales = f"How strongly to guide, {SCALE:g} where left out; 1 is Bayes' rule for a perfect classifier."
-    add("--guide-scale", type=float | None, default=None, help=scales)
-    parts = Literal["auxiliary", "test", "all"]
-    add("--part", type=parts, default="auxiliary", help="Part of the reference to use.")
-    add("--split-seed", type=int, default=0, help="data.seed of the model's training, where both share a source.")
-    add("--classifier", type=Recipe | None, default=None, help="How the property's classifier is trained: a recipe.")
-    add("--folds", type=int, default=5, help="Models of it, each for the records it has not seen.")
-
-
-def _check(config: Namespace) -> None:
-    check_share(config.share)
-    if config.guide_scale is not None and config.method != "guide":
-        raise UserError("--guide-scale is for --method guide: add that, or leave it out")
-    config.guide_scale = SCALE if config.guide_scale is None else config.guide_scale
-    check_scale(config.guide_scale)
-    if config.method == "guide" and not config.guide_scale:
-        raise UserError("--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample")
-    check_seed("--seed", config.seed)
-    check_seed("--split-seed", config.split_seed)
-    for name, least, most in (("count", 1, MOST_SAMPLES), ("steps", 1, None), ("batch_size", 1, None),
-                              ("folds", 2, None)):  # fmt: skip
-        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
-    if not np.isfinite(config.guidance) or config.guidance < 0:
-        raise UserError(f"--guidance is {config.guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
-    check_apart(config.out, config.model)
-    check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
 
 
 def _accepted(

@@ -1,55 +1,37 @@
-"""The verb ``repair``: an association of group and class in samples undone."""
+"""The work of ``repair``: an association of group and class in samples undone."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.table import Table
 
 from diffshare.audits.poisoning.candidates import PROMPTED, clusters
 from diffshare.audits.poisoning.reading import GroupReader, group_reader
-from diffshare.audits.repair.weights import Repair, To, Weights, accept, reweigh, wanted_shares
+from diffshare.audits.repair.weights import Repair, accept, reweigh, wanted_shares
 from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
-from diffshare.classifiers.recipes import Recipe
 from diffshare.commands.audited import Audited, read_audited
-from diffshare.commands.configs import with_files
-from diffshare.commands.formulas import refuse_escape
+from diffshare.commands.repair_arguments import REPAIRED, REPORT
 from diffshare.commands.repaired import resample, write_weights
-from diffshare.data.source import Source
-from diffshare.errors import UserError, check_number, check_seed
-from diffshare.layout import Layout, json_object
+from diffshare.errors import UserError
 from diffshare.progress import progress
 from diffshare.received import shown
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples, samples_file, samples_sha256
+from diffshare.receiver.samples import CodedSamples, Samples, samples_sha256
 from diffshare.release.folder import open_release
-from diffshare.release.generator import MOST_SAMPLES
-from diffshare.release.info import SAMPLES
-from diffshare.release.tables import CSV, ESCAPE, ESCAPE_HELP
-from diffshare.storage import atomic_folder, check_apart, check_new_folder, write_json
+from diffshare.storage import atomic_folder, write_json
 from diffshare.terminal import cell_text, console, say
 
-REPORT = "repair.json"
 MISSED = 0.05  # a share that is further off what is wanted is worth a note
 
 
-def _files(folder: Path) -> tuple[str, ...] | None:
-    report, own = json_object(folder / REPORT), SAMPLES.files(folder)
-    return (*own, REPORT) if own and report is not None and {"method", "cells"} <= set(report) else None
-
-
-REPAIRED = Layout("repaired samples folder", _files)
-
-
-def repair(arguments: list[str]) -> int:
+def repair(config: Namespace) -> int:
     """Repair a samples folder after its audit."""
     started = time.perf_counter()
-    config = _parse(arguments)
-    check_new_folder(config.out, REPAIRED, overwrite=config.overwrite)
     audit = _audit(config)
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     _check_names(audit, reference)
@@ -87,56 +69,6 @@ def repair(arguments: list[str]) -> int:
     _show(report, reader)
     say(f"samples: {config.out}")
     return 0
-
-
-def _parse(arguments: list[str]) -> Namespace:
-    parser = ArgumentParser(
-        prog="diffshare repair",
-        description="Undo an association in samples: weights, or a choice, with which group and class depend on each "
-        "other as they do in the reference of the audit.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--samples", type=Path, required=True, help="Samples folder that was audited.")
-    add("--audit", type=Path, required=True, help="What audit --json wrote about these samples.")
-    add("--reference", type=Source | None, default=None, help="Labelled records; those of the audit where left out.")
-    add("--model", type=Path | None, default=None, help="Release folder that is asked for more (resample).")
-    methods = Literal["reweigh", "resample"]
-    add("--method", type=methods | None, default=None, help="reweigh: weights in samples.npz. resample: a choice.")
-    add("--to", type=To, default="reference", help="P(s|y) of the reference, equal, or P(s) in every class.")
-    kinds = (
-        "density: what a classifier sees is as wanted. checked: the same, so that a second reader sees the wanted "
-        "shares, each reader from half of the reference; the default where that has enough records. mass: the true "
-        "groups are as wanted, for a strong reader."
-    )
-    add("--weights", type=Weights | None, default=None, help=kinds)
-    add("--most", type=float, default=10.0, help="Largest weight, in units of the mean.")
-    add("--count", type=int | None, default=None, help="Samples wanted of resample with a model; as many as given.")
-    add("--classifier", type=Recipe | None, default=None, help="How the group's classifier is trained: a recipe.")
-    add("--seed", type=int, default=0, help="Of the choice, and of further samples.")
-    add("--out", type=Path, required=True, help="Samples folder to make.")
-    add("--overwrite", action="store_true", help="Replace --out where it holds something.")
-    add(ESCAPE, action="store_true", help=ESCAPE_HELP)
-    config = parser.parse_args(with_files(arguments, "--reference"))
-    built = parser.instantiate(config)
-    config.reference, config.classifier = built.reference, built.classifier
-    check_seed("--seed", config.seed)
-    check_number("--count", config.count, 0, MOST_SAMPLES)
-    if not config.most > 1:
-        raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
-    if config.count is not None and (config.count < 2 or config.model is None):
-        raise UserError("--count is for resample with a --model that is asked for more, and at least 2")
-    check_apart(config.out, config.samples, "samples folder")
-    if config.model is not None:
-        check_apart(config.out, config.model)
-    table = samples_file(config.samples).name == CSV
-    refuse_escape(config.escape_formulas, table)
-    config.method = config.method or ("resample" if table or config.model else "reweigh")
-    if config.method == "reweigh" and (table or config.model):
-        what = "rows carry no weights" if table else "a model is asked for nothing"
-        raise UserError(f"--method reweigh: {what}; use --method resample{'' if table else ' or leave out --model'}")
-    return config
 
 
 def _audit(config: Namespace) -> Audited:

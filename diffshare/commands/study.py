@@ -2,16 +2,50 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, Namespace
 
+from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.settings import load_yaml
 from diffshare.signals import Terminated
 from diffshare.study.engine.base import Study
 from diffshare.study.engine.local import LocalRunner
 from diffshare.study.engine.run import run_study
 from diffshare.terminal import console, say
+
+STUDY_HELP = (
+    "The study: --study.KEY VALUE changes one of its settings, such as --study.seeds [0,1,2]; --study.help CLASS "
+    "explains those of a class."
+)
+
+
+def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
+    """The parser of ``study``.
+
+    Args:
+        arguments: that will be parsed.
+        base: what the study is an instance of; None for a parser that imports no class.
+    """
+    made = verb_parser(
+        "study",
+        "Run a grid of whole experiments; results, tables and figures are left in --out.",
+        "--config configs/study/families.yaml --out lightning_logs/study/families --workers 2",
+    )
+    add = made.first.add_argument
+    add("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
+    add("--out", type=Path, required=True, help="Folder of the study.")
+    add("--workers", type=int, default=1, help="Steps at once, each in a process of its own.")
+    add("--threads", type=int | None, default=None, help="Threads of each; cores / workers where left out.")
+    add("--resume", action="store_true", help="Go on with the study in --out: what is done is not done again.")
+    add_class(made, "study", base, arguments, STUDY_HELP)
+    return made
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """Parse all but the study, whose class is not imported."""
+    return parser(arguments).parse_args(without(arguments, ("study", "print_config")))
 
 
 def study(arguments: list[str]) -> int:
@@ -20,24 +54,12 @@ def study(arguments: list[str]) -> int:
     Returns:
         exit status: 0 done, 1 where a step failed, 130 where Ctrl-C stopped it, 143 where SIGTERM or SIGHUP did.
     """
-    parser = ArgumentParser(
-        prog="diffshare study",
-        description="Run a grid of whole experiments; results, tables and figures are left in --out.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
-    parser.add_subclass_arguments(Study, "study", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="Folder of the study.")
-    parser.add_argument("--workers", type=int, default=1, help="Steps at once, each in a process of its own.")
-    parser.add_argument("--threads", type=int | None, default=None, help="Threads of each; by default cores / workers.")
-    parser.add_argument(
-        "--resume", action="store_true", help="Go on with the study in --out: what is done is not done again."
-    )
-    config = parser.parse_args(arguments)
-    dumped = load_yaml(parser.dump(config, skip_validation=True), aliases=True)
-    built: Study = parser.instantiate(config).study
-    runner = LocalRunner(config.workers, config.threads)
+    plain = parse(arguments)
+    runner = LocalRunner(plain.workers, plain.threads)
+    typed = parser(arguments, Study)
+    config = typed.parse_args(arguments)
+    dumped = load_yaml(typed.dump(config, skip_validation=True), aliases=True)
+    built: Study = typed.instantiate(config).study
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
     try:
         failures = run_study(built, config.out, runner, record, resume=config.resume, console=console(file=sys.stdout))

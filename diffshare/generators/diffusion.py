@@ -16,21 +16,11 @@ from diffshare.errors import UserError, one_of
 from diffshare.generators.losses import denoise
 from diffshare.generators.process import Network, Preconditioning, Tilt, Tilted
 from diffshare.generators.samplers import Bound, Normal, bounded
+from diffshare.generators.scheduler_names import SAMPLERS
 from diffshare.training.seeding import seed_of
 
 Sampler = Callable[[Network, Normal, int], Tensor]  # (guided network, noise, most network calls a sample) -> x
 
-# Of diffusers' schedulers, those that take the noise levels of a DDPM and need one network call a step.
-SAMPLERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "UniPCMultistepScheduler",
-)
 PREDICTIONS = ("epsilon", "v_prediction")
 LEAST_LOG_SNR = -5.1  # half log SNR of the first step: beyond it a cosine schedule is noise alone
 

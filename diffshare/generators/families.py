@@ -4,23 +4,27 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffshare.generators
 from diffshare.errors import one_of
-from diffshare.generators.base import GenerativeModule
 from diffshare.release.folder import open_release
 from diffshare.release.generator import Generator
 
+if TYPE_CHECKING:  # torch is imported where a model is opened, after its folder was looked at
+    from diffshare.generators.base import GenerativeModule
 
-def families() -> dict[str, type[GenerativeModule]]:
+
+def families() -> dict[str, type["GenerativeModule"]]:
     """Every family by name: those of this package and any subclass that the program has imported."""
+    from diffshare.generators.base import GenerativeModule
+
     for module in pkgutil.iter_modules(diffshare.generators.__path__):
         importlib.import_module(f"{diffshare.generators.__name__}.{module.name}")
     return {kind.family: kind for kind in _subclasses(GenerativeModule) if hasattr(kind, "family")}
 
 
-def _subclasses(kind: type[GenerativeModule]) -> Iterator[type[GenerativeModule]]:
+def _subclasses(kind: type["GenerativeModule"]) -> Iterator[type["GenerativeModule"]]:
     for child in kind.__subclasses__():
         yield child
         yield from _subclasses(child)

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import diffusers
-
 from diffshare.release.card import Card
 
 
@@ -99,6 +97,8 @@ def _said(value: object) -> str:
 
 
 def _loading(folder: Path) -> list[str]:
+    import diffusers  # here: whoever opens a release, or asks what one is, needs no torch
+
     lines = []
     for config in sorted(folder.glob("*/*config.json")):
         name = json.loads(config.read_text(encoding="utf-8")).get("_class_name")

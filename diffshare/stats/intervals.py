@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from diffshare.errors import UserError
 
@@ -28,6 +28,15 @@ def normal_quantile(level: float) -> float:
     """Two-sided normal quantile of a checked level: 0.95 gives 1.96."""
     check_level(level)
     return float(ndtri((1 + level) / 2))
+
+
+def student_quantile(level: float, freedom: float) -> float:
+    """Two-sided quantile of Student's distribution: the level 0.95 with 4 degrees of freedom gives 2.78.
+
+    Of ``scipy.special``: to import ``scipy.stats`` takes as long as an audit of a table.
+    """
+    check_level(level)
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def _check(positives: int, total: int) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from diffshare.errors import UserError
-from diffshare.stats.intervals import check_level
+from diffshare.stats.intervals import check_level, student_quantile
 from diffshare.stats.prevalence import FORMS, Method
 
 LEAST = 3  # points that leave a line a residual
@@ -70,7 +69,7 @@ def inverse_prediction(
     slope = float(((p - p.mean()) * m).sum()) / spread
     residuals = m - m.mean() - slope * (p - p.mean())
     residual = float((residuals**2).sum()) / (len(p) - 2)
-    t2 = float(stats.t.ppf((1 + level) / 2, len(p) - 2)) ** 2
+    t2 = student_quantile(level, len(p) - 2) ** 2
     lead = slope**2 - t2 * residual / spread  # of the quadratic in p - pbar
     if slope == 0 or lead <= 0:
         raise UserError(

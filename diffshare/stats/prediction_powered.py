@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
 
 from diffshare.errors import UserError
-from diffshare.stats.intervals import check_level
+from diffshare.stats.intervals import check_level, student_quantile
 
 LEAST = 10  # labels: fewer leave the variance itself unknown
 
@@ -60,7 +59,7 @@ def prediction_powered(scores: np.ndarray, places: np.ndarray, labels: np.ndarra
     weight = float(np.cov(y, f[places])[0, 1]) / ((1 + n / m) * spread) if m and spread > 0 else 0.0
     rest = y - weight * f[places]
     noise = max(float(rest.var(ddof=1)), (1 / (n + 1)) * (1 - 1 / (n + 1)) if y.min() == y.max() else 0.0)
-    quantile = float(student.ppf((1 + level) / 2, n - 1))
+    quantile = student_quantile(level, n - 1)
     of_scores, of_labels = quantile * (weight**2 * spread / max(m, 1)) ** 0.5, quantile * (noise / n) ** 0.5
     middle = float(rest.mean()) + (weight * float(others.mean()) if m else 0.0)
     half = float(np.hypot(of_scores, of_labels))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 from diffshare.errors import UserError
 from diffshare.stats.intervals import (
@@ -12,8 +13,15 @@ from diffshare.stats.intervals import (
     hoeffding,
     hoeffding_half_width,
     lang_reiczigel,
+    student_quantile,
     wilson,
 )
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4.5, 1000])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_student_quantile_is_that_of_the_distribution(level, freedom):
+    assert student_quantile(level, freedom) == pytest.approx(student.ppf((1 + level) / 2, freedom), rel=1e-12)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (130, 1000)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import check_enough, cross_fit
-from diffshare.classifiers.recipes import Recipe, default_recipe
+from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.errors import UserError
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
 from diffshare.receiver.property.queries import Queries

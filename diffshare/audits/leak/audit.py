@@ -18,7 +18,7 @@ from diffshare.audits.leak.members import MemberLeak, member_leak
 from diffshare.audits.leak.result import Disclosed, Report, section_of, show
 from diffshare.audits.leak.training import TrainingSet, read_training
 from diffshare.classes import another_attribute, join, listed
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from rich.table import Table
 
+from diffshare.audits.fields import LEAK
 from diffshare.audits.leak.attributes import WIDTH, Leak
 from diffshare.audits.leak.contents import Content
 from diffshare.audits.leak.members import MemberLeak
@@ -120,7 +121,7 @@ class Report:
         )
 
     # by which its file is told from others
-    FIELDS: ClassVar[tuple[str, ...]] = ("role", "half_width", "disclosed", "properties")
+    FIELDS: ClassVar[tuple[str, ...]] = LEAK
 
     def json(self, seconds: float) -> dict[str, Any]:
         """The fields of the file that ``audit --as sharer --json`` writes."""

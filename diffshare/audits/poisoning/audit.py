@@ -1,6 +1,6 @@
 """The audit of a generator's samples against labelled records: every candidate for the group, look by look."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_margin, surrogate_note
 from diffshare.audits.poisoning.table import counted_table
 from diffshare.audits.poisoning.verdict import Terms, judge
-from diffshare.classifiers.recipes import default_recipe
+from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
 from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
-from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.card import Card
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
@@ -107,7 +106,7 @@ class _Case:
             total = plan.count_of(len(whole.y))
             notes += guidance_notes(plan, whole.info)
         counts = looks(plan.sequential, total) if plan.sequential else [total]
-        zero_shot = ZeroShot(plan.clip, plan.prompts) if plan.clip is not None else None
+        zero_shot = _zero_shot(plan)
         readers: dict[str, GroupReader] = {}
         audits: list[Audit] = []
         for count in counts:
@@ -230,8 +229,16 @@ def _each_class(samples: CodedSamples, groups: Sequence[str], classes: int) -> b
     return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
 
 
+def _zero_shot(plan: Plan) -> Callable[[np.ndarray], np.ndarray] | None:
+    if plan.clip is None:
+        return None
+    from diffshare.receiver.zeroshot import ZeroShot
+
+    return ZeroShot(plan.clip, plan.prompts)
+
+
 def _unnamed(
-    plan: Plan, reference: Records, samples: CodedSamples, zero_shot: ZeroShot | None
+    plan: Plan, reference: Records, samples: CodedSamples, zero_shot: Callable[[np.ndarray], np.ndarray] | None
 ) -> tuple[Records, CodedSamples]:
     """Both with the groups that no attribute names, where they are asked for."""
     if plan.clusters:
@@ -272,7 +279,7 @@ def _margin(plan: Plan, reader: GroupReader, reference: Reference, asked: Terms)
     made = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
     said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
     if reader.name in (NAME, PROMPTED):
-        zero_shot = ZeroShot(plan.clip, plan.prompts) if plan.clip is not None else None
+        zero_shot = _zero_shot(plan)
         made = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in made]
     margin = surrogate_margin([(reader, one) for one in made], reference)
     note = "; ".join([surrogate_note(margin, len(made), asked.level), *(told for one in made for told in one.notes)])

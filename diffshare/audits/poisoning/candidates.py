@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 
 from diffshare.audits.poisoning.result import Audit
 from diffshare.classifiers.gradients import gradient_histograms
@@ -74,6 +72,9 @@ def clusters(reference: Records, samples: CodedSamples, count: int, seed: int = 
     Raises:
         UserError: fewer than 2 clusters asked for, or a reference too small for 2.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+
     if count < 2:
         raise UserError(f"--clusters is {count}: ask for at least 2")
     known, made = _features(reference, reference.x), _features(reference, samples.x)

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import t as student
 
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.errors import UserError
 from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.fairness import bootstrap_counts, disparity
+from diffshare.stats.intervals import student_quantile
 
 RESAMPLES = 500  # of the reference's records
 
@@ -106,7 +106,7 @@ def predict_gap(
     of_training, of_reference = float(np.var(trained, ddof=1)), float(np.nanvar(spread))
     error = np.sqrt(2 * of_training + of_reference)
     freedom = (repeats - 1) * (error**2 / (2 * of_training)) ** 2 if of_training else np.inf
-    half = float(student.ppf((1 + level) / 2, freedom) * error)
+    half = student_quantile(level, freedom) * error
     estimate, interval = distance(float(point), half, signed=two)
     accuracy = float(disparity(weighed(whole, pool)).accuracy)
     return PredictedGap(

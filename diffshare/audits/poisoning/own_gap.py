@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import t as student
 
 from diffshare.audits.poisoning.gap import PredictedGap, decisions, distance, parity
 from diffshare.classifiers.property import stratified_folds
-from diffshare.classifiers.recipes import Recipe
+from diffshare.classifiers.recipe import Recipe
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
+from diffshare.stats.intervals import student_quantile
 
 CUTS = 2  # of the reference into halves, at least
 
@@ -107,7 +107,7 @@ def own_gap(
     whole = each.sum(0)
     point, spread = (parity(counted, pool, positive, signed=two) for counted in (whole, each))
     m = len(counts)
-    half_width = float(student.ppf((1 + level) / 2, m - 1) * np.std(spread, ddof=1) * (1 + 1 / m) ** 0.5)
+    half_width = float(student_quantile(level, m - 1) * np.std(spread, ddof=1) * (1 + 1 / m) ** 0.5)
     estimate, interval = distance(float(point), half_width, signed=two)
     accuracy = float(np.einsum("gkk->", whole) / whole.sum())
     return OwnGap(estimate, interval, float(point) if two else None, accuracy, min(sizes), m)

@@ -9,7 +9,7 @@ import numpy as np
 from diffshare.classes import listed, quoted
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import PropertyClassifier, cross_fit
-from diffshare.classifiers.recipes import Recipe, default_recipe
+from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.receiver.records import Records

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from diffshare.audits.fields import AUDIT
 from diffshare.audits.poisoning.declaration import Declaration
 from diffshare.audits.poisoning.gap import PredictedGap
 from diffshare.audits.poisoning.own_gap import OwnGap, excess
@@ -59,7 +60,7 @@ class Audit:
     candidates: tuple["Audit", ...] = field(default=())
 
     # by which its file is told from others
-    FIELDS: ClassVar[tuple[str, ...]] = ("verdict", "association", "predicted_gap", "samples_sha256")
+    FIELDS: ClassVar[tuple[str, ...]] = AUDIT
 
     @property
     def excess(self) -> float | None:

@@ -1,21 +1,19 @@
 """Undoes an association in samples: the groups of each class get the shares that a reference has, or equal ones."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
 from diffshare.audits.poisoning.reading import GroupReader
+from diffshare.audits.repair.kinds import To, Weights
 from diffshare.classifiers.property import fit_platt
 from diffshare.errors import UserError
 from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
 from diffshare.stats.shares import GroupShares, unmixed_shares
-
-To = Literal["reference", "equal", "independent"]
-Weights = Literal["density", "mass", "checked"]
 
 RARE = 0.02  # share of a group below which a classifier's reading may be its errors alone
 CLEAR = 0.1  # by how much a share has to differ between what looks like one group and what looks like another

@@ -15,7 +15,7 @@ from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.progress import progress, tell
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
-from diffshare.receiver.property.inference import Asked, Inferred, asked, counted, infer
+from diffshare.receiver.property.inference import AUTO, DEFAULT_METHOD, Asked, Inferred, asked, counted, infer
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
@@ -29,8 +29,6 @@ from diffshare.release.table import TableGenerator
 from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
 
-AUTO: Literal["auto"] = "auto"
-DEFAULT_METHOD: Method = "pacc"
 MODEL_QUERIES = 1000  # of a model, where no number is given; of samples, all
 
 

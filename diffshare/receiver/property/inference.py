@@ -14,6 +14,8 @@ from diffshare.stats.intervals import check_level, clopper_pearson, hoeffding_ha
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prevalence import UNCORRECTED, Method, estimate
 
+AUTO: Literal["auto"] = "auto"  # as many queries as an interval of a wanted width takes
+DEFAULT_METHOD: Method = "pacc"
 PART_RESAMPLES = 1000  # of the error's parts, at most
 ALIKE = "the classifier errs as on real records"
 NEVER = "the classifier never errs"

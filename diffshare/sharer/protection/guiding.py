@@ -32,12 +32,10 @@ from diffshare.generators.process import Tilt
 from diffshare.generators.received import DiffusionBox
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
-from diffshare.sharer.protection.sampling import check_share
+from diffshare.sharer.protection.asked import SCALE, check_scale, check_share
 
 CLEAR = 0.05  # what the guide's own readings of both kinds must differ by
 LEAST = 50  # samples that are judged
-MOST = 1000.0  # a scale beyond it drives every pixel to its bound
-SCALE = 8.0  # 1 is Bayes' rule; a classifier is less sure of a prediction than of the image that it becomes
 
 
 @dataclass(frozen=True)
@@ -168,18 +166,6 @@ def _digest(network: nn.Module) -> int:
     for weights in network.parameters():
         found.update(weights.detach().cpu().numpy().tobytes())
     return int.from_bytes(found.digest()[:8], "big")
-
-
-def check_scale(scale: float) -> None:
-    """Refuse a scale that is none.
-
-    Raises:
-        UserError: it is not in 0..1000.
-    """
-    if not 0 <= scale <= MOST:
-        raise UserError(
-            f"the scale of the guide is {scale}: a number from 0 to {MOST:g} is expected (1 is Bayes' rule)"
-        )
 
 
 def guidable(generator: Generator) -> DiffusionBox:

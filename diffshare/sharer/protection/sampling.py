@@ -32,6 +32,7 @@ from diffshare.classifiers.property import PropertyClassifier
 from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
+from diffshare.sharer.protection.asked import check_share
 from diffshare.stats.reweighing import systematic
 
 PILOT = 250  # candidates of a class and of the rarer kind that its share is read from
@@ -42,16 +43,6 @@ APART = 1 << 24  # candidate k of sample i is the model's sample i + k * APART; 
 DEAREST = 50.0  # candidates a sample that are at most worth it
 MOST = 2000  # candidates of a sample after which something must be wrong
 LEAST = 1e-3  # a posterior is moved into [LEAST, 1 - LEAST] before it is re-weighted
-
-
-def check_share(share: float) -> None:
-    """Refuse a share that samples cannot show.
-
-    Raises:
-        UserError: it does not lie in (0, 1).
-    """
-    if not 0 < share < 1:
-        raise UserError(f"the share to show is {share}: it lies between 0 and 1, both excluded")
 
 
 class ShareReader(Protocol):

@@ -1,0 +1,104 @@
+"""Arguments that several verbs have, each written once, and the checks of them.
+
+Nothing heavy is imported here: a parser is built, asked for help and refuses before torch is there.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
+from diffshare.data.source import Source
+from diffshare.errors import UserError
+from diffshare.release.tables import ESCAPE, ESCAPE_HELP
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--seed": {"type": int, "default": 0},
+    "--json": {"type": Path | None, "default": None, "help": "File for the result."},
+    "--overwrite": {"action": "store_true", "help": "Replace --out where it holds something."},
+    "--out": {"type": Path, "required": True, "help": "Folder to make."},
+    # samples
+    "--model": {"type": Path, "required": True, "help": "Release folder."},
+    "--samples": {"type": Path | None, "default": None, "help": "Samples folder, in place of a model."},
+    "--count": {"type": int, "required": True, "help": "Number of samples."},
+    "--labels": {
+        "type": str,  # not "or None": that would read a class called null as left out
+        "default": None,
+        "help": "As for the verb sample: balanced, natural, none or one class.",
+    },
+    "--steps": {"type": int | None, "default": None, "help": "Network calls a sample; the card's default."},
+    "--guidance": {"type": float, "default": 1.0, "help": "guidance_scale; 1 is plain conditional sampling."},
+    "--batch-size": {"type": int | None, "default": None, "help": "Samples a pass."},
+    "--device": {"default": "cpu", "help": "Where to sample: cpu, cuda, cuda:1, ..."},
+    ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
+    # labelled records
+    "--reference": {"type": Source, "sub_configs": True},
+    "--auxiliary": {"type": Source, "sub_configs": True},
+    "--part": {
+        "type": Literal["auxiliary", "test", "all"],
+        "default": "auxiliary",
+        "help": "Part of the reference to use.",
+    },
+    "--split-seed": {
+        "type": int,
+        "default": 0,
+        "help": "data.seed of the model's training, where both share a source.",
+    },
+    "--manifest": {
+        "type": Path | None,
+        "default": None,
+        "help": "The sharer's mix: checked to be disjoint (for auditors).",
+    },
+    "--folds": {"type": int, "default": 5, "help": "Models of it, each for the records it has not seen."},
+    "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
+    "--withhold": {"type": str, "nargs": "+", "default": []},
+}
+RECIPES = ("NetworkRecipe", "TableNetworkRecipe", "TreesRecipe", "KernelRecipe")  # of diffshare.classifiers.recipes
+
+
+def add(group: Any, *names: str, **changes: Any) -> None:
+    """Add arguments of ``OPTIONS``.
+
+    Args:
+        group: a parser or a group of one.
+        names: flags.
+        changes: what is other than there, for instance ``help``; for all of them.
+    """
+    for name in names:
+        group.add_argument(name, **OPTIONS[name] | changes)
+
+
+def add_recipe(group: Any, name: str, arguments: Sequence[str], help: str) -> None:
+    """Add an argument that is a recipe; the classes, which need torch, are imported where it is given.
+
+    Args:
+        group: a parser or a group of one.
+        name: flag.
+        arguments: that will be parsed.
+        help: what the recipe is of.
+    """
+    kind: Any = str
+    if any(word.split("=")[0].split(".")[0] == name for word in arguments):
+        from diffshare.classifiers.recipes import Recipe
+
+        kind = Recipe
+    group.add_argument(name, type=kind | None, default=None, help=f"{help} One of {', '.join(RECIPES)}, or your own.")
+
+
+def check_guidance(guidance: float) -> None:
+    """Refuse a guidance scale that is none."""
+    if not math.isfinite(guidance) or guidance < 0:
+        raise UserError(f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that cannot be used here; the last check, since any but the CPU needs torch."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device} cannot be used here: choose cpu, or cuda where there is one") from error
