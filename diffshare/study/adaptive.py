@@ -15,10 +15,20 @@ from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.storage import read_json
 from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import as_word, check_axis, flat, merged, named_class, words
-from diffshare.study.engine.step import Command, Place, Step
-from diffshare.study.reports.adaptive_figures import draw_adaptive
-from diffshare.study.reports.adaptive_results import summarise, tables, with_excess
+from diffshare.study.engine.configs import (
+    below,
+    check_axis,
+    check_least,
+    check_level,
+    flat,
+    merged,
+    named_class,
+    with_settings,
+)
+from diffshare.study.engine.step import Place, Step
+from diffshare.study.reports.adaptive import draw_adaptive, summarise, tables, with_excess
+
+CUT = "diffshare.study.steps.cut:measure"
 
 
 class AdaptiveSharer(Study):
@@ -70,51 +80,45 @@ class AdaptiveSharer(Study):
     ) -> None:
         _check_grid(seeds, margins, queries)
         counts = {"reference": reference, "test": test, "n": n, "audits": audits, "trainings": trainings}
-        if low := [name for name, value in counts.items() if value < (2 if name == "n" else 1)]:
-            raise UserError(f"study.{low[0]} is {counts[low[0]]}: it must be at least {2 if low[0] == 'n' else 1}")
-        for name, value in (("risk", risk), ("level", level)):
-            if not 0 < value < 1:
-                raise UserError(f"study.{name} is {value}: it lies between 0 and 1")
+        check_least((name, value, 2 if name == "n" else 1) for name, value in counts.items())
+        check_level(risk, "risk")
+        check_level(level)
         if not 0 < alpha <= 1:
             raise UserError(f"study.alpha is {alpha}: the share that the sharer chooses lies in (0, 1]")
         Terms(margin=audit_margin, level=audit_level)  # refuses what no audit could have
         if not issubclass(named_class(classifier, "study.classifier"), Recipe):
             raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
-        self.source = merged([source])
-        if "class_path" not in self.source:
+        block = merged([source])
+        if "class_path" not in block:
             raise UserError(f"{source} names no class_path: name a source file such as configs/source/adult.yaml")
-        self.settings = dict(flat(overrides or {})) | dict(flat(more or {}))
-        if other := [key for key in self.settings if not key.startswith(("source.", "classifier."))]:
+        settings = dict(flat(overrides or {})) | dict(flat(more or {}))
+        if other := [key for key in settings if not key.startswith(("source.", "classifier."))]:
             raise UserError(f"study.overrides has {other[0]}: settings here begin with 'source.' or 'classifier.'")
-        self.target, self.sensitive, self.classifier = target, sensitive, classifier
         self.seeds, self.risk, self.level = seeds, risk, level
-        self.options = {
-            **counts, "alpha": alpha, "margins": margins, "queries": queries,
-            "audit-margin": audit_margin, "audit-level": audit_level,
-        }  # fmt: skip
+        self.arguments = {
+            "source": with_settings(block, below("source.", settings)),
+            "classifier": with_settings({"class_path": classifier}, below("classifier.", settings)),
+            "target": target,
+            "sensitive": sensitive,
+            "sizes": {"reference": reference, "test": test, "n": n},
+            "sets": {"margins": margins, "alpha": alpha, "trainings": trainings},
+            "audit": {"queries": queries, "repeats": audits, "margin": audit_margin, "level": audit_level},
+        }
 
     def steps(self) -> list[Step]:
         """See :class:`diffshare.study.engine.base.Study`."""
-        return [self._cut(seed) for seed in self.seeds]
-
-    def _cut(self, seed: int) -> Step:
-        out = Place(f"cut-s{seed}", "cut.json")
-        command: Command = (
-            "--source", as_word(self.source), "--classifier", self.classifier, *words(self.settings.items()),
-            "--target", self.target, "--sensitive", self.sensitive, *words(self.options.items()),
-            "--seed", str(seed), "--out", out,
-        )  # fmt: skip
-        return Step(out.step, (command,), run="diffshare.study.steps.adaptive:measure")
+        cuts = {seed: Place(f"cut-s{seed}", "cut.json") for seed in self.seeds}
+        return [Step(out.step, CUT, self.arguments | {"seed": seed, "out": out}) for seed, out in cuts.items()]
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one row a cut and margin."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for seed in self.seeds:
             path = find(Place(f"cut-s{seed}", "cut.json"))
-            made = {"rows": []} if path is None else read_json(path)
-            shared = {name: value for name, value in made.items() if name != "rows"}
-            found += [{"seed": seed, **row, **shared} for row in made["rows"]]
-        return with_excess(found)
+            cut = {"rows": []} if path is None else read_json(path)
+            shared = {name: value for name, value in cut.items() if name != "rows"}
+            rows += [{"seed": seed, **row, **shared} for row in cut["rows"]]
+        return with_excess(rows)
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`."""

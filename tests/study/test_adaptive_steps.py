@@ -1,7 +1,6 @@
 """One cut of the adaptive sharer's study: its parts, its sets, its audits, and the step as a whole."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.stats.association import log_odds_ratio
 from diffshare.storage import read_json
-from diffshare.study.steps.adaptive import Auditor, cut_records, measure, records_at
+from diffshare.study.steps.cut import Auditor, cut_records, measure, records_at
 
 TERMS = Terms()
 
@@ -127,17 +126,22 @@ def step(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("\n".join(["s,p,q,y", *lines]) + "\n")
     columns = {"s": ["a", "b"], "p": "numeric", "q": "numeric", "y": ["n", "j"]}
     block = {"path": str(tmp_path / "rows.csv"), "columns": columns}
-    source = json.dumps({"class_path": "diffshare.data.table.CSVTable", "init_args": block})
+    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": block}
+    recipe = {"class_path": "diffshare.classifiers.recipes.TreesRecipe", "init_args": {"trees": 10}}
 
     def run(margins: list[float]) -> dict:
-        options = {"reference": 300, "test": 200, "n": 100, "audits": 4, "trainings": 2, "seed": 5, "alpha": 0.5}
-        options |= {"audit-margin": 0.4, "audit-level": 0.05, "margins": margins, "queries": [100, 400]}
-        words = [word for name, value in options.items() for word in (f"--{name}", json.dumps(value))]
-        recipe = ["--classifier", "diffshare.classifiers.recipes.TreesRecipe", "--classifier.trees", "10"]
-        out = tmp_path / "cut.json"
-        roles = ["--target", "y", "--sensitive", "s", "--out", str(out)]
-        assert measure(["--source", source, *recipe, *words, *roles]) == 0
-        return read_json(out)
+        measure(
+            source=source,
+            classifier=recipe,
+            target="y",
+            sensitive="s",
+            sizes={"reference": 300, "test": 200, "n": 100},
+            sets={"margins": margins, "alpha": 0.5, "trainings": 2},
+            audit={"queries": [100, 400], "repeats": 4, "margin": 0.4, "level": 0.05},
+            seed=5,
+            out=tmp_path / "cut.json",
+        )
+        return read_json(tmp_path / "cut.json")
 
     return run
 

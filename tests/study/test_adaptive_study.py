@@ -5,14 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.adaptive import AdaptiveSharer
-from diffshare.study.engine.step import Place, identities
-from diffshare.study.reports.adaptive_figures import draw_adaptive
-from diffshare.study.reports.adaptive_results import alarm_rate, hidden_margin, of_curve, summarise, tables, with_excess
-from diffshare.study.steps.adaptive import _parser
+from diffshare.study.engine.configs import built
+from diffshare.study.engine.step import identities
+from diffshare.study.reports.adaptive import (
+    alarm_rate,
+    draw_adaptive,
+    hidden_margin,
+    of_curve,
+    summarise,
+    tables,
+    with_excess,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,16 +44,17 @@ def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -
     return with_excess(found)
 
 
-def test_a_step_a_cut_whose_words_parse(arguments, tmp_path):
+def test_a_step_a_cut(arguments):
     steps = AdaptiveSharer(**arguments, more={"source.root": "elsewhere"}).steps()
     assert [step.name for step in steps] == ["cut-s0", "cut-s1", "cut-s2", "cut-s3"]
     assert identities(steps)
-    words = [str(tmp_path / w.path) if isinstance(w, Place) else w for w in steps[3].commands[0]]
-    config = _parser().parse_args(words)
-    assert (config.seed, config.margins, config.queries, config.alpha) == (3, [0.5, 12.0], [100, 200], 0.5)
-    assert (config.reference, config.test, config.n, config.audit_margin) == (30, 20, 10, 0.4)
-    built = _parser().instantiate(config)
-    assert (built.classifier.trees, str(built.source.root)) == (7, "elsewhere")
+    last = steps[3].arguments
+    assert (last["seed"], last["target"], last["sensitive"]) == (3, "income", "sex")
+    assert last["sizes"] == {"reference": 30, "test": 20, "n": 10}
+    assert last["sets"] == {"margins": [0.5, 12.0], "alpha": 0.5, "trainings": 2}
+    assert last["audit"] == {"queries": [100, 200], "repeats": 8, "margin": 0.4, "level": 0.05}
+    assert last["classifier"] == {"class_path": arguments["classifier"], "init_args": {"trees": 7}}
+    assert str(built(Source, last["source"]).root) == "elsewhere"
 
 
 def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):

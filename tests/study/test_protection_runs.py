@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent.parent
 CONFIG = ROOT / "configs" / "study" / "protection.yaml"
 MORE = {"trainer": {"max_steps": 3, "log_every_n_steps": 1}, "data.source.count": 1400, "data.batch_size": 8}
 MORE |= {"data.source.image_size": 8, "model.denoiser.block_out_channels": [8, 8, 16, 16]}
-MORE |= {"model.optimizer.lr": 0.0}  # the noise of DP-SGD is secret: so that all runs have the same samples
+MORE |= {"model.optimizer.lr": 1e-30}  # the noise of DP-SGD is secret: so that all runs have the same samples
 READER = {"records": 150, "steps": 20, "folds": 2}
 SHARER = {"folds": 2, "classifier": "NetworkRecipe", "classifier.steps": 20, "reference.count": 1000}
 

@@ -1,4 +1,4 @@
-"""What the rows of the property inference study say together: error, coverage, remedies, a table."""
+"""What the rows of the property inference study say together: error, coverage, remedies, a table, figures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,18 @@ import numpy as np
 from rich.table import Table
 from scipy.special import betaincinv
 
+from diffshare.audits.figures import COLOURS
 from diffshare.stats.bootstrap import drift_size
-from diffshare.stats.summary import t_interval
+from diffshare.stats.intervals import hoeffding_half_width
 from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
+from diffshare.study.reports.common import GREY, figure_of, grouped, interval, number, plain, save, table, text
 
 VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
 SHARED = (*VIEW, "method", "calibration")  # rows that agree in these differ in proportion, seed and run alone
 USUAL = 1000  # queries at which the figures of the literature are given
+LOOK = ("family", "labels", "guidance", "training", "auxiliary")
+KIND = ("method", "calibration")
 
 
 def of_inference(shared: Row, card: Path, estimates: Path) -> list[Row]:
@@ -24,7 +28,7 @@ def of_inference(shared: Row, card: Path, estimates: Path) -> list[Row]:
     Args:
         shared: fields of the cell, ``p`` among them.
         card: ``classifier.json``.
-        estimates: what :func:`diffshare.study.steps.property.infer` left.
+        estimates: what :func:`diffshare.study.steps.shares.infer` left.
     """
     accuracy = read_json(card)["accuracy"]
     return [_judged(shared | {"accuracy": accuracy, "calibration": "real"} | r) for r in read_json(estimates)["rows"]]
@@ -36,15 +40,15 @@ def of_remedy(shared: Row, card: Path, estimates: Path, remedied: Path, level: f
     An interval is widened on both sides by the ``level`` quantile of the sizes of the surrogates' drifts: the error of
     an estimate is at most the sum of both parts (triangle inequality).
     """
-    found = read_json(remedied)
+    remedy = read_json(remedied)
     rows = []
     for row in of_inference(shared, card, estimates):
-        drift = drift_size(found["drifts"][row["method"]], level)
+        drift = drift_size(remedy["drifts"][row["method"]], level)
         wide = {"low": max(0.0, row["low"] - drift), "high": min(1.0, row["high"] + drift), "drift": drift}
         rows.append(_judged(row | wide | {"calibration": "widened"}))
     accuracy = read_json(card)["accuracy"]
-    for row in found["rows"]:
-        drift = drift_size(found["drifts"][row["method"]], level)
+    for row in remedy["rows"]:
+        drift = drift_size(remedy["drifts"][row["method"]], level)
         rows.append(_judged(shared | {"accuracy": accuracy, "calibration": "surrogate", "drift": drift} | row))
     return rows
 
@@ -70,10 +74,8 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
         ``error_to_counting``, the error divided by that of ``cc``, null where there is none; ``assumption_rejected``,
         share of runs with a p-value below 0.05, null where it was not tested.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[k] for k in SHARED), []).append(row)
-    summary = [dict(zip(SHARED, key, strict=True)) | _together(mine, level) for key, mine in groups.items()]
+    cells = grouped(rows, SHARED).items()
+    summary = [dict(zip(SHARED, key, strict=True)) | _together(mine, level) for key, mine in cells]
     counting = {
         tuple(e[k] for k in VIEW): e["mean_absolute_error"]["mean"]
         for e in summary
@@ -86,9 +88,7 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
 
 
 def _together(rows: Sequence[Row], level: float) -> Row:
-    by_generator: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        by_generator.setdefault((row["p"], row["seed"]), []).append(row)
+    by_generator = grouped(rows, ("p", "seed"))
     errors = [float(np.mean([abs(r["error"]) for r in mine])) for mine in by_generator.values()]
     signed = [float(np.mean([r["error"] for r in mine])) for mine in by_generator.values()]
     covered = [float(np.mean([r["covered"] for r in mine])) for mine in by_generator.values()]
@@ -96,8 +96,8 @@ def _together(rows: Sequence[Row], level: float) -> Row:
     return {
         "generators": len(by_generator),
         "runs": len(rows),
-        "mean_absolute_error": t_interval(errors, level).json(),
-        "bias": t_interval(signed, level).json(),
+        "mean_absolute_error": interval(errors, level),
+        "bias": interval(signed, level),
         "half_width": float(np.mean([(r["high"] - r["low"]) / 2 for r in rows])),
         "coverage": float(np.mean(covered)),
         "coverage_interval": list(coverage_interval(covered, level)),
@@ -136,20 +136,93 @@ def outcome_table(summary: Sequence[Row], name: str, level: float) -> Table:
     """Error and coverage of each method for one property, at the number of queries nearest 1,000."""
     mine = [e for e in summary if e["property"] == name]
     count = usual_queries(mine)
-    table = Table(
-        title=f"{name}, {count} queries: mean absolute error over generators, coverage of {level:.0%} intervals"
-    )
-    columns = ("family", "sampling", "classifier", "method", "calibration", "generators", "error", "to counting")
-    for column in (*columns, "half width", "coverage"):
-        table.add_column(column, justify="left" if column in columns[:5] else "right")
+    title = f"{name}, {count} queries: mean absolute error over generators, coverage of {level:.0%} intervals"
+    left = ["family", "sampling", "classifier", "method", "calibration"]
+    lines = table(title, [*left, "generators", "error", "to counting", "half width", "coverage"], left)
     for e in (e for e in mine if e["queries"] == count):
         sampling = e["labels"] if e["labels"] == "none" else f"{e['labels']}, {e['guidance']:g}"
-        ratio = "" if e["error_to_counting"] is None else f"{e['error_to_counting']:.2f}"
-        held = "{:.2f} [{:.2f}, {:.2f}]".format(e["coverage"], *e["coverage_interval"])
-        error = f"{e['mean_absolute_error']['mean']:.3f}"
         reader = f"{e['training']} {e['auxiliary']}: {e['accuracy']:.2f}"
-        table.add_row(
-            e["family"], sampling, reader, e["method"], e["calibration"],
-            str(e["generators"]), error, ratio, f"{e['half_width']:.3f}", held,
-        )  # fmt: skip
-    return table
+        error = text(e["mean_absolute_error"], ends=False)
+        coverage = text({"mean": e["coverage"], "interval": e["coverage_interval"]}, ".2f")
+        numbers = (error, number(e["error_to_counting"], ".2f"), f"{e['half_width']:.3f}", coverage)
+        lines.add_row(e["family"], sampling, reader, e["method"], e["calibration"], str(e["generators"]), *numbers)
+    return lines
+
+
+def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
+    """Estimate with its interval against the true share: a panel a method, the first run of the first view.
+
+    Widened intervals are the pale bars behind those of the method.
+    """
+    count = usual_queries(rows)
+    rows = [r for r in _first_view(rows) if r["queries"] == count and r["run"] == 0]
+    kinds = [kind for kind in dict.fromkeys(tuple(r[k] for k in KIND) for r in rows) if kind[1] != "widened"]
+    columns = min(len(kinds), 4)
+    lines = -(-len(kinds) // columns)
+    figure = figure_of(2.5 * columns + 0.6, 2.6 * lines + 0.5)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    seeds = list(dict.fromkeys(r["seed"] for r in rows))
+    for axis, kind in zip(axes.flat, kinds, strict=False):
+        axis.plot([0, 1], [0, 1], color="#999999", lw=1)
+        for r in (r for r in rows if r["method"] == kind[0] and r["calibration"] in (kind[1], "widened")):
+            if r["calibration"] == "widened" and kind[1] != "real":
+                continue
+            place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)  # so that bars stand side by side
+            bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
+            colour = COLOURS[0] if r["covered"] else COLOURS[1]
+            wide = {"lw": 4, "alpha": 0.2} if r["calibration"] == "widened" else {"lw": 1, "capsize": 2}
+            axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **wide)
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        plain(axis, _label(*kind))
+    for axis in axes.flat[len(kinds) :]:
+        axis.set_visible(False)
+    figure.supxlabel("share in the sharer's training set")
+    figure.supylabel("estimate")
+    title = f"{rows[0]['property']}, {count} queries, {level:.0%} intervals (blue: covers the truth)"
+    figure.suptitle(title, fontsize="medium")
+    return save(figure, path)
+
+
+def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
+    """Mean absolute error against the number of queries, with Hoeffding's half width, of the first view."""
+    entries = [e for e in _first_view(summary) if e["calibration"] != "widened"]  # whose estimates are those of "real"
+    figure = figure_of(6.4, 4.0)
+    axis = figure.subplots()
+    kinds = list(dict.fromkeys(tuple(e[k] for k in KIND) for e in entries))
+    methods = list(dict.fromkeys(method for method, _ in kinds))
+    for kind in kinds:
+        curve = sorted((e for e in entries if tuple(e[k] for k in KIND) == kind), key=lambda e: e["queries"])
+        at = methods.index(kind[0])
+        axis.plot(
+            [e["queries"] for e in curve],
+            [e["mean_absolute_error"]["mean"] for e in curve],
+            "-" if kind[1] == "real" else "--",
+            color=COLOURS[at] if at < len(COLOURS) else GREY,
+            marker="o",
+            ms=4,
+            lw=1.4,
+            label=_label(*kind),
+        )
+    counts = sorted({e["queries"] for e in entries})
+    if len(counts) > 1:
+        points = np.unique(np.geomspace(counts[0], counts[-1], 40).round().astype(int))
+        bound = [hoeffding_half_width(int(count), level) for count in points]
+        axis.plot(points, bound, color="black", lw=1, ls=":", label=f"Hoeffding, {level:.0%} (sampling alone)")
+    axis.set(xscale="log", yscale="log", xlabel="queries", ylabel="mean absolute error")
+    axis.set_xticks(counts, [str(count) for count in counts], minor=False)
+    low, high = axis.get_ylim()
+    ticks = [t for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low <= t <= high]
+    axis.set_yticks(ticks, [f"{t:g}" for t in ticks], minor=False)
+    axis.minorticks_off()
+    plain(axis, f"{entries[0]['property']}, over {entries[0]['generators']} generator(s)")
+    figure.legend(frameon=False, loc="outside right upper")
+    return save(figure, path)
+
+
+def _first_view(entries: Sequence[Row]) -> list[Row]:
+    first = tuple(entries[0][k] for k in LOOK)
+    return [e for e in entries if tuple(e[k] for k in LOOK) == first]
+
+
+def _label(method: str, calibration: str) -> str:
+    return method if calibration == "real" else f"{method}, {calibration}"
