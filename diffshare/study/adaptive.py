@@ -5,12 +5,13 @@ classifier that is trained on the set, and how often an audit of samples of such
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from diffshare.audits.poisoning.verdict import MARGIN, Terms
+from diffshare.audits.poisoning.verdict import Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.storage import read_json
@@ -27,6 +28,7 @@ from diffshare.study.engine.configs import (
 )
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.adaptive import draw_adaptive, summarise, tables, with_excess
+from diffshare.study.steps.grid import Audits, Sets, Sizes
 
 CUT = "diffshare.study.steps.cut:measure"
 
@@ -39,17 +41,10 @@ class AdaptiveSharer(Study):
         target: attribute that is the class Y, of two classes.
         sensitive: attribute that is the group S, of two groups; where it is no column, a classifier reads it.
         classifier: recipe by its ``class_path``, of the receiver's classifier and of that of the group.
-        reference: records of the receiver, for the audit.
-        test: records that the gap is measured on.
-        n: records of a training set.
+        sizes: of the cut.
         seeds: of the cuts, at least 2: the margin is chosen on one half of them and judged on the other.
-        margins: that the sharer keeps, in log odds, > 0; 0, a random set, is always there.
-        queries: numbers of samples that the receiver draws.
-        audits: of each set and number of queries, all against the cut's one reference.
-        trainings: classifiers of each set, over which its gap is averaged.
-        alpha: share of the set that the sharer chooses, in (0, 1].
-        audit_margin: m of the audit.
-        audit_level: of the audit's test.
+        sets: that the sharer chooses.
+        audit: by the receiver.
         risk: probability of being flagged that the sharer takes, in (0, 1).
         overrides: settings of the source and the classifier: ``{source.image_size: 32, classifier.components: 100}``.
         more: settings over ``overrides``, for the command line: ``--study.more '{"source.root": "data/adult"}'``.
@@ -62,30 +57,21 @@ class AdaptiveSharer(Study):
         target: str,
         sensitive: str,
         classifier: str,
-        reference: int,
-        test: int,
-        n: int,
+        sizes: Sizes,
         seeds: list[int],
-        margins: list[float],
-        queries: list[int],
-        audits: int = 8,
-        trainings: int = 2,
-        alpha: float = 0.5,
-        audit_margin: float = MARGIN,
-        audit_level: float = 0.05,
+        sets: Sets,
+        audit: Audits,
         risk: float = 0.2,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         level: float = 0.95,
     ) -> None:
-        _check_grid(seeds, margins, queries)
-        counts = {"reference": reference, "test": test, "n": n, "audits": audits, "trainings": trainings}
-        check_least((name, value, 2 if name == "n" else 1) for name, value in counts.items())
+        _check_grid(seeds, sets, audit)
+        check_least((f"sizes.{name}", value, 2 if name == "n" else 1) for name, value in vars(sizes).items())
+        check_least((("sets.trainings", sets.trainings, 1), ("audit.repeats", audit.repeats, 1)))
         check_level(risk, "risk")
         check_level(level)
-        if not 0 < alpha <= 1:
-            raise UserError(f"study.alpha is {alpha}: the share that the sharer chooses lies in (0, 1]")
-        Terms(margin=audit_margin, level=audit_level)  # refuses what no audit could have
+        Terms(margin=audit.margin, level=audit.level)  # refuses what no audit could have
         if not issubclass(named_class(classifier, "study.classifier"), Recipe):
             raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
         block = merged([source])
@@ -100,9 +86,9 @@ class AdaptiveSharer(Study):
             "classifier": with_settings({"class_path": classifier}, below("classifier.", settings)),
             "target": target,
             "sensitive": sensitive,
-            "sizes": {"reference": reference, "test": test, "n": n},
-            "sets": {"margins": margins, "alpha": alpha, "trainings": trainings},
-            "audit": {"queries": queries, "repeats": audits, "margin": audit_margin, "level": audit_level},
+            "sizes": asdict(sizes),
+            "sets": asdict(sets),
+            "audit": asdict(audit),
         }
 
     def steps(self) -> list[Step]:
@@ -133,15 +119,17 @@ class AdaptiveSharer(Study):
         return [draw_adaptive(summary, folder / "adaptive.png")]
 
 
-def _check_grid(seeds: list[int], margins: list[float], queries: list[int]) -> None:
-    for name, axis in (("seeds", seeds), ("margins", margins), ("queries", queries)):
+def _check_grid(seeds: list[int], sets: Sets, audit: Audits) -> None:
+    for name, axis in (("seeds", seeds), ("sets.margins", sets.margins), ("audit.queries", audit.queries)):
         check_axis(f"study.{name}", axis)
     if len(seeds) < 2 or min(seeds) < 0:
         raise UserError(
             f"study.seeds is {seeds}: give at least two seeds, 0 or more; the margin is chosen on one half of the cuts "
             "and judged on the other"
         )
-    if bad := [margin for margin in margins if not 0 < margin < float("inf")]:
-        raise UserError(f"study.margins has {bad[0]}: a margin is a finite number of log odds above 0")
-    if low := [count for count in queries if count < 2]:
-        raise UserError(f"study.queries has {low[0]}: an audit draws at least one sample of each class")
+    if bad := [margin for margin in sets.margins if not 0 < margin < float("inf")]:
+        raise UserError(f"study.sets.margins has {bad[0]}: a margin is a finite number of log odds above 0")
+    if low := [count for count in audit.queries if count < 2]:
+        raise UserError(f"study.audit.queries has {low[0]}: an audit draws at least one sample of each class")
+    if not 0 < sets.alpha <= 1:
+        raise UserError(f"study.sets.alpha is {sets.alpha}: the share that the sharer chooses lies in (0, 1]")

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from diffshare.errors import UserError
+from diffshare.stats.information import row_shares
 from diffshare.storage import read_json
 from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, flat, merged, named_class
+from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged, named_class
 from diffshare.study.engine.step import Place, Step
-from diffshare.study.reports.excess import paired, shares_of_decisions
+from diffshare.study.reports.excess import paired
 from diffshare.study.reports.poisoning import draw_amplifier, draw_curves, mix_shares, outcome_table, summarise
-from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, classifier, data_block, mix_and_fit, sampling
+from diffshare.study.steps.grid import Downstream
+from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, data_block, mix_and_fit, sampling, train_and_test
 
 SHARES = "diffshare.study.steps.shares"
 
@@ -46,7 +49,7 @@ class FairnessPoisoning(Study):
 
     Args:
         generator: configs of the generator's ``fit``, base first.
-        classifier: configs of the receiver's classifier, base first.
+        classifier: the receiver's.
         policies: overlay of the mix of each policy, by the name that it shall have; its class takes ``alpha``, ``n``.
         alphas: poisoned shares in [0, 1]; 0, the clean set, is always there.
         guidances: values of ``guidance_scale``; 1 is plain conditional sampling.
@@ -55,7 +58,6 @@ class FairnessPoisoning(Study):
         samples: samples of each generator, as many of each class.
         overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
         more: settings over ``overrides``, for the command line: ``--study.more '{"data.target": "Young"}'``.
-        classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
         direct: also train the classifier on the mix itself: what the mix does without the generator.
         through_generator: train generators; False measures the mixes alone.
@@ -67,7 +69,7 @@ class FairnessPoisoning(Study):
     def __init__(
         self,
         generator: list[Path],
-        classifier: list[Path],
+        classifier: Downstream,
         policies: dict[str, Path],
         alphas: list[float],
         guidances: list[float],
@@ -76,7 +78,6 @@ class FairnessPoisoning(Study):
         samples: int,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
-        classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
         direct: bool = True,
         through_generator: bool = True,
@@ -92,11 +93,10 @@ class FairnessPoisoning(Study):
         self.classifier, self.policies = classifier, policies
         self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
         self.settings = Settings(generator, overrides, more, needs=("source", "target", "sensitive"))
-        self.classifier_overrides = dict(flat(classifier_overrides or {}))
         self.sampling_steps, self.direct, self.through_generator = sampling_steps, direct, through_generator
         self.count_groups, self.group_steps, self.level = count_groups and through_generator, group_steps, level
         self.alphas = [alpha for alpha in alphas if alpha]
-        self.receiver = data_block(classifier, "study.classifier")
+        self.receiver = data_block(classifier.configs, "study.classifier")
         for name, path in policies.items():
             _check_policy(name, path)
 
@@ -152,7 +152,7 @@ class FairnessPoisoning(Study):
 
     def _classifier(self, name: str, cell: Cell, data: dict[str, Any]) -> Step:
         after = (f"mix-{cell.name}",)
-        return classifier(name, self.classifier, data, self.classifier_overrides, {"run": cell.seed}, after)
+        return train_and_test(name, self.classifier, data, {"run": cell.seed}, after)
 
     def _reader(self, seed: int) -> Step:
         """A classifier of the group, on auxiliary records of the same source."""
@@ -199,7 +199,7 @@ class FairnessPoisoning(Study):
             row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
         row["shares_in_samples"] = read_json(groups)["shares"] if groups else None
-        row["shares_in_decisions"] = shares_of_decisions(result["counts"])
+        row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
         return row | result
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:

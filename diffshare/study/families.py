@@ -15,11 +15,12 @@ from rich.table import Table
 from diffshare.errors import UserError, one_of
 from diffshare.stats.prevalence import NAMES
 from diffshare.study.engine.base import Find, Row, Study, find_under, under
-from diffshare.study.engine.configs import check_axis, check_least, flat
+from diffshare.study.engine.configs import check_axis, flat
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
 from diffshare.study.reports.families import draw_families, family_row, real_row, summarise, tables
-from diffshare.study.steps.grid import REAL, Family
+from diffshare.study.steps.grid import REAL, Downstream, Family, Reader
+from diffshare.study.steps.pipeline import check_reader, train_readers
 
 QUALITY = "diffshare.study.steps.quality"
 POISONED = "poisoned"
@@ -34,7 +35,7 @@ class Families(Study):
 
     Args:
         generators: the families, by the name that each shall have.
-        classifier: configs of the receiver's classifier, base first.
+        classifier: the receiver's.
         policy: overlay of the poisoned mix; its class takes ``alpha``, ``n``.
         seeds: of data, mix, training, samples and readers alike.
         n: records of a training set.
@@ -44,18 +45,15 @@ class Families(Study):
         method: estimator of :func:`diffshare.stats.prevalence.estimate`.
         overrides: settings of all ``fit``.
         more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
-        classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
-        auxiliary: records that the readers, the classifiers of the properties, are trained and calibrated on.
-        reader_steps: training steps of each fold of a reader.
-        folds: of a reader, 2 at least; 1, where ``cc`` is the method, is the paper's single one.
+        readers: how the classifiers of the properties are trained.
         level: of the intervals.
     """
 
     def __init__(
         self,
         generators: dict[str, Family],
-        classifier: list[Path],
+        classifier: Downstream,
         policy: Path,
         seeds: list[int],
         n: int,
@@ -65,24 +63,20 @@ class Families(Study):
         method: str = "pacc",
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
-        classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
-        auxiliary: int = 2000,
-        reader_steps: int = 300,
-        folds: int = 2,
+        readers: Reader = Reader(steps=300),  # noqa: B008
         level: float = 0.95,
     ) -> None:
         for name, axis in (("generators", list(generators)), ("seeds", seeds), ("properties", properties)):
             check_axis(f"study.{name}", axis)
-        least = 1 if method == "cc" else 2
-        check_least((("auxiliary", auxiliary, 1), ("reader_steps", reader_steps, 1), ("folds", folds, least)))
+        check_reader("readers", readers, 1 if method == "cc" else 2)
         if not 0 < alpha <= 1:
             raise UserError(f"study.alpha is {alpha}: a poisoned share lies above 0 and up to 1")
         if method not in NAMES:
             raise one_of("method", method, NAMES)
         self.generators, self.seeds, self.properties = generators, seeds, properties
         self.alpha, self.method, self.samples, self.level = alpha, method, samples, level
-        self.auxiliary, self.reader_steps, self.folds = auxiliary, reader_steps, folds
+        self.readers = readers
         self.overrides = dict(flat(overrides or {}))
         self.more = dict(flat(more or {}))
         self._shared: dict[str, Any] = {
@@ -91,7 +85,6 @@ class Families(Study):
             "guidances": [1.0],
             "n": n,
             "samples": samples,
-            "classifier_overrides": classifier_overrides,
             "count_groups": False,  # the readers do that
             "level": level,
         }
@@ -201,17 +194,13 @@ class Families(Study):
         """The attributes that there is a reader of."""
         return list(dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")]))
 
-    def _auxiliary(self, seed: int, attribute: str | None = None) -> dict[str, Any]:
-        return self._records(seed).settings.auxiliary(seed, attribute, self.auxiliary)
+    def _auxiliary(self, seed: int) -> dict[str, Any]:
+        return self._records(seed).settings.auxiliary(seed, None, self.readers.records)
 
     def _readers(self, seed: int) -> Step:
-        """A cross-fitted classifier of each attribute, on auxiliary records of the seed."""
-        name, options = f"readers-s{seed}", {"steps": self.reader_steps, "folds": self.folds, "seed": seed}
-        classifiers = [
-            {"data": self._auxiliary(seed, attribute), "out": Place(name, f"readers/{attribute}"), **options}
-            for attribute in self.read
-        ]
-        return Step(name, "diffshare.study.steps.shares:train", {"classifiers": classifiers})
+        """A classifier of each attribute, on auxiliary records of the seed."""
+        attributes = {attribute: (attribute, self.readers, seed) for attribute in self.read}
+        return train_readers("readers", self._records(seed).settings, seed, attributes)
 
     def _reading(self, seed: int) -> dict[str, Any]:
         readers = {"readers": Place(f"readers-s{seed}", "readers"), "names": self.read}

@@ -6,6 +6,7 @@ with corrected estimators beside the count, intervals beside the estimates, and 
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +19,8 @@ from diffshare.study.engine.base import Find, Row, Study
 from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.property import draw_error, draw_truth, of_inference, of_remedy, outcome_table, summarise
-from diffshare.study.steps.grid import PropertyCell, View
-from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, mix_and_fit, sampling
+from diffshare.study.steps.grid import CrossFit, Estimates, PropertyCell, View
+from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, check_reader, mix_and_fit, sampling
 
 SHARES = "diffshare.study.steps.shares"
 Labels = Literal["natural", "none"]
@@ -38,8 +39,7 @@ class PropertyInference(Study):
         generators: configs of the ``fit`` of each family, base first, by the name that it shall have.
         properties: attributes whose share is inferred.
         proportions: shares p in [0, 1] of the property in the sharer's training set.
-        methods: estimators of :func:`diffshare.stats.prevalence.estimate`.
-        queries: numbers of samples that an estimate is made of.
+        estimates: how it is estimated.
         seeds: of parts, mix, training, samples and classifier alike.
         n: records of a training set.
         labels: ``natural`` samples classes as the card declares, ``none`` asks for no class.
@@ -48,13 +48,10 @@ class PropertyInference(Study):
         auxiliary: numbers of records that the classifier is trained and calibrated on.
         surrogates: shares p of generators that the receiver trains on auxiliary records, three or more, as the remedy;
             none where empty.
-        runs: most disjoint runs of each number of queries that are read off one generator's samples.
         overrides: settings of ``fit`` over those of the configs: ``{trainer: {max_steps: 1000}}``.
         more: settings over ``overrides``, for the command line.
         sampling_steps: network calls a sample; the release's default where None.
-        classifier_steps: training steps of each fold's classifier.
-        folds: of the classifier, 2 at least; 1, where ``cc`` is the only method, is the paper's single one.
-        resamples: of the bootstrap.
+        classifier: how it is trained.
         level: of the intervals.
     """
 
@@ -63,8 +60,7 @@ class PropertyInference(Study):
         generators: dict[str, list[Path]],
         properties: list[str],
         proportions: list[float],
-        methods: list[str],
-        queries: list[int],
+        estimates: Estimates,
         seeds: list[int],
         n: int,
         labels: list[Labels],
@@ -72,21 +68,17 @@ class PropertyInference(Study):
         trainings: list[Training],
         auxiliary: list[int],
         surrogates: list[float],
-        runs: int = 4,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
-        classifier_steps: int = 400,
-        folds: int = 5,
-        resamples: int = 1000,
+        classifier: CrossFit = CrossFit(400, 5),  # noqa: B008
         level: float = 0.95,
     ) -> None:
         self.generators, self.properties, self.proportions = generators, properties, proportions
-        self.methods, self.queries, self.seeds, self.n = methods, queries, seeds, n
+        self.estimates, self.seeds, self.n, self.classifier = estimates, seeds, n, classifier
         self.labels, self.guidances, self.trainings = labels, guidances, trainings
-        self.surrogates, self.runs, self.auxiliary = surrogates, runs, auxiliary
-        self.sampling_steps, self.classifier_steps, self.folds = sampling_steps, classifier_steps, folds
-        self.resamples, self.level = resamples, level
+        self.surrogates, self.auxiliary = surrogates, auxiliary
+        self.sampling_steps, self.level = sampling_steps, level
         self._check()
         self.settings = {
             family: Settings(paths, overrides, more, f"study.generators.{family}", ("source",))
@@ -95,19 +87,22 @@ class PropertyInference(Study):
 
     def _check(self) -> None:
         check_axis("study.generators", list(self.generators))
-        axes = ("properties", "proportions", "methods", "queries", "seeds", "labels", "guidances", "trainings")
-        for name in (*axes, "auxiliary", *(["surrogates"] if self.surrogates else [])):
+        for name in ("methods", "queries"):
+            check_axis(f"study.estimates.{name}", getattr(self.estimates, name))
+        axes = ("properties", "proportions", "seeds", "labels", "guidances", "trainings", "auxiliary")
+        for name in (*axes, *(["surrogates"] if self.surrogates else [])):
             check_axis(f"study.{name}", getattr(self, name))
         if 0 < len(self.surrogates) < LEAST:
             raise UserError(f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none")
         for name in ("proportions", "surrogates"):
             check_shares(name, getattr(self, name))
-        if other := [method for method in self.methods if method not in NAMES]:
+        if other := [method for method in self.estimates.methods if method not in NAMES]:
             raise one_of("method", other[0], NAMES)
-        least = {"queries": 2, "seeds": 0, "guidances": 0, "auxiliary": 1}
+        least = {"seeds": 0, "guidances": 0, "auxiliary": 1, "n": 1}
         check_least((name, getattr(self, name), value) for name, value in least.items())
-        check_least((name, getattr(self, name), 1) for name in ("n", "runs", "classifier_steps", "resamples"))
-        check_least([("folds", self.folds, 1 if list(self.methods) == ["cc"] else 2)])
+        least = {"queries": 2, "runs": 1, "resamples": 1}
+        check_least((f"estimates.{name}", getattr(self.estimates, name), value) for name, value in least.items())
+        check_reader("classifier", self.classifier, 1 if self.estimates.methods == ["cc"] else 2)
         for name in (*self.generators, *self.properties):
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise UserError(f"study has '{name}': a name has letters, digits, - and _, it becomes a folder")
@@ -158,24 +153,26 @@ class PropertyInference(Study):
     def _sample(self, cell: PropertyCell, view: View) -> Step:
         folder = view.samples_of(cell)
         options = {"labels": view.labels, "guidance": view.guidance, "out": folder}
-        arguments = sampling(cell.name, max(self.queries), cell.seed, self.sampling_steps, **options)
+        arguments = sampling(cell.name, max(self.estimates.queries), cell.seed, self.sampling_steps, **options)
         return Step(folder.step, f"{VERBS}:sample", arguments)
 
     def _classifier(self, cell: PropertyCell, view: View) -> Step:
         """The receiver's classifier of a property, on auxiliary records of the source of this seed."""
         place = view.classifier_of(cell)
         data = self.settings[cell.family].auxiliary(cell.seed, cell.attribute, view.auxiliary)
-        one = {"data": data, "steps": self.classifier_steps, "folds": self.folds, "seed": cell.seed}
+        one = {"data": data, **asdict(self.classifier), "seed": cell.seed}
         one |= {"degraded": view.training == "degraded", "out": place}
         return Step(place.step, f"{SHARES}:train_one", one)
 
     def _estimates(self, cell: PropertyCell, view: View, out: Place) -> dict[str, Any]:
-        read = {"classifier": view.classifier_of(cell), "samples": view.samples_of(cell), "methods": self.methods}
-        return read | {"queries": self.queries, "runs": self.runs, "level": self.level, "out": out}
+        options = asdict(self.estimates)
+        options.pop("resamples")
+        read = {"classifier": view.classifier_of(cell), "samples": view.samples_of(cell)}
+        return read | options | {"level": self.level, "out": out}
 
     def _infer(self, cell: PropertyCell, view: View) -> Step:
         out = view.estimates_of("infer", cell)
-        more = {"resamples": self.resamples, "seed": cell.seed}
+        more = {"resamples": self.estimates.resamples, "seed": cell.seed}
         return Step(out.step, f"{SHARES}:infer", self._estimates(cell, view, out) | more)
 
     def _remedy(self, cell: PropertyCell, view: View) -> Step:

@@ -13,19 +13,21 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, flat, merged
+from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.protection import Files, paired, sample_row, summarise
 from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
-from diffshare.study.steps.grid import PLAIN, REAL, Model, Protected, ProtectionCell, Receiver
+from diffshare.study.steps.grid import PLAIN, REAL, Downstream, Model, Protected, ProtectionCell, Reader
 from diffshare.study.steps.pipeline import (
     BATCH,
     MIXES,
     VERBS,
     Settings,
-    classifier,
+    check_reader,
     mix_and_fit,
     sampling,
+    train_and_test,
+    train_readers,
     verb_options,
 )
 
@@ -39,7 +41,7 @@ class Protection(Study):
 
     Args:
         generator: configs of the generator's ``fit``, base first.
-        classifier: configs of the receiver's classifier of the target, base first.
+        classifier: the receiver's, of the target.
         property: attribute whose share in the training set is to be hidden; class 1 counts.
         proportions: its true shares p in [0, 1].
         models: kinds of model by the name that each shall have; plain, or trained by DP-SGD to an epsilon.
@@ -52,44 +54,39 @@ class Protection(Study):
         trainings: of the receiver's classifier on each samples folder.
         overrides: settings of all ``fit``.
         more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
-        classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
-        reader_records: auxiliary records that the classifiers of ``features`` are trained on.
-        reader_steps: training steps of theirs.
+        readers: how the classifiers of ``features`` are trained.
         level: of the intervals.
     """
 
     def __init__(
         self,
         generator: list[Path],
-        classifier: list[Path],
+        classifier: Downstream,
         property: str,
         proportions: list[float],
         models: dict[str, Model],
         seeds: list[int],
         samples: int,
-        receivers: dict[str, Receiver],
+        receivers: dict[str, Reader],
         features: list[str],
         protections: dict[str, Protected] | None = None,
         audit: dict[str, Any] | None = None,
         trainings: int = 2,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
-        classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
-        reader_records: int = 2000,
-        reader_steps: int = 200,
+        readers: Reader = Reader(),  # noqa: B008
         level: float = 0.95,
     ) -> None:
-        self.generator, self.classifier, self.property = generator, classifier, property
+        self.classifier, self.property = classifier, property
         self.proportions, self.models, self.seeds, self.samples = proportions, models, seeds, samples
         self.receivers, self.features, self.protections = receivers, features, protections or {}
         self.audit = None if audit is None else verb_options(audit)
         self.trainings, self.sampling_steps, self.level = trainings, sampling_steps, level
-        self.reader_records, self.reader_steps = reader_records, reader_steps
-        self.classifier_overrides = dict(flat(classifier_overrides or {}))
+        self.readers = readers
         self.settings = Settings(generator, overrides, more)
-        merged(classifier)  # refused before anything runs
+        merged(classifier.configs)  # refused before anything runs
         self._check()
 
     def _check(self) -> None:
@@ -102,16 +99,11 @@ class Protection(Study):
                 raise UserError(
                     f"study.protections.{name}.share is {way.share}: it lies between 0 and 1, both excluded"
                 )
-        numbers: list[tuple[str, float | Sequence[float], float]] = [
-            ("seeds", self.seeds, 0),
-            ("samples", self.samples, 4),
-        ]
-        numbers += [(name, getattr(self, name), 1) for name in ("trainings", "reader_records", "reader_steps")]
-        numbers += [(f"models.{name}.n", model.n, 1) for name, model in self.models.items()]
-        for name, one in self.receivers.items():
-            numbers += [(f"receivers.{name}.{k}", getattr(one, k), 1) for k in ("records", "steps")]
-            numbers.append((f"receivers.{name}.folds", one.folds, 2))
-        check_least(numbers)
+        check_least((("seeds", self.seeds, 0), ("samples", self.samples, 4), ("trainings", self.trainings, 1)))
+        check_least((f"models.{name}.n", model.n, 1) for name, model in self.models.items())
+        check_reader("readers", self.readers)
+        for name, receiver in self.receivers.items():
+            check_reader(f"receivers.{name}", receiver)
         _check_names([*self.models, *self.receivers, *self.protections])
         if self.property == self.settings.role("target"):
             raise UserError(
@@ -170,25 +162,16 @@ class Protection(Study):
                     steps += [self._measure(cell, view), self._use(cell, view)]
         return steps
 
-    def _classifier(self, seed: int, attribute: str, one: Receiver, out: Place, start: int) -> dict[str, Any]:
-        data = self.settings.auxiliary(seed, attribute, one.records, one.source)
-        return {"data": data, "steps": one.steps, "folds": one.folds, "seed": start, "out": out}
-
     def _readers(self, seed: int) -> Step:
         """The classifiers whose features kernel distances are measured in."""
-        name, one = f"readers-s{seed}", Receiver(self.reader_records, self.reader_steps, folds=2)
-        places = {attribute: Place(name, f"readers/{attribute}") for attribute in self.features}
-        classifiers = [self._classifier(seed, attribute, one, out, seed) for attribute, out in places.items()]
-        return Step(name, "diffshare.study.steps.shares:train", {"classifiers": classifiers})
+        attributes = {attribute: (attribute, self.readers, seed) for attribute in self.features}
+        return train_readers("readers", self.settings, seed, attributes)
 
     def _receivers(self, seed: int) -> Step:
-        name = f"receivers-s{seed}"
         # From other initial weights than the sharer's (those of `seed`), or their errors would agree for that reason.
-        classifiers = [
-            self._classifier(seed, self.property, one, Place(name, f"receivers/{who}"), seed + APART * k)
-            for k, (who, one) in enumerate(self.receivers.items(), 1)
-        ]
-        return Step(name, "diffshare.study.steps.shares:train", {"classifiers": classifiers})
+        receivers = enumerate(self.receivers.items(), 1)
+        attributes = {name: (self.property, receiver, seed + APART * k) for k, (name, receiver) in receivers}
+        return train_readers("receivers", self.settings, seed, attributes)
 
     def _reading(self, seed: int) -> dict[str, Any]:
         return {"readers": Place(f"readers-s{seed}", "readers"), "names": self.features}
@@ -256,7 +239,7 @@ class Protection(Study):
         """The receiver's classifier of the target, trained on the samples and tested on real records."""
         data = self.settings.received(self.samples_of(cell, view), cell.seed)
         seeds = {f"run{k}": cell.seed + APART * k for k in range(self.trainings)}
-        return classifier(f"classifier-{cell.end(view)}", self.classifier, data, self.classifier_overrides, seeds)
+        return train_and_test(f"classifier-{cell.end(view)}", self.classifier, data, seeds)
 
     # --- what came of it -----------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ def test_the_shares_that_are_seen_are_the_tables():
 
 def test_what_cannot_be_cut_is_refused():
     records = made_records(500)
-    with pytest.raises(UserError, match=r"has 500 records, study\.reference \+ study\.test \+ study\.n are 500: lower"):
+    with pytest.raises(UserError, match=r"has 500 records, study\.sizes has 200 \+ 200 \+ 100 = 500: lower"):
         cut_records(records, "s", 200, 200, 100, seed=0)
     three = Attribute(np.arange(500, dtype=np.int16) % 3, ("a", "b", "c"))
     with pytest.raises(UserError, match="'s' has 3 groups and 'y' 2 classes"):

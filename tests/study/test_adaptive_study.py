@@ -21,6 +21,7 @@ from diffshare.study.reports.adaptive import (
     tables,
     with_excess,
 )
+from diffshare.study.steps.grid import Audits, Sets, Sizes
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +31,7 @@ def arguments():
     return {
         "source": ROOT / "configs" / "source" / "adult.yaml", "target": "income", "sensitive": "sex",
         "classifier": "diffshare.classifiers.recipes.TreesRecipe", "overrides": {"classifier": {"trees": 7}},
-        "reference": 30, "test": 20, "n": 10, "seeds": [0, 1, 2, 3], "margins": [0.5, 12.0], "queries": [100, 200],
+        "sizes": Sizes(30, 20, 10), "seeds": [0, 1, 2, 3], "sets": Sets([0.5, 12.0]), "audit": Audits([100, 200]),
     }  # fmt: skip
 
 
@@ -151,15 +152,18 @@ def test_tables_and_the_figure(tmp_path):
         ({"seeds": [0]}, "at least two seeds"),
         ({"seeds": [0, -1]}, "0 or more"),
         ({"seeds": [0, 0, 1]}, "study.seeds has 0 twice"),
-        ({"margins": [0.0, 1.0]}, "margins has 0.0: a margin is a finite number"),
-        ({"margins": [float("inf")]}, "margins has inf"),
-        ({"margins": []}, "study.margins is empty"),
-        ({"queries": [1]}, "queries has 1"),
-        ({"n": 1}, "study.n is 1: it must be at least 2"),
-        ({"audits": 0}, "study.audits is 0: it must be at least 1"),
+        ({"sets": Sets([0.0, 1.0])}, "margins has 0.0: a margin is a finite number"),
+        ({"sets": Sets([float("inf")])}, "margins has inf"),
+        ({"sets": Sets([])}, "study.sets.margins is empty"),
+        ({"audit": Audits([1])}, "queries has 1"),
+        ({"sizes": Sizes(30, 20, 1)}, "study.sizes.n is 1: it must be at least 2"),
+        ({"audit": Audits([100], 0)}, "study.audit.repeats is 0: it must be at least 1"),
         ({"risk": 1.0}, "study.risk is 1.0: it lies between 0 and 1"),
-        ({"alpha": 0.0}, r"study.alpha is 0.0: the share that the sharer chooses lies in \(0, 1\]"),
-        ({"audit_margin": -1.0}, "margin is -1.0"),
+        (
+            {"sets": Sets([1.0], alpha=0.0)},
+            "study.sets.alpha is 0.0: the share that the sharer chooses",
+        ),
+        ({"audit": Audits([100], margin=-1.0)}, "margin is -1.0"),
         ({"classifier": "diffshare.data.table.Adult"}, "name a Recipe"),
         ({"classifier": "nowhere.Trees"}, "there is no class nowhere.Trees"),
         ({"source": ROOT / "configs" / "mix" / "clean.yaml"}, "names no class_path: name a source file"),

@@ -10,6 +10,7 @@ from diffshare.storage import write_json
 from diffshare.study.audit_study import AuditStudy
 from diffshare.study.engine.step import identities
 from diffshare.study.reports.audit import draw_audit, gap_errors, summarise, verdict_table
+from diffshare.study.steps.grid import Downstream
 from diffshare.study.steps.repair import RepairOptions
 
 
@@ -105,8 +106,8 @@ def test_the_configs_name_what_there_is(monkeypatch):
     for name in ("audit", "audit_adult"):
         block = yaml.safe_load((root / "configs" / "study" / f"{name}.yaml").read_text())["study"]
         options = block["init_args"]
-        for key in ("generator", "classifier"):
-            options[key] = [Path(p) for p in options[key]]
+        options["generator"] = [Path(p) for p in options["generator"]]
+        options["classifier"] = Downstream([Path(p) for p in options["classifier"]["configs"]])
         options["policies"] = {k: Path(v) for k, v in options["policies"].items()}
         options["repairs"] = {k: RepairOptions(**v) for k, v in options["repairs"].items()}
         made = AuditStudy(**options)

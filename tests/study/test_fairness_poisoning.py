@@ -16,6 +16,7 @@ from diffshare.study.reports.poisoning import (
     outcome_table,
     summarise,
 )
+from diffshare.study.steps.grid import Downstream
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_classifier_sees_the_source_as_the_generator_does(study):
 
 def test_settings_of_the_classifier_win_over_those_of_the_data(arguments):
     over = {"data": {"batch_size": 7}, "trainer.max_steps": 3}
-    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier_overrides": over}))
+    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier": Downstream(arguments["classifier"].configs, over)}))
     for step in (*kinds["direct"], *kinds["classifier"]):
         assert step.arguments["data.batch_size"] == 7
         names = list(step.arguments)
@@ -214,6 +215,7 @@ def test_overrides_may_be_nested_or_dotted():
         ({"direct": False, "through_generator": False}, "nothing is left to measure"),
         ({"generator": [Path("missing.yaml")]}, "there is no config file missing.yaml"),
         ({"generator": []}, "study.generator is empty"),
+        ({"classifier": Downstream([])}, "study.classifier is empty"),
         ({"policies": {"clean": Path("x.yaml")}}, "study.policies has 'clean'"),
         ({"policies": {"../up": Path("x.yaml")}}, "a name has letters"),
         ({"policies": {"a": Path("missing.yaml")}}, "there is no config file missing.yaml"),

@@ -11,7 +11,7 @@ from diffshare.study.engine.base import find_under, under
 from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.families import Families
 from diffshare.study.reports.families import draw_families, summarise, tables
-from diffshare.study.steps.grid import Family
+from diffshare.study.steps.grid import Downstream, Family, Reader
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
@@ -32,7 +32,7 @@ def arguments(overlay, tmp_path):
                 before_overrides={"trainer.max_steps": 3},
             ),
         },
-        "classifier": [classifier],
+        "classifier": Downstream([classifier]),
         "policy": overlay(),
         "seeds": [0, 1],
         "n": 200,
@@ -272,7 +272,7 @@ def test_tables_and_figure(rows, tmp_path):
         ({"alpha": 0.0}, "study.alpha is 0.0"),
         ({"alpha": 1.5}, "study.alpha is 1.5"),
         ({"method": "guess"}, "method 'guess'"),
-        ({"folds": 1}, "study.folds is 1: it must be at least 2"),
+        ({"readers": Reader(folds=1)}, "study.readers.folds is 1: it must be at least 2"),
         ({"samples": 0}, "study.samples is 0"),
         ({"level": 1.0}, "study.level is 1.0"),
         ({"generators": {"a-b": Family([CONFIGS / "ddpm_faces.yaml"])}}, "study.generators has 'a-b'"),

@@ -19,6 +19,7 @@ from diffshare.study.reports.property import (
     outcome_table,
     summarise,
 )
+from diffshare.study.steps.grid import CrossFit, Estimates
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,8 +30,7 @@ def arguments():
         "generators": {"ddpm": [ROOT / "configs" / "ddpm_faces.yaml"], "other": [ROOT / "configs" / "ddpm_faces.yaml"]},
         "properties": ["Eyeglasses", "Male"],
         "proportions": [0.1, 0.5],
-        "methods": ["cc", "pacc"],
-        "queries": [100, 200],
+        "estimates": Estimates(["cc", "pacc"], [100, 200]),
         "seeds": [0, 1],
         "n": 200,
         "labels": ["natural", "none"],
@@ -200,11 +200,11 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
         ({"proportions": [0.5, 0.5]}, "study.proportions has 0.5 twice"),
         ({"surrogates": [0.1, 0.9]}, "study.surrogates has 2: give 3 or more shares, or none"),
         ({"surrogates": [0.1, 0.5, -1]}, "study.surrogates has -1"),
-        ({"methods": ["guess"]}, "guess"),
-        ({"queries": [1]}, "study.queries has 1: it must be at least 2"),
+        ({"estimates": Estimates(["guess"], [100])}, "guess"),
+        ({"estimates": Estimates(["cc"], [1])}, "study.estimates.queries has 1: it must be at least 2"),
         ({"seeds": [-1]}, "study.seeds has -1"),
         ({"n": 0}, "study.n is 0"),
-        ({"folds": 1}, "study.folds is 1"),
+        ({"classifier": CrossFit(400, 1)}, "study.classifier.folds is 1"),
         ({"auxiliary": [0]}, "study.auxiliary has 0"),
         ({"guidances": [-1.0]}, "study.guidances has -1.0"),
         ({"level": 1.0}, "study.level is 1.0"),

@@ -14,7 +14,7 @@ from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.protection import Protection
 from diffshare.study.reports.protection import summarise
 from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
-from diffshare.study.steps.grid import Model, Protected, Receiver
+from diffshare.study.steps.grid import Downstream, Model, Protected, Reader
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
@@ -27,14 +27,14 @@ def arguments(tmp_path):
     classifier.write_text("data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}")
     return {
         "generator": [CONFIGS / "ddpm_faces.yaml"],
-        "classifier": [classifier],
+        "classifier": Downstream([classifier]),
         "property": "Eyeglasses",
         "proportions": [0.1, 0.9],
         "models": {"ddpm": Model(200), "private": Model(400, epsilon=8.0, overrides={"trainer.max_steps": 5})},
         "protections": {"accepted": Protected(0.5, {"reference.seed": 1, "folds": 2})},
         "seeds": [0, 1],
         "samples": 40,
-        "receivers": {"equal": Receiver(100), "strong": Receiver(300, source={"seed": 2})},
+        "receivers": {"equal": Reader(records=100), "strong": Reader(records=300, source={"seed": 2})},
         "features": ["Hat", "Eyeglasses"],
         "audit": {"queries": 50},
         "trainings": 2,
@@ -312,13 +312,13 @@ def test_tables_and_figures(study, tmp_path, seeds):
         ({"models": {"real": Model(9)}}, "study has 'real'"),
         ({"protections": {"plain": Protected(0.5)}}, "study has 'plain'"),
         ({"protections": {"a": Protected(1.0)}}, "study.protections.a.share is 1.0"),
-        ({"receivers": {"a": Receiver(9, folds=1)}}, "study.receivers.a.folds is 1: it must be at least 2"),
+        ({"receivers": {"a": Reader(folds=1)}}, "study.receivers.a.folds is 1: it must be at least 2"),
         ({"models": {"a": Model(400, epsilon=0.0)}}, "study.models.a: epsilon lies above 0"),
         ({"models": {"a": Model(400, epsilon=1.0, delta=1.0)}}, "study.models.a: epsilon .* delta between"),
         ({"models": {"a": Model(10, epsilon=1.0)}}, "study.models.a: .* data.batch_size of at most n = 10"),
         ({"generator": [CONFIGS / "flow_faces.yaml"]}, "study.models.private: DP-SGD trains a DDPM alone"),
         ({"generator": [Path("gone.yaml")]}, "there is no config file gone.yaml"),
-        ({"classifier": [Path("gone.yaml")]}, "there is no config file gone.yaml"),
+        ({"classifier": Downstream([Path("gone.yaml")])}, "there is no config file gone.yaml"),
         ({"generator": [CONFIGS / "mix" / "clean.yaml"]}, "study.generator: data needs source and target"),
     ],
 )

@@ -178,10 +178,15 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
     steps = {"trainer": {"max_steps": 20, "val_check_interval": 20}, "data.batch_size": 32}
     plain = (
         ["study", "--config", ROOT / "configs" / "study" / "audit_adult.yaml"]
-        + ["--study.generator", json.dumps([str(generator)]), "--study.classifier", json.dumps([str(classifier)])]
+        + [
+            "--study.generator",
+            json.dumps([str(generator)]),
+            "--study.classifier.configs",
+            json.dumps([str(classifier)]),
+        ]
         + ["--study.clean_seeds", "[0]", "--study.seeds", "[0]", "--study.alphas", "[0.5]", "--study.n", 300]
         + ["--study.samples", 300, "--study.sampling_steps", 4, "--study.audit", '{"gap-repeats": 0}']
-        + ["--study.overrides", json.dumps(more), "--study.classifier_overrides", json.dumps(steps)]
+        + ["--study.overrides", json.dumps(more), "--study.classifier.overrides", json.dumps(steps)]
         + ["--workers", 1, "--threads", 1, "--out", tmp_path / "out"]
     )
     outcome = run_cli(*plain, "--study.repairs", "null")

@@ -18,7 +18,7 @@ class Study(ABC):
     """A grid of whole experiments.
 
     The signature of ``__init__`` is the schema of its YAML. The methods below ``steps`` are called when nothing is left
-    to run; with steps that failed, they make what can be made of the others.
+    to run; with steps that failed, they use what the others left.
     """
 
     @abstractmethod

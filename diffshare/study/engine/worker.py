@@ -81,7 +81,7 @@ def carry_out(job: Job) -> Reply:
 @contextlib.contextmanager
 def _output_to(log: Path) -> Iterator[None]:
     """Within the block, file descriptors 1 and 2 are the end of ``log``."""
-    kept = [os.dup(1), os.dup(2)]
+    before = [os.dup(1), os.dup(2)]
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         for descriptor in (1, 2):
@@ -90,7 +90,7 @@ def _output_to(log: Path) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for descriptor, old in zip((1, 2), kept, strict=True):
+        for descriptor, old in zip((1, 2), before, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
         os.close(target)

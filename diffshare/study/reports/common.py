@@ -41,8 +41,8 @@ def means(rows: Sequence[Row], fields: Iterable[str], level: float) -> Row:
 
 def mean_of(values: Sequence[float | None]) -> float | None:
     """The mean; None without values, or where one is None."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined and len(defined) == len(values) else None
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -114,9 +114,9 @@ def curve(axis: Axes, points: Sequence[tuple[float, Row]], colour: str, label: s
         label: in the legend.
         shift: added to x, so that the bars of several curves stand side by side.
     """
-    known = [(x, one) for x, one in points if one["mean"] is not None]
-    x, y = [x + shift for x, _ in known], [one["mean"] for _, one in known]
-    errors = bars([one for _, one in known]) if known else None
+    defined = [(x, one) for x, one in points if one["mean"] is not None]
+    x, y = [x + shift for x, _ in defined], [one["mean"] for _, one in defined]
+    errors = bars([one for _, one in defined]) if defined else None
     axis.errorbar(x, y, errors, color=colour, marker="o", ms=4, lw=1.5, capsize=3, label=label)
 
 

@@ -7,7 +7,7 @@ the directed one.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,14 +93,3 @@ def excess(pairs: Sequence[Pair], field: str, level: float, directed: bool) -> R
         ``mean``, ``interval`` and ``n``.
     """
     return paired_difference(*sides(pairs, field, directed), level).json()
-
-
-def shares_by_class(counts: Any) -> list[list[float | None]]:
-    """P(s | y) of counts[y][s]; None for a class without records."""
-    table = np.asarray(counts)
-    return [[float(n) / row.sum() if row.sum() else None for n in row] for row in table]
-
-
-def shares_of_decisions(counts: Any) -> list[list[float | None]]:
-    """P(s | yhat), [yhat][s], of counts[s][y][yhat]."""
-    return shares_by_class(np.asarray(counts).sum(1).T)

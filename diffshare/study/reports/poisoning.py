@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from rich.table import Table
 
 from diffshare.audits.figures import COLOURS
+from diffshare.stats.information import row_shares
 from diffshare.stats.summary import paired_difference
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
@@ -24,7 +25,7 @@ from diffshare.study.reports.common import (
     table,
     text,
 )
-from diffshare.study.reports.excess import GAP, ODDS, Pair, excess, is_directed, paired, shares_by_class, sides
+from diffshare.study.reports.excess import GAP, ODDS, Pair, excess, is_directed, paired, sides
 
 SHARED = ("policy", "alpha", "where", "guidance")  # rows that agree in these differ in their seed alone
 UNDEFINED = "undefined"
@@ -105,7 +106,7 @@ def mix_shares(counts: Mapping[str, int] | None) -> list[list[float | None]] | N
         return None
     cells = {tuple(map(int, key[1:].split("y"))): n for key, n in counts.items()}
     groups, classes = (max(axis) + 1 for axis in zip(*cells, strict=True))
-    return shares_by_class([[cells[s, y] for s in range(groups)] for y in range(classes)])
+    return row_shares([[cells[s, y] for s in range(groups)] for y in range(classes)])
 
 
 def _mean_table(tables: Sequence[list[list[float | None]] | None]) -> list[list[float | None]] | None:
@@ -205,8 +206,8 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
         colour = GREY if policy == "clean" else COLOURS[(i - 1) % len(COLOURS)]
         for field, (style, _) in styles.items():
             spreads = [(e["guidance"], _spread(e[field])) for e in entries]
-            known = [(x, y) for x, y in spreads if y is not None]
-            axis.plot([x for x, _ in known], [y for _, y in known], style, color=colour, marker="o", ms=4)
+            defined = [(x, y) for x, y in spreads if y is not None]
+            axis.plot([x for x, _ in defined], [y for _, y in defined], style, color=colour, marker="o", ms=4)
         axis.plot([], [], color=colour, label=policy if policy == "clean" else f"{policy}, alpha {alpha:g}")
     for style, name in styles.values():
         axis.plot([], [], style, color="black", label=f"in the {name}")
@@ -230,7 +231,7 @@ def _spread(table: Sequence[Sequence[float | None]] | None) -> float | None:
     if table is None:
         return None
     last = [row[-1] for row in table]
-    known = [value for value in last if value is not None]
-    if len(known) < len(last) or len(last) < 2:
+    defined = [value for value in last if value is not None]
+    if len(defined) < len(last) or len(last) < 2:
         return None
-    return known[1] - known[0] if len(known) == 2 else max(known) - min(known)
+    return defined[1] - defined[0] if len(defined) == 2 else max(defined) - min(defined)

@@ -196,8 +196,8 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
     change = [row["accuracy_difference"] for row in rows]
     mean = interval(change, level)
     if mean["mean"] is not None:
-        kept = _kept_accuracy(mean)
-        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, kept, missing))
+        reached = _accuracy_is_kept(mean)
+        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, reached, missing))
     for name in ("true", "chosen"):
         kids = [row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"] for row in rows]
         what = f"MMD to real records of the {name} share, difference"
@@ -205,7 +205,7 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
     return {"attacks": attacks, "best": best, "by_p": by_p, "criteria": criteria}
 
 
-def _kept_accuracy(mean: Mapping[str, Any]) -> bool | None:
+def _accuracy_is_kept(mean: Mapping[str, Any]) -> bool | None:
     """Whether accuracy falls by no more than the aim: None where the mean says so and the interval does not."""
     if mean["mean"] < ACCURACY:
         return False

@@ -144,7 +144,7 @@ class Cut:
         if not len(tables):
             raise UserError(
                 f"no choice of {additions} records keeps the log odds ratio within {margin:g} of the pool's "
-                f"({odds:.3f}): raise study.alpha, or take the margin {margin:g} out of study.margins"
+                f"({odds:.3f}): raise study.sets.alpha, or take the margin {margin:g} out of study.sets.margins"
             )
         cells = [self.cell(rest, group, label) for group in (0, 1) for label in (0, 1)]
         added = [rng.permutation(c)[:k] for c, k in zip(cells, tables[0].ravel().tolist(), strict=True)]
@@ -192,7 +192,7 @@ def cut_records(records: ReferenceRecords, sensitive: str, reference: int, test:
         )
     if len(records.y) <= reference + test + n:
         raise UserError(
-            f"the source has {len(records.y)} records, study.reference + study.test + study.n are "
+            f"the source has {len(records.y)} records, study.sizes has {reference} + {test} + {n} = "
             f"{reference + test + n}: lower them, the sharer needs more records than it chooses"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(records.y))

@@ -1,12 +1,116 @@
-"""What the grids are made of: their cells, and the kinds of model, receiver and protection that a YAML names."""
+"""What grids are made of: the groups of arguments that their YAML has, and their cells."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from diffshare.audits.poisoning.verdict import MARGIN
 from diffshare.study.engine.step import Place
 
 REAL, PLAIN = "real", "plain"  # records in the place of samples; samples without protection
+
+
+@dataclass
+class Downstream:
+    """The receiver's classifier of the target.
+
+    Attributes:
+        configs: of its ``fit``, base first.
+        overrides: settings over those of the configs and of the data.
+    """
+
+    configs: list[Path]
+    overrides: dict[str, Any] | None = None
+
+
+@dataclass
+class CrossFit:
+    """How a classifier of a property is trained: a model for each fold, on the records outside it.
+
+    Attributes:
+        steps: training steps of each fold.
+        folds: 2 or more; 1, where ``cc`` is the only method, is the paper's single one.
+    """
+
+    steps: int = 200
+    folds: int = 2
+
+
+@dataclass
+class Reader(CrossFit):
+    """A classifier that reads a property, and the records of the auxiliary part that it is trained and calibrated on.
+
+    Attributes:
+        records: how many.
+        source: settings of their source over the study's: ``{seed: 2}`` draws faces of its own.
+    """
+
+    records: int = 2000
+    source: dict[str, Any] | None = None
+
+
+@dataclass
+class Estimates:
+    """How the share of a property is estimated.
+
+    Attributes:
+        methods: estimators of :func:`diffshare.stats.prevalence.estimate`.
+        queries: numbers of samples that an estimate is made of.
+        runs: most disjoint runs of each number of queries that are read off one generator's samples.
+        resamples: of the bootstrap.
+    """
+
+    methods: list[str]
+    queries: list[int]
+    runs: int = 4
+    resamples: int = 1000
+
+
+@dataclass
+class Sizes:
+    """How all records of a source are cut.
+
+    Attributes:
+        reference: records of the receiver, for the audit.
+        test: records that the gap is measured on.
+        n: records of a training set; the sharer's pool is what is left, and has to be more.
+    """
+
+    reference: int
+    test: int
+    n: int
+
+
+@dataclass
+class Sets:
+    """The training sets that a sharer chooses who knows the audit.
+
+    Attributes:
+        margins: that the sharer keeps, in log odds, > 0; 0, a random set, is always there.
+        alpha: share of the set that the sharer chooses, in (0, 1].
+        trainings: classifiers of each set, over which its gap is averaged.
+    """
+
+    margins: list[float]
+    alpha: float = 0.5
+    trainings: int = 2
+
+
+@dataclass
+class Audits:
+    """The audits of a generator.
+
+    Attributes:
+        queries: numbers of samples that the receiver draws.
+        repeats: audits of each set and number of queries, all against the cut's one reference.
+        margin: m of the audit.
+        level: of the audit's test.
+    """
+
+    queries: list[int]
+    repeats: int = 8
+    margin: float = MARGIN
+    level: float = 0.05
 
 
 @dataclass
@@ -46,23 +150,6 @@ class Model:
     epsilon: float | None = None
     delta: float = 1e-5
     overrides: dict[str, Any] | None = None
-
-
-@dataclass
-class Receiver:
-    """Whoever infers the property: a classifier of it.
-
-    Attributes:
-        records: that it is trained and calibrated on, of the auxiliary part.
-        steps: training steps of each fold.
-        folds: of the classifier, 2 or more.
-        source: settings of its source over the study's: ``{seed: 2}`` draws faces of its own.
-    """
-
-    records: int
-    steps: int = 200
-    folds: int = 3
-    source: dict[str, Any] | None = None
 
 
 @dataclass

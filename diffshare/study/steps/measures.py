@@ -37,16 +37,16 @@ def accuracies(folder: Path, names: Sequence[str]) -> dict[str, float]:
     return {name: read_json(folder / name / "classifier.json")["accuracy"] for name in names}
 
 
-def read(kept: Kept, x: np.ndarray, methods: Iterable[Method] = get_args(Method)) -> dict[str, float]:
+def read(reader: Kept, x: np.ndarray, methods: Iterable[Method] = get_args(Method)) -> dict[str, float]:
     """The estimated share of class 1 among images, uint8, N x H x W x C, by each method."""
-    scores, calibration = kept.classifier.scores(x), kept.classifier.calibration
+    scores, calibration = reader.classifier.scores(x), reader.classifier.calibration
     return {method: float(estimate(method, calibration, scores)[1]) for method in methods}
 
 
-def check(kept: Kept, x: np.ndarray, seed: int) -> float:
+def check(reader: Kept, x: np.ndarray, seed: int) -> float:
     """The p-value of the assumption that a reader errs on these images as on real records."""
     rng = np.random.default_rng([seed, len(x)])
-    return mixture_fit(kept.classifier.calibration, kept.classifier.scores(x), rng, FIT_RESAMPLES).p_value
+    return mixture_fit(reader.classifier.calibration, reader.classifier.scores(x), rng, FIT_RESAMPLES).p_value
 
 
 def read_readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, Kept]:
@@ -56,10 +56,10 @@ def read_readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, 
         UserError: one numbers its classes otherwise than the source: its share of class 1 would be another's.
     """
     readers = {name: read_kept(folder / name) for name in names}
-    for name, kept in readers.items():
-        if kept.classes != index.attribute(name).classes:
+    for name, reader in readers.items():
+        if reader.classes != index.attribute(name).classes:
             raise UserError(
-                f"{folder / name} reads the classes {listed(kept.classes)}, the source's '{name}' has "
+                f"{folder / name} reads the classes {listed(reader.classes)}, the source's '{name}' has "
                 f"{listed(index.attribute(name).classes)}: train it on this source"
             )
     return readers
@@ -68,7 +68,7 @@ def read_readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, 
 @torch.inference_mode()
 def features(readers: Mapping[str, Kept], x: np.ndarray) -> np.ndarray:
     """The joined penultimate activations of a network of each reader: uint8, N x H x W x C => float64, N x d."""
-    networks = [kept.networks[0].eval() for kept in readers.values()]
+    networks = [reader.networks[0].eval() for reader in readers.values()]
     passes = [scaled(torch.from_numpy(x[i : i + 500])) for i in range(0, len(x), 500)]
     joined = [torch.cat([network.features(part) for network in networks], 1).numpy() for part in passes]
     return np.concatenate(joined).astype(np.float64)

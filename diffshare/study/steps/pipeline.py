@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
-from diffshare.study.engine.configs import below, flat, merged, with_settings
+from diffshare.study.engine.configs import below, check_least, flat, merged, with_settings
 from diffshare.study.engine.step import Place, Step
+from diffshare.study.steps.grid import CrossFit, Downstream, Reader
 
 VERBS = "diffshare.study.steps.verbs"
 MODULE = "diffshare.data.module.MixDataModule"
@@ -113,6 +114,12 @@ def verb_options(block: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key if "." in key else key.replace("-", "_"): value for key, value in flat(block or {})}
 
 
+def check_reader(name: str, reader: CrossFit, folds: int = 2) -> None:
+    """Refuse numbers that train no classifier; ``folds`` are the least."""
+    least = {"records": 1, "steps": 1, "folds": folds}
+    check_least((f"{name}.{key}", value, least[key]) for key, value in vars(reader).items() if key in least)
+
+
 def texts(paths: Iterable[Path]) -> list[str]:
     """Paths as the arguments of a step have them."""
     return [str(path) for path in paths]
@@ -155,25 +162,42 @@ def sampling(name: str, count: int, seed: int, steps: int | None, **options: Any
     return arguments | ({"steps": steps} if steps else {}) | {"batch_size": BATCH}
 
 
-def classifier(
-    name: str,
-    configs: Sequence[Path],
-    data: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    seeds: Mapping[str, int],
-    after: tuple[str, ...] = (),
+def train_and_test(
+    name: str, classifier: Downstream, data: Mapping[str, Any], seeds: Mapping[str, int], after: tuple[str, ...] = ()
 ) -> Step:
     """Train and test the receiver's classifier.
 
     Args:
         name: of the step.
-        configs: of the classifier, base first.
+        classifier: its configs, and its overrides, which win over all others.
         data: settings of its data.
-        overrides: settings over all others.
         seeds: of each training, by the folder of its run.
         after: see :class:`Step`.
     """
     runs = [(Place(name, folder), seed) for folder, seed in seeds.items()]
-    # last what is over all others: a data block undoes what comes before it
-    arguments = {"config": texts(configs), **data, **overrides, "runs": runs}
+    # the overrides last: a data block undoes what comes before it
+    arguments = {"config": texts(classifier.configs), **data, **dict(flat(classifier.overrides or {})), "runs": runs}
     return Step(name, f"{VERBS}:fit_and_test", arguments, after=after)
+
+
+def train_readers(name: str, settings: Settings, seed: int, attributes: Mapping[str, tuple[str, Reader, int]]) -> Step:
+    """Train classifiers that read properties, on auxiliary records.
+
+    Args:
+        name: of the step's folder; the step is called ``NAME-sSEED``.
+        settings: whose source the records are of.
+        seed: of the parts.
+        attributes: of each classifier, by the name of its folder: the property, how it is trained, and its seed.
+    """
+    step = f"{name}-s{seed}"
+    classifiers = [
+        {
+            "data": settings.auxiliary(seed, attribute, reader.records, reader.source),
+            "steps": reader.steps,
+            "folds": reader.folds,
+            "seed": start,
+            "out": Place(step, f"{name}/{folder}"),
+        }
+        for folder, (attribute, reader, start) in attributes.items()
+    ]
+    return Step(step, "diffshare.study.steps.shares:train", {"classifiers": classifiers})

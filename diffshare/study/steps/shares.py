@@ -20,14 +20,13 @@ from diffshare.release.info import class_names
 from diffshare.release.samples import read_samples
 from diffshare.stats.bootstrap import bootstrap
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.information import contingency
+from diffshare.stats.information import contingency, row_shares
 from diffshare.stats.intervals import hoeffding_half_width
 from diffshare.stats.inverse import feature_mean, inverse_prediction
 from diffshare.stats.mixture import mixture_fit
 from diffshare.stats.prevalence import Method, estimate
 from diffshare.storage import atomic_file, read_json, write_json
 from diffshare.study.engine.configs import built
-from diffshare.study.reports.excess import shares_by_class
 
 FIT_RESAMPLES = 200
 
@@ -218,5 +217,5 @@ def count_groups(*, reader: Path, samples: Path, out: Path) -> None:
     s = probabilities(AttributeClassifier(network).eval(), drawn.x).argmax(1)
     counts = contingency(drawn.y, s, int(drawn.y.max()) + 1, card["groups"])
     names = list(class_names(drawn.info, samples))
-    shares = shares_by_class(counts)
+    shares = row_shares(counts)
     write_json(out, {"counts": counts.tolist(), "shares": shares, "classes": names, "reader": card})
