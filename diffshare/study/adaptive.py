@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from diffshare.audits.poisoning.verdict import Terms
+from diffshare.audits.poisoning.verdict import MARGIN, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
 from diffshare.storage import read_json
@@ -71,7 +71,8 @@ class AdaptiveSharer(Study):
         check_least((("sets.trainings", sets.trainings, 1), ("audit.repeats", audit.repeats, 1)))
         check_level(risk, "risk")
         check_level(level)
-        Terms(margin=audit.margin, level=audit.level)  # refuses what no audit could have
+        margin = MARGIN if audit.margin is None else audit.margin
+        Terms(margin=margin, level=audit.level)  # refuses what no audit could have
         if not issubclass(named_class(classifier, "study.classifier"), Recipe):
             raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
         block = merged([source])
@@ -88,7 +89,7 @@ class AdaptiveSharer(Study):
             "sensitive": sensitive,
             "sizes": asdict(sizes),
             "sets": asdict(sets),
-            "audit": asdict(audit),
+            "audit": asdict(audit) | {"margin": margin},
         }
 
     def steps(self) -> list[Step]:

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,13 @@ def test_each_step_names_a_function_that_takes_its_arguments(monkeypatch):
     for config in CONFIGS:
         for step in build(config).steps():
             inspect.signature(function_of(step.function)).bind(**step.arguments)
+
+
+def test_a_grid_that_is_refused_waits_for_no_network_and_no_figure():
+    grids = ("fairness_poisoning", "families", "property_inference", "protection")
+    lines = [*(f"import diffshare.study.{grid}" for grid in grids), "import sys"]
+    lines.append("assert not sys.modules.keys() & {'torch', 'lightning', 'diffusers', 'matplotlib'}")
+    subprocess.run([sys.executable, "-c", "; ".join(lines)], check=True)
 
 
 # --- blocks and settings ---------------------------------------------------------------------------------------------

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.study.engine.base import Row
+from diffshare.study.reports.common import colour_of, figure_of, interval, mean_of, means, number, plain, save, text
 from diffshare.study.reports.common import curve as draw_curve
-from diffshare.study.reports.common import figure_of, interval, mean_of, means, number, plain, save, text
 
 FIELDS = ("difference", "gap", "excess_gap", "excess_gap_absolute", "accuracy")
 
@@ -139,15 +138,15 @@ def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
     figure = figure_of(8.4, 3.6)
     left, right = figure.subplots(1, 2)
     points = {field: [(e["queries"], e[field]) for e in entries] for field in ("gap", "least_alpha")}
-    draw_curve(left, points["gap"], COLOURS[0], f"flagged at most {entries[0]['risk']:.0%}")
+    draw_curve(left, points["gap"], colour_of(0), f"flagged at most {entries[0]['risk']:.0%}")
     by_margin = {entry["margin"]: entry["gap"]["mean"] for entry in sets}
     left.axhline(by_margin[min(by_margin)], color="grey", lw=1, ls=":", label="random set")
     widest = max(by_margin)  # is in the grid to stand for no margin
-    left.axhline(by_margin[widest], color=COLOURS[1], lw=1, ls="--", label="attack without a margin")
+    left.axhline(by_margin[widest], color=colour_of(1), lw=1, ls="--", label="attack without a margin")
     left.set(ylabel="demographic parity difference")
     left.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize="small")
-    draw_curve(right, points["least_alpha"], COLOURS[2], None)
+    draw_curve(right, points["least_alpha"], colour_of(2), None)
     right.set(ylabel="poisoned share alpha", ylim=(0, 1))
     titles = ("largest gap that remains possible", "least alpha detected, attack without a margin")
     for axis, title in zip((left, right), titles, strict=True):

@@ -8,10 +8,9 @@ import numpy as np
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import figure_of, number, plain, save
+from diffshare.study.reports.common import colour_of, figure_of, number, plain, save
 
 
 def audit_row(audit: Mapping[str, Any]) -> Row:
@@ -86,7 +85,7 @@ def draw_audit(rows: Sequence[Row], path: Path) -> Path:
     guidances = list(dict.fromkeys(row["guidance"] for row in rows))
     for i, guidance in enumerate(guidances):
         mine = [row for row in rows if row["guidance"] == guidance]
-        colour, name = COLOURS[i % len(COLOURS)], f"guidance {guidance:g}"
+        colour, name = colour_of(i), f"guidance {guidance:g}"
         place = [row["alpha"] + 0.012 * (i - (len(guidances) - 1) / 2) for row in mine]
         left.plot(place, [abs(row["difference"]) for row in mine], "o", ms=4, alpha=0.7, color=colour, label=name)
         gaps = [r for r in mine if r["predicted_gap"] is not None and r["measured_gap"] is not None]

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from diffshare.stats.summary import t_interval
 from diffshare.storage import atomic_file
 from diffshare.study.engine.base import Row
+
+if TYPE_CHECKING:  # imported where something is drawn: a study that is refused does not wait for it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 130
 GREY = "#555555"  # of what is no policy, repair or method
@@ -81,14 +82,24 @@ def table(title: str, columns: Sequence[str], left: Iterable[str] = (), caption:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def figure_of(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> "Figure":
     """An empty figure, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def plain(axis: Axes, title: str | None = None, grid: str = "both") -> None:
+def colour_of(number: int) -> str:
+    """A colour that every eye tells from the others; the seventh is the first again."""
+    from diffshare.audits.figures import COLOURS
+
+    return COLOURS[number % len(COLOURS)]
+
+
+def plain(axis: "Axes", title: str | None = None, grid: str = "both") -> None:
     """A light grid, two spines, a title of medium size."""
     if title is not None:
         axis.set_title(title, fontsize="medium")
@@ -104,7 +115,9 @@ def bars(estimates: Sequence[Row]) -> np.ndarray:
     ).T
 
 
-def curve(axis: Axes, points: Sequence[tuple[float, Row]], colour: str, label: str | None, shift: float = 0.0) -> None:
+def curve(
+    axis: "Axes", points: Sequence[tuple[float, Row]], colour: str, label: str | None, shift: float = 0.0
+) -> None:
     """Means with their intervals against x, joined by a line; what is undefined is left out.
 
     Args:
@@ -120,7 +133,7 @@ def curve(axis: Axes, points: Sequence[tuple[float, Row]], colour: str, label: s
     axis.errorbar(x, y, errors, color=colour, marker="o", ms=4, lw=1.5, capsize=3, label=label)
 
 
-def line_of_means(axis: Axes, height: int, estimate: Row, dots: Sequence[float], colour: str) -> None:
+def line_of_means(axis: "Axes", height: int, estimate: Row, dots: Sequence[float], colour: str) -> None:
     """One line of a figure that compares kinds: single values as dots, their mean with its interval."""
     axis.plot(dots, [height] * len(dots), "o", ms=3, alpha=0.4, color=colour)
     if estimate["mean"] is not None:
@@ -140,7 +153,7 @@ def seeds_text(count: int, level: float, dots: str = "") -> str:
     return f"Mean over {count} seed{'s' if count > 1 else ''} ({'; '.join(parts)})"
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
     """Write the figure as PNG, whole or not at all."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png")

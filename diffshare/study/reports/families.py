@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.detection import holm
 from diffshare.stats.summary import t_test
 from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
+    colour_of,
     figure_of,
     grouped,
     interval,
@@ -265,7 +265,7 @@ def draw_families(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Pa
     figure = figure_of(3.0 * len(PANELS), 1.2 + 0.32 * len(entries))
     for axis, (field, title) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
         for height, entry in enumerate(entries):
-            colour = COLOURS[KINDS.index(entry["kind"]) % len(COLOURS)]
+            colour = colour_of(KINDS.index(entry["kind"]))
             dots = [row[field] for row in rows if row["family"] == entry["family"] and row.get(field) is not None]
             line_of_means(axis, height, entry[field], dots, colour)
         axis.axvline(1.0 if field == "bias_passed_on" else 0.0, color="grey", lw=1, ls="--")

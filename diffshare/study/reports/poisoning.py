@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 from rich.table import Table
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.information import row_shares
 from diffshare.stats.summary import paired_difference
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     GREY,
+    colour_of,
     curve,
     figure_of,
     grouped,
@@ -26,6 +26,9 @@ from diffshare.study.reports.common import (
     text,
 )
 from diffshare.study.reports.excess import GAP, ODDS, Pair, excess, is_directed, paired, sides
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SHARED = ("policy", "alpha", "where", "guidance")  # rows that agree in these differ in their seed alone
 UNDEFINED = "undefined"
@@ -137,7 +140,7 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
             dots = [r for r in seeds if r["policy"] in (policy, "clean")]
             shift = 0.006 * (i - (len(policies) - 1) / 2)  # so that bars at one alpha stand side by side
             for panel, values in zip(axis, (_gaps(entries, dots), _accuracies(entries, dots)), strict=True):
-                _curve(panel, *values, shift, COLOURS[i % len(COLOURS)], policy)
+                _curve(panel, *values, shift, colour_of(i), policy)
     directed = any(e.get("directed") for e in summary)
     axes[0, 0].set_ylabel("demographic parity difference" + (",\nin the direction of the mix" if directed else ""))
     axes[1, 0].set_ylabel("accuracy on real test records")
@@ -174,7 +177,7 @@ def _gaps(entries: Sequence[Row], rows: Sequence[Row]) -> Points:
 
 
 def _curve(
-    panel: Axes,
+    panel: "Axes",
     points: Sequence[tuple[float, Row]],
     dots: Sequence[tuple[float, float]],
     shift: float,
@@ -203,7 +206,7 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     for i, (policy, alpha) in enumerate(kinds):
         entries = [e for e in through if (e["policy"], e["alpha"]) == (policy, alpha)]
         entries.sort(key=lambda e: e["guidance"])
-        colour = GREY if policy == "clean" else COLOURS[(i - 1) % len(COLOURS)]
+        colour = GREY if policy == "clean" else colour_of(i - 1)
         for field, (style, _) in styles.items():
             spreads = [(e["guidance"], _spread(e[field])) for e in entries]
             defined = [(x, y) for x, y in spreads if y is not None]

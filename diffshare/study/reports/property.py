@@ -8,12 +8,22 @@ import numpy as np
 from rich.table import Table
 from scipy.special import betaincinv
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.bootstrap import drift_size
 from diffshare.stats.intervals import hoeffding_half_width
 from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import GREY, figure_of, grouped, interval, number, plain, save, table, text
+from diffshare.study.reports.common import (
+    GREY,
+    colour_of,
+    figure_of,
+    grouped,
+    interval,
+    number,
+    plain,
+    save,
+    table,
+    text,
+)
 
 VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
 SHARED = (*VIEW, "method", "calibration")  # rows that agree in these differ in proportion, seed and run alone
@@ -169,7 +179,7 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
                 continue
             place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)  # so that bars stand side by side
             bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
-            colour = COLOURS[0] if r["covered"] else COLOURS[1]
+            colour = colour_of(0) if r["covered"] else colour_of(1)
             wide = {"lw": 4, "alpha": 0.2} if r["calibration"] == "widened" else {"lw": 1, "capsize": 2}
             axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **wide)
         axis.set(xlim=(0, 1), ylim=(0, 1))
@@ -197,7 +207,7 @@ def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
             [e["queries"] for e in curve],
             [e["mean_absolute_error"]["mean"] for e in curve],
             "-" if kind[1] == "real" else "--",
-            color=COLOURS[at] if at < len(COLOURS) else GREY,
+            color=colour_of(at) if at < 6 else GREY,
             marker="o",
             ms=4,
             lw=1.4,

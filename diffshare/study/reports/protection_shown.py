@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
 from rich.table import Table
 
-from diffshare.audits.figures import COLOURS
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import bars, figure_of, line_of_means, number, plain, save, table, text
+from diffshare.study.reports.common import bars, colour_of, figure_of, line_of_means, number, plain, save, table, text
 from diffshare.study.reports.protection import JUDGED, KIND, MEASURES, READING, kind_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANELS = {
     "kid": "MMD to real records of the true share",
@@ -88,7 +89,9 @@ def draw_models(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     places = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (field, title) in zip(places, panels.items(), strict=True):
         for height, entry in enumerate(summary):
-            colour = COLOURS[0] if entry["model"] == "real" else COLOURS[1] if entry["bound"] is None else COLOURS[2]
+            colour = (
+                colour_of(0) if entry["model"] == "real" else colour_of(1) if entry["bound"] is None else colour_of(2)
+            )
             mine = [row for row in rows if kind_of(row) == kind_of(entry)]
             dots = [row[field] for row in mine if row.get(field) is not None]
             line_of_means(axis, height, entry[field], dots, colour)
@@ -111,7 +114,7 @@ def draw_shown(rows: Sequence[Row], entry: Row, path: Path) -> Path:
     axes = figure.subplots(1, len(receivers) + 2, squeeze=False)[0]
     for axis, receiver in zip(axes, receivers, strict=False):
         _draw_reading(axis, mine, entry, receiver)
-    for kind, (name, colour) in enumerate((("true", COLOURS[0]), ("chosen", COLOURS[1]))):
+    for kind, (name, colour) in enumerate((("true", colour_of(0)), ("chosen", colour_of(1)))):
         for row in mine:
             share = row["p"] if name == "true" else row["shown"]
             one = row["kid_difference"][f"{share:g}"]
@@ -121,7 +124,7 @@ def draw_shown(rows: Sequence[Row], entry: Row, path: Path) -> Path:
             axes[-2].errorbar(place, one["estimate"], bar, color=colour, marker="o", ms=4, capsize=2, label=label)
     axes[-2].legend(frameon=False, fontsize="small")
     pairs = [(row["p"], difference) for row in mine for difference in row["accuracy_differences"]]
-    axes[-1].plot([p for p, _ in pairs], [change for _, change in pairs], "o", ms=4, alpha=0.6, color=COLOURS[0])
+    axes[-1].plot([p for p, _ in pairs], [change for _, change in pairs], "o", ms=4, alpha=0.6, color=colour_of(0))
     axes[-1].axhline(-0.02, color="grey", lw=1, ls=":")
     for axis, title in ((axes[-2], "MMD that protection adds"), (axes[-1], "accuracy that protection adds")):
         axis.axhline(0.0, color="grey", lw=1, ls="--")
@@ -131,14 +134,14 @@ def draw_shown(rows: Sequence[Row], entry: Row, path: Path) -> Path:
     return save(figure, path)
 
 
-def _draw_reading(axis: Axes, rows: Sequence[Row], entry: Row, receiver: str) -> None:
+def _draw_reading(axis: "Axes", rows: Sequence[Row], entry: Row, receiver: str) -> None:
     """Plain readings along the diagonal, protected ones within the band about the chosen share."""
     method, chosen = entry["best"][receiver], entry["shown"]
     axis.plot([0, 1], [0, 1], color="#999999", lw=1)
-    axis.axhspan(chosen - READING, chosen + READING, color=COLOURS[1], alpha=0.12, lw=0)
+    axis.axhspan(chosen - READING, chosen + READING, color=colour_of(1), alpha=0.12, lw=0)
     looks: list[tuple[str, str, dict[str, Any]]] = [
-        ("plain_read", "plain samples", {"marker": "o", "color": COLOURS[0]}),
-        ("read", f"samples that show {chosen:g}", {"marker": "s", "color": COLOURS[1]}),
+        ("plain_read", "plain samples", {"marker": "o", "color": colour_of(0)}),
+        ("read", f"samples that show {chosen:g}", {"marker": "s", "color": colour_of(1)}),
     ]
     for field, label, look in looks:
         points = [(row["p"], row[field][receiver][method]) for row in rows if row[field] is not None]

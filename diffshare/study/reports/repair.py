@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from rich.table import Table
 from scipy import stats
 
-from diffshare.audits.figures import COLOURS
 from diffshare.stats.summary import paired_difference
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import GREY, curve, figure_of, interval, plain, save, seeds_text, text
+from diffshare.study.reports.common import GREY, colour_of, curve, figure_of, interval, plain, save, seeds_text, text
 from diffshare.study.reports.excess import GAP
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIDES = ("clean", "poisoned", "repaired")
 
@@ -201,7 +202,7 @@ def draw_repairs(summary: Sequence[Row], path: Path) -> Path:
     return save(figure, path)
 
 
-def _repair_curves(panel: Axes, repairs: Sequence[Row], field: str) -> None:
+def _repair_curves(panel: "Axes", repairs: Sequence[Row], field: str) -> None:
     """One panel: of each policy the poisoned samples and each repair; clean ones, which belong to all, once."""
     policies = list(dict.fromkeys(one["policy"] for one in repairs))
     curves: list[tuple[str, str, list[Row]]] = []
@@ -215,5 +216,5 @@ def _repair_curves(panel: Axes, repairs: Sequence[Row], field: str) -> None:
             curves.append((label, "repaired", [one for one in mine if one["repair"] == name]))
     for i, (label, side, entries) in enumerate(curves):
         points = [(entry["alpha"], entry[field][side]) for entry in sorted(entries, key=lambda e: float(e["alpha"]))]
-        colour = GREY if side == "clean" else COLOURS[(i - 1) % len(COLOURS)]
+        colour = GREY if side == "clean" else colour_of(i - 1)
         curve(panel, points, colour, label, 0.006 * (i - (len(curves) - 1) / 2))

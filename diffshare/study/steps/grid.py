@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from diffshare.audits.poisoning.verdict import MARGIN
 from diffshare.study.engine.step import Place
 
 REAL, PLAIN = "real", "plain"  # records in the place of samples; samples without protection
@@ -103,13 +102,13 @@ class Audits:
     Attributes:
         queries: numbers of samples that the receiver draws.
         repeats: audits of each set and number of queries, all against the cut's one reference.
-        margin: m of the audit.
+        margin: m of the audit; that of the verb where None.
         level: of the audit's test.
     """
 
     queries: list[int]
     repeats: int = 8
-    margin: float = MARGIN
+    margin: float | None = None
     level: float = 0.05
 
 
