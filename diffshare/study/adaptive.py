@@ -14,8 +14,7 @@ from rich.table import Table
 from diffshare.audits.poisoning.verdict import MARGIN, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
-from diffshare.storage import read_json
-from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.base import Find, Row, Study, left_at
 from diffshare.study.engine.configs import (
     below,
     check_axis,
@@ -101,8 +100,7 @@ class AdaptiveSharer(Study):
         """See :class:`diffshare.study.engine.base.Study`: one row a cut and margin."""
         rows: list[Row] = []
         for seed in self.seeds:
-            path = find(Place(f"cut-s{seed}", "cut.json"))
-            cut = {"rows": []} if path is None else read_json(path)
+            cut = left_at(find, Place(f"cut-s{seed}", "cut.json")) or {"rows": []}
             shared = {name: value for name, value in cut.items() if name != "rows"}
             rows += [{"seed": seed, **row, **shared} for row in cut["rows"]]
         return with_excess(rows)

@@ -14,8 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from diffshare.errors import UserError
-from diffshare.storage import read_json
-from diffshare.study.engine.base import Find, Row
+from diffshare.study.engine.base import Find, Row, left_at
 from diffshare.study.engine.configs import below
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
@@ -94,14 +93,14 @@ class AuditStudy(FairnessPoisoning):
         rows = []
         for cell in self.cells():
             for guidance in self.guidances:
-                path = find(Place(f"audit-{cell.name}-g{guidance:g}", "audit.json"))
-                if path is None:
+                audit = left_at(find, Place(f"audit-{cell.name}-g{guidance:g}", "audit.json"))
+                if audit is None:
                     continue
                 row = {"policy": cell.policy, "alpha": cell.alpha, "guidance": guidance, "seed": cell.seed}
                 real = measured.get(self._key(row), {})
                 row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
                 row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}
-                row |= audit_row(read_json(path))
+                row |= audit_row(audit)
                 if self.repairs and cell.alpha:
                     row["measured_gap_signed"] = real.get(f"{MEASURED}_signed")
                     clean = measured.get(("clean", 0.0, guidance, cell.seed), {})
@@ -113,14 +112,10 @@ class AuditStudy(FairnessPoisoning):
 
     def _repaired(self, find: Find, end: str) -> dict[str, Row | None]:
         """What each repair of one samples folder brought; None of one that is not done."""
-
-        def read(step: str, path: str) -> Any:
-            file = find(Place(f"{step}-{end}", path))
-            return None if file is None else read_json(file)
-
         return {
             name: repaired_row(
-                read(f"repaired-{name}", "run/results.json"), read(f"repair-{name}", "samples/repair.json")
+                left_at(find, Place(f"repaired-{name}-{end}", "run/results.json")),
+                left_at(find, Place(f"repair-{name}-{end}", "samples/repair.json")),
             )
             for name in self.repairs
         }

@@ -15,8 +15,7 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.stats.information import row_shares
-from diffshare.storage import read_json
-from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.base import Find, Row, Study, left_at
 from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged, named_class
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.excess import paired
@@ -182,23 +181,21 @@ class FairnessPoisoning(Study):
         return [row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows]
 
     def _row(self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place) -> Row | None:
-        path = find(place)
-        if path is None:
+        result = left_at(find, place)
+        if result is None:
             return None
-        mix = find(Place(f"mix-{cell.name}", "mix/mix.json"))
-        groups = find(Place(f"groups-{cell.name}-g{guidance:g}", "groups.json")) if guidance is not None else None
-        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
-        result = read_json(path)
         if "counts" not in result:
             raise UserError(
-                f"{path} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
+                f"{find(place)} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
             )
-        chosen = read_json(mix) if mix else None
-        if chosen:
+        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
+        if chosen := left_at(find, Place(f"mix-{cell.name}", "mix/mix.json")):
             row |= {"mutual_information_sy": chosen["mutual_information_sy"], "exhausted": chosen["exhausted"]}
             row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
+        end = None if guidance is None else f"{cell.name}-g{guidance:g}"
+        groups = left_at(find, Place(f"groups-{end}", "groups.json")) if end else None
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
-        row["shares_in_samples"] = read_json(groups)["shares"] if groups else None
+        row["shares_in_samples"] = groups and groups["shares"]
         row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
         return row | result
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from diffshare.errors import UserError, one_of
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.engine.base import Find, Row, Study, find_under, under
+from diffshare.study.engine.base import Find, Row, Study, find_under, left_at, under
 from diffshare.study.engine.configs import check_axis, flat
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
@@ -234,14 +234,14 @@ class Families(Study):
         sensitive, target = self._role("sensitive"), self._role("target")
         for seed in self.seeds:
             attack = self._records(seed).rows(find_under(f"{REAL}-", find))
-            reference = find(Place(f"reference-s{seed}", "reference/reference.json"))
-            rows.append(real_row(seed, attack, reference, self.properties))
+            halves = left_at(find, Place(f"reference-s{seed}", "reference/reference.json"))
+            rows.append(real_row(seed, attack, halves, self.properties))
             for name, family in self.generators.items():
                 attack = self._attack(family, seed).rows(find_under(f"{name}-", find))
                 cells = {
                     cell.policy: (
-                        find(Place(f"{name}-measure-{cell.name}", "measured.json")),
-                        find(Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
+                        left_at(find, Place(f"{name}-measure-{cell.name}", "measured.json")),
+                        left_at(find, Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
                     )
                     for cell in self._attack(family, seed).cells()
                 }

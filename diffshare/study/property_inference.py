@@ -15,7 +15,7 @@ from rich.table import Table
 from diffshare.errors import UserError, one_of
 from diffshare.stats.inverse import LEAST
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.base import Find, Row, Study, left_at
 from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.property import draw_error, draw_truth, of_inference, of_remedy, outcome_table, summarise
@@ -196,14 +196,14 @@ class PropertyInference(Study):
                 shared |= {"labels": view.labels, "guidance": view.guidance, "training": view.training}
                 shared["auxiliary"] = view.auxiliary
                 classifier = view.classifier_of(cell)
-                card = find(Place(classifier.step, f"{classifier.path}/classifier.json"))
-                estimates = find(view.estimates_of("infer", cell))
+                card = left_at(find, Place(classifier.step, f"{classifier.path}/classifier.json"))
+                estimates = left_at(find, view.estimates_of("infer", cell))
                 if card is None or estimates is None:
                     continue
-                rows += of_inference(shared, card, estimates)
-                remedied = find(view.estimates_of("remedy", cell))
-                if self.surrogates and remedied is not None:
-                    rows += of_remedy(shared, card, estimates, remedied, self.level)
+                rows += of_inference(shared, card["accuracy"], estimates)
+                remedy = left_at(find, view.estimates_of("remedy", cell))
+                if self.surrogates and remedy is not None:
+                    rows += of_remedy(shared, card["accuracy"], estimates, remedy, self.level)
         return rows
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:

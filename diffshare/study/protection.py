@@ -12,10 +12,10 @@ from typing import Any
 from rich.table import Table
 
 from diffshare.errors import UserError
-from diffshare.study.engine.base import Find, Row, Study
+from diffshare.study.engine.base import Find, Row, Study, left_at
 from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged
 from diffshare.study.engine.step import Place, Step
-from diffshare.study.reports.protection import Files, paired, sample_row, summarise
+from diffshare.study.reports.protection import paired, sample_row, summarise
 from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
 from diffshare.study.steps.grid import PLAIN, REAL, Downstream, Model, Protected, ProtectionCell, Reader
 from diffshare.study.steps.pipeline import (
@@ -255,23 +255,26 @@ class Protection(Study):
             for view in self.views(cell):  # plain first
                 way = self.protections.get(view)
                 drawn = {"protection": view, "shown": way.share if way else None}
-                row = sample_row(shared | drawn, self._files(find, cell, view))
+                row = sample_row(shared | drawn, *self._left(find, cell, view))
                 if view == PLAIN:
                     plain = row
                 rows.append(paired(row, plain) if row and way else row)
         return [row for row in rows if row is not None]
 
-    def _files(self, find: Find, cell: ProtectionCell, view: str) -> Files:
+    def _left(self, find: Find, cell: ProtectionCell, view: str) -> tuple[dict[str, Any], list[Row]]:
+        """What the steps of one samples folder left, and the results of each training on it."""
         end, samples = cell.end(view), self.samples_of(cell, view)
-        return Files(
-            measured=find(Place(f"measure-{end}", "measured.json")),
-            tested=[find(Place(f"classifier-{end}", f"run{k}/results.json")) for k in range(self.trainings)],
-            samples=find(Place(samples.step, f"{samples.path}/samples.json")),
-            drawn=None if view == PLAIN else find(Place(samples.step, "drawn.json")),
-            card=find(Place(f"fit-{cell.name}", "run/release/diffshare.json")),
-            audited=find(Place(f"audit-{cell.name}", "audit.json")) if view == PLAIN else None,
-            reference=find(Place(f"reference-s{cell.seed}", "reference/reference.json")),
-        )
+        report = f"{samples.path}/samples.json" if view == PLAIN else "drawn.json"
+        places = {
+            "measured": Place(f"measure-{end}", "measured.json"),
+            "drawn": Place(samples.step, report),
+            "card": Place(f"fit-{cell.name}", "run/release/diffshare.json"),
+            "audit": Place(f"audit-{cell.name}", "audit.json") if view == PLAIN else None,
+            "reference": Place(f"reference-s{cell.seed}", "reference/reference.json"),
+        }
+        runs = [Place(f"classifier-{end}", f"run{k}/results.json") for k in range(self.trainings)]
+        tested = [result for run in runs if (result := left_at(find, run)) is not None]
+        return {name: place and left_at(find, place) for name, place in places.items()}, tested
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`Study`: one entry a kind of model and way of drawing, over proportions and seeds."""

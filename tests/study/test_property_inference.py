@@ -104,11 +104,10 @@ def estimates(folder: Path, p: float, seed: int, shift: float) -> list[dict]:
     write_json(folder / "c.json", {"accuracy": 0.8})
     line = [{"method": "pacc", "queries": 200, "run": 0, "estimate": p, "low": p - 0.1, "high": p + 0.1}]
     drifts = {"cc": [shift, -0.2, 0.0], "pacc": [0.0, 0.01, -0.03]}
-    write_json(folder / "r.json", {"rows": line, "drifts": drifts})
     shared = {"property": "Male", "family": "ddpm", "p": p, "seed": seed}
     shared |= {"labels": "natural", "guidance": 1.0, "training": "plain", "auxiliary": 300}
-    files = (shared, folder / "c.json", folder / "e.json")
-    return of_inference(*files) + of_remedy(*files, folder / "r.json", 0.95)
+    left = (shared, 0.8, {"rows": rows})
+    return of_inference(*left) + of_remedy(*left, {"rows": line, "drifts": drifts}, 0.95)
 
 
 @pytest.fixture

@@ -30,10 +30,12 @@ def build(config: Path, *more: str) -> Study:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_it_builds_and_its_steps_have_an_order(config, monkeypatch):
+def test_its_steps_have_an_order_and_name_functions_that_take_their_arguments(config, monkeypatch):
     monkeypatch.chdir(ROOT)
     steps = build(config).steps()
     assert list(identities(steps)) != []
+    for step in steps:
+        inspect.signature(function_of(step.function)).bind(**step.arguments)
     given = yaml.safe_load(config.read_text())
     assert given["out"] == f"lightning_logs/study/{config.stem}"
 
@@ -50,13 +52,6 @@ def test_overrides_reach_the_steps(monkeypatch):
     tested = arguments["classifier-clean-s7-g3"]
     assert tested["data.test_source"]["init_args"] == {"root": "elsewhere", "image_size": 16}
     assert tested["data.target"] == "Young"
-
-
-def test_each_step_names_a_function_that_takes_its_arguments(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    for config in CONFIGS:
-        for step in build(config).steps():
-            inspect.signature(function_of(step.function)).bind(**step.arguments)
 
 
 def test_a_grid_that_is_refused_waits_for_no_network_and_no_figure():

@@ -8,10 +8,17 @@ from typing import Any
 
 from rich.table import Table
 
+from diffshare.storage import read_json
 from diffshare.study.engine.step import Place, Step, with_places
 
 Row = dict[str, Any]
 Find = Callable[[Place], Path | None]
+
+
+def left_at(find: Find, place: Place) -> Any:
+    """The JSON that a step left at a place; None where the step is not done."""
+    path = find(place)
+    return None if path is None else read_json(path)
 
 
 class Study(ABC):

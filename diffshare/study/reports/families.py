@@ -8,7 +8,6 @@ from rich.table import Table
 
 from diffshare.stats.detection import holm
 from diffshare.stats.summary import t_test
-from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     colour_of,
@@ -65,7 +64,7 @@ def family_row(
     kind: str,
     seed: int,
     attack: Sequence[Row],
-    cells: Mapping[str, tuple[Path | None, Path | None]],
+    cells: Mapping[str, tuple[Row | None, Row | None]],
     properties: Sequence[str],
     sensitive: str,
     target: str,
@@ -77,7 +76,7 @@ def family_row(
         kind: diffusion, gan or vae.
         seed: of the cell.
         attack: the two rows of the fairness poisoning study, fewer where a step failed.
-        cells: by policy, the files of the steps ``measure`` and ``sample``, None where a step failed.
+        cells: by policy, what the steps ``measure`` and ``sample`` left, None where a step failed.
         properties: attributes whose shares are inferred.
         sensitive: the group S.
         target: the class Y.
@@ -94,13 +93,12 @@ def family_row(
         ``checks_passed`` is the share of the readers' checks (all properties, classes and both generators) that do not
         reject, at 0.05, that a reader errs on the samples as on records.
     """
-    measured = {policy: read_json(file) for policy, (file, _) in cells.items() if file}
-    clean, poisoned = (measured.get(policy) for policy in cells)
+    clean, poisoned = (measured for measured, _ in cells.values())
     if clean is None:
         return None
     row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
     row["kid_over_real"] = clean["kid_over_real"]
-    row |= _cost([m for m in (clean, poisoned) if m], [read_json(file) for _, file in cells.values() if file])
+    row |= _cost([m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn])
     row |= _attack(attack)
     row |= _bias(clean, poisoned, sensitive)
     errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
@@ -112,11 +110,10 @@ def family_row(
     return row
 
 
-def real_row(seed: int, attack: Sequence[Row], reference: Path | None, properties: Sequence[str]) -> Row | None:
+def real_row(seed: int, attack: Sequence[Row], halves: Row | None, properties: Sequence[str]) -> Row | None:
     """What records are like by the same measures: the attack without a generator, and held-out records as samples."""
-    if reference is None:
+    if halves is None:
         return None
-    halves = read_json(reference)
     errors = {p: abs(halves["shares"][p] - halves["exact"][p]) for p in properties}
     row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": halves["kid"]}
     row |= _attack(attack)

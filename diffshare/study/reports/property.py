@@ -10,7 +10,6 @@ from scipy.special import betaincinv
 
 from diffshare.stats.bootstrap import drift_size
 from diffshare.stats.intervals import hoeffding_half_width
-from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     GREY,
@@ -32,35 +31,32 @@ LOOK = ("family", "labels", "guidance", "training", "auxiliary")
 KIND = ("method", "calibration")
 
 
-def of_inference(shared: Row, card: Path, estimates: Path) -> list[Row]:
+def of_inference(shared: Row, accuracy: float, estimates: Row) -> list[Row]:
     """Rows of what was estimated with a calibration on real records.
 
     Args:
         shared: fields of the cell, ``p`` among them.
-        card: ``classifier.json``.
+        accuracy: of the classifier.
         estimates: what :func:`diffshare.study.steps.shares.infer` left.
     """
-    accuracy = read_json(card)["accuracy"]
-    return [_judged(shared | {"accuracy": accuracy, "calibration": "real"} | r) for r in read_json(estimates)["rows"]]
+    own = shared | {"accuracy": accuracy, "calibration": "real"}
+    return [_judged(own | row) for row in estimates["rows"]]
 
 
-def of_remedy(shared: Row, card: Path, estimates: Path, remedied: Path, level: float) -> list[Row]:
+def of_remedy(shared: Row, accuracy: float, estimates: Row, remedy: Row, level: float) -> list[Row]:
     """Rows of the two remedies by surrogates: the line through them, and intervals that are widened by their drift.
 
     An interval is widened on both sides by the ``level`` quantile of the sizes of the surrogates' drifts: the error of
     an estimate is at most the sum of both parts (triangle inequality).
     """
-    remedy = read_json(remedied)
+    drifts = {method: drift_size(sizes, level) for method, sizes in remedy["drifts"].items()}
     rows = []
-    for row in of_inference(shared, card, estimates):
-        drift = drift_size(remedy["drifts"][row["method"]], level)
+    for row in of_inference(shared, accuracy, estimates):
+        drift = drifts[row["method"]]
         wide = {"low": max(0.0, row["low"] - drift), "high": min(1.0, row["high"] + drift), "drift": drift}
         rows.append(_judged(row | wide | {"calibration": "widened"}))
-    accuracy = read_json(card)["accuracy"]
-    for row in remedy["rows"]:
-        drift = drift_size(remedy["drifts"][row["method"]], level)
-        rows.append(_judged(shared | {"accuracy": accuracy, "calibration": "surrogate", "drift": drift} | row))
-    return rows
+    own = shared | {"accuracy": accuracy, "calibration": "surrogate"}
+    return rows + [_judged(own | {"drift": drifts[row["method"]]} | row) for row in remedy["rows"]]
 
 
 def _judged(row: Row) -> Row:

@@ -1,15 +1,12 @@
 """What the protection study found: a row a samples folder, and what the rows say together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import grouped, interval, means
+from diffshare.study.reports.common import grouped, interval, mean_of, means
 from diffshare.study.steps.grid import REAL
 
 JUDGED = "pacc"  # method of the first receiver that errors are told by
@@ -31,35 +28,14 @@ MEASURES: dict[str, tuple[str, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Files:
-    """What the steps of one samples folder left; None where one is not done.
-
-    Attributes:
-        measured: of ``measure``.
-        tested: results of each training of the receiver's classifier.
-        samples: ``samples.json``.
-        drawn: ``drawn.json`` of protected samples: how many the model was asked for.
-        card: of the release.
-        audited: of ``audit --as sharer``.
-        reference: ``reference.json`` of the seed.
-    """
-
-    measured: Path | None
-    tested: Sequence[Path | None]
-    samples: Path | None
-    drawn: Path | None
-    card: Path | None
-    audited: Path | None
-    reference: Path | None
-
-
-def sample_row(shared: Row, files: Files) -> Row | None:
+def sample_row(shared: Row, left: Mapping[str, Any], tested: Sequence[Row]) -> Row | None:
     """One samples folder.
 
     Args:
         shared: ``model``, ``p``, ``seed``, ``protection``, ``shown`` and more that says what it is.
-        files: what the steps left.
+        left: JSON that the steps left, None where one is not done: ``measured``; ``drawn``, with the ``queries`` that
+            the model was asked for; ``card`` of the release; ``audit`` of the sharer; ``reference`` of the seed.
+        tested: results of each training of the receiver's classifier.
 
     Returns:
         None where nothing was measured. ``kid`` is the distance to real records of the true share, ``kid_to`` that to
@@ -67,37 +43,22 @@ def sample_row(shared: Row, files: Files) -> Row | None:
         the share that the samples were to show (the true one of plain samples) the first receiver's PACC is;
         ``accuracy`` the mean of ``accuracies``, one a training, on ``test_records`` real records.
     """
-    if files.measured is None:
+    measured, drawn, p = left["measured"], left["drawn"] or {}, f"{shared['p']:g}"
+    if measured is None:
         return None
-    measured = read_json(files.measured)
-    row = shared | {"kid": measured["kid"][f"{shared['p']:g}"], "kid_to": measured["kid"]}
+    row = shared | {"kid": measured["kid"][p], "kid_to": measured["kid"]}
     row |= {"read": measured["read"], "reader_accuracy": measured["reader_accuracy"]}
     first = next(iter(measured["read"].values()))
-    row["property_error"] = abs(first[JUDGED] - _claimed(shared))
-    tested = [read_json(path) for path in files.tested if path]
+    row["property_error"] = abs(first[JUDGED] - float(shared["p"] if shared["shown"] is None else shared["shown"]))
     row["accuracies"] = [one["accuracy"] for one in tested]
-    row["accuracy"] = float(np.mean(row["accuracies"])) if tested else None
+    row["accuracy"] = mean_of(row["accuracies"])
     row["test_records"] = sum(np.ravel(tested[0]["counts"]).tolist()) if tested else None
     row["kid_difference"] = measured.get("kid_difference")
     row["training_seconds"] = (measured["training"] or {}).get("seconds")
-    row["epsilon"] = read_json(files.card)["epsilon"] if files.card else None
-    row["queries_a_sample"] = _queries(files)
-    row["jpeg"] = None
-    if shared["model"] == REAL and files.reference:
-        row["jpeg"] = read_json(files.reference)["jpeg"][f"{shared['p']:g}"]
-    return row | _audited(None if files.audited is None else read_json(files.audited))
-
-
-def _queries(files: Files) -> float | None:
-    """Samples that the model was asked for, over those that were kept."""
-    report = files.drawn or files.samples
-    drawn = read_json(report) if report else {}
-    return float(drawn["queries"] / drawn["count"]) if "queries" in drawn else None
-
-
-def _claimed(row: Row) -> float:
-    """The share that the samples were to show."""
-    return float(row["p"] if row["shown"] is None else row["shown"])
+    row["epsilon"] = left["card"] and left["card"]["epsilon"]
+    row["queries_a_sample"] = float(drawn["queries"] / drawn["count"]) if "queries" in drawn else None
+    of_records = shared["model"] == REAL and left["reference"]
+    return row | {"jpeg": left["reference"]["jpeg"][p] if of_records else None} | _audited(left["audit"])
 
 
 def _audited(audit: Mapping[str, Any] | None) -> Row:
@@ -129,7 +90,7 @@ def paired(row: Row, plain: Row | None) -> Row:
     return row | {
         "plain_read": None if plain is None else plain["read"],
         "accuracy_differences": differences,
-        "accuracy_difference": float(np.mean(differences)) if differences else None,
+        "accuracy_difference": mean_of(differences),
     }
 
 
