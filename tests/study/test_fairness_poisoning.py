@@ -79,6 +79,17 @@ def test_the_classifier_sees_the_source_as_the_generator_does(study):
     assert step.arguments["runs"] == [(Place(step.name, "run"), 1)]
 
 
+def test_another_source_is_that_of_generator_receiver_and_reader(arguments):
+    source = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 77}}
+    more = {"data.source": source, "data.source.seed": 5}
+    steps = {step.name: step.arguments for step in FairnessPoisoning(**arguments, more=more).steps()}
+    laid = source | {"init_args": {"count": 77, "seed": 5}}
+    fit = steps["fit-clean-s0"]
+    assert {k: v for k, v in fit.items() if k.startswith("data.source")} == more  # image_size was of the other one
+    assert steps["classifier-clean-s0-g1"]["data.test_source"] == laid
+    assert steps["reader-s0"]["data"]["init_args"]["source"] == laid
+
+
 def test_settings_of_the_classifier_win_over_those_of_the_data(arguments):
     over = {"data": {"batch_size": 7}, "trainer.max_steps": 3}
     kinds = by_kind(FairnessPoisoning(**arguments | {"classifier": Downstream(arguments["classifier"].configs, over)}))

@@ -82,6 +82,11 @@ def _arguments(block: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings with others over them; one that is given anew takes those below it away."""
+    return {k: v for k, v in settings.items() if not any(k.startswith(f"{name}.") for name in more)} | dict(more)
+
+
 def below(prefix: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted settings below a name, without the name in front."""
     return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}

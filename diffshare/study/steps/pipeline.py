@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
-from diffshare.study.engine.configs import below, check_least, flat, merged, with_settings
+from diffshare.study.engine.configs import below, check_least, flat, laid_over, merged, with_settings
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.steps.grid import CrossFit, Downstream, Reader
 
@@ -41,11 +41,11 @@ class Settings:
         self.data = data_block(generator, where, needs)
         self.config = merged(generator)
         self.more = dict(flat(more or {}))
-        self.overrides = dict(flat(overrides or {})) | self.more
+        self.overrides = laid_over(dict(flat(overrides or {})), self.more)
 
     def fit(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Settings of a ``fit`` that has some of its own, which ``more`` is laid over as well."""
-        return self.overrides | dict(flat(overrides or {})) | self.more
+        return laid_over(laid_over(self.overrides, dict(flat(overrides or {}))), self.more)
 
     def of_data(self) -> dict[str, Any]:
         """Those of the data module."""
