@@ -39,11 +39,7 @@ def mean(entry: Mapping[str, Any], field: str, form: str = ".2f") -> str:
 
 def is_interim() -> bool:
     """Whether the kept run had a LeNet at 16 x 16 pixels as its receiver's classifier."""
-    setting = kept("families")["config"]["init_args"]
-    classifier = setting["classifier"]
-    if isinstance(classifier, list):  # kept before its overrides stood beside its configs
-        classifier = {"overrides": setting.get("classifier_overrides")}
-    overrides = classifier.get("overrides") or {}
+    overrides = kept("families")["config"]["init_args"].get("classifier_overrides") or {}
     return "LeNet" in str(overrides.get("model.network"))
 
 
