@@ -146,9 +146,10 @@ def adaptive() -> Values:
     for name in ("adult", "faces"):
         study = kept(f"adaptive_{name}")
         setting = study["config"]["init_args"]
-        values |= {"cuts": len(setting["seeds"]), "alpha": setting["alpha"]}
+        sets = setting.get("sets", setting)  # kept before these had a group of their own
+        values |= {"cuts": len(setting["seeds"]), "alpha": sets["alpha"]}
         values[name] = estimate(one(study["summary"], of="curve", queries=values["queries"])["excess_gap"])
-        widest = max(setting["margins"])
+        widest = max(sets["margins"])
         values[f"{name}_whole"] = one(study["summary"], of="set", margin=widest)["excess_gap"]["mean"]
     return values
 

@@ -27,8 +27,8 @@ from diffshare.storage import read_json, write_json  # noqa: E402
 from diffshare.study.engine.base import Row  # noqa: E402
 from diffshare.study.engine.configs import merged  # noqa: E402
 from diffshare.study.reports.excess import GAP, Pair  # noqa: E402
-from diffshare.study.reports.families_results import summarise  # noqa: E402
-from diffshare.study.reports.poisoning_results import SHARED, differences  # noqa: E402
+from diffshare.study.reports.families import summarise  # noqa: E402
+from diffshare.study.reports.poisoning import SHARED, differences  # noqa: E402
 
 SAME = 1e-9  # sums in another order
 COMMAND = "python scripts/remake_excess.py {}"

@@ -23,10 +23,10 @@ import _poisoning  # noqa: E402
 from _kept import kept, one  # noqa: E402
 
 from diffshare.storage import atomic_file  # noqa: E402
-from diffshare.study.reports.adaptive_figures import draw_adaptive  # noqa: E402
-from diffshare.study.reports.families_figures import draw_families  # noqa: E402
-from diffshare.study.reports.poisoning_figures import draw_curves  # noqa: E402
-from diffshare.study.reports.protection_figures import draw_models, draw_shown  # noqa: E402
+from diffshare.study.reports.adaptive import draw_adaptive  # noqa: E402
+from diffshare.study.reports.families import draw_families  # noqa: E402
+from diffshare.study.reports.poisoning import draw_curves  # noqa: E402
+from diffshare.study.reports.protection_shown import draw_models, draw_shown  # noqa: E402
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "measured": _measured.measured,

@@ -64,7 +64,7 @@ CELL |= {"trainer.val_check_interval": 2}
 SMALL_GRID = (
     "--study.seeds [0] --study.guidances [1] --study.n 80 --study.samples 80 --study.sampling_steps 2 "
     "--study.direct false --study.count_groups false --study.policies '{random: configs/mix/random.yaml}' "
-    f"--study.classifier_overrides '{json.dumps({'trainer.max_steps': 2, 'trainer.val_check_interval': 2})}' "
+    f"--study.classifier.overrides '{json.dumps({'trainer.max_steps': 2, 'trainer.val_check_interval': 2})}' "
     f"--study.more '{json.dumps(CELL)}'"
 )
 FAMILY = {"vae": {"configs": ["configs/vae_faces.yaml"], "kind": "vae", "sampling_steps": 1}}
@@ -72,8 +72,8 @@ FAMILY_CELL = {"trainer": {"max_steps": 3, "log_every_n_steps": 1}, "data.source
 FAMILY_CLASSIFIER = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}
 FAMILY_GRID = (
     f"--study.generators '{json.dumps(FAMILY)}' --study.more '{json.dumps(FAMILY_CELL)}' --study.seeds [0] "
-    f"--study.classifier_overrides '{json.dumps(FAMILY_CLASSIFIER)}' --study.n 60 --study.samples 16 "
-    "--study.reader_steps 20 --study.properties [Hat] --study.auxiliary 150 --study.method cc --workers 1"
+    f"--study.classifier.overrides '{json.dumps(FAMILY_CLASSIFIER)}' --study.n 60 --study.samples 16 "
+    "--study.readers.steps 20 --study.properties [Hat] --study.readers.records 150 --study.method cc --workers 1"
 )
 
 RUNS: dict[str, Run] = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from diffshare.stats.summary import paired_difference
-from diffshare.study.reports.poisoning_results import summarise
+from diffshare.study.reports.poisoning import summarise
 
 ROOT = Path(__file__).parent.parent
 GAP, ODDS = "demographic_parity_difference", "equalized_odds_difference"

@@ -1,6 +1,7 @@
 """Mutual information of discrete variables, in nats."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def mutual_information(counts: np.ndarray) -> float:
@@ -65,3 +66,9 @@ def donsker_varadhan(critic: np.ndarray, target: np.ndarray) -> float:
     shift = critic[:, present].max()  # the largest exponential that counts is 1: none overflows, the sum is not 0
     product = np.exp(critic[:, present] - shift) @ shares[present]
     return float(critic[np.arange(len(target)), target].mean() - shift - np.log(product.mean()))
+
+
+def row_shares(counts: ArrayLike) -> list[list[float | None]]:
+    """P(column | row) of a table of counts, by row; None in a row without records."""
+    table = np.asarray(counts)
+    return [[float(n) / row.sum() if row.sum() else None for n in row] for row in table]

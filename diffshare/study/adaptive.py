@@ -5,6 +5,7 @@ classifier that is trained on the set, and how often an audit of samples of such
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,22 @@ from rich.table import Table
 from diffshare.audits.poisoning.verdict import MARGIN, Terms
 from diffshare.classifiers.recipes import Recipe
 from diffshare.errors import UserError
-from diffshare.storage import read_json
-from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import as_word, check_axis, flat, merged, named_class, words
-from diffshare.study.engine.step import Command, Place, Step
-from diffshare.study.reports.adaptive_figures import draw_adaptive
-from diffshare.study.reports.adaptive_results import summarise, tables, with_excess
+from diffshare.study.engine.base import Find, Row, Study, left_at
+from diffshare.study.engine.configs import (
+    below,
+    check_axis,
+    check_least,
+    check_level,
+    flat,
+    merged,
+    named_class,
+    with_settings,
+)
+from diffshare.study.engine.step import Place, Step
+from diffshare.study.reports.adaptive import draw_adaptive, summarise, tables, with_excess
+from diffshare.study.steps.grid import Audits, Sets, Sizes
+
+CUT = "diffshare.study.steps.cut:measure"
 
 
 class AdaptiveSharer(Study):
@@ -29,17 +40,10 @@ class AdaptiveSharer(Study):
         target: attribute that is the class Y, of two classes.
         sensitive: attribute that is the group S, of two groups; where it is no column, a classifier reads it.
         classifier: recipe by its ``class_path``, of the receiver's classifier and of that of the group.
-        reference: records of the receiver, for the audit.
-        test: records that the gap is measured on.
-        n: records of a training set.
+        sizes: of the cut.
         seeds: of the cuts, at least 2: the margin is chosen on one half of them and judged on the other.
-        margins: that the sharer keeps, in log odds, > 0; 0, a random set, is always there.
-        queries: numbers of samples that the receiver draws.
-        audits: of each set and number of queries, all against the cut's one reference.
-        trainings: classifiers of each set, over which its gap is averaged.
-        alpha: share of the set that the sharer chooses, in (0, 1].
-        audit_margin: m of the audit.
-        audit_level: of the audit's test.
+        sets: that the sharer chooses.
+        audit: by the receiver.
         risk: probability of being flagged that the sharer takes, in (0, 1).
         overrides: settings of the source and the classifier: ``{source.image_size: 32, classifier.components: 100}``.
         more: settings over ``overrides``, for the command line: ``--study.more '{"source.root": "data/adult"}'``.
@@ -52,69 +56,54 @@ class AdaptiveSharer(Study):
         target: str,
         sensitive: str,
         classifier: str,
-        reference: int,
-        test: int,
-        n: int,
+        sizes: Sizes,
         seeds: list[int],
-        margins: list[float],
-        queries: list[int],
-        audits: int = 8,
-        trainings: int = 2,
-        alpha: float = 0.5,
-        audit_margin: float = MARGIN,
-        audit_level: float = 0.05,
+        sets: Sets,
+        audit: Audits,
         risk: float = 0.2,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         level: float = 0.95,
     ) -> None:
-        _check_grid(seeds, margins, queries)
-        counts = {"reference": reference, "test": test, "n": n, "audits": audits, "trainings": trainings}
-        if low := [name for name, value in counts.items() if value < (2 if name == "n" else 1)]:
-            raise UserError(f"study.{low[0]} is {counts[low[0]]}: it must be at least {2 if low[0] == 'n' else 1}")
-        for name, value in (("risk", risk), ("level", level)):
-            if not 0 < value < 1:
-                raise UserError(f"study.{name} is {value}: it lies between 0 and 1")
-        if not 0 < alpha <= 1:
-            raise UserError(f"study.alpha is {alpha}: the share that the sharer chooses lies in (0, 1]")
-        Terms(margin=audit_margin, level=audit_level)  # refuses what no audit could have
+        _check_grid(seeds, sets, audit)
+        check_least((f"sizes.{name}", value, 2 if name == "n" else 1) for name, value in vars(sizes).items())
+        check_least((("sets.trainings", sets.trainings, 1), ("audit.repeats", audit.repeats, 1)))
+        check_level(risk, "risk")
+        check_level(level)
+        margin = MARGIN if audit.margin is None else audit.margin
+        Terms(margin=margin, level=audit.level)  # refuses what no audit could have
         if not issubclass(named_class(classifier, "study.classifier"), Recipe):
             raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
-        self.source = merged([source])
-        if "class_path" not in self.source:
+        block = merged([source])
+        if "class_path" not in block:
             raise UserError(f"{source} names no class_path: name a source file such as configs/source/adult.yaml")
-        self.settings = dict(flat(overrides or {})) | dict(flat(more or {}))
-        if other := [key for key in self.settings if not key.startswith(("source.", "classifier."))]:
+        settings = dict(flat(overrides or {})) | dict(flat(more or {}))
+        if other := [key for key in settings if not key.startswith(("source.", "classifier."))]:
             raise UserError(f"study.overrides has {other[0]}: settings here begin with 'source.' or 'classifier.'")
-        self.target, self.sensitive, self.classifier = target, sensitive, classifier
         self.seeds, self.risk, self.level = seeds, risk, level
-        self.options = {
-            **counts, "alpha": alpha, "margins": margins, "queries": queries,
-            "audit-margin": audit_margin, "audit-level": audit_level,
-        }  # fmt: skip
+        self.arguments = {
+            "source": with_settings(block, below("source.", settings)),
+            "classifier": with_settings({"class_path": classifier}, below("classifier.", settings)),
+            "target": target,
+            "sensitive": sensitive,
+            "sizes": asdict(sizes),
+            "sets": asdict(sets),
+            "audit": asdict(audit) | {"margin": margin},
+        }
 
     def steps(self) -> list[Step]:
         """See :class:`diffshare.study.engine.base.Study`."""
-        return [self._cut(seed) for seed in self.seeds]
-
-    def _cut(self, seed: int) -> Step:
-        out = Place(f"cut-s{seed}", "cut.json")
-        command: Command = (
-            "--source", as_word(self.source), "--classifier", self.classifier, *words(self.settings.items()),
-            "--target", self.target, "--sensitive", self.sensitive, *words(self.options.items()),
-            "--seed", str(seed), "--out", out,
-        )  # fmt: skip
-        return Step(out.step, (command,), run="diffshare.study.steps.adaptive:measure")
+        cuts = {seed: Place(f"cut-s{seed}", "cut.json") for seed in self.seeds}
+        return [Step(out.step, CUT, self.arguments | {"seed": seed, "out": out}) for seed, out in cuts.items()]
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one row a cut and margin."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for seed in self.seeds:
-            path = find(Place(f"cut-s{seed}", "cut.json"))
-            made = {"rows": []} if path is None else read_json(path)
-            shared = {name: value for name, value in made.items() if name != "rows"}
-            found += [{"seed": seed, **row, **shared} for row in made["rows"]]
-        return with_excess(found)
+            cut = left_at(find, Place(f"cut-s{seed}", "cut.json")) or {"rows": []}
+            shared = {name: value for name, value in cut.items() if name != "rows"}
+            rows += [{"seed": seed, **row, **shared} for row in cut["rows"]]
+        return with_excess(rows)
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`."""
@@ -129,15 +118,17 @@ class AdaptiveSharer(Study):
         return [draw_adaptive(summary, folder / "adaptive.png")]
 
 
-def _check_grid(seeds: list[int], margins: list[float], queries: list[int]) -> None:
-    for name, axis in (("seeds", seeds), ("margins", margins), ("queries", queries)):
+def _check_grid(seeds: list[int], sets: Sets, audit: Audits) -> None:
+    for name, axis in (("seeds", seeds), ("sets.margins", sets.margins), ("audit.queries", audit.queries)):
         check_axis(f"study.{name}", axis)
     if len(seeds) < 2 or min(seeds) < 0:
         raise UserError(
             f"study.seeds is {seeds}: give at least two seeds, 0 or more; the margin is chosen on one half of the cuts "
             "and judged on the other"
         )
-    if bad := [margin for margin in margins if not 0 < margin < float("inf")]:
-        raise UserError(f"study.margins has {bad[0]}: a margin is a finite number of log odds above 0")
-    if low := [count for count in queries if count < 2]:
-        raise UserError(f"study.queries has {low[0]}: an audit draws at least one sample of each class")
+    if bad := [margin for margin in sets.margins if not 0 < margin < float("inf")]:
+        raise UserError(f"study.sets.margins has {bad[0]}: a margin is a finite number of log odds above 0")
+    if low := [count for count in audit.queries if count < 2]:
+        raise UserError(f"study.audit.queries has {low[0]}: an audit draws at least one sample of each class")
+    if not 0 < sets.alpha <= 1:
+        raise UserError(f"study.sets.alpha is {sets.alpha}: the share that the sharer chooses lies in (0, 1]")

@@ -14,16 +14,16 @@ import numpy as np
 from rich.table import Table
 
 from diffshare.errors import UserError
-from diffshare.storage import read_json
-from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import as_word, check_axis, flat, merged, named_class, words
-from diffshare.study.engine.step import TRUSTED, Command, Place, Step, mix_and_fit
+from diffshare.stats.information import row_shares
+from diffshare.study.engine.base import Find, Row, Study, left_at
+from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged, named_class
+from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.excess import paired
-from diffshare.study.reports.poisoning_figures import draw_amplifier, draw_curves
-from diffshare.study.reports.poisoning_results import mix_shares, outcome_table, summarise
-from diffshare.study.steps.group_shares import shares
+from diffshare.study.reports.poisoning import draw_amplifier, draw_curves, mix_shares, outcome_table, summarise
+from diffshare.study.steps.grid import Downstream
+from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, data_block, mix_and_fit, sampling, train_and_test
 
-CLEAN = "diffshare.data.mixes.Clean"
+SHARES = "diffshare.study.steps.shares"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FairnessPoisoning(Study):
 
     Args:
         generator: configs of the generator's ``fit``, base first.
-        classifier: configs of the receiver's classifier, base first.
+        classifier: the receiver's.
         policies: overlay of the mix of each policy, by the name that it shall have; its class takes ``alpha``, ``n``.
         alphas: poisoned shares in [0, 1]; 0, the clean set, is always there.
         guidances: values of ``guidance_scale``; 1 is plain conditional sampling.
@@ -57,7 +57,6 @@ class FairnessPoisoning(Study):
         samples: samples of each generator, as many of each class.
         overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
         more: settings over ``overrides``, for the command line: ``--study.more '{"data.target": "Young"}'``.
-        classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
         direct: also train the classifier on the mix itself: what the mix does without the generator.
         through_generator: train generators; False measures the mixes alone.
@@ -69,7 +68,7 @@ class FairnessPoisoning(Study):
     def __init__(
         self,
         generator: list[Path],
-        classifier: list[Path],
+        classifier: Downstream,
         policies: dict[str, Path],
         alphas: list[float],
         guidances: list[float],
@@ -78,7 +77,6 @@ class FairnessPoisoning(Study):
         samples: int,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
-        classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
         direct: bool = True,
         through_generator: bool = True,
@@ -86,21 +84,18 @@ class FairnessPoisoning(Study):
         group_steps: int = 400,
         level: float = 0.95,
     ) -> None:
-        _check_grid(policies, alphas, guidances if through_generator else [1.0], seeds, level)
-        for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps)):
-            if value < 1:
-                raise UserError(f"study.{name} is {value}: it must be at least 1")
+        _check_grid(policies, alphas, guidances if through_generator else [1.0], seeds)
+        check_level(level)
+        check_least((name, value, 1) for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps)))
         if not direct and not through_generator:
             raise UserError("study.direct and study.through_generator are both false: nothing is left to measure")
-        self.generator, self.classifier, self.policies = generator, classifier, policies
+        self.classifier, self.policies = classifier, policies
         self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
-        self.overrides = dict(flat(overrides or {})) | dict(flat(more or {}))
-        self.classifier_overrides = dict(flat(classifier_overrides or {}))
+        self.settings = Settings(generator, overrides, more, needs=("source", "target", "sensitive"))
         self.sampling_steps, self.direct, self.through_generator = sampling_steps, direct, through_generator
         self.count_groups, self.group_steps, self.level = count_groups and through_generator, group_steps, level
         self.alphas = [alpha for alpha in alphas if alpha]
-        self.data = _data_block(generator, "study.generator")
-        self.receiver = _data_block(classifier, "study.classifier")
+        self.receiver = data_block(classifier.configs, "study.classifier")
         for name, path in policies.items():
             _check_policy(name, path)
 
@@ -115,92 +110,56 @@ class FairnessPoisoning(Study):
 
     def steps(self) -> list[Step]:
         """See :class:`Study`."""
-        found = []
-        for seed in self.seeds if self.count_groups else []:
-            found.append(self._reader(seed))
+        steps = [self._reader(seed) for seed in self.seeds] if self.count_groups else []
         for cell in self.cells():
-            mix, fit = self._generator(cell)
-            found += [mix, *([self._direct(cell)] if self.direct else [])]
+            mix, fit = mix_and_fit(cell.name, self._configs(cell), self.settings.overrides, self._mix(cell), cell.seed)
+            steps += [mix, *([self._direct(cell)] if self.direct else [])]
             if self.through_generator:
-                found.append(fit)
-                found += [step for guidance in self.guidances for step in self._receiver(cell, guidance)]
-        return found
+                steps.append(fit)
+                steps += [step for guidance in self.guidances for step in self._receiver(cell, guidance)]
+        return steps
 
-    def _configs(self, cell: Cell) -> list[str]:
-        paths = [*self.generator, *([self.policies[cell.policy]] if cell.alpha else [])]
-        return [word for path in paths for word in ("--config", str(path))]
+    def _configs(self, cell: Cell) -> list[Path]:
+        return [*self.settings.configs, *([self.policies[cell.policy]] if cell.alpha else [])]
 
-    def _mix_words(self, cell: Cell) -> list[str]:
+    def _mix(self, cell: Cell) -> dict[str, Any]:
         """What makes this cell's training set, over any config with a ``MixDataModule``."""
-        mix = {"data.mix.alpha": cell.alpha} if cell.alpha else {"data.mix": CLEAN}
-        return words({**mix, "data.mix.n": self.n, "data.seed": cell.seed}.items())
-
-    def _generator(self, cell: Cell) -> tuple[Step, Step]:
-        configs, mix = self._configs(cell), self._mix_words(cell)
-        data = words((k, v) for k, v in self.overrides.items() if k.startswith("data."))
-        seed = ("--seed_everything", str(cell.seed))
-        return mix_and_fit(cell.name, [*configs, *data, *mix], [*configs, *words(self.overrides.items()), *mix, *seed])
+        mix = {"data.mix.alpha": cell.alpha} if cell.alpha else {"data.mix": f"{MIXES}.Clean"}
+        return {**mix, "data.mix.n": self.n, "data.seed": cell.seed}
 
     def _direct(self, cell: Cell) -> Step:
         """The classifier on the records of the mix."""
-        paths = [*self.generator, *([self.policies[cell.policy]] if cell.alpha else [])]
-        data = merged(paths)["data"]
+        data = merged(self._configs(cell))["data"]
         data["init_args"].pop("batch_size", None)
         if "batch_size" in self.receiver:
             data["init_args"]["batch_size"] = self.receiver["batch_size"]
-        over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.") and k != "data.batch_size"]
-        return self._classifier(
-            f"direct-{cell.name}", cell, ["--data", as_word(data), *words(over), *self._mix_words(cell)]
-        )
+        over = {k: v for k, v in self.settings.of_data().items() if k != "data.batch_size"}
+        return self._classifier(f"direct-{cell.name}", cell, {"data": data} | over | self._mix(cell))
 
     def _receiver(self, cell: Cell, guidance: float) -> Iterator[Step]:
         """Samples at one guidance, the classifier on them, and the groups in them."""
         end = f"{cell.name}-g{guidance:g}"
         folder = Place(f"sample-{end}", "samples")
-        steps = ("--steps", str(self.sampling_steps)) if self.sampling_steps else ()
-        command: Command = (
-            "sample", "--model", Place(f"fit-{cell.name}", "run/release"), "--count", str(self.samples),
-            "--labels", "balanced", "--seed", str(cell.seed), *steps, "--guidance", f"{guidance:g}",
-            "--batch-size", "250", "--out", folder,
-        )  # fmt: skip
-        yield Step(folder.step, (command,))
-        test = {"data.test_source": self.data["source"]}
-        test |= {name: self.data[name.removeprefix("data.")] for name in ("data.target", "data.sensitive")}
-        test |= {"data.seed": cell.seed, "data.test_balance": self.data.get("test_balance", False)}
-        for key, value in self.overrides.items():
-            if key.startswith("data.source."):
-                test["data.test_source" + key.removeprefix("data.source")] = value
-            elif key in ("data.target", "data.sensitive", "data.test_balance"):
-                test[key] = value
-        yield self._classifier(f"classifier-{end}", cell, ["--data.samples", folder, *words(test.items())])
+        options = {"labels": "balanced", "guidance": guidance, "out": folder}
+        arguments = sampling(cell.name, self.samples, cell.seed, self.sampling_steps, **options)
+        yield Step(folder.step, f"{VERBS}:sample", arguments)
+        yield self._classifier(f"classifier-{end}", cell, self.settings.received(folder, cell.seed))
         if self.count_groups:
-            name = f"groups-{end}"
-            arguments = ("--reader", Place(f"reader-s{cell.seed}", "reader"), "--samples", folder)
-            run = "diffshare.study.steps.group_shares:count"
-            yield Step(name, ((*arguments, "--out", Place(name, "groups.json")),), run=run)
+            name, reader = f"groups-{end}", Place(f"reader-s{cell.seed}", "reader")
+            arguments = {"reader": reader, "samples": folder, "out": Place(name, "groups.json")}
+            yield Step(name, f"{SHARES}:count_groups", arguments)
 
-    def _classifier(self, name: str, cell: Cell, data: Sequence[str | Place]) -> Step:
-        run = Place(name, "run")
-        configs = [word for path in self.classifier for word in ("--config", str(path))]
-        fit: Command = (
-            "fit", *configs, *data, *words(self.classifier_overrides.items()),  # last: a --data block undoes them
-            "--seed_everything", str(cell.seed), "--trainer.enable_progress_bar", "false", "--run-dir", run,
-        )  # fmt: skip
-        return Step(name, (fit, ("test", "--run-dir", run, TRUSTED)), after=(f"mix-{cell.name}",))
+    def _classifier(self, name: str, cell: Cell, data: dict[str, Any]) -> Step:
+        after = (f"mix-{cell.name}",)
+        return train_and_test(name, self.classifier, data, {"run": cell.seed}, after)
 
     def _reader(self, seed: int) -> Step:
         """A classifier of the group, on auxiliary records of the same source."""
         name = f"reader-s{seed}"
-        over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.source.")]
-        roles = {key: self.overrides.get(f"data.{key}", self.data[key]) for key in ("target", "sensitive")}
-        data = {"source": self.data["source"], "target": roles["sensitive"], "sensitive": roles["target"]}
-        block = {"part": "auxiliary", "validation_share": 0.25, "seed": seed, **data}
-        module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": block}
-        command: Command = (
-            "--data", as_word(module), *words(over), "--steps", str(self.group_steps), "--seed", str(seed),
-            "--out", Place(name, "reader"),
-        )  # fmt: skip
-        return Step(name, (command,), run="diffshare.study.steps.group_shares:train")
+        group, label = (self.settings.role(role) for role in ("sensitive", "target"))
+        data = self.settings.module(seed, group, sensitive=label, part="auxiliary", validation_share=0.25)
+        arguments = {"data": data, "steps": self.group_steps, "seed": seed, "out": Place(name, "reader")}
+        return Step(name, f"{SHARES}:train_group_reader", arguments)
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -209,37 +168,35 @@ class FairnessPoisoning(Study):
 
         ``direction`` is that of the mix (:func:`diffshare.study.reports.excess.paired`), None of a clean one.
         """
-        found = []
+        cells = []
         for cell in self.cells():
             if self.direct:
-                found.append(self._row(find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")))
+                cells.append(self._row(find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")))
             for guidance in self.guidances if self.through_generator else []:
                 end = f"{cell.name}-g{guidance:g}"
                 place = Place(f"classifier-{end}", "run/results.json")
-                found.append(self._row(find, cell, "generator", guidance, place))
-        rows = [row for row in found if row is not None]
+                cells.append(self._row(find, cell, "generator", guidance, place))
+        rows = [row for row in cells if row is not None]
         clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
         return [row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows]
 
     def _row(self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place) -> Row | None:
-        path = find(place)
-        if path is None:
+        result = left_at(find, place)
+        if result is None:
             return None
-        mix = find(Place(f"mix-{cell.name}", "mix/mix.json"))
-        groups = find(Place(f"groups-{cell.name}-g{guidance:g}", "groups.json")) if guidance is not None else None
-        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
-        result = read_json(path)
         if "counts" not in result:
             raise UserError(
-                f"{path} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
+                f"{find(place)} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
             )
-        chosen = read_json(mix) if mix else None
-        if chosen:
+        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
+        if chosen := left_at(find, Place(f"mix-{cell.name}", "mix/mix.json")):
             row |= {"mutual_information_sy": chosen["mutual_information_sy"], "exhausted": chosen["exhausted"]}
             row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
+        end = None if guidance is None else f"{cell.name}-g{guidance:g}"
+        groups = left_at(find, Place(f"groups-{end}", "groups.json")) if end else None
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
-        row["shares_in_samples"] = read_json(groups)["shares"] if groups else None
-        row["shares_in_decisions"] = shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
+        row["shares_in_samples"] = groups and groups["shares"]
+        row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
         return row | result
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
@@ -258,18 +215,6 @@ class FairnessPoisoning(Study):
         return drawn
 
 
-def _data_block(paths: list[Path], key: str) -> dict[str, Any]:
-    """Arguments of the data module that configs name."""
-    if not paths:
-        raise UserError(f"{key} is empty: name at least one config file")
-    block = merged(paths).get("data", {}).get("init_args")
-    if not isinstance(block, dict):
-        raise UserError(f"{key}: {paths[-1]} and what it is laid over have no data.init_args; name a config of fit")
-    if key == "study.generator" and not {"source", "target", "sensitive"} <= block.keys():
-        raise UserError(f"{key}: data needs source, target and sensitive; name them in {paths[0]} or an overlay")
-    return block
-
-
 def _check_policy(name: str, path: Path) -> None:
     mix = merged([path]).get("data", {}).get("init_args", {}).get("mix", {})
     where = f"study.policies.{name} ({path})"
@@ -282,13 +227,10 @@ def _check_policy(name: str, path: Path) -> None:
         raise UserError(f"{where}: {mix['class_path']} has no argument {missing[0]}, a policy has alpha and n")
 
 
-def _check_grid(
-    policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int], level: float
-) -> None:
+def _check_grid(policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int]) -> None:
     for name, axis in (("policies", list(policies)), ("alphas", alphas), ("guidances", guidances), ("seeds", seeds)):
         check_axis(f"study.{name}", axis)
-    if outside := [alpha for alpha in alphas if not 0 <= alpha <= 1]:
-        raise UserError(f"study.alphas has {outside[0]}: a share lies in [0, 1]")
+    check_shares("alphas", alphas)
     if negative := [guidance for guidance in guidances if guidance < 0]:
         raise UserError(f"study.guidances has {negative[0]}: a guidance_scale is 0 or more")
     if below := [seed for seed in seeds if seed < 0]:
@@ -297,5 +239,3 @@ def _check_grid(
         raise UserError("study.policies has 'clean', which is there by itself as alpha 0: take it out")
     if bad := [name for name in policies if not name.replace("_", "").replace("-", "").isalnum()]:
         raise UserError(f"study.policies has '{bad[0]}': a name has letters, digits, - and _, it becomes a folder")
-    if not 0 < level < 1:
-        raise UserError(f"study.level is {level}: it lies between 0 and 1")

@@ -5,7 +5,7 @@ models pass the bias and the proportions of their training set on more faithfull
 of kinds in the summary confirm or contradict that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,15 @@ from rich.table import Table
 
 from diffshare.errors import UserError, one_of
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import as_word, check_axis, flat, words
-from diffshare.study.engine.part import find_under, under
-from diffshare.study.engine.step import Command, Place, Step
+from diffshare.study.engine.base import Find, Row, Study, find_under, left_at, under
+from diffshare.study.engine.configs import check_axis, flat
+from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
-from diffshare.study.families_family import Family
-from diffshare.study.reports.families_figures import draw_families
-from diffshare.study.reports.families_results import family_row, real_row, summarise, tables
+from diffshare.study.reports.families import draw_families, family_row, real_row, summarise, tables
+from diffshare.study.steps.grid import REAL, Downstream, Family, Reader
+from diffshare.study.steps.pipeline import check_reader, train_readers
 
-STEPS = "diffshare.study.steps.families"
-REAL = "real"  # the name of what stands beside the families: records instead of samples
+QUALITY = "diffshare.study.steps.quality"
 POISONED = "poisoned"
 
 
@@ -37,7 +35,7 @@ class Families(Study):
 
     Args:
         generators: the families, by the name that each shall have.
-        classifier: configs of the receiver's classifier, base first.
+        classifier: the receiver's.
         policy: overlay of the poisoned mix; its class takes ``alpha``, ``n``.
         seeds: of data, mix, training, samples and readers alike.
         n: records of a training set.
@@ -47,18 +45,15 @@ class Families(Study):
         method: estimator of :func:`diffshare.stats.prevalence.estimate`.
         overrides: settings of all ``fit``.
         more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
-        classifier_overrides: settings over those of ``classifier``.
         sampling_steps: network calls a sample; the release's default where None.
-        auxiliary: records that the readers, the classifiers of the properties, are trained and calibrated on.
-        reader_steps: training steps of each fold of a reader.
-        folds: of a reader, 2 at least; 1, where ``cc`` is the method, is the paper's single one.
+        readers: how the classifiers of the properties are trained.
         level: of the intervals.
     """
 
     def __init__(
         self,
         generators: dict[str, Family],
-        classifier: list[Path],
+        classifier: Downstream,
         policy: Path,
         seeds: list[int],
         n: int,
@@ -68,26 +63,20 @@ class Families(Study):
         method: str = "pacc",
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
-        classifier_overrides: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
-        auxiliary: int = 2000,
-        reader_steps: int = 300,
-        folds: int = 2,
+        readers: Reader = Reader(steps=300),  # noqa: B008
         level: float = 0.95,
     ) -> None:
         for name, axis in (("generators", list(generators)), ("seeds", seeds), ("properties", properties)):
             check_axis(f"study.{name}", axis)
-        numbers = (("auxiliary", auxiliary, 1), ("reader_steps", reader_steps, 1))
-        for name, value, least in (*numbers, ("folds", folds, 1 if method == "cc" else 2)):
-            if value < least:
-                raise UserError(f"study.{name} is {value}: it must be at least {least}")
+        check_reader("readers", readers, 1 if method == "cc" else 2)
         if not 0 < alpha <= 1:
             raise UserError(f"study.alpha is {alpha}: a poisoned share lies above 0 and up to 1")
         if method not in NAMES:
             raise one_of("method", method, NAMES)
         self.generators, self.seeds, self.properties = generators, seeds, properties
         self.alpha, self.method, self.samples, self.level = alpha, method, samples, level
-        self.auxiliary, self.reader_steps, self.folds = auxiliary, reader_steps, folds
+        self.readers = readers
         self.overrides = dict(flat(overrides or {}))
         self.more = dict(flat(more or {}))
         self._shared: dict[str, Any] = {
@@ -96,7 +85,6 @@ class Families(Study):
             "guidances": [1.0],
             "n": n,
             "samples": samples,
-            "classifier_overrides": classifier_overrides,
             "count_groups": False,  # the readers do that
             "level": level,
         }
@@ -119,15 +107,17 @@ class Families(Study):
             raise UserError(f"study.generators.{name}: {error}") from error
         first = self._records(self.seeds[0])
         for key in ("source", "target", "sensitive"):
-            settings = [_under(f"data.{key}", one.overrides) for one in (study, first)]
-            if study.data[key] != first.data[key] or settings[0] != settings[1]:
+            own, theirs = (
+                one.settings.source() if key == "source" else one.settings.role(key) for one in (study, first)
+            )
+            if own != theirs:
                 raise UserError(
                     f"study.generators.{name} has another data.{key} than {next(iter(self.generators))}: all families "
                     "train on the same records; give them one"
                 )
-        if self._role("target") in self.properties:
+        if (target := first.settings.role("target")) in self.properties:
             raise UserError(
-                f"study.properties has '{self._role('target')}', the target, by which the samples are drawn: the "
+                f"study.properties has '{target}', the target, by which the samples are drawn: the "
                 "receiver would choose its share; take it out"
             )
 
@@ -174,107 +164,89 @@ class Families(Study):
 
     def steps(self) -> list[Step]:
         """See :class:`Study`; a whole seed before the next."""
-        found = []
+        steps = []
         for seed in self.seeds:
-            found += [self._readers(seed), self._reference(seed)]
-            found += under(f"{REAL}-", self._records(seed).steps())
+            steps += [self._readers(seed), self._reference(seed)]
+            steps += under(f"{REAL}-", self._records(seed).steps())
             for name, family in self.generators.items():
-                found += self._family(name, family, seed)
-        return found
+                steps += self._family(name, family, seed)
+        return steps
 
     def _family(self, name: str, family: Family, seed: int) -> Iterator[Step]:
         vae = Place(f"{name}-before-fit-clean-s{seed}", "run")
         if family.before:
-            steps = under(f"{name}-before-", self._before_study(family, seed).steps())
-            yield from (
-                step for step in steps if step.name == vae.step or step.name == f"{name}-before-mix-clean-s{seed}"
-            )
-        for step in under(f"{name}-", self._attack(family, seed).steps()):
+            before = under(f"{name}-before-", self._before_study(family, seed).steps())
+            wanted = (f"{name}-before-mix-clean-s{seed}", vae.step)
+            yield from (step for step in before if step.name in wanted)
+        attack = self._attack(family, seed)
+        for step in under(f"{name}-", attack.steps()):
             builds_on_vae = family.before and step.name.startswith(f"{name}-fit-")
-            extra: Command = ("--model.vae", vae) if builds_on_vae else ()
-            yield replace(step, commands=tuple((*command, *extra) for command in step.commands)) if extra else step
-        for cell in self._attack(family, seed).cells():
+            yield replace(step, arguments={**step.arguments, "model.vae": vae}) if builds_on_vae else step
+        for cell in attack.cells():
             yield self._measure(name, family, cell)
-
-    def _data(self, seed: int, target: str | None = None, **block: Any) -> tuple[str, ...]:
-        """Words for a data module of the source that all families share."""
-        study = self._records(seed)
-        source = [(key, value) for key, value in study.overrides.items() if key.startswith("data.source.")]
-        init = {"source": study.data["source"], "target": target or self._role("target"), "seed": seed} | block
-        return (
-            "--data",
-            as_word({"class_path": "diffshare.data.module.MixDataModule", "init_args": init}),
-            *words(source),
-        )
 
     def _role(self, role: str) -> str:
         """The attribute that is the target, or the sensitive one."""
-        study = self._records(self.seeds[0])
-        return str(study.overrides.get(f"data.{role}", study.data[role]))
+        return str(self._records(self.seeds[0]).settings.role(role))
 
     @property
     def read(self) -> list[str]:
         """The attributes that there is a reader of."""
         return list(dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")]))
 
-    def _auxiliary(self) -> dict[str, Any]:
-        mix = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": self.auxiliary}}
-        return {"part": "auxiliary", "validation_share": 0.0, "mix": mix}
+    def _auxiliary(self, seed: int) -> dict[str, Any]:
+        return self._records(seed).settings.auxiliary(seed, None, self.readers.records)
 
     def _readers(self, seed: int) -> Step:
-        """A cross-fitted classifier of each attribute, on auxiliary records of the seed."""
-        name = f"readers-s{seed}"
-        options = ("--steps", str(self.reader_steps), "--folds", str(self.folds), "--seed", str(seed))
-        commands: list[Command] = [
-            (*self._data(seed, attribute, **self._auxiliary()), *options, "--out", Place(name, f"readers/{attribute}"))
-            for attribute in self.read
-        ]
-        return Step(name, tuple(commands), run="diffshare.study.steps.property:train")
+        """A classifier of each attribute, on auxiliary records of the seed."""
+        attributes = {attribute: (attribute, self.readers, seed) for attribute in self.read}
+        return train_readers("readers", self._records(seed).settings, seed, attributes)
 
-    def _reading(self, seed: int) -> Command:
-        readers = ("--readers", Place(f"readers-s{seed}", "readers"), "--names", as_word(self.read))
-        return (*readers, "--method", self.method, "--seed", str(seed))
+    def _reading(self, seed: int) -> dict[str, Any]:
+        readers = {"readers": Place(f"readers-s{seed}", "readers"), "names": self.read}
+        return {**readers, "method": self.method, "seed": seed}
 
     def _reference(self, seed: int) -> Step:
         name = f"reference-s{seed}"
-        data = self._data(seed, **self._auxiliary())
-        command = (*data, *self._reading(seed), "--count", str(self.samples), "--out", Place(name, "reference"))
-        return Step(name, (command,), run=f"{STEPS}:reference")
+        arguments = {"data": self._auxiliary(seed), "count": self.samples, "out": Place(name, "reference")}
+        return Step(name, f"{QUALITY}:keep_halves", arguments | self._reading(seed))
 
     def _measure(self, name: str, family: Family, cell: Cell) -> Step:
         step = f"{name}-measure-{cell.name}"
         runs = [Place(f"{name}-fit-{cell.name}", "run")]
         if family.before:
             runs.append(Place(f"{name}-before-fit-clean-s{cell.seed}", "run"))
-        command: Command = (
-            *self._data(cell.seed), *self._reading(cell.seed),
-            "--samples", Place(f"{name}-sample-{cell.name}-g1", "samples"),
-            "--reference", Place(f"reference-s{cell.seed}", "reference"),
-            "--mix", Place(f"{name}-mix-{cell.name}", "mix"), "--runs", *runs, "--out", Place(step, "measured.json"),
-        )  # fmt: skip
-        return Step(step, (command,), run=f"{STEPS}:measure")
+        arguments = {
+            "data": self._records(cell.seed).settings.module(cell.seed),
+            "samples": Place(f"{name}-sample-{cell.name}-g1", "samples"),
+            "reference": Place(f"reference-s{cell.seed}", "reference"),
+            "mix": Place(f"{name}-mix-{cell.name}", "mix"),
+            "runs": runs,
+            "out": Place(step, "measured.json"),
+        }
+        return Step(step, f"{QUALITY}:measure_family", arguments | self._reading(cell.seed))
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`Study`: one row a family and seed, and one of real records a seed."""
-        found = []
+        rows = []
         sensitive, target = self._role("sensitive"), self._role("target")
         for seed in self.seeds:
             attack = self._records(seed).rows(find_under(f"{REAL}-", find))
-            kept = find(Place(f"reference-s{seed}", "reference/reference.json"))
-            found.append(real_row(seed, attack, kept, self.properties))
+            halves = left_at(find, Place(f"reference-s{seed}", "reference/reference.json"))
+            rows.append(real_row(seed, attack, halves, self.properties))
             for name, family in self.generators.items():
                 attack = self._attack(family, seed).rows(find_under(f"{name}-", find))
                 cells = {
                     cell.policy: (
-                        find(Place(f"{name}-measure-{cell.name}", "measured.json")),
-                        find(Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
+                        left_at(find, Place(f"{name}-measure-{cell.name}", "measured.json")),
+                        left_at(find, Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
                     )
                     for cell in self._attack(family, seed).cells()
                 }
-                found.append(family_row(name, family.kind, seed, attack, cells, self.properties, sensitive, target))
-        return [row for row in found if row is not None]
+                rows.append(family_row(name, family.kind, seed, attack, cells, self.properties, sensitive, target))
+        return [row for row in rows if row is not None]
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`Study`: means over seeds by family, then differences of kinds of family."""
@@ -287,8 +259,3 @@ class Families(Study):
     def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
         """See :class:`Study`."""
         return [draw_families(rows, summary, folder / "families.png")]
-
-
-def _under(key: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides of a setting and of what is in it."""
-    return {name: value for name, value in overrides.items() if name == key or name.startswith(f"{key}.")}

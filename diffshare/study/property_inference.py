@@ -6,6 +6,7 @@ with corrected estimators beside the count, intervals beside the estimates, and 
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +15,14 @@ from rich.table import Table
 from diffshare.errors import UserError, one_of
 from diffshare.stats.inverse import LEAST
 from diffshare.stats.prevalence import NAMES
-from diffshare.study.engine.base import Find, Row, Study
-from diffshare.study.engine.configs import as_word, check_axis, flat, merged, words
-from diffshare.study.engine.step import Command, Place, Step, Word, mix_and_fit
-from diffshare.study.property_grid import Cell, View, classifier_of, estimates_of, samples_of
-from diffshare.study.reports.property_figures import draw_error, draw_truth
-from diffshare.study.reports.property_results import of_inference, of_remedy, outcome_table, summarise
+from diffshare.study.engine.base import Find, Row, Study, left_at
+from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares
+from diffshare.study.engine.step import Place, Step
+from diffshare.study.reports.property import draw_error, draw_truth, of_inference, of_remedy, outcome_table, summarise
+from diffshare.study.steps.grid import CrossFit, Estimates, PropertyCell, View
+from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, check_reader, mix_and_fit, sampling
 
-PROPORTION = "diffshare.data.mixes.Proportion"
-STEPS = "diffshare.study.steps.property"
+SHARES = "diffshare.study.steps.shares"
 Labels = Literal["natural", "none"]
 Training = Literal["plain", "degraded"]
 
@@ -39,8 +39,7 @@ class PropertyInference(Study):
         generators: configs of the ``fit`` of each family, base first, by the name that it shall have.
         properties: attributes whose share is inferred.
         proportions: shares p in [0, 1] of the property in the sharer's training set.
-        methods: estimators of :func:`diffshare.stats.prevalence.estimate`.
-        queries: numbers of samples that an estimate is made of.
+        estimates: how it is estimated.
         seeds: of parts, mix, training, samples and classifier alike.
         n: records of a training set.
         labels: ``natural`` samples classes as the card declares, ``none`` asks for no class.
@@ -49,13 +48,10 @@ class PropertyInference(Study):
         auxiliary: numbers of records that the classifier is trained and calibrated on.
         surrogates: shares p of generators that the receiver trains on auxiliary records, three or more, as the remedy;
             none where empty.
-        runs: most disjoint runs of each number of queries that are read off one generator's samples.
         overrides: settings of ``fit`` over those of the configs: ``{trainer: {max_steps: 1000}}``.
         more: settings over ``overrides``, for the command line.
         sampling_steps: network calls a sample; the release's default where None.
-        classifier_steps: training steps of each fold's classifier.
-        folds: of the classifier, 2 at least; 1, where ``cc`` is the only method, is the paper's single one.
-        resamples: of the bootstrap.
+        classifier: how it is trained.
         level: of the intervals.
     """
 
@@ -64,8 +60,7 @@ class PropertyInference(Study):
         generators: dict[str, list[Path]],
         properties: list[str],
         proportions: list[float],
-        methods: list[str],
-        queries: list[int],
+        estimates: Estimates,
         seeds: list[int],
         n: int,
         labels: list[Labels],
@@ -73,72 +68,52 @@ class PropertyInference(Study):
         trainings: list[Training],
         auxiliary: list[int],
         surrogates: list[float],
-        runs: int = 4,
         overrides: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
         sampling_steps: int | None = None,
-        classifier_steps: int = 400,
-        folds: int = 5,
-        resamples: int = 1000,
+        classifier: CrossFit = CrossFit(400, 5),  # noqa: B008
         level: float = 0.95,
     ) -> None:
         self.generators, self.properties, self.proportions = generators, properties, proportions
-        self.methods, self.queries, self.seeds, self.n = methods, queries, seeds, n
+        self.estimates, self.seeds, self.n, self.classifier = estimates, seeds, n, classifier
         self.labels, self.guidances, self.trainings = labels, guidances, trainings
-        self.surrogates, self.runs, self.auxiliary = surrogates, runs, auxiliary
-        self.overrides = dict(flat(overrides or {})) | dict(flat(more or {}))
-        self.sampling_steps, self.classifier_steps, self.folds = sampling_steps, classifier_steps, folds
-        self.resamples, self.level = resamples, level
+        self.surrogates, self.auxiliary = surrogates, auxiliary
+        self.sampling_steps, self.level = sampling_steps, level
         self._check()
-        self.data = {family: _data_block(family, paths) for family, paths in generators.items()}
+        self.settings = {
+            family: Settings(paths, overrides, more, f"study.generators.{family}", ("source",))
+            for family, paths in generators.items()
+        }
 
     def _check(self) -> None:
-        axes: dict[str, Sequence[Any]] = {"generators": list(self.generators)}
-        names = (
-            "properties",
-            "proportions",
-            "methods",
-            "queries",
-            "seeds",
-            "labels",
-            "guidances",
-            "trainings",
-            "auxiliary",
-        )
-        for name, axis in (axes | {name: getattr(self, name) for name in names}).items():
-            check_axis(f"study.{name}", axis)
-        if self.surrogates:
-            check_axis("study.surrogates", self.surrogates)
+        check_axis("study.generators", list(self.generators))
+        for name in ("methods", "queries"):
+            check_axis(f"study.estimates.{name}", getattr(self.estimates, name))
+        axes = ("properties", "proportions", "seeds", "labels", "guidances", "trainings", "auxiliary")
+        for name in (*axes, *(["surrogates"] if self.surrogates else [])):
+            check_axis(f"study.{name}", getattr(self, name))
         if 0 < len(self.surrogates) < LEAST:
             raise UserError(f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none")
         for name in ("proportions", "surrogates"):
-            if outside := [p for p in getattr(self, name) if not 0 <= p <= 1]:
-                raise UserError(f"study.{name} has {outside[0]}: a share lies in [0, 1]")
-        if unknown := [method for method in self.methods if method not in NAMES]:
-            raise one_of("method", unknown[0], NAMES)
-        numbers: list[tuple[str, Sequence[float], float]] = [
-            ("queries", self.queries, 2),
-            ("seeds", self.seeds, 0),
-            ("guidances", self.guidances, 0),
-            ("auxiliary", self.auxiliary, 1),
-            *((name, [getattr(self, name)], 1) for name in ("n", "runs", "classifier_steps", "resamples")),
-            ("folds", [self.folds], 1 if list(self.methods) == ["cc"] else 2),
-        ]
-        for name, values, least in numbers:
-            if below := [value for value in values if value < least]:
-                raise UserError(f"study.{name} has {below[0]}: it must be at least {least}")
+            check_shares(name, getattr(self, name))
+        if other := [method for method in self.estimates.methods if method not in NAMES]:
+            raise one_of("method", other[0], NAMES)
+        least = {"seeds": 0, "guidances": 0, "auxiliary": 1, "n": 1}
+        check_least((name, getattr(self, name), value) for name, value in least.items())
+        least = {"queries": 2, "runs": 1, "resamples": 1}
+        check_least((f"estimates.{name}", getattr(self.estimates, name), value) for name, value in least.items())
+        check_reader("classifier", self.classifier, 1 if self.estimates.methods == ["cc"] else 2)
         for name in (*self.generators, *self.properties):
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise UserError(f"study has '{name}': a name has letters, digits, - and _, it becomes a folder")
-        if not 0 < self.level < 1:
-            raise UserError(f"study.level is {self.level}: it lies between 0 and 1")
+        check_level(self.level)
 
     # --- the grid ------------------------------------------------------------------------------------------------
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[PropertyCell]:
         """The sharer's generators; a whole seed before the next."""
         for seed, name, family in itertools.product(self.seeds, self.properties, self.generators):
-            yield from (Cell(name, family, seed, p) for p in self.proportions)
+            yield from (PropertyCell(name, family, seed, p) for p in self.proportions)
 
     def views(self) -> Iterator[View]:
         """How each generator is looked at."""
@@ -149,85 +124,62 @@ class PropertyInference(Study):
 
     def steps(self) -> list[Step]:
         """See :class:`Study`: of each seed, property and family the sharer's generators first, then the remedy."""
-        found: list[Step] = []
+        steps: list[Step] = []
         for _, group in itertools.groupby(self.cells(), lambda c: (c.seed, c.attribute, c.family)):
             mine = list(group)
             classifiers = [self._classifier(mine[0], view) for view in self.views()]
-            found += {step.name: step for step in classifiers}.values()
+            steps += {step.name: step for step in classifiers}.values()
             for cell in mine:
-                found += [*self._generator(cell), *(self._infer(cell, view) for view in self.views())]
+                steps += [*self._generator(cell), *(self._infer(cell, view) for view in self.views())]
             for surrogate in self._surrogates_of(mine[0]):
-                found += self._generator(surrogate)
+                steps += self._generator(surrogate)
             if self.surrogates:
-                found += [self._remedy(cell, view) for cell in mine for view in self.views()]
-        return found
+                steps += [self._remedy(cell, view) for cell in mine for view in self.views()]
+        return steps
 
-    def _surrogates_of(self, cell: Cell) -> list[Cell]:
+    def _surrogates_of(self, cell: PropertyCell) -> list[PropertyCell]:
         """The receiver's generators, the same for all p."""
-        return [Cell(cell.attribute, cell.family, cell.seed, p, surrogate=True) for p in self.surrogates]
+        return [PropertyCell(cell.attribute, cell.family, cell.seed, p, surrogate=True) for p in self.surrogates]
 
-    def _generator(self, cell: Cell) -> list[Step]:
-        samplings = {view.sampling: self._sample(cell, view) for view in self.views()}
-        return [*self._trained(cell), *samplings.values()]
+    def _generator(self, cell: PropertyCell) -> list[Step]:
+        """A generator, and its samples in every way."""
+        init = {"p": cell.p, "n": self.n, "property": cell.attribute}
+        mix = {"data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init}, "data.seed": cell.seed}
+        mix |= {"data.part": "auxiliary"} if cell.surrogate else {}
+        settings = self.settings[cell.family]
+        trained = mix_and_fit(cell.name, settings.configs, settings.overrides, mix, cell.seed)
+        return [*trained, *{view.sampling: self._sample(cell, view) for view in self.views()}.values()]
 
-    def _data_words(self, cell: Cell) -> list[str]:
-        """What makes this cell's training set, over a config with a ``MixDataModule``."""
-        mix = {"class_path": PROPORTION, "init_args": {"p": cell.p, "n": self.n, "property": cell.attribute}}
-        part = {"data.part": "auxiliary"} if cell.surrogate else {}
-        return words({"data.mix": mix, "data.seed": cell.seed, **part}.items())
+    def _sample(self, cell: PropertyCell, view: View) -> Step:
+        folder = view.samples_of(cell)
+        options = {"labels": view.labels, "guidance": view.guidance, "out": folder}
+        arguments = sampling(cell.name, max(self.estimates.queries), cell.seed, self.sampling_steps, **options)
+        return Step(folder.step, f"{VERBS}:sample", arguments)
 
-    def _configs(self, cell: Cell) -> list[str]:
-        return [word for path in self.generators[cell.family] for word in ("--config", str(path))]
-
-    def _trained(self, cell: Cell) -> tuple[Step, Step]:
-        configs, mix = self._configs(cell), self._data_words(cell)
-        data = words((k, v) for k, v in self.overrides.items() if k.startswith("data."))
-        seed = ("--seed_everything", str(cell.seed))
-        return mix_and_fit(cell.name, [*configs, *data, *mix], [*configs, *words(self.overrides.items()), *mix, *seed])
-
-    def _sample(self, cell: Cell, view: View) -> Step:
-        folder = samples_of(cell, view)
-        steps = ("--steps", str(self.sampling_steps)) if self.sampling_steps else ()
-        command: Command = (
-            "sample", "--model", Place(f"fit-{cell.name}", "run/release"), "--count", str(max(self.queries)),
-            "--labels", view.labels, "--seed", str(cell.seed), *steps, "--guidance", f"{view.guidance:g}",
-            "--batch-size", "250", "--out", folder,
-        )  # fmt: skip
-        return Step(folder.step, (command,))
-
-    def _classifier(self, cell: Cell, view: View) -> Step:
+    def _classifier(self, cell: PropertyCell, view: View) -> Step:
         """The receiver's classifier of a property, on auxiliary records of the source of this seed."""
-        place = classifier_of(cell, view)
-        over = [(k, v) for k, v in self.overrides.items() if k.startswith("data.source.")]
-        block = {"source": self.data[cell.family]["source"], "target": cell.attribute, "part": "auxiliary"}
-        block |= {"seed": cell.seed, "validation_share": 0.0}
-        block["mix"] = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": view.auxiliary}}
-        module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": block}
-        command: Command = (
-            "--data", as_word(module), *words(over), "--steps", str(self.classifier_steps), "--folds", str(self.folds),
-            "--degraded", as_word(view.training == "degraded"), "--seed", str(cell.seed), "--out", place,
-        )  # fmt: skip
-        return Step(place.step, (command,), run=f"{STEPS}:train")
+        place = view.classifier_of(cell)
+        data = self.settings[cell.family].auxiliary(cell.seed, cell.attribute, view.auxiliary)
+        one = {"data": data, **asdict(self.classifier), "seed": cell.seed}
+        one |= {"degraded": view.training == "degraded", "out": place}
+        return Step(place.step, f"{SHARES}:train_one", one)
 
-    def _estimate_words(self, cell: Cell, view: View, out: Place) -> tuple[Word, ...]:
-        return (
-            "--classifier", classifier_of(cell, view), "--samples", samples_of(cell, view),
-            "--methods", as_word(self.methods), "--queries", as_word(self.queries), "--runs", str(self.runs),
-            "--level", str(self.level), "--seed", str(cell.seed), "--out", out,
-        )  # fmt: skip
+    def _estimates(self, cell: PropertyCell, view: View, out: Place) -> dict[str, Any]:
+        options = asdict(self.estimates)
+        options.pop("resamples")
+        read = {"classifier": view.classifier_of(cell), "samples": view.samples_of(cell)}
+        return read | options | {"level": self.level, "out": out}
 
-    def _infer(self, cell: Cell, view: View) -> Step:
-        out = estimates_of("infer", cell, view)
-        command = (*self._estimate_words(cell, view, out), "--resamples", str(self.resamples))
-        return Step(out.step, (command,), run=f"{STEPS}:infer")
+    def _infer(self, cell: PropertyCell, view: View) -> Step:
+        out = view.estimates_of("infer", cell)
+        more = {"resamples": self.estimates.resamples, "seed": cell.seed}
+        return Step(out.step, f"{SHARES}:infer", self._estimates(cell, view, out) | more)
 
-    def _remedy(self, cell: Cell, view: View) -> Step:
-        out = estimates_of("remedy", cell, view)
-        folders = [samples_of(other, view) for other in self._surrogates_of(cell)]
-        command = (
-            *self._estimate_words(cell, view, out), "--surrogates", *folders, "--known", as_word(self.surrogates),
-        )  # fmt: skip
-        return Step(out.step, (command,), run=f"{STEPS}:remedy")
+    def _remedy(self, cell: PropertyCell, view: View) -> Step:
+        out = view.estimates_of("remedy", cell)
+        folders = [view.samples_of(other) for other in self._surrogates_of(cell)]
+        more = {"surrogates": folders, "proportions": self.surrogates}
+        return Step(out.step, f"{SHARES}:remedy", self._estimates(cell, view, out) | more)
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -237,22 +189,22 @@ class PropertyInference(Study):
         ``real``: held-out real records. ``widened``: the same, the interval widened by the surrogates' drift.
         ``surrogate``: the line through the surrogates.
         """
-        found = []
+        rows = []
         for cell in self.cells():
             for view in self.views():
                 shared: Row = {"property": cell.attribute, "family": cell.family, "p": cell.p, "seed": cell.seed}
                 shared |= {"labels": view.labels, "guidance": view.guidance, "training": view.training}
                 shared["auxiliary"] = view.auxiliary
-                classifier = classifier_of(cell, view)
-                card = find(Place(classifier.step, f"{classifier.path}/classifier.json"))
-                estimates = find(estimates_of("infer", cell, view))
+                classifier = view.classifier_of(cell)
+                card = left_at(find, Place(classifier.step, f"{classifier.path}/classifier.json"))
+                estimates = left_at(find, view.estimates_of("infer", cell))
                 if card is None or estimates is None:
                     continue
-                found += of_inference(shared, card, estimates)
-                remedied = find(estimates_of("remedy", cell, view))
-                if self.surrogates and remedied is not None:
-                    found += of_remedy(shared, card, estimates, remedied, self.level)
-        return found
+                rows += of_inference(shared, card["accuracy"], estimates)
+                remedy = left_at(find, view.estimates_of("remedy", cell))
+                if self.surrogates and remedy is not None:
+                    rows += of_remedy(shared, card["accuracy"], estimates, remedy, self.level)
+        return rows
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`Study`: errors and coverage over proportions and seeds."""
@@ -270,16 +222,3 @@ class PropertyInference(Study):
             drawn.append(draw_truth(mine[0], folder / f"{name}_estimate_against_truth.png", self.level))
             drawn.append(draw_error(mine[1], folder / f"{name}_error_against_queries.png", self.level))
         return drawn
-
-
-def _data_block(family: str, paths: list[Path]) -> dict[str, Any]:
-    """Arguments of the data module that a family's configs name."""
-    key = f"study.generators.{family}"
-    if not paths:
-        raise UserError(f"{key} is empty: name at least one config file")
-    block = merged(paths).get("data", {}).get("init_args")
-    if not isinstance(block, dict) or "source" not in block:
-        raise UserError(
-            f"{key}: {paths[-1]} and what it is laid over name no data.init_args.source; name a config of fit"
-        )
-    return block

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.metrics import mutual_info_score
 
-from diffshare.stats.information import contingency, donsker_varadhan, mutual_information
+from diffshare.stats.information import contingency, donsker_varadhan, mutual_information, row_shares
 
 tables = arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(0, 40))
 
@@ -105,3 +105,12 @@ def test_a_class_that_no_record_has_plays_no_part(case, value):
 
 def test_an_empty_set_has_none():
     assert donsker_varadhan(np.zeros((0, 2)), np.zeros(0, int)) == 0.0
+
+
+@given(tables)
+def test_row_shares_are_those_of_each_row(counts):
+    for row, shares in zip(counts, row_shares(counts), strict=True):
+        if row.sum():
+            np.testing.assert_allclose(np.array(shares) * row.sum(), row)
+        else:
+            assert shares == [None] * len(row)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from diffshare.study.steps.grid import Downstream
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -29,7 +31,7 @@ def arguments(overlay: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
     classifier.write_text("data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}")
     return {
         "generator": [ROOT / "configs" / "ddpm_faces.yaml"],
-        "classifier": [classifier],
+        "classifier": Downstream([classifier]),
         "policies": {"flip": overlay()},
         "alphas": [0.0, 0.25, 0.5],
         "guidances": [1.0, 3.0],

@@ -1,4 +1,4 @@
-"""Steps that take a moment: they write, fail, die or wait as their words say. Run in a study's worker processes."""
+"""Steps that take a moment: they write, join, fail, die or wait. Run in a study's worker processes."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -14,32 +15,54 @@ from diffshare.study.engine.base import Find, Row, Study
 from diffshare.study.engine.step import Place, Step
 
 
-def act(words: list[str]) -> int:
-    """``write FILE TEXT``, ``join FILE SOURCE...``, ``fail TEXT``, ``die``, ``wait FILE``, ``threads FILE``."""
-    verb, *rest = words
-    if verb == "write":
-        with Path(rest[0]).open("a") as stream:
-            stream.write(rest[1])
-    elif verb == "join":
-        Path(rest[0]).write_text("".join(Path(p).read_text() for p in rest[1:]))
-    elif verb == "threads":
-        Path(rest[0]).write_text(f"{os.environ['OMP_NUM_THREADS']} {os.getpid()}")
-    elif verb == "fail":
-        print(f"first line\n{rest[0]}", file=sys.stderr)
-        return 2
-    elif verb == "raise":
-        raise ValueError("a fault of the program")
-    elif verb == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif verb == "wait":
-        Path(rest[0]).write_text("half")
-        time.sleep(60)
-    return 0
+def write(out: Path, text: str, **_: Any) -> None:
+    """Append a text, whatever else is said."""
+    with out.open("a") as stream:
+        stream.write(text)
 
 
-def fake(name: str, *commands: Sequence[str | Place], **more: object) -> Step:
-    """A step of :func:`act`."""
-    return Step(name, tuple(map(tuple, commands)), run="fake_steps:act", **more)  # type: ignore[arg-type]
+def join(out: Path, sources: Sequence[Path]) -> None:
+    """The texts of other steps, one after the other."""
+    out.write_text("".join(path.read_text() for path in sources))
+
+
+def threads(out: Path) -> None:
+    """How many threads the process has, and which it is."""
+    out.write_text(f"{os.environ['OMP_NUM_THREADS']} {os.getpid()}")
+
+
+def fail(out: Path) -> None:
+    """A mistake of the user, after something was written and said."""
+    out.write_text("half")
+    print("first line", file=sys.stderr)
+    raise UserError("no such thing: mend it")
+
+
+def leave(status: int) -> None:
+    """As a verb that has told what was wrong."""
+    print("diffshare: told you so", file=sys.stderr)
+    sys.exit(status)
+
+
+def fault() -> None:
+    """A fault of the program."""
+    raise ValueError("a fault of the program")
+
+
+def die() -> None:
+    """As if memory had run out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(out: Path) -> None:
+    """Begin, and take a minute."""
+    out.write_text("half")
+    time.sleep(60)
+
+
+def fake(name: str, function: str, *, more: dict[str, Any] | None = None, **arguments: Any) -> Step:
+    """A step of one of these functions; ``more`` are fields of the step."""
+    return Step(name, f"fake_steps:{function}", arguments, **(more or {}))
 
 
 class Letters(Study):
@@ -55,12 +78,12 @@ class Letters(Study):
         self.letters = letters
 
     def steps(self) -> list[Step]:
-        found = []
+        steps = []
         for letter in self.letters:
             out = Place(letter, "out.txt")
-            words = {"fail": ("fail", "told you so"), "wait": ("wait", out)}.get(letter, ("write", out, letter))
-            found.append(fake(letter, words))
-        return found
+            special = {"fail": fake(letter, "leave", status=2), "wait": fake(letter, "wait", out=out)}
+            steps.append(special.get(letter, fake(letter, "write", out=out, text=letter)))
+        return steps
 
     def rows(self, find: Find) -> list[Row]:
         paths = {letter: find(Place(letter, "out.txt")) for letter in self.letters}

@@ -1,7 +1,5 @@
 """One cut of the adaptive sharer's study: its parts, its sets, its audits, and the step as a whole."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from diffshare.errors import UserError
 from diffshare.receiver.records import Records
 from diffshare.stats.association import log_odds_ratio
 from diffshare.storage import read_json
-from diffshare.study.steps.adaptive import Auditor, cut_records, measure, records_at
+from diffshare.study.steps.cut import Auditor, cut_records, measure, records_at
 
 TERMS = Terms()
 
@@ -106,7 +104,7 @@ def test_the_shares_that_are_seen_are_the_tables():
 
 def test_what_cannot_be_cut_is_refused():
     records = made_records(500)
-    with pytest.raises(UserError, match=r"has 500 records, study\.reference \+ study\.test \+ study\.n are 500: lower"):
+    with pytest.raises(UserError, match=r"has 500 records, study\.sizes has 200 \+ 200 \+ 100 = 500: lower"):
         cut_records(records, "s", 200, 200, 100, seed=0)
     three = Attribute(np.arange(500, dtype=np.int16) % 3, ("a", "b", "c"))
     with pytest.raises(UserError, match="'s' has 3 groups and 'y' 2 classes"):
@@ -131,17 +129,22 @@ def step(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("\n".join(["s,p,q,y", *lines]) + "\n")
     columns = {"s": ["a", "b"], "p": "numeric", "q": "numeric", "y": ["n", "j"]}
     block = {"path": str(tmp_path / "rows.csv"), "columns": columns}
-    source = json.dumps({"class_path": "diffshare.data.table.CSVTable", "init_args": block})
+    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": block}
+    recipe = {"class_path": "diffshare.classifiers.recipes.TreesRecipe", "init_args": {"trees": 10}}
 
     def run(margins: list[float]) -> dict:
-        options = {"reference": 300, "test": 200, "n": 100, "audits": 4, "trainings": 2, "seed": 5, "alpha": 0.5}
-        options |= {"audit-margin": 0.4, "audit-level": 0.05, "margins": margins, "queries": [100, 400]}
-        words = [word for name, value in options.items() for word in (f"--{name}", json.dumps(value))]
-        recipe = ["--classifier", "diffshare.classifiers.recipes.TreesRecipe", "--classifier.trees", "10"]
-        out = tmp_path / "cut.json"
-        roles = ["--target", "y", "--sensitive", "s", "--out", str(out)]
-        assert measure(["--source", source, *recipe, *words, *roles]) == 0
-        return read_json(out)
+        measure(
+            source=source,
+            classifier=recipe,
+            target="y",
+            sensitive="s",
+            sizes={"reference": 300, "test": 200, "n": 100},
+            sets={"margins": margins, "alpha": 0.5, "trainings": 2},
+            audit={"queries": [100, 400], "repeats": 4, "margin": 0.4, "level": 0.05},
+            seed=5,
+            out=tmp_path / "cut.json",
+        )
+        return read_json(tmp_path / "cut.json")
 
     return run
 

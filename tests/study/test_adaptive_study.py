@@ -5,14 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.adaptive import AdaptiveSharer
-from diffshare.study.engine.step import Place, identities
-from diffshare.study.reports.adaptive_figures import draw_adaptive
-from diffshare.study.reports.adaptive_results import alarm_rate, hidden_margin, of_curve, summarise, tables, with_excess
-from diffshare.study.steps.adaptive import _parser
+from diffshare.study.engine.configs import built
+from diffshare.study.engine.step import identities
+from diffshare.study.reports.adaptive import (
+    alarm_rate,
+    draw_adaptive,
+    hidden_margin,
+    of_curve,
+    summarise,
+    tables,
+    with_excess,
+)
+from diffshare.study.steps.grid import Audits, Sets, Sizes
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +31,7 @@ def arguments():
     return {
         "source": ROOT / "configs" / "source" / "adult.yaml", "target": "income", "sensitive": "sex",
         "classifier": "diffshare.classifiers.recipes.TreesRecipe", "overrides": {"classifier": {"trees": 7}},
-        "reference": 30, "test": 20, "n": 10, "seeds": [0, 1, 2, 3], "margins": [0.5, 12.0], "queries": [100, 200],
+        "sizes": Sizes(30, 20, 10), "seeds": [0, 1, 2, 3], "sets": Sets([0.5, 12.0]), "audit": Audits([100, 200]),
     }  # fmt: skip
 
 
@@ -36,16 +45,17 @@ def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -
     return with_excess(found)
 
 
-def test_a_step_a_cut_whose_words_parse(arguments, tmp_path):
+def test_a_step_a_cut(arguments):
     steps = AdaptiveSharer(**arguments, more={"source.root": "elsewhere"}).steps()
     assert [step.name for step in steps] == ["cut-s0", "cut-s1", "cut-s2", "cut-s3"]
     assert identities(steps)
-    words = [str(tmp_path / w.path) if isinstance(w, Place) else w for w in steps[3].commands[0]]
-    config = _parser().parse_args(words)
-    assert (config.seed, config.margins, config.queries, config.alpha) == (3, [0.5, 12.0], [100, 200], 0.5)
-    assert (config.reference, config.test, config.n, config.audit_margin) == (30, 20, 10, 0.4)
-    built = _parser().instantiate(config)
-    assert (built.classifier.trees, str(built.source.root)) == (7, "elsewhere")
+    last = steps[3].arguments
+    assert (last["seed"], last["target"], last["sensitive"]) == (3, "income", "sex")
+    assert last["sizes"] == {"reference": 30, "test": 20, "n": 10}
+    assert last["sets"] == {"margins": [0.5, 12.0], "alpha": 0.5, "trainings": 2}
+    assert last["audit"] == {"queries": [100, 200], "repeats": 8, "margin": 0.4, "level": 0.05}
+    assert last["classifier"] == {"class_path": arguments["classifier"], "init_args": {"trees": 7}}
+    assert str(built(Source, last["source"]).root) == "elsewhere"
 
 
 def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):
@@ -142,15 +152,18 @@ def test_tables_and_the_figure(tmp_path):
         ({"seeds": [0]}, "at least two seeds"),
         ({"seeds": [0, -1]}, "0 or more"),
         ({"seeds": [0, 0, 1]}, "study.seeds has 0 twice"),
-        ({"margins": [0.0, 1.0]}, "margins has 0.0: a margin is a finite number"),
-        ({"margins": [float("inf")]}, "margins has inf"),
-        ({"margins": []}, "study.margins is empty"),
-        ({"queries": [1]}, "queries has 1"),
-        ({"n": 1}, "study.n is 1: it must be at least 2"),
-        ({"audits": 0}, "study.audits is 0: it must be at least 1"),
+        ({"sets": Sets([0.0, 1.0])}, "margins has 0.0: a margin is a finite number"),
+        ({"sets": Sets([float("inf")])}, "margins has inf"),
+        ({"sets": Sets([])}, "study.sets.margins is empty"),
+        ({"audit": Audits([1])}, "queries has 1"),
+        ({"sizes": Sizes(30, 20, 1)}, "study.sizes.n is 1: it must be at least 2"),
+        ({"audit": Audits([100], 0)}, "study.audit.repeats is 0: it must be at least 1"),
         ({"risk": 1.0}, "study.risk is 1.0: it lies between 0 and 1"),
-        ({"alpha": 0.0}, r"study.alpha is 0.0: the share that the sharer chooses lies in \(0, 1\]"),
-        ({"audit_margin": -1.0}, "margin is -1.0"),
+        (
+            {"sets": Sets([1.0], alpha=0.0)},
+            "study.sets.alpha is 0.0: the share that the sharer chooses",
+        ),
+        ({"audit": Audits([100], margin=-1.0)}, "margin is -1.0"),
         ({"classifier": "diffshare.data.table.Adult"}, "name a Recipe"),
         ({"classifier": "nowhere.Trees"}, "there is no class nowhere.Trees"),
         ({"source": ROOT / "configs" / "mix" / "clean.yaml"}, "names no class_path: name a source file"),

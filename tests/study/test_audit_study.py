@@ -1,16 +1,16 @@
-"""The audit study: what its grid runs, that its audits are commands, what its rows say together."""
+"""The audit study: what its grid runs, what it audits, what its rows say together."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from diffshare.commands.audit_arguments import parse
 from diffshare.errors import UserError
 from diffshare.storage import write_json
-from diffshare.study.audit_study import AuditStudy, gap_errors, summarised, verdict_table
-from diffshare.study.engine.step import Place, identities
-from diffshare.study.reports.audit_figures import draw_audit
+from diffshare.study.audit_study import AuditStudy
+from diffshare.study.engine.step import identities
+from diffshare.study.reports.audit import draw_audit, gap_errors, summarise, verdict_table
+from diffshare.study.steps.grid import Downstream
 from diffshare.study.steps.repair import RepairOptions
 
 
@@ -43,18 +43,18 @@ def test_clean_seeds_and_poisoned_seeds_are_apart(study):
     assert identities(study.steps())
 
 
-def test_every_samples_folder_is_audited_by_a_command_that_parses(study, tmp_path):
-    audits = [step for step in study.steps() if step.name.startswith("audit-")]
-    assert len(audits) == len([step for step in study.steps() if step.name.startswith("sample-")])
-    step = next(step for step in audits if step.name == "audit-clean-s2-g3")
+def test_every_samples_folder_is_audited_against_the_generators_own_source(study):
+    steps = {step.name: step for step in study.steps()}
+    audits = [name for name in steps if name.startswith("audit-")]
+    assert len(audits) == len([name for name in steps if name.startswith("sample-")])
+    step = steps["audit-clean-s2-g3"]
+    assert step.function == "diffshare.study.steps.verbs:audit"
     assert step.needs == ("sample-clean-s2-g3",)
-    verb, *arguments = [str(tmp_path / w.path) if isinstance(w, Place) else w for w in step.commands[0]]
-    config, source, classifier, downstream = parse(arguments)
-    assert verb == "audit"
-    assert (config.sensitive, config.target, config.split_seed) == ("Male", "Smiling", 2)
-    assert source.index().names.size > 0
-    assert classifier is None
-    assert downstream.components == 20
+    names = ("sensitive", "target", "pool", "split_seed", "seed", "guidance")
+    assert [step.arguments[name] for name in names] == ["Male", "Smiling", "natural", 2, 2, 3]
+    assert step.arguments["reference"]["init_args"]["image_size"] == 8
+    assert step.arguments["gap_repeats"] == 2  # dashes of a YAML are no part of an argument's name
+    assert step.arguments["downstream.components"] == 20
 
 
 def test_a_row_has_the_audit_and_the_measured_gap_side_by_side(study, tmp_path):
@@ -78,7 +78,7 @@ def test_a_row_has_the_audit_and_the_measured_gap_side_by_side(study, tmp_path):
 def test_the_summary_counts_alarms_misses_and_errors_of_the_gap(tmp_path):
     rows = [row(0, s, 0.1 * s, "clean", 0.1, 0.12) for s in range(3)]
     rows += [row(0.5, 0, -1.9, "poisoned", 0.4, 0.5), row(0.5, 1, 0.15, "inconclusive", 0.3, 0.31)]
-    made = summarised(rows, 1.0, 0.95)
+    made = summarise(rows, 1.0, 0.95)
     clean, poisoned = made["by_alpha"]
     assert clean["verdicts"] == {"poisoned": 0, "clean": 3, "inconclusive": 0}
     assert poisoned["flagged"] == 0.5
@@ -106,8 +106,8 @@ def test_the_configs_name_what_there_is(monkeypatch):
     for name in ("audit", "audit_adult"):
         block = yaml.safe_load((root / "configs" / "study" / f"{name}.yaml").read_text())["study"]
         options = block["init_args"]
-        for key in ("generator", "classifier"):
-            options[key] = [Path(p) for p in options[key]]
+        options["generator"] = [Path(p) for p in options["generator"]]
+        options["classifier"] = Downstream([Path(p) for p in options["classifier"]["configs"]])
         options["policies"] = {k: Path(v) for k, v in options["policies"].items()}
         options["repairs"] = {k: RepairOptions(**v) for k, v in options["repairs"].items()}
         made = AuditStudy(**options)

@@ -4,8 +4,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from diffshare.study.reports.excess import direction, excess, is_directed, paired, sides
-from diffshare.study.reports.poisoning_figures import draw_curves
-from diffshare.study.reports.poisoning_results import outcome_table, summarise
+from diffshare.study.reports.poisoning import draw_curves, outcome_table, summarise
 
 GAP, ODDS = "demographic_parity_difference", "equalized_odds_difference"
 EVEN = [[0.5, 0.5], [0.5, 0.5]]

@@ -1,16 +1,22 @@
 """The fairness study: what its grid runs, what it shares, what its rows say together, what it refuses."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from diffshare.errors import UserError
 from diffshare.study.engine.configs import flat, merged
-from diffshare.study.engine.step import identities
+from diffshare.study.engine.step import Place, identities
 from diffshare.study.fairness_poisoning import FairnessPoisoning
-from diffshare.study.reports.poisoning_figures import at_largest_alpha, draw_amplifier, draw_curves
-from diffshare.study.reports.poisoning_results import mix_shares, outcome_table, summarise
+from diffshare.study.reports.poisoning import (
+    at_largest_alpha,
+    draw_amplifier,
+    draw_curves,
+    mix_shares,
+    outcome_table,
+    summarise,
+)
+from diffshare.study.steps.grid import Downstream
 
 
 @pytest.fixture
@@ -43,17 +49,16 @@ def test_every_cell_once_and_the_clean_set_for_all(study):
 
 def test_guidance_does_not_train_again(study):
     fit = next(step for step in by_kind(study)["fit"] if step.name == "fit-flip-a0.5-s1")
-    assert "--guidance" not in fit.commands[0]
+    assert "guidance" not in fit.arguments
     users = [step for step in by_kind(study)["sample"] if fit.name in step.needs]
-    assert [step.commands[0][step.commands[0].index("--guidance") + 1] for step in users] == ["1", "3"]
+    assert [step.arguments["guidance"] for step in users] == [1, 3]
 
 
 def test_a_seed_is_the_seed_of_everything(study):
-    for kind, options in (("fit", ("--data.seed", "--seed_everything")), ("sample", ("--seed",))):
+    for kind, names in (("fit", ("data.seed", "seed_everything")), ("sample", ("seed",))):
         for step in by_kind(study)[kind]:
-            command = step.commands[0]
-            wanted = step.name.split("-g")[0][-1]
-            assert [command[command.index(option) + 1] for option in options] == [wanted] * len(options)
+            seed = int(step.name.split("-g")[0][-1])
+            assert [step.arguments[name] for name in names] == [seed] * len(names)
 
 
 def test_a_larger_grid_keeps_what_it_had(arguments, study):
@@ -65,23 +70,41 @@ def test_a_larger_grid_keeps_what_it_had(arguments, study):
 
 def test_the_classifier_sees_the_source_as_the_generator_does(study):
     step = next(step for step in by_kind(study)["classifier"] if step.name == "classifier-clean-s1-g3")
-    words = step.commands[0]
-    source = json.loads(words[words.index("--data.test_source") + 1])
+    source = step.arguments["data.test_source"]
     assert source["class_path"] == "diffshare.data.rendered.RenderedFaces"
-    assert words[words.index("--data.test_source.image_size") + 1] == "8"
-    assert words[words.index("--data.seed") + 1] == "1"
-    assert words[words.index("--data.target") + 1] == "Smiling"
+    assert source["init_args"]["image_size"] == 8
+    assert step.arguments["data.seed"] == 1
+    assert step.arguments["data.target"] == "Smiling"
+    assert step.function == "diffshare.study.steps.verbs:fit_and_test"
+    assert step.arguments["runs"] == [(Place(step.name, "run"), 1)]
+
+
+def test_another_source_is_that_of_generator_receiver_and_reader(arguments):
+    source = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 77}}
+    more = {"data.source": source, "data.source.seed": 5}
+    steps = {step.name: step.arguments for step in FairnessPoisoning(**arguments, more=more).steps()}
+    laid = source | {"init_args": {"count": 77, "seed": 5}}
+    fit = steps["fit-clean-s0"]
+    assert {k: v for k, v in fit.items() if k.startswith("data.source")} == more  # image_size was of the other one
+    assert steps["classifier-clean-s0-g1"]["data.test_source"] == laid
+    assert steps["reader-s0"]["data"]["init_args"]["source"] == laid
 
 
 def test_settings_of_the_classifier_win_over_those_of_the_data(arguments):
     over = {"data": {"batch_size": 7}, "trainer.max_steps": 3}
-    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier_overrides": over}))
+    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier": Downstream(arguments["classifier"].configs, over)}))
     for step in (*kinds["direct"], *kinds["classifier"]):
-        words = list(map(str, step.commands[0]))
-        assert words[words.index("--data.batch_size") + 1] == "7"
-        assert words.index("--data.batch_size") > max(
-            i for i, word in enumerate(words) if word in ("--data", "--data.samples")
-        )
+        assert step.arguments["data.batch_size"] == 7
+        names = list(step.arguments)
+        assert names.index("data.batch_size") > max(i for i, n in enumerate(names) if n in ("data", "data.samples"))
+
+
+def test_the_groups_are_read_by_a_classifier_of_the_sensitive_attribute(study):
+    (reader,) = [step for step in by_kind(study)["reader"] if step.name == "reader-s1"]
+    init = reader.arguments["data"]["init_args"]
+    assert (init["target"], init["sensitive"], init["part"], init["seed"]) == ("Male", "Smiling", "auxiliary", 1)
+    counted = [step for step in by_kind(study)["groups"] if step.name == "groups-clean-s1-g3"][0]
+    assert set(counted.needs) == {"reader-s1", "sample-clean-s1-g3"}
 
 
 def test_only_the_mixes(arguments):
@@ -203,6 +226,7 @@ def test_overrides_may_be_nested_or_dotted():
         ({"direct": False, "through_generator": False}, "nothing is left to measure"),
         ({"generator": [Path("missing.yaml")]}, "there is no config file missing.yaml"),
         ({"generator": []}, "study.generator is empty"),
+        ({"classifier": Downstream([])}, "study.classifier is empty"),
         ({"policies": {"clean": Path("x.yaml")}}, "study.policies has 'clean'"),
         ({"policies": {"../up": Path("x.yaml")}}, "a name has letters"),
         ({"policies": {"a": Path("missing.yaml")}}, "there is no config file missing.yaml"),

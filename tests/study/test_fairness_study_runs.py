@@ -20,7 +20,7 @@ def arguments(monkeypatch, tmp_path):
     return (
         ["study", "--config", CONFIG, "--study.policies", policies, "--study.seeds", "[0]", "--study.n", 60]
         + ["--study.through_generator", "false", "--study.more", json.dumps(SMALL), "--threads", 1]
-        + ["--study.classifier_overrides", classifier, "--out", tmp_path / "out"]
+        + ["--study.classifier.overrides", classifier, "--out", tmp_path / "out"]
     )
 
 

@@ -20,9 +20,9 @@ def test_from_config_to_figure_and_once_only(run_cli, monkeypatch, tmp_path):
     classifier = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}
     arguments = (
         ["study", "--config", CONFIG, "--study.generators", json.dumps(FAMILIES), "--study.seeds", "[0]"]
-        + ["--study.more", json.dumps(MORE), "--study.classifier_overrides", json.dumps(classifier)]
-        + ["--study.n", 60, "--study.samples", 16, "--study.reader_steps", 20]
-        + ["--study.properties", "[Hat]", "--study.auxiliary", 150, "--study.method", "cc"]
+        + ["--study.more", json.dumps(MORE), "--study.classifier.overrides", json.dumps(classifier)]
+        + ["--study.n", 60, "--study.samples", 16, "--study.readers.steps", 20]
+        + ["--study.properties", "[Hat]", "--study.readers.records", 150, "--study.method", "cc"]
         + ["--workers", 1, "--threads", 1]
         + ["--out", tmp_path / "out"]
     )

@@ -8,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 from diffshare.classifiers.kept import train_and_keep
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
-from diffshare.study.steps.families import exact_shares, read_readers, training_speed, whitening
+from diffshare.study.steps.measures import exact_shares, read_readers, training_speed, whitening
 
 
 def test_whitened_features_are_uncorrelated():

@@ -1,6 +1,5 @@
 """The families study: what its grid runs and shares, what its rows say together, what it refuses."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,11 @@ import yaml
 
 from diffshare.errors import UserError
 from diffshare.storage import write_json
-from diffshare.study.engine.part import find_under, under
+from diffshare.study.engine.base import find_under, under
 from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.families import Families
-from diffshare.study.families_family import Family
-from diffshare.study.reports.families_figures import draw_families
-from diffshare.study.reports.families_results import summarise, tables
+from diffshare.study.reports.families import draw_families, summarise, tables
+from diffshare.study.steps.grid import Downstream, Family, Reader
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
@@ -34,7 +32,7 @@ def arguments(overlay, tmp_path):
                 before_overrides={"trainer.max_steps": 3},
             ),
         },
-        "classifier": [classifier],
+        "classifier": Downstream([classifier]),
         "policy": overlay(),
         "seeds": [0, 1],
         "n": 200,
@@ -43,12 +41,6 @@ def arguments(overlay, tmp_path):
         "sampling_steps": 5,
         "overrides": {"data": {"source": {"image_size": 8}}, "trainer.max_steps": 2},
     }
-
-
-def option(step: Step, name: str) -> str:
-    """The last value that a step's command gives to an option."""
-    words = list(map(str, step.commands[0]))
-    return words[len(words) - words[::-1].index(name)]
 
 
 def named(study: Families) -> dict[str, Step]:
@@ -71,35 +63,36 @@ def test_the_steps_of_a_seed(arguments):
 
 def test_each_family_spends_its_own_budget(arguments):
     steps = named(Families(**arguments))
-    assert option(steps["ddpm-fit-poisoned-a0.5-s1"], "--trainer.max_steps") == "7"
-    assert option(steps["latent-fit-clean-s1"], "--trainer.max_steps") == "2"
-    assert option(steps["latent-before-fit-clean-s1"], "--trainer.max_steps") == "3"
-    assert option(steps["ddpm-sample-clean-s0-g1"], "--steps") == "5"
-    assert option(steps["latent-sample-clean-s0-g1"], "--steps") == "9"
+    budgets = {"ddpm-fit-poisoned-a0.5-s1": 7, "latent-fit-clean-s1": 2, "latent-before-fit-clean-s1": 3}
+    for name, budget in budgets.items():
+        assert steps[name].arguments["trainer.max_steps"] == budget
+    assert steps["ddpm-sample-clean-s0-g1"].arguments["steps"] == 5
+    assert steps["latent-sample-clean-s0-g1"].arguments["steps"] == 9
     short = named(Families(**arguments | {"more": {"trainer.max_steps": 1}}))
-    assert {option(step, "--trainer.max_steps") for name, step in short.items() if "-fit-" in name} == {"1"}
+    assert {s.arguments["trainer.max_steps"] for name, s in short.items() if "-fit-" in name} == {1}
 
 
 def test_the_first_stage_is_trained_once_a_seed_and_built_on(arguments):
     steps = named(Families(**arguments))
+    vae = Place("latent-before-fit-clean-s0", "run")
     for cell in ("clean-s0", "poisoned-a0.5-s0"):
-        assert option(steps[f"latent-fit-{cell}"], "--model.vae") == "{latent-before-fit-clean-s0}/run"
-        assert "latent-before-fit-clean-s0" in steps[f"latent-fit-{cell}"].needs
-        assert "{latent-before-fit-clean-s0}/run" in map(str, steps[f"latent-measure-{cell}"].commands[0])
-        assert "--model.vae" not in steps[f"ddpm-fit-{cell}"].commands[0]
+        assert steps[f"latent-fit-{cell}"].arguments["model.vae"] == vae
+        assert vae.step in steps[f"latent-fit-{cell}"].needs
+        assert steps[f"latent-measure-{cell}"].arguments["runs"] == [Place(f"latent-fit-{cell}", "run"), vae]
+        assert "model.vae" not in steps[f"ddpm-fit-{cell}"].arguments
     assert "latent-before-sample-clean-s0-g1" not in steps
 
 
 def test_clean_and_poisoned_share_the_seed_and_readers(arguments):
     steps = named(Families(**arguments))
     for cell in ("clean-s1", "poisoned-a0.5-s1"):
-        assert option(steps[f"ddpm-fit-{cell}"], "--data.seed") == "1"
-        assert option(steps[f"ddpm-fit-{cell}"], "--seed_everything") == "1"
+        assert steps[f"ddpm-fit-{cell}"].arguments["data.seed"] == 1
+        assert steps[f"ddpm-fit-{cell}"].arguments["seed_everything"] == 1
         assert {"readers-s1", "reference-s1"} <= set(steps[f"ddpm-measure-{cell}"].needs)
-    readers = [json.loads(command[1])["init_args"] for command in steps["readers-s1"].commands]
+    readers = [one["data"]["init_args"] for one in steps["readers-s1"].arguments["classifiers"]]
     assert [one["target"] for one in readers] == ["Eyeglasses", "Male", "Smiling"]
     assert {one["part"] for one in readers} == {"auxiliary"}
-    assert option(steps["readers-s1"], "--data.source.image_size") == "8"
+    assert {one["source"]["init_args"]["image_size"] for one in readers} == {8}
 
 
 def test_a_further_family_keeps_what_is_done(arguments):
@@ -117,11 +110,10 @@ def test_the_config_names_every_family_of_faces():
 
 
 def test_a_step_under_another_name_needs_the_moved_steps():
-    step = Step("b", (("x", Place("a", "f"), Place("b")),), resume=(("y", Place("b", "g")),), after=("c",))
+    step = Step("b", "m:f", {"x": [Place("a", "f"), {"y": Place("b")}], "z": 1}, resume_if="g", after=("c",))
     (moved,) = under("p-", [step])
-    assert moved == Step(
-        "p-b", (("x", Place("p-a", "f"), Place("p-b")),), resume=(("y", Place("p-b", "g")),), after=("p-c",)
-    )
+    arguments = {"x": [Place("p-a", "f"), {"y": Place("p-b")}], "z": 1}
+    assert moved == Step("p-b", "m:f", arguments, resume_if="g", after=("p-c",))
     assert find_under("p-", lambda place: Path(str(place)))(Place("a", "f")) == Path("{p-a}/f")
 
 
@@ -280,7 +272,7 @@ def test_tables_and_figure(rows, tmp_path):
         ({"alpha": 0.0}, "study.alpha is 0.0"),
         ({"alpha": 1.5}, "study.alpha is 1.5"),
         ({"method": "guess"}, "method 'guess'"),
-        ({"folds": 1}, "study.folds is 1: it must be at least 2"),
+        ({"readers": Reader(folds=1)}, "study.readers.folds is 1: it must be at least 2"),
         ({"samples": 0}, "study.samples is 0"),
         ({"level": 1.0}, "study.level is 1.0"),
         ({"generators": {"a-b": Family([CONFIGS / "ddpm_faces.yaml"])}}, "study.generators has 'a-b'"),

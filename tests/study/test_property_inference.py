@@ -1,6 +1,5 @@
 """The property inference study: what its grid runs and shares, what its rows say together, what it refuses."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,16 @@ from diffshare.stats.intervals import clopper_pearson
 from diffshare.storage import write_json
 from diffshare.study.engine.step import Place, identities
 from diffshare.study.property_inference import PropertyInference
-from diffshare.study.reports.property_figures import draw_error, draw_truth
-from diffshare.study.reports.property_results import (
+from diffshare.study.reports.property import (
     coverage_interval,
+    draw_error,
+    draw_truth,
     of_inference,
     of_remedy,
     outcome_table,
     summarise,
 )
+from diffshare.study.steps.grid import CrossFit, Estimates
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,8 +30,7 @@ def arguments():
         "generators": {"ddpm": [ROOT / "configs" / "ddpm_faces.yaml"], "other": [ROOT / "configs" / "ddpm_faces.yaml"]},
         "properties": ["Eyeglasses", "Male"],
         "proportions": [0.1, 0.5],
-        "methods": ["cc", "pacc"],
-        "queries": [100, 200],
+        "estimates": Estimates(["cc", "pacc"], [100, 200]),
         "seeds": [0, 1],
         "n": 200,
         "labels": ["natural", "none"],
@@ -50,11 +50,6 @@ def by_kind(study) -> dict[str, list]:
     return found
 
 
-def option(step, name: str) -> str:
-    words = step.commands[0]
-    return words[words.index(name) + 1]
-
-
 def test_a_generator_is_trained_once_for_all_views_of_it(arguments):
     steps = by_kind(PropertyInference(**arguments))
     groups = 2 * 2 * 2  # seeds x properties x families
@@ -68,21 +63,22 @@ def test_a_generator_is_trained_once_for_all_views_of_it(arguments):
         "remedy": groups * 2 * 3 * 4,
     }
     assert identities(PropertyInference(**arguments).steps())
-    assert {option(step, "--count") for step in steps["sample"]} == {"200"}
+    assert {step.arguments["count"] for step in steps["sample"]} == {200}
 
 
 def test_the_sharer_and_the_receiver_read_other_parts(arguments):
     steps = by_kind(PropertyInference(**arguments))
     for step in steps["fit"]:
-        assert ("auxiliary" in step.commands[0]) == ("surrogate" in step.name)
-        mix = json.loads(option(step, "--data.mix"))["init_args"]
+        assert (step.arguments.get("data.part") == "auxiliary") == ("surrogate" in step.name)
+        mix = step.arguments["data.mix"]["init_args"]
         assert mix["property"] in step.name
-        assert f"{mix['p']:g}-s{option(step, '--data.seed')}" in step.name
+        assert f"{mix['p']:g}-s{step.arguments['data.seed']}" in step.name
     for step in steps["classifier"]:
-        block = json.loads(option(step, "--data"))["init_args"]
-        assert block["part"] == "auxiliary"
-        assert f"{block['mix']['init_args']['n']}-s{block['seed']}" in step.name
-        assert option(step, "--data.source.image_size") == "16"
+        init = step.arguments["data"]["init_args"]
+        assert init["part"] == "auxiliary"
+        assert f"{init['mix']['init_args']['n']}-s{init['seed']}" in step.name
+        assert init["source"]["init_args"]["image_size"] == 16
+        assert step.arguments["degraded"] == ("degraded" in step.name)
 
 
 def test_a_larger_grid_keeps_what_it_had(arguments):
@@ -108,11 +104,10 @@ def estimates(folder: Path, p: float, seed: int, shift: float) -> list[dict]:
     write_json(folder / "c.json", {"accuracy": 0.8})
     line = [{"method": "pacc", "queries": 200, "run": 0, "estimate": p, "low": p - 0.1, "high": p + 0.1}]
     drifts = {"cc": [shift, -0.2, 0.0], "pacc": [0.0, 0.01, -0.03]}
-    write_json(folder / "r.json", {"rows": line, "drifts": drifts})
     shared = {"property": "Male", "family": "ddpm", "p": p, "seed": seed}
     shared |= {"labels": "natural", "guidance": 1.0, "training": "plain", "auxiliary": 300}
-    files = (shared, folder / "c.json", folder / "e.json")
-    return of_inference(*files) + of_remedy(*files, folder / "r.json", 0.95)
+    left = (shared, 0.8, {"rows": rows})
+    return of_inference(*left) + of_remedy(*left, {"rows": line, "drifts": drifts}, 0.95)
 
 
 @pytest.fixture
@@ -184,9 +179,9 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
         wanted = place.step == "infer-Male-ddpm-p0.1-s0-natural-g1-plain300"
         return tmp_path / "e.json" if wanted else None
 
-    found = study.rows(find)
-    assert [(r["property"], r["p"], r["calibration"]) for r in found] == [("Male", 0.1, "real")] * 4
-    assert study.summary(found)
+    rows = study.rows(find)
+    assert [(r["property"], r["p"], r["calibration"]) for r in rows] == [("Male", 0.1, "real")] * 4
+    assert study.summary(rows)
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
@@ -204,11 +199,11 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
         ({"proportions": [0.5, 0.5]}, "study.proportions has 0.5 twice"),
         ({"surrogates": [0.1, 0.9]}, "study.surrogates has 2: give 3 or more shares, or none"),
         ({"surrogates": [0.1, 0.5, -1]}, "study.surrogates has -1"),
-        ({"methods": ["guess"]}, "guess"),
-        ({"queries": [1]}, "study.queries has 1: it must be at least 2"),
+        ({"estimates": Estimates(["guess"], [100])}, "guess"),
+        ({"estimates": Estimates(["cc"], [1])}, "study.estimates.queries has 1: it must be at least 2"),
         ({"seeds": [-1]}, "study.seeds has -1"),
-        ({"n": 0}, "study.n has 0"),
-        ({"folds": 1}, "study.folds has 1"),
+        ({"n": 0}, "study.n is 0"),
+        ({"classifier": CrossFit(400, 1)}, "study.classifier.folds is 1"),
         ({"auxiliary": [0]}, "study.auxiliary has 0"),
         ({"guidances": [-1.0]}, "study.guidances has -1.0"),
         ({"level": 1.0}, "study.level is 1.0"),

@@ -1,6 +1,6 @@
 """The steps of the property inference study on samples whose share is known."""
 
-import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from diffshare.classifiers.kept import read_kept
 from diffshare.errors import UserError
 from diffshare.release.samples import write_samples
 from diffshare.storage import read_json
-from diffshare.study.steps.property import infer, remedy, train
+from diffshare.study.steps.shares import infer, remedy, train
 
 SOURCE = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 1000, "image_size": 16}}
 
@@ -29,17 +29,17 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("steps")
     mix = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": 150}}
     data = {"source": SOURCE, "target": "Eyeglasses", "part": "auxiliary", "mix": mix, "validation_share": 0.0}
-    module = json.dumps({"class_path": "diffshare.data.module.MixDataModule", "init_args": data})
-    words = ["--data", module, "--steps", "25", "--folds", "2", "--degraded", "true"]
-    assert train([*words, "--out", str(root / "classifier")]) == 0
+    module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": data}
+    one = {"data": module, "steps": 25, "folds": 2, "degraded": True, "out": root / "classifier"}
+    train(classifiers=[one])
     for p in (0.0, 0.3, 0.5, 0.7, 1.0):
         write_samples(root / f"p{p:g}", coloured(200, p, round(10 * p)), np.full(200, -1), {})
     return root
 
 
-def words(folders, methods: str = '["cc","pacc"]', queries: str = "[50,100,200]") -> list[str]:
-    chosen = ["--classifier", str(folders / "classifier"), "--samples", str(folders / "p0.3"), "--methods", methods]
-    return [*chosen, "--queries", queries, "--runs", "3", "--out", str(folders / "out.json")]
+def arguments(folders, methods=("cc", "pacc"), queries=(50, 100, 200)) -> dict[str, Any]:
+    read = {"classifier": folders / "classifier", "samples": folders / "p0.3", "methods": methods}
+    return read | {"queries": queries, "runs": 3, "out": folders / "out.json"}
 
 
 def test_a_classifier_is_trained_on_auxiliary_records(folders):
@@ -50,7 +50,7 @@ def test_a_classifier_is_trained_on_auxiliary_records(folders):
 
 
 def test_runs_are_disjoint_and_as_many_as_there_can_be(folders):
-    assert infer([*words(folders, '["cc","pcc"]'), "--resamples", "20"]) == 0
+    infer(**arguments(folders, ("cc", "pcc")), resamples=20)
     rows = read_json(folders / "out.json")["rows"]
     assert [(r["queries"], r["run"]) for r in rows if r["method"] == "cc"] == [
         *((50, run) for run in range(3)), (100, 0), (100, 1), (200, 0),
@@ -65,17 +65,18 @@ def test_runs_are_disjoint_and_as_many_as_there_can_be(folders):
 
 
 def test_a_line_through_surrogates_reads_off_what_the_classifier_cannot(folders):
-    surrogates = [str(folders / f"p{p:g}") for p in (0.0, 0.5, 0.7, 1.0)]
-    arguments = [*words(folders, '["cc","acc","pacc"]', "[200]"), "--surrogates", *surrogates]
-    assert remedy([*arguments, "--known", "[0.0,0.5,0.7,1.0]"]) == 0
-    found = read_json(folders / "out.json")
-    assert set(found["drifts"]) == {"cc", "acc", "pacc"}
-    assert {len(of) for of in found["drifts"].values()} == {4}
-    assert {r["method"] for r in found["rows"]} | set(found["refused"]) == {"acc", "pacc"}  # cc has nothing to mend
-    for row in found["rows"]:
+    proportions = [0.0, 0.5, 0.7, 1.0]
+    surrogates = [folders / f"p{p:g}" for p in proportions]
+    methods = ("cc", "acc", "pacc")
+    remedy(**arguments(folders, methods, (200,)), surrogates=surrogates, proportions=proportions)
+    left = read_json(folders / "out.json")
+    assert set(left["drifts"]) == {"cc", "acc", "pacc"}
+    assert {len(of) for of in left["drifts"].values()} == {4}
+    assert {r["method"] for r in left["rows"]} | set(left["refused"]) == {"acc", "pacc"}  # cc has nothing to mend
+    for row in left["rows"]:
         assert row["low"] <= 0.3 <= row["high"]
 
 
 def test_more_queries_than_samples(folders):
     with pytest.raises(UserError, match="201 queries are asked for, there are 200 samples: draw more"):
-        infer(words(folders, '["cc"]', "[201]"))
+        infer(**arguments(folders, ("cc",), (201,)))

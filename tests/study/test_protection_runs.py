@@ -24,8 +24,8 @@ def test_from_config_to_figures_and_once_only(run_cli, monkeypatch, tmp_path):
         + ["--study.models", json.dumps({"private": {"n": 60, "epsilon": 10}}), "--study.more", json.dumps(MORE)]
         + ["--study.receivers", json.dumps({"equal": READER, "strong": READER | {"source": {"seed": 2}}})]
         + ["--study.protections", json.dumps({"accepted": {"share": 0.5, "options": SHARER}})]
-        + ["--study.audit", json.dumps(audit), "--study.classifier_overrides", json.dumps(classifier)]
-        + ["--study.features", "[Hat]", "--study.reader_records", 100, "--study.reader_steps", 5]
+        + ["--study.audit", json.dumps(audit), "--study.classifier.overrides", json.dumps(classifier)]
+        + ["--study.features", "[Hat]", "--study.readers.records", 100, "--study.readers.steps", 5]
         + ["--study.samples", 16, "--study.trainings", 1, "--study.sampling_steps", 1]
         + ["--workers", 1, "--threads", 1, "--out", tmp_path / "out"]
     )

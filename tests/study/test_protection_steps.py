@@ -12,9 +12,8 @@ from diffshare.release.samples import read_samples, write_samples
 from diffshare.stats.kid import kernel_distance
 from diffshare.stats.prevalence import NAMES, estimate
 from diffshare.storage import read_json
-from diffshare.study.engine.configs import as_word
-from diffshare.study.steps.families import features, whitening
-from diffshare.study.steps.protection import compressed, measure, of_share, read, reference
+from diffshare.study.steps.measures import compressed, features, of_share, read, whitening
+from diffshare.study.steps.quality import keep_by_share, measure_protected
 
 
 def test_records_of_a_share_are_counted_exactly_and_none_comes_twice():
@@ -38,9 +37,9 @@ def test_too_few_records_of_a_share(share, kind):
 def test_jpeg_changes_little_and_keeps_the_shape(channels):
     ramp = np.linspace(0, 255, 16).astype(np.uint8)
     x = np.broadcast_to(ramp[None, :, None, None], (2, 16, 16, channels)).copy()
-    found = compressed(x)
-    assert (found.shape, found.dtype) == (x.shape, np.uint8)
-    difference = np.abs(found.astype(int) - x)
+    after = compressed(x)
+    assert (after.shape, after.dtype) == (x.shape, np.uint8)
+    difference = np.abs(after.astype(int) - x)
     assert 0 < difference.mean() < 4
 
 
@@ -58,15 +57,11 @@ def kept(tmp_path_factory):
     return root
 
 
-def words(seed: int) -> list[str]:
+def of_records(kept, out, seed: int = 3) -> None:
     init = {"source": {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": SOURCE}}
     init |= {"target": "Smiling", "seed": seed}
-    return ["--data", as_word({"class_path": "diffshare.data.module.MixDataModule", "init_args": init})]
-
-
-def of_records(kept, out, seed: int = 3) -> None:
-    more = ["--property", "Hat", "--shares", "[0.25, 0.5]", "--count", "40", "--out", str(out)]
-    assert reference([*words(seed), "--readers", str(kept), "--names", '["Hat"]', *more]) == 0
+    data = {"class_path": "diffshare.data.module.MixDataModule", "init_args": init}
+    keep_by_share(data=data, readers=kept, names=["Hat"], attribute="Hat", shares=[0.25, 0.5], count=40, out=out)
 
 
 def test_the_reference_has_disjoint_records_of_each_share(kept, tmp_path):
@@ -99,26 +94,22 @@ def test_what_is_measured_of_samples(kept, tmp_path):
     images = {name: rng.integers(0, 256, (30, 8, 8, 3), np.uint8) for name in folders}
     for name, folder in folders.items():
         write_samples(folder, images[name], np.arange(30) % 2, {})
-    shared = ["--readers", str(kept), "--names", '["Hat"]', "--reference", str(tmp_path / "reference")]
-    shared += ["--shares", "[0.25, 0.5]", "--receivers", str(kept), "--receiver_names", '["Hat"]']
-    out = tmp_path / "measured.json"
-    assert (
-        measure(["--samples", str(folders["protected"]), "--plain", str(folders["plain"]), *shared, "--out", str(out)])
-        == 0
-    )
-    found = read_json(out)
+    shared = {"readers": kept, "names": ["Hat"], "reference": tmp_path / "reference", "shares": [0.25, 0.5]}
+    shared |= {"receivers": kept, "receiver_names": ["Hat"], "out": tmp_path / "measured.json"}
+    measure_protected(samples=folders["protected"], plain=folders["plain"], **shared)
+    report = read_json(shared["out"])
     one = read_kept(kept / "Hat")
     scores = one.classifier.scores(images["protected"])
     for method in NAMES:
-        assert found["read"]["Hat"][method] == estimate(method, one.classifier.calibration, scores)[1]
-    assert read(one, images["protected"]) == found["read"]["Hat"]
+        assert report["read"]["Hat"][method] == estimate(method, one.classifier.calibration, scores)[1]
+    assert read(one, images["protected"]) == report["read"]["Hat"]
     with np.load(tmp_path / "reference" / "features.npz") as arrays:
         seen = {n: (features({"Hat": one}, x) - arrays["mean"]) @ arrays["axes"] for n, x in images.items()}
         for share in ("0.25", "0.5"):
             held = arrays[f"held-{share}"]
             near, far = (kernel_distance(seen[name], held) for name in ("protected", "plain"))
-            assert found["kid"][share] == pytest.approx(near)
-            assert found["kid_difference"][share]["estimate"] == pytest.approx(near - far)
-    assert found["training"] is None
-    assert measure(["--samples", str(folders["plain"]), *shared, "--out", str(out)]) == 0
-    assert "kid_difference" not in read_json(out)
+            assert report["kid"][share] == pytest.approx(near)
+            assert report["kid_difference"][share]["estimate"] == pytest.approx(near - far)
+    assert report["training"] is None
+    measure_protected(samples=folders["plain"], **shared)
+    assert "kid_difference" not in read_json(shared["out"])

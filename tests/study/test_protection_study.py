@@ -1,6 +1,5 @@
 """The protection study: what its grid runs and shares, what its rows say together, what it refuses."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,14 +7,14 @@ from opacus.accountants.utils import get_noise_multiplier
 
 from diffshare.errors import UserError
 from diffshare.sharer.protection.dp import spent
+from diffshare.sharer.protection.noise import noise_multiplier
 from diffshare.stats.prevalence import NAMES
 from diffshare.storage import write_json
 from diffshare.study.engine.step import Place, Step, identities
 from diffshare.study.protection import Protection
-from diffshare.study.protection_model import Model, Protected, Receiver, noise_multiplier
-from diffshare.study.reports.protection_figures import draw_models, draw_shown
-from diffshare.study.reports.protection_results import summarise
-from diffshare.study.reports.protection_tables import tables
+from diffshare.study.reports.protection import summarise
+from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
+from diffshare.study.steps.grid import Downstream, Model, Protected, Reader
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
@@ -28,26 +27,20 @@ def arguments(tmp_path):
     classifier.write_text("data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}")
     return {
         "generator": [CONFIGS / "ddpm_faces.yaml"],
-        "classifier": [classifier],
+        "classifier": Downstream([classifier]),
         "property": "Eyeglasses",
         "proportions": [0.1, 0.9],
         "models": {"ddpm": Model(200), "private": Model(400, epsilon=8.0, overrides={"trainer.max_steps": 5})},
         "protections": {"accepted": Protected(0.5, {"reference.seed": 1, "folds": 2})},
         "seeds": [0, 1],
         "samples": 40,
-        "receivers": {"equal": Receiver(100), "strong": Receiver(300, source={"seed": 2})},
+        "receivers": {"equal": Reader(records=100), "strong": Reader(records=300, source={"seed": 2})},
         "features": ["Hat", "Eyeglasses"],
         "audit": {"queries": 50},
         "trainings": 2,
         "overrides": {"data": {"source": {"image_size": 8}, "batch_size": 16}, "trainer.max_steps": 2},
         "sampling_steps": 3,
     }
-
-
-def option(step: Step, name: str, command: int = 0) -> str:
-    """The last value that a step's command gives to an option."""
-    words = list(map(str, step.commands[command]))
-    return words[len(words) - words[::-1].index(name)]
 
 
 def named(study: Protection) -> dict[str, Step]:
@@ -71,62 +64,65 @@ def test_the_steps_of_a_seed(arguments):
 def test_plain_and_protected_samples_differ_in_the_protection_alone(arguments):
     steps = named(Protection(**arguments))
     plain, protected = (steps[f"sample-ddpm-p0.1-s1-{view}"] for view in ("plain", "accepted"))
-    assert [str(step.commands[0][0]) for step in (plain, protected)] == ["sample", "protect"]
-    for name in ("--model", "--count", "--labels", "--seed", "--steps"):
-        assert option(plain, name) == option(protected, name)
-    assert option(protected, "--share") == "0.5"
-    assert option(protected, "--property") == "Eyeglasses"
-    assert option(protected, "--split-seed") == "1"
-    assert option(protected, "--part") == "auxiliary"
-    assert (option(protected, "--reference.image_size"), option(protected, "--reference.seed")) == ("8", "1")
-    assert option(protected, "--folds") == "2"
-    measured = steps["measure-ddpm-p0.1-s1-accepted"]
-    assert option(measured, "--plain") == "{sample-ddpm-p0.1-s1-plain}/samples"
-    assert json.loads(option(measured, "--shares")) == [0.1, 0.5]
+    assert [step.function.rpartition(":")[2] for step in (plain, protected)] == ["sample", "protect"]
+    for name in ("model", "count", "labels", "seed", "steps"):
+        assert plain.arguments[name] == protected.arguments[name]
+    own = {
+        "share": 0.5,
+        "property": "Eyeglasses",
+        "split_seed": 1,
+        "part": "auxiliary",
+        "folds": 2,
+        "reference.seed": 1,
+    }
+    assert {name: protected.arguments[name] for name in own} == own
+    assert protected.arguments["reference"]["init_args"]["image_size"] == 8
+    assert protected.arguments["report"] == Place(protected.name, "drawn.json")
+    measured = steps["measure-ddpm-p0.1-s1-accepted"].arguments
+    assert measured["plain"] == Place("sample-ddpm-p0.1-s1-plain", "samples")
+    assert measured["shares"] == [0.1, 0.5]
 
 
 def test_records_take_the_place_of_samples(arguments):
     steps = named(Protection(**arguments))
-    assert option(steps["measure-real-p0.9-s0-plain"], "--samples") == "{reference-s0}/reference/real-0.9"
-    assert option(steps["classifier-real-p0.9-s0-plain"], "--data.samples") == "{reference-s0}/reference/real-0.9"
-    assert json.loads(option(steps["reference-s0"], "--shares")) == [0.1, 0.9, 0.5]
+    real = Place("reference-s0", "reference/real-0.9")
+    assert steps["measure-real-p0.9-s0-plain"].arguments["samples"] == real
+    assert steps["classifier-real-p0.9-s0-plain"].arguments["data.samples"] == real
+    assert steps["reference-s0"].arguments["shares"] == [0.1, 0.9, 0.5]
 
 
 def test_receivers_and_sharer_have_records_of_their_own(arguments):
     steps = named(Protection(**arguments))
-    equal, strong = steps["receivers-s1"].commands
-    blocks = [json.loads(command[1])["init_args"] for command in (equal, strong)]
+    receivers = steps["receivers-s1"].arguments["classifiers"]
+    blocks = [one["data"]["init_args"] for one in receivers]
     assert {block["part"] for block in blocks} == {"auxiliary"}
     assert [block["mix"]["init_args"]["n"] for block in blocks] == [100, 300]
-    assert "--data.source.seed" not in equal
-    assert strong[strong.index("--data.source.seed") + 1] == "2"
-    assert option(steps["fit-ddpm-p0.1-s1"], "--data.seed") == "1"
-    starts = [option(steps["receivers-s1"], "--seed", k) for k in (0, 1)]
-    assert len({*starts, option(steps["sample-ddpm-p0.1-s1-accepted"], "--seed")}) == 3  # nor initial weights
+    assert [block["source"]["init_args"].get("seed") for block in blocks] == [None, 2]
+    assert steps["fit-ddpm-p0.1-s1"].arguments["data.seed"] == 1
+    starts = {one["seed"] for one in receivers} | {steps["sample-ddpm-p0.1-s1-accepted"].arguments["seed"]}
+    assert len(starts) == 3  # nor initial weights
 
 
 def test_each_training_of_the_classifier_has_a_seed_of_its_own(arguments):
     step = named(Protection(**arguments))["classifier-ddpm-p0.1-s1-plain"]
-    assert [str(command[0]) for command in step.commands] == ["fit", "test", "fit", "test"]
-    assert [option(step, "--seed_everything", k) for k in (0, 2)] == ["1", "1001"]
-    assert [option(step, "--run-dir", k).rpartition("/")[2] for k in (0, 1, 2, 3)] == ["run0", "run0", "run1", "run1"]
-    assert option(step, "--data.test_source.image_size") == "8"
-    assert option(step, "--data.target") == "Smiling"
+    assert step.function == "diffshare.study.steps.verbs:fit_and_test"
+    assert step.arguments["runs"] == [(Place(step.name, "run0"), 1), (Place(step.name, "run1"), 1001)]
+    assert step.arguments["data.test_source"]["init_args"]["image_size"] == 8
+    assert step.arguments["data.target"] == "Smiling"
 
 
 def test_a_private_model_has_the_noise_of_its_epsilon(arguments):
     steps = named(Protection(**arguments))
-    fit = steps["fit-private-p0.1-s0"]
-    words = list(map(str, fit.commands[0]))
-    assert option(fit, "--model") == "diffshare.sharer.protection.dp.PrivateDDPM"
-    assert words.index("--model") < words.index("--model.noise_multiplier")
-    sigma = float(option(fit, "--model.noise_multiplier"))
+    fit = steps["fit-private-p0.1-s0"].arguments
+    assert fit["model"] == "diffshare.sharer.protection.dp.PrivateDDPM"
+    names = list(fit)
+    assert names.index("model") < names.index("model.noise_multiplier")
+    sigma = fit["model.noise_multiplier"]
     assert 7.9 < spent(sigma, 16 / 400, 5, 1e-5) <= 8
-    assert option(fit, "--trainer.precision") == "32-true"
-    assert option(fit, "--trainer.gradient_clip_val") == "null"
-    assert "--model" not in steps["fit-ddpm-p0.1-s0"].commands[0]
+    assert (fit["trainer.precision"], fit["trainer.gradient_clip_val"]) == ("32-true", None)
+    assert "model" not in steps["fit-ddpm-p0.1-s0"].arguments
     more = named(Protection(**arguments | {"more": {"trainer.max_steps": 9}}))["fit-private-p0.1-s0"]
-    assert float(option(more, "--model.noise_multiplier")) > sigma
+    assert more.arguments["model.noise_multiplier"] > sigma
 
 
 def test_without_protections_and_audit_there_are_none(arguments):
@@ -184,6 +180,7 @@ def contents(seed: int = 0) -> dict[str, dict]:
         f"measure-real-{end}-plain/measured.json": measured | {"training": None},
         f"sample-ddpm-{end}-plain/samples/samples.json": {"count": 40, "queries": 40},
         f"sample-ddpm-{end}-accepted/samples/samples.json": {"count": 40},
+        f"sample-ddpm-{end}-accepted/drawn.json": {"count": 40, "queries": 200},
         f"fit-ddpm-{end}/run/release/diffshare.json": {"epsilon": None},
         f"audit-ddpm-{end}/audit.json": {"membership": member | {"reason": None}, "properties": [leak]},
         f"reference-s{seed}/reference/reference.json": {"jpeg": {"0.1": 0.01}},
@@ -198,8 +195,6 @@ def rows_of(study: Protection, files: dict[str, dict], folder: Path) -> list[dic
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_json(folder / name, content)
-    for log in (f / "log.txt" for f in folder.glob("sample-ddpm-*-accepted")):
-        log.write_text("samples: b (40 of 1000 that were drawn)\ntried again\nsamples: b (40 of 200 that were drawn)\n")
 
     def find(place: Place) -> Path | None:
         path = folder / place.step / place.path
@@ -306,7 +301,7 @@ def test_tables_and_figures(study, tmp_path, seeds):
         ({"models": {}}, "study.models is empty"),
         ({"receivers": {}}, "study.receivers is empty"),
         ({"features": ["Hat", "Hat"]}, "study.features has Hat twice"),
-        ({"seeds": [-1]}, "study.seeds is -1"),
+        ({"seeds": [-1]}, "study.seeds has -1"),
         ({"proportions": [1.1]}, "study.proportions has 1.1"),
         ({"samples": 3}, "study.samples is 3: it must be at least 4"),
         ({"trainings": 0}, "study.trainings is 0"),
@@ -317,13 +312,13 @@ def test_tables_and_figures(study, tmp_path, seeds):
         ({"models": {"real": Model(9)}}, "study has 'real'"),
         ({"protections": {"plain": Protected(0.5)}}, "study has 'plain'"),
         ({"protections": {"a": Protected(1.0)}}, "study.protections.a.share is 1.0"),
-        ({"receivers": {"a": Receiver(9, folds=1)}}, "study.receivers.a.folds is 1: it must be at least 2"),
+        ({"receivers": {"a": Reader(folds=1)}}, "study.receivers.a.folds is 1: it must be at least 2"),
         ({"models": {"a": Model(400, epsilon=0.0)}}, "study.models.a: epsilon lies above 0"),
         ({"models": {"a": Model(400, epsilon=1.0, delta=1.0)}}, "study.models.a: epsilon .* delta between"),
         ({"models": {"a": Model(10, epsilon=1.0)}}, "study.models.a: .* data.batch_size of at most n = 10"),
         ({"generator": [CONFIGS / "flow_faces.yaml"]}, "study.models.private: DP-SGD trains a DDPM alone"),
         ({"generator": [Path("gone.yaml")]}, "there is no config file gone.yaml"),
-        ({"classifier": [Path("gone.yaml")]}, "there is no config file gone.yaml"),
+        ({"classifier": Downstream([Path("gone.yaml")])}, "there is no config file gone.yaml"),
         ({"generator": [CONFIGS / "mix" / "clean.yaml"]}, "study.generator: data needs source and target"),
     ],
 )

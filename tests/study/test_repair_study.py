@@ -13,8 +13,7 @@ from diffshare.errors import UserError
 from diffshare.stats.summary import t_interval
 from diffshare.study.audit_study import AuditStudy
 from diffshare.study.engine.step import Place, identities, identity
-from diffshare.study.reports.audit_figures import draw_repairs
-from diffshare.study.reports.repair_results import repair_table, share_gone, summarise_repairs
+from diffshare.study.reports.repair import draw_repairs, repair_table, share_gone, summarise_repairs
 from diffshare.study.steps.repair import RepairOptions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,26 +41,20 @@ def test_repairs_add_steps_and_change_none(options):
 def test_a_repair_is_of_the_audited_samples_and_its_classifier_is_the_same_on_others(options):
     steps = {step.name: step for step in AuditStudy(**options, repairs=REPAIRS).steps()}
     end = "flip-a0.5-s1-g3"
-    made = steps[f"repair-more-{end}"]
-    assert set(made.needs) == {f"sample-{end}", f"audit-{end}", "fit-flip-a0.5-s1"}
-    words = [str(word) for word in made.commands[0]]
-    assert words[words.index("--model") + 1] == "{fit-flip-a0.5-s1}/run/release"
-    assert [words[words.index(f"--{key}") + 1] for key in ("method", "to", "weights", "seed")] == [
-        "resample",
-        "equal",
-        "mass",
-        "1",
-    ]
-    assert "--model" not in steps[f"repair-weights-{end}"].commands[0]
+    repair = steps[f"repair-more-{end}"]
+    assert set(repair.needs) == {f"sample-{end}", f"audit-{end}", "fit-flip-a0.5-s1"}
+    assert repair.arguments["model"] == Place("fit-flip-a0.5-s1", "run/release")
+    names = ("method", "to", "weights", "seed")
+    assert [repair.arguments[name] for name in names] == ["resample", "equal", "mass", 1]
+    assert "model" not in steps[f"repair-weights-{end}"].arguments
     plain, again = steps[f"classifier-{end}"], steps[f"repaired-more-{end}"]
-    places = {
-        f"{{classifier-{end}}}/run": f"{{repaired-more-{end}}}/run",
-        f"{{sample-{end}}}/samples": f"{{repair-more-{end}}}/samples",
+    moved = {
+        "data.samples": Place(f"repair-more-{end}", "samples"),
+        "runs": [[Place(f"repaired-more-{end}", "run"), 1]],
     }
-    expected = [[places.get(str(w), str(w)) for w in command] for command in plain.commands]
-    assert [[str(w) for w in command] for command in again.commands] == expected
-    assert sum(str(w) in places for command in plain.commands for w in command) == 3
-    assert again.after == plain.after
+    assert again.arguments == {**plain.arguments, **moved}
+    assert plain.arguments["data.samples"] == Place(f"sample-{end}", "samples")
+    assert (again.function, again.after) == (plain.function, plain.after)
 
 
 def test_repairs_that_could_not_be_run_or_told_are_refused(options):
@@ -185,10 +178,15 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
     steps = {"trainer": {"max_steps": 20, "val_check_interval": 20}, "data.batch_size": 32}
     plain = (
         ["study", "--config", ROOT / "configs" / "study" / "audit_adult.yaml"]
-        + ["--study.generator", json.dumps([str(generator)]), "--study.classifier", json.dumps([str(classifier)])]
+        + [
+            "--study.generator",
+            json.dumps([str(generator)]),
+            "--study.classifier.configs",
+            json.dumps([str(classifier)]),
+        ]
         + ["--study.clean_seeds", "[0]", "--study.seeds", "[0]", "--study.alphas", "[0.5]", "--study.n", 300]
         + ["--study.samples", 300, "--study.sampling_steps", 4, "--study.audit", '{"gap-repeats": 0}']
-        + ["--study.overrides", json.dumps(more), "--study.classifier_overrides", json.dumps(steps)]
+        + ["--study.overrides", json.dumps(more), "--study.classifier.overrides", json.dumps(steps)]
         + ["--workers", 1, "--threads", 1, "--out", tmp_path / "out"]
     )
     outcome = run_cli(*plain, "--study.repairs", "null")

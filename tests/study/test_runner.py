@@ -45,11 +45,11 @@ def go(root: Path, steps: Sequence[Step], *, resume: bool = False, workers: int 
 
 
 def write(name: str, text: str) -> Step:
-    return fake(name, ("write", Place(name, "out.txt"), text))
+    return fake(name, "write", out=Place(name, "out.txt"), text=text)
 
 
 def join(name: str, *needs: str) -> Step:
-    return fake(name, ("join", Place(name, "out.txt"), *(Place(n, "out.txt") for n in needs)))
+    return fake(name, "join", out=Place(name, "out.txt"), sources=[Place(n, "out.txt") for n in needs])
 
 
 def left_by(root: Path, name: str) -> str:
@@ -81,14 +81,9 @@ def test_what_was_half_done_is_done_again_from_nothing(tmp_path):
     assert not (folder / "stray.txt").exists()
 
 
-@pytest.mark.parametrize(("state", "expected"), [("out.txt", "AB"), ("missing.txt", "A")])
+@pytest.mark.parametrize(("state", "expected"), [("out.txt", "AA"), ("missing.txt", "A")])
 def test_a_step_that_can_is_gone_on_with(tmp_path, state, expected):
-    step = fake(
-        "a",
-        ("write", Place("a", "out.txt"), "A"),
-        resume=(("write", Place("a", "out.txt"), "B"),),
-        resume_if=state,
-    )
+    step = fake("a", "write", out=Place("a", "out.txt"), text="A", more={"resume_if": state})
     go(tmp_path / "s", [step])
     (tmp_path / "s" / "steps" / "a" / "step.json").unlink()
     go(tmp_path / "s", [step], resume=True)
@@ -97,25 +92,27 @@ def test_a_step_that_can_is_gone_on_with(tmp_path, state, expected):
 
 def test_a_failure_is_named_and_the_others_go_on(tmp_path):
     steps = [
-        fake("bad", ("write", Place("bad", "out.txt"), "x"), ("fail", "no such thing: mend it")),
+        fake("bad", "fail", out=Place("bad", "out.txt")),
         join("after", "bad"),
-        fake("died", ("die",)),
-        fake("fault", ("raise",)),
+        fake("left", "leave", status=2),
+        fake("died", "die"),
+        fake("fault", "fault"),
         write("good", "G"),
     ]
     heard = go(tmp_path / "s", steps)
     reasons = {f.step: f.reason for f in heard.failures}
     assert reasons["bad"] == "no such thing: mend it"
+    assert reasons["left"] == "told you so"
     assert "killed (signal 9)" in reasons["died"]
     assert reasons["fault"] == "ValueError: a fault of the program"
     assert heard.done == ["good"]
     assert "first line" in (tmp_path / "s" / "steps" / "bad" / "log.txt").read_text()
     assert heard.failures[0].log == tmp_path / "s" / "steps" / "bad" / "log.txt"
-    assert sorted(go(tmp_path / "s", steps, resume=True).begun) == ["bad", "died", "fault"]
+    assert sorted(go(tmp_path / "s", steps, resume=True).begun) == ["bad", "died", "fault", "left"]
 
 
 def test_workers_are_processes_with_their_share_of_threads(tmp_path):
-    steps = [fake(name, ("threads", Place(name, "out.txt"))) for name in "abcd"]
+    steps = [fake(name, "threads", out=Place(name, "out.txt")) for name in "abcd"]
     go(tmp_path / "s", steps, workers=2)
     found = [left_by(tmp_path / "s", name).split() for name in "abcd"]
     assert {threads for threads, _ in found} == {"1"}
@@ -123,7 +120,7 @@ def test_workers_are_processes_with_their_share_of_threads(tmp_path):
 
 
 def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
-    steps = [write("a", "A"), fake("slow", ("wait", Place("slow", "out.txt")))]
+    steps = [write("a", "A"), fake("slow", "wait", out=Place("slow", "out.txt"))]
 
     def interrupt() -> None:
         while not (tmp_path / "s" / "steps" / "slow" / "out.txt").exists():
@@ -153,15 +150,33 @@ def test_identity_is_what_changes_the_outcome(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("a: 1")
 
-    def of(*words: object, name: str = "x") -> str:
-        return identity(identities([Step(name, ((*words,),))])[name])  # type: ignore[arg-type]
+    def of(function: str = "m:f", name: str = "x", **more: object) -> str:
+        arguments = {"config": [str(config)], "data.num_workers": 0, "nested": {"batch_size": 8}} | more
+        return identity(identities([Step(name, function, arguments)])[name])
 
-    base = of("fit", "--config", str(config), "--data.num_workers", "0")
-    assert of("fit", "--config", str(config), "--data.num_workers", "2") == base
-    assert of("fit", "--config", str(config), "--data.num_workers", "0", name="other") == base
-    assert of("fit", "--config", str(config), "--data.seed", "2") != base
+    base = of()
+    assert of(**{"data.num_workers": 2, "device": "cuda"}) == base  # speed alone
+    assert of(name="other") == base
+    changes = ({"data.seed": 2}, {"nested": {"batch_size": 9}}, {"function": "m:g"}, {"config": []})
+    others = [of(**change) for change in changes]
     config.write_text("a: 2")
-    assert of("fit", "--config", str(config), "--data.num_workers", "0") != base
+    assert len({base, *others, of()}) == 6
+
+
+def test_places_count_at_any_depth_and_become_paths(tmp_path):
+    inner = {"out": Place("a", "b.txt"), "each": [{"x": Place("b", "c")}, (Place("d"), 1)]}
+    step = Step("a", "m:f", inner, after=("e",))
+    assert step.needs == ("b", "d", "e")
+    folder = StudyFolder(tmp_path, [step, *(write(name, "") for name in "bde")])
+    root = tmp_path / "steps"
+    job = folder.begin("a")
+    assert job.arguments == {"out": root / "a" / "b.txt", "each": [{"x": root / "b" / "c"}, [root / "d", 1]]}
+    assert job.function == "m:f"
+
+
+def test_an_object_among_the_arguments_is_refused():
+    with pytest.raises(UserError, match="an argument of a step is the object .*Path.*: name a class as text"):
+        identities([Step("a", "m:f", {"x": {"y": [Path()]}})])
 
 
 @pytest.mark.parametrize(
@@ -180,9 +195,10 @@ def test_steps_that_make_no_order(steps, words):
 @pytest.mark.parametrize(
     ("after", "words"),
     [
-        ([write("a", "B"), join("b", "a")], "in step 'a' a word was A, is now B"),
-        ([fake("a", ("write", Place("a", "out.txt"), "A", "--more", "1")), join("b", "a")], "'--more 1' was added"),
-        ([write("a", "A"), write("c", "C"), join("b", "c")], "in step 'b' a word was .*a.*, is now .*c"),
+        ([write("a", "B"), join("b", "a")], "in step 'a' text was A, is now B"),
+        ([fake("a", "write", out=Place("a", "out.txt"), text="A", n=1), join("b", "a")], r"n \(1\) was added"),
+        ([write("a", "A"), write("c", "C"), join("b", "c")], "in step 'b' sources.0 was .*a.*, is now .*c"),
+        ([fake("a", "threads", out=Place("a", "out.txt")), join("b", "a")], "was fake_steps:write, is now .*threads"),
     ],
 )
 def test_another_configuration_is_refused_by_name(tmp_path, after, words):
@@ -195,11 +211,21 @@ def test_another_configuration_is_refused_by_name(tmp_path, after, words):
 def test_a_changed_config_file_is_named(tmp_path):
     config = tmp_path / "base.yaml"
     config.write_text("a: 1")
-    steps = [fake("a", ("write", Place("a", "out.txt"), "A", str(config)))]
+    steps = [fake("a", "write", out=Place("a", "out.txt"), text="A", config=[str(config)])]
     go(tmp_path / "s", steps)
     config.write_text("a: 2")
     with pytest.raises(UserError, match="the content of .*base.yaml has changed"):
         go(tmp_path / "s", steps, resume=True)
+
+
+def test_a_step_of_an_earlier_version_is_not_gone_on_with(tmp_path):
+    go(tmp_path / "s", [write("a", "A")])
+    path = tmp_path / "s" / "steps" / "a" / "step.json"
+    record = json.loads(path.read_text())
+    record["definition"] = {"run": "m:f", "commands": [["write"]], "files": {}, "needs": {}}
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="in step 'a' the step is written down as an earlier version of diffshare did"):
+        go(tmp_path / "s", [write("a", "A")], resume=True)
 
 
 def test_folders_that_cannot_be_used(tmp_path):

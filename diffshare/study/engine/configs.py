@@ -1,11 +1,13 @@
-"""Reads the configs that a study builds on, as the command line will merge them, and writes words for it."""
+"""Reads the configs that a study builds on, as the command line merges them, and builds what they describe."""
 
+import copy
 import importlib
 import inspect
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from jsonargparse import ArgumentParser
 
 from diffshare.errors import UserError
 from diffshare.settings import read_yaml
@@ -46,24 +48,60 @@ def flat(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def words(overrides: Iterable[tuple[str, Any]]) -> list[str]:
-    """``--key value`` for each override."""
-    return [word for key, value in overrides for word in (f"--{key}", as_word(value))]
+def with_settings(block: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A block of ``class_path`` and ``init_args`` with dotted settings laid over it, as the command line reads them.
 
-
-def as_word(value: Any) -> str:
-    """A value as the command line reads it.
-
-    Raises:
-        UserError: a class that a block of overrides names was built by the parser.
+    Args:
+        block: JSON values; it is not changed.
+        settings: by name below the block: ``{"source.image_size": 8}``.
     """
-    try:
-        return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    except TypeError as error:
-        raise UserError(
-            f"an override is the object {type(value).__name__}: name a class as text, "
-            '\'{"model.network": "diffshare.nets.classifiers.LeNet"}\', or in a config file of its own'
-        ) from error
+    result = copy.deepcopy(dict(block))
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        inner = result
+        for name in parents:
+            inner = _child(inner, name)
+        (inner if last == "class_path" else _arguments(inner))[last] = value
+    return result
+
+
+def _child(block: dict[str, Any], name: str) -> dict[str, Any]:
+    arguments = _arguments(block)
+    if name == "init_args" and arguments is not block:
+        return arguments
+    if isinstance(arguments.get(name), str):
+        arguments[name] = {"class_path": arguments[name]}
+    elif not isinstance(arguments.get(name), dict):
+        arguments[name] = {}
+    child: dict[str, Any] = arguments[name]
+    return child
+
+
+def _arguments(block: dict[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = block.setdefault("init_args", {}) if "class_path" in block else block
+    return arguments
+
+
+def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings with others over them; one that is given anew takes those below it away."""
+    return {k: v for k, v in settings.items() if not any(k.startswith(f"{name}.") for name in more)} | dict(more)
+
+
+def below(prefix: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The dotted settings below a name, without the name in front."""
+    return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+
+
+def built(kind: type, block: Mapping[str, Any]) -> Any:
+    """What a block of ``class_path`` and ``init_args`` describes.
+
+    Args:
+        kind: class that it is of.
+        block: JSON values.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(kind, "block", required=True)
+    return parser.instantiate(parser.parse_object({"block": dict(block)})).block
 
 
 def named_class(class_path: object, where: str) -> type:
@@ -78,12 +116,12 @@ def named_class(class_path: object, where: str) -> type:
     """
     module, _, name = str(class_path).rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        named = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{where}: there is no class {class_path}; mend the class_path") from error
-    if not inspect.isclass(found):
+    if not inspect.isclass(named):
         raise UserError(f"{where}: {class_path} is no class; mend the class_path")
-    return found
+    return named
 
 
 def check_axis(name: str, values: Sequence[Any]) -> None:
@@ -96,3 +134,23 @@ def check_axis(name: str, values: Sequence[Any]) -> None:
         raise UserError(f"{name} is empty: the grid needs at least one value")
     if twice := [value for i, value in enumerate(values) if value in values[:i]]:
         raise UserError(f"{name} has {twice[0]} twice: give each value once")
+
+
+def check_least(numbers: Iterable[tuple[str, float | Sequence[float], float]]) -> None:
+    """Refuse a number below the least: (argument, the number or the list that it is, least)."""
+    for name, value, least in numbers:
+        several = isinstance(value, Sequence)
+        if low := [one for one in (value if isinstance(value, Sequence) else [value]) if one < least]:
+            raise UserError(f"study.{name} {'has' if several else 'is'} {low[0]}: it must be at least {least}")
+
+
+def check_shares(name: str, shares: Iterable[float]) -> None:
+    """Refuse shares outside [0, 1]."""
+    if outside := [share for share in shares if not 0 <= share <= 1]:
+        raise UserError(f"study.{name} has {outside[0]}: a share lies in [0, 1]")
+
+
+def check_level(level: float, name: str = "level") -> None:
+    """Refuse a level, or another probability, that is not between 0 and 1."""
+    if not 0 < level < 1:
+        raise UserError(f"study.{name} is {level}: it lies between 0 and 1")

@@ -10,7 +10,7 @@ from typing import Any
 from diffshare.claim import claim
 from diffshare.errors import UserError
 from diffshare.storage import check_new_folder, read_json, write_json
-from diffshare.study.engine.step import Place, Step, difference, identities, identity
+from diffshare.study.engine.step import Place, Step, difference, identities, identity, with_places
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Job:
 
     Attributes:
         name: of the step.
-        run: ``module:function``.
-        commands: lists of words.
+        function: ``module:function``.
+        arguments: by name; JSON values and paths.
         log: file that takes the output; it is appended to.
     """
 
     name: str
-    run: str
-    commands: tuple[tuple[str, ...], ...]
+    function: str
+    arguments: Mapping[str, Any]
     log: Path
 
 
@@ -100,15 +100,12 @@ class StudyFolder:
     def begin(self, name: str) -> Job:
         """Make the step's folder ready: afresh, unless a half-done step can be gone on with."""
         step, folder = self.steps[name], self.at(Place(name))
-        commands = step.commands
-        if step.resume and (folder / step.resume_if).is_file() and (folder / "begun.json").is_file():
-            commands = step.resume
-        else:
+        stands = step.resume_if and (folder / step.resume_if).is_file() and (folder / "begun.json").is_file()
+        if not stands:
             self._clear(folder)  # half-written: not trusted
             folder.mkdir(parents=True)
             write_json(folder / "begun.json", {"definition": self.definitions[name]})
-        words = tuple(tuple(str(self.at(w)) if isinstance(w, Place) else w for w in command) for command in commands)
-        return Job(name, step.run, words, folder / "log.txt")
+        return Job(name, step.function, with_places(step.arguments, self.at), folder / "log.txt")
 
     def _clear(self, folder: Path) -> None:
         """Delete what a step has begun, which begins by saying what it is."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import gc
-import importlib
+import json
 import os
 import signal
 import sys
@@ -14,7 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+from diffshare.errors import UserError
 from diffshare.study.engine.folder import Job
+from diffshare.study.engine.step import function_of
 from diffshare.terminal import say, say_traceback
 
 
@@ -22,7 +24,7 @@ class Reply(NamedTuple):
     """What became of a job.
 
     Attributes:
-        status: exit status of the command that failed, 0 where all went well.
+        status: 0 where all went well, else as of a command.
         seconds: wall-clock time.
     """
 
@@ -49,13 +51,18 @@ def serve(connection: Connection) -> None:
 
 
 def carry_out(job: Job) -> Reply:
-    """Run the commands of a job, its output (that of C libraries too) going to its log."""
+    """Call the function of a job, its output (that of C libraries too) going to its log."""
     started = time.perf_counter()
     environment = dict(os.environ)
     try:
         with _output_to(job.log):
+            say(f"$ {job.function} {json.dumps(job.arguments, default=str)}", flush=True)
+            status = 0
             try:
-                status = _run(job)
+                function_of(job.function)(**job.arguments)
+            except UserError as error:
+                say(f"diffshare: {error}", error=True)
+                status = 2
             except KeyboardInterrupt:
                 status = 130
             except SystemExit as stop:
@@ -71,21 +78,10 @@ def carry_out(job: Job) -> Reply:
     return Reply(status, time.perf_counter() - started)
 
 
-def _run(job: Job) -> int:
-    module, _, function = job.run.partition(":")
-    call = getattr(importlib.import_module(module), function)
-    for words in job.commands:
-        say(f"$ {job.run} {' '.join(words)}", flush=True)
-        status = call(list(words))
-        if status:
-            return int(status)
-    return 0
-
-
 @contextlib.contextmanager
 def _output_to(log: Path) -> Iterator[None]:
     """Within the block, file descriptors 1 and 2 are the end of ``log``."""
-    kept = [os.dup(1), os.dup(2)]
+    before = [os.dup(1), os.dup(2)]
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         for descriptor in (1, 2):
@@ -94,7 +90,7 @@ def _output_to(log: Path) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for descriptor, old in zip((1, 2), kept, strict=True):
+        for descriptor, old in zip((1, 2), before, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
         os.close(target)

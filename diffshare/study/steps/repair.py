@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from diffshare.audits.repair.weights import To, Weights
 from diffshare.errors import UserError
-from diffshare.study.engine.step import Command, Place, Step, Word
+from diffshare.study.engine.step import Place, Step, with_places
+from diffshare.study.steps.pipeline import VERBS
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,20 @@ def repair_steps(
         seed: of the choice.
     """
     samples, repaired = Place(f"sample-{end}", "samples"), Place(f"repair-{name}-{end}", "samples")
-    model: Command = ("--model", release) if options.ask_model else ()
-    command: Command = (
-        "repair", "--samples", samples, "--audit", Place(f"audit-{end}", "audit.json"), "--method", options.method,
-        "--to", options.to, "--weights", options.weights, *model, "--seed", str(seed), "--out", repaired,
-    )  # fmt: skip
+    arguments: dict[str, Any] = {
+        "samples": samples,
+        "audit": Place(f"audit-{end}", "audit.json"),
+        "method": options.method,
+    }
+    arguments |= {"to": options.to, "weights": options.weights, "seed": seed, "out": repaired}
+    if options.ask_model:
+        arguments["model"] = release
     again = f"repaired-{name}-{end}"
 
-    def moved(word: Word) -> Word:
-        if word == samples:
+    def moved(place: Place) -> Place:
+        if place == samples:
             return repaired
-        return Place(again, word.path) if isinstance(word, Place) and word.step == classifier.name else word
+        return Place(again, place.path) if place.step == classifier.name else place
 
-    commands = tuple(tuple(map(moved, words)) for words in classifier.commands)
-    return Step(repaired.step, (command,)), replace(classifier, name=again, commands=commands)
+    classified = replace(classifier, name=again, arguments=with_places(classifier.arguments, moved))
+    return Step(repaired.step, f"{VERBS}:repair", arguments), classified

@@ -1,16 +1,28 @@
-"""What the families study found: a row a family and seed, means over seeds, differences of kinds, tables."""
+"""What the families study found: a row a family and seed, means, differences of kinds, tables, a figure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from diffshare.stats.detection import holm
-from diffshare.stats.summary import t_interval, t_test
-from diffshare.storage import read_json
+from diffshare.stats.summary import t_test
 from diffshare.study.engine.base import Row
+from diffshare.study.reports.common import (
+    colour_of,
+    figure_of,
+    grouped,
+    interval,
+    line_of_means,
+    mean_of,
+    means,
+    plain,
+    save,
+    seeds_text,
+    table,
+    text,
+)
 from diffshare.study.reports.excess import GAP, is_directed, paired, sides
 
 # what the summary averages: the field, its heading, its digits
@@ -38,13 +50,21 @@ CONTRASTS = (("diffusion", ("gan", "vae")), ("diffusion", ("gan",)), ("diffusion
 # the paper's ordering: the sign of diffusion minus the others that it foresees
 FORESEEN = {"excess_gap": 1, "bias_passed_on": 1, "bias_error": -1, "property_error": -1}
 
+PANELS = {
+    "excess_gap": "excess gap by poisoning",
+    "bias_passed_on": "bias passed on (1: unchanged)",
+    "property_error": "property error",
+    "kid": "MMD to test records (own features)",
+}
+KINDS = ("real", "diffusion", "gan", "vae")
+
 
 def family_row(
     name: str,
     kind: str,
     seed: int,
     attack: Sequence[Row],
-    cells: Mapping[str, tuple[Path | None, Path | None]],
+    cells: Mapping[str, tuple[Row | None, Row | None]],
     properties: Sequence[str],
     sensitive: str,
     target: str,
@@ -56,7 +76,7 @@ def family_row(
         kind: diffusion, gan or vae.
         seed: of the cell.
         attack: the two rows of the fairness poisoning study, fewer where a step failed.
-        cells: by policy, the files of the steps ``measure`` and ``sample``, None where a step failed.
+        cells: by policy, what the steps ``measure`` and ``sample`` left, None where a step failed.
         properties: attributes whose shares are inferred.
         sensitive: the group S.
         target: the class Y.
@@ -73,34 +93,32 @@ def family_row(
         ``checks_passed`` is the share of the readers' checks (all properties, classes and both generators) that do not
         reject, at 0.05, that a reader errs on the samples as on records.
     """
-    measured = {policy: read_json(file) for policy, (file, _) in cells.items() if file}
-    clean, poisoned = (measured.get(policy) for policy in cells)
+    clean, poisoned = (measured for measured, _ in cells.values())
     if clean is None:
         return None
     row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
     row["kid_over_real"] = clean["kid_over_real"]
-    row |= _cost([m for m in (clean, poisoned) if m], [read_json(file) for _, file in cells.values() if file])
+    row |= _cost([m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn])
     row |= _attack(attack)
     row |= _bias(clean, poisoned, sensitive)
     errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
     row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
     row["class_shown"] = difference_by_class(clean["shares_by_class"][target])
     checked = [p for one in (clean, poisoned) if one for by_class in one.get("checks", {}).values() for p in by_class]
-    row["checks_passed"] = _mean([float(p >= CHECK) for p in checked])
+    row["checks_passed"] = mean_of([float(p >= CHECK) for p in checked])
     row |= {"shares": clean["shares"], "exact": clean["exact"]}
     return row
 
 
-def real_row(seed: int, attack: Sequence[Row], kept: Path | None, properties: Sequence[str]) -> Row | None:
+def real_row(seed: int, attack: Sequence[Row], halves: Row | None, properties: Sequence[str]) -> Row | None:
     """What records are like by the same measures: the attack without a generator, and held-out records as samples."""
-    if kept is None:
+    if halves is None:
         return None
-    found = read_json(kept)
-    errors = {p: abs(found["shares"][p] - found["exact"][p]) for p in properties}
-    row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": found["kid"]}
+    errors = {p: abs(halves["shares"][p] - halves["exact"][p]) for p in properties}
+    row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": halves["kid"]}
     row |= _attack(attack)
     row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
-    return row | {"shares": found["shares"], "exact": found["exact"], "reader_accuracy": found["accuracy"]}
+    return row | {"shares": halves["shares"], "exact": halves["exact"], "reader_accuracy": halves["accuracy"]}
 
 
 def difference_by_class(by_class: Sequence[float | None]) -> float | None:
@@ -115,11 +133,11 @@ def _cost(measured: Sequence[Row], samples: Sequence[Row]) -> Row:
     own = [m["training"][0] for m in measured]
     before = [part["seconds"] for part in measured[0]["training"][1:]]
     return {
-        "images_per_second": _mean([part["images_per_second"] for part in own]),
-        "training_seconds": _mean([part["seconds"] for part in own]),
+        "images_per_second": mean_of([part["images_per_second"] for part in own]),
+        "training_seconds": mean_of([part["seconds"] for part in own]),
         "before_seconds": None if None in before else float(sum(before)),
-        "samples_per_second": _mean([info["count"] / info["seconds"] for info in samples]),
-        "network_calls": _mean([info["network_calls"] / info["count"] for info in samples]),
+        "samples_per_second": mean_of([info["count"] / info["seconds"] for info in samples]),
+        "network_calls": mean_of([info["network_calls"] / info["count"] for info in samples]),
     }
 
 
@@ -159,11 +177,6 @@ def _minus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
 def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     """Means over seeds of each family, then differences of kinds of family.
 
@@ -180,18 +193,15 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
         entries with ``contrast``, ``seeds``, the same of each of ``CONTRASTED``, and of each of ``FORESEEN`` its
         ``p_values`` (adjusted) and ``ordering``.
     """
-    families = dict.fromkeys((row["family"], row["kind"]) for row in rows)
-    found = []
-    for name, kind in families:
-        mine = [row for row in rows if row["family"] == name]
+    entries = []
+    for (name, kind), mine in grouped(rows, ("family", "kind")).items():
         entry: Row = {"family": name, "kind": kind, "seeds": [row["seed"] for row in mine], "level": level}
         entry["directed"] = all(row.get("directed", False) for row in mine)
-        entry |= {field: t_interval([row.get(field) for row in mine], level).json() for field in MEASURES}
-        found.append(entry)
-    kinds = {kind for _, kind in families}
+        entries.append(entry | means(mine, MEASURES, level))
+    kinds = {entry["kind"] for entry in entries}
     contrasts = [_contrast(rows, one, others, level) for one, others in CONTRASTS if {one, *others} <= kinds]
     _judge(contrasts, level)
-    return found + contrasts
+    return entries + contrasts
 
 
 def _judge(contrasts: Sequence[Row], level: float) -> None:
@@ -208,18 +218,16 @@ def _judge(contrasts: Sequence[Row], level: float) -> None:
 def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float) -> Row:
     compared = [row for row in rows if row["kind"] in (one, *others)]
     families = {row["family"] for row in compared}
-    by_seed: dict[int, list[Row]] = {}
-    for row in compared:
-        by_seed.setdefault(row["seed"], []).append(row)
-    whole = {seed: some for seed, some in by_seed.items() if {row["family"] for row in some} == families}
+    by_seed = grouped(compared, ("seed",)).items()
+    whole = {seed: some for (seed,), some in by_seed if {row["family"] for row in some} == families}
     entry: Row = {"contrast": f"{one} - {' and '.join(others)}", "seeds": list(whole), "level": level}
     entry |= {"p_values": {}, "ordering": dict.fromkeys(FORESEEN, "undecided")}
     for field in CONTRASTED:
         differences = [
-            _minus(*(_mean([r[field] for r in some if (r["kind"] == one) == side]) for side in (True, False)))
+            _minus(*(mean_of([r[field] for r in some if (r["kind"] == one) == side]) for side in (True, False)))
             for some in whole.values()
         ]
-        entry[field] = t_interval(differences, level).json()
+        entry[field] = interval(differences, level)
         if field in FORESEEN:
             entry["p_values"][field] = t_test(differences)
     return entry
@@ -229,42 +237,38 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
     """What each family costs, what it passes on, and how the kinds differ."""
     families = [entry for entry in summary if "family" in entry]
     passed = [field for field in MEASURES if field not in COST]
-    made = [
-        _table("families: quality and cost, means over seeds", families, "family", COST, intervals=False),
+    shown = [
+        _table("families: quality and cost, means over seeds", families, "family", COST, ends=False),
         _table(f"families: what is passed on, means and {level:.0%} t intervals", families, "family", passed),
     ]
     if contrasts := [entry for entry in summary if "contrast" in entry]:
         title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering, adjusted (Holm)"
-        made.append(_table(title, contrasts, "contrast", CONTRASTED, after=_ordering))
-    return made
+        shown.append(_table(title, contrasts, "contrast", CONTRASTED))
+    return shown
 
 
-def _table(
-    title: str,
-    entries: Sequence[Row],
-    key: str,
-    fields: Sequence[str],
-    intervals: bool = True,
-    after: Callable[[Row, str], str] = lambda entry, field: "",
-) -> Table:
-    table = Table(title=title)
-    table.add_column(key)
-    for field in fields:
-        table.add_column(MEASURES[field][0], justify="right")
+def _table(title: str, entries: Sequence[Row], key: str, fields: Sequence[str], ends: bool = True) -> Table:
+    lines = table(title, [key, *(MEASURES[field][0] for field in fields)], left=[key])
     for entry in entries:
-        cells = [_text(entry[field], MEASURES[field][1], intervals) + after(entry, field) for field in fields]
-        table.add_row(entry[key], *cells)
-    return table
+        cells = [text(entry[field], f".{MEASURES[field][1]}f", ends=ends) for field in fields]
+        verdicts = [f" {entry['ordering'][field]}" if field in entry.get("ordering", {}) else "" for field in fields]
+        lines.add_row(entry[key], *map("".join, zip(cells, verdicts, strict=True)))
+    return lines
 
 
-def _ordering(entry: Row, field: str) -> str:
-    return f" {entry['ordering'][field]}" if field in entry["ordering"] else ""
-
-
-def _text(estimate: Mapping[str, Any], digits: int, intervals: bool) -> str:
-    if estimate["mean"] is None:
-        return ""
-    text = f"{estimate['mean']:.{digits}f}"
-    if intervals and estimate["interval"]:
-        text += " [{:.{d}f}, {:.{d}f}]".format(*estimate["interval"], d=digits)
-    return text
+def draw_families(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path:
+    """Mean with interval of each family in a panel a measure, single seeds as dots; a colour a kind of family."""
+    entries = [entry for entry in summary if "family" in entry]
+    figure = figure_of(3.0 * len(PANELS), 1.2 + 0.32 * len(entries))
+    for axis, (field, title) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
+        for height, entry in enumerate(entries):
+            colour = colour_of(KINDS.index(entry["kind"]))
+            dots = [row[field] for row in rows if row["family"] == entry["family"] and row.get(field) is not None]
+            line_of_means(axis, height, entry[field], dots, colour)
+        axis.axvline(1.0 if field == "bias_passed_on" else 0.0, color="grey", lw=1, ls="--")
+        axis.set(yticks=range(len(entries)), yticklabels=[entry["family"] for entry in entries])
+        plain(axis, title, grid="x")
+    axis.invert_yaxis()
+    seeds = max(len(entry["seeds"]) for entry in entries)
+    figure.suptitle(seeds_text(seeds, summary[0]["level"], "single seeds"), fontsize="medium")
+    return save(figure, path)

@@ -1,15 +1,20 @@
 """What repairs of poisoned samples brought: the part of the excess gap that is gone, and what it cost in accuracy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from diffshare.stats.summary import paired_difference, t_interval
+from diffshare.stats.summary import paired_difference
 from diffshare.study.engine.base import Row
+from diffshare.study.reports.common import GREY, colour_of, curve, figure_of, interval, plain, save, seeds_text, text
 from diffshare.study.reports.excess import GAP
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIDES = ("clean", "poisoned", "repaired")
 
@@ -97,14 +102,14 @@ def summarise_repairs(rows: Sequence[Row], level: float) -> list[Row]:
         (:func:`share_gone`); mean ``samples`` and ``queries``.
     """
     keys = dict.fromkeys((name, row["policy"], row["alpha"]) for row in rows for name in row.get("repairs", {}))
-    found = []
+    entries = []
     for name, policy, alpha in keys:
         mine = [row for row in rows if (row["policy"], row["alpha"]) == (policy, alpha)]
         mine = [row for row in mine if row["repairs"].get(name) and None not in (row["clean_gap"], row["measured_gap"])]
         if mine:
             entry = {"repair": name, "policy": policy, "alpha": alpha, "seeds": [row["seed"] for row in mine]}
-            found.append(entry | _effect(mine, name, level))
-    return found
+            entries.append(entry | _effect(mine, name, level))
+    return entries
 
 
 def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
@@ -132,8 +137,8 @@ def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
     return {
         "directed": directed,
         "level": level,
-        "gap": {side: t_interval(gap[side], level).json() for side in SIDES},
-        "accuracy": {side: t_interval(accuracy[side], level).json() for side in SIDES},
+        "gap": {side: interval(gap[side], level) for side in SIDES},
+        "accuracy": {side: interval(accuracy[side], level) for side in SIDES},
         "excess": {side: paired(gap, side, "clean") for side in ("poisoned", "repaired")},
         "excess_gone": share_gone(**gap, level=level).json(),
         "accuracy_change": {side: paired(accuracy, "repaired", side) for side in ("poisoned", "clean")},
@@ -154,23 +159,62 @@ def repair_table(summary: Sequence[Row]) -> Table:
     table = Table(*names, title=f"repaired samples: means over seeds, {level:.0%} intervals")
     for entry in summary:
         for one in entry["repairs"]:
-            gaps = [f"{one['gap'][side]['mean']:.3f}" for side in SIDES]
-            gone = _percent(one["excess_gone"]["share"], one["excess_gone"]["interval"], ".0f")
-            change = one["accuracy_change"]["poisoned"]
-            first = (
-                f"{entry['guidance']:g}",
-                one["policy"],
-                f"{one['alpha']:g}",
-                one["repair"],
-                str(len(one["seeds"])),
+            gaps = [text(one["gap"][side], ends=False) for side in SIDES]
+            gone, change = one["excess_gone"], one["accuracy_change"]["poisoned"]
+            first = (f"{entry['guidance']:g}", one["policy"], f"{one['alpha']:g}", one["repair"])
+            last = (
+                _percent(gone["share"], gone["interval"], ".0f"),
+                _percent(change["mean"], change["interval"], "+.1f"),
+                f"{one['samples']:.0f}",
             )
-            last = (gone, _percent(change["mean"], change["interval"], "+.1f"), f"{one['samples']:.0f}")
-            table.add_row(*first, *gaps, *last)
+            table.add_row(*first, str(len(one["seeds"])), *gaps, *last)
     return table
 
 
-def _percent(value: float | None, interval: Sequence[float] | None, form: str) -> str:
-    if value is None:
-        return "undefined"
-    ends = "" if interval is None else f" [{100 * interval[0]:{form}}, {100 * interval[1]:{form}}]"
-    return f"{100 * value:{form}}{ends}"
+def _percent(value: float | None, ends: Sequence[float] | None, form: str) -> str:
+    mean = None if value is None else 100 * value
+    return text({"mean": mean, "interval": ends and [100 * end for end in ends]}, form, undefined="undefined")
+
+
+def draw_repairs(summary: Sequence[Row], path: Path) -> Path:
+    """Gap (upper row) and accuracy (lower) of clean, poisoned and repaired samples against alpha; a column a guidance.
+
+    Args:
+        summary: entries of guidances, each with ``repairs``; at least one of them not empty.
+        path: of the picture.
+    """
+    columns = [entry for entry in summary if entry["repairs"]]
+    figure = figure_of(2.2 + 3.2 * len(columns), 5.6)
+    axes = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
+    for pair, entry in zip(axes.T, columns, strict=True):
+        pair[0].set_title(f"guidance {entry['guidance']:g}")
+        pair[1].set_xlabel("poisoned share alpha")
+        for panel, field in zip(pair, ("gap", "accuracy"), strict=True):
+            _repair_curves(panel, entry["repairs"], field)
+    directed = all(one["directed"] for entry in columns for one in entry["repairs"])
+    axes[0, 0].set_ylabel("demographic parity difference" + (",\nthe group that is favoured first" if directed else ""))
+    axes[1, 0].set_ylabel("accuracy on real test records")
+    for panel in axes.flat:
+        plain(panel)
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    seeds = max(len(one["seeds"]) for entry in columns for one in entry["repairs"])
+    figure.suptitle(seeds_text(seeds, columns[0]["repairs"][0]["level"]), fontsize="medium")
+    return save(figure, path)
+
+
+def _repair_curves(panel: "Axes", repairs: Sequence[Row], field: str) -> None:
+    """One panel: of each policy the poisoned samples and each repair; clean ones, which belong to all, once."""
+    policies = list(dict.fromkeys(one["policy"] for one in repairs))
+    curves: list[tuple[str, str, list[Row]]] = []
+    for policy in policies:
+        mine = [one for one in repairs if one["policy"] == policy]
+        first = [one for one in mine if one["repair"] == mine[0]["repair"]]
+        curves += [("clean", "clean", first)] if policy == policies[0] else []
+        curves.append((policy, "poisoned", first))
+        for name in dict.fromkeys(one["repair"] for one in mine):
+            label = name if len(policies) == 1 else f"{policy}, {name}"
+            curves.append((label, "repaired", [one for one in mine if one["repair"] == name]))
+    for i, (label, side, entries) in enumerate(curves):
+        points = [(entry["alpha"], entry[field][side]) for entry in sorted(entries, key=lambda e: float(e["alpha"]))]
+        colour = GREY if side == "clean" else colour_of(i - 1)
+        curve(panel, points, colour, label, 0.006 * (i - (len(curves) - 1) / 2))

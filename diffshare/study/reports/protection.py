@@ -1,21 +1,17 @@
 """What the protection study found: a row a samples folder, and what the rows say together."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffshare.stats.summary import t_interval
-from diffshare.storage import read_json
 from diffshare.study.engine.base import Row
-from diffshare.study.protection_model import REAL
+from diffshare.study.reports.common import grouped, interval, mean_of, means
+from diffshare.study.steps.grid import REAL
 
-DRAWN = re.compile(r"\((\d+) of (\d+) that were drawn\)")  # of the verb protect
 JUDGED = "pacc"  # method of the first receiver that errors are told by
 READING, ACCURACY = 0.05, -0.02  # what is aimed at: how far off the chosen share, change of the accuracy
+KIND = ("model", "protection")
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {
     "epsilon": ("epsilon", 2),
@@ -32,35 +28,14 @@ MEASURES: dict[str, tuple[str, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Files:
-    """What the steps of one samples folder left; None where one is not done.
-
-    Attributes:
-        measured: of ``measure``.
-        tested: results of each training of the receiver's classifier.
-        samples: ``samples.json``.
-        log: output of the verb that drew the samples.
-        card: of the release.
-        audited: of ``audit --as sharer``.
-        reference: ``reference.json`` of the seed.
-    """
-
-    measured: Path | None
-    tested: Sequence[Path | None]
-    samples: Path | None
-    log: Path | None
-    card: Path | None
-    audited: Path | None
-    reference: Path | None
-
-
-def sample_row(shared: Row, files: Files) -> Row | None:
+def sample_row(shared: Row, left: Mapping[str, Any], tested: Sequence[Row]) -> Row | None:
     """One samples folder.
 
     Args:
         shared: ``model``, ``p``, ``seed``, ``protection``, ``shown`` and more that says what it is.
-        files: what the steps left.
+        left: JSON that the steps left, None where one is not done: ``measured``; ``drawn``, with the ``queries`` that
+            the model was asked for; ``card`` of the release; ``audit`` of the sharer; ``reference`` of the seed.
+        tested: results of each training of the receiver's classifier.
 
     Returns:
         None where nothing was measured. ``kid`` is the distance to real records of the true share, ``kid_to`` that to
@@ -68,56 +43,36 @@ def sample_row(shared: Row, files: Files) -> Row | None:
         the share that the samples were to show (the true one of plain samples) the first receiver's PACC is;
         ``accuracy`` the mean of ``accuracies``, one a training, on ``test_records`` real records.
     """
-    if files.measured is None:
+    measured, drawn, p = left["measured"], left["drawn"] or {}, f"{shared['p']:g}"
+    if measured is None:
         return None
-    measured = read_json(files.measured)
-    row = shared | {"kid": measured["kid"][f"{shared['p']:g}"], "kid_to": measured["kid"]}
+    row = shared | {"kid": measured["kid"][p], "kid_to": measured["kid"]}
     row |= {"read": measured["read"], "reader_accuracy": measured["reader_accuracy"]}
     first = next(iter(measured["read"].values()))
-    row["property_error"] = abs(first[JUDGED] - _claimed(shared))
-    tested = [read_json(path) for path in files.tested if path]
+    row["property_error"] = abs(first[JUDGED] - float(shared["p"] if shared["shown"] is None else shared["shown"]))
     row["accuracies"] = [one["accuracy"] for one in tested]
-    row["accuracy"] = float(np.mean(row["accuracies"])) if tested else None
+    row["accuracy"] = mean_of(row["accuracies"])
     row["test_records"] = sum(np.ravel(tested[0]["counts"]).tolist()) if tested else None
     row["kid_difference"] = measured.get("kid_difference")
     row["training_seconds"] = (measured["training"] or {}).get("seconds")
-    row["epsilon"] = read_json(files.card)["epsilon"] if files.card else None
-    row["queries_a_sample"] = _queries(files)
-    row["jpeg"] = None
-    if shared["model"] == REAL and files.reference:
-        row["jpeg"] = read_json(files.reference)["jpeg"][f"{shared['p']:g}"]
-    return row | _audited(None if files.audited is None else read_json(files.audited))
+    row["epsilon"] = left["card"] and left["card"]["epsilon"]
+    row["queries_a_sample"] = float(drawn["queries"] / drawn["count"]) if "queries" in drawn else None
+    of_records = shared["model"] == REAL and left["reference"]
+    return row | {"jpeg": left["reference"]["jpeg"][p] if of_records else None} | _audited(left["audit"])
 
 
-def _queries(files: Files) -> float | None:
-    """Samples that the model was asked for, over those that were kept.
-
-    A folder of protected samples does not say it, since that would give the model's own share away: the verb prints it.
-    """
-    info = read_json(files.samples) if files.samples else {}
-    if "queries" in info:
-        return float(info["queries"] / info["count"])
-    said = DRAWN.findall(files.log.read_text(encoding="utf-8")) if files.log else []
-    return int(said[-1][1]) / int(said[-1][0]) if said else None
-
-
-def _claimed(row: Row) -> float:
-    """The share that the samples were to show."""
-    return float(row["p"] if row["shown"] is None else row["shown"])
-
-
-def _audited(found: Mapping[str, Any] | None) -> Row:
+def _audited(audit: Mapping[str, Any] | None) -> Row:
     """What the sharer's audit says of members, and how far off it reads the property, by method."""
     row: Row = dict.fromkeys(("advantage", "advantage_interval", "auroc", "auroc_interval", "audited_error"))
     row |= {"audited_errors": None, "not_tested": None}
-    if found is None:
+    if audit is None:
         return row
-    members = found["membership"] or {}
+    members = audit["membership"] or {}
     for name in ("advantage", "auroc"):
         if one := members.get(name):
             row |= {name: one["estimate"], f"{name}_interval": one["interval"]}
     row["not_tested"] = members.get("reason")
-    (leak,) = found["properties"]
+    (leak,) = audit["properties"]
     row["audited_errors"] = {one["method"]: one["error"] for one in leak["methods"]} or None
     error = (row["audited_errors"] or {}).get(leak["method"])
     return row | {"audited_error": None if error is None else abs(error)}
@@ -135,7 +90,7 @@ def paired(row: Row, plain: Row | None) -> Row:
     return row | {
         "plain_read": None if plain is None else plain["read"],
         "accuracy_differences": differences,
-        "accuracy_difference": float(np.mean(differences)) if differences else None,
+        "accuracy_difference": mean_of(differences),
     }
 
 
@@ -152,14 +107,13 @@ def summarise(rows: Sequence[Row], generators: int, level: float) -> list[Row]:
         ``mean``, ``interval``, ``n`` of each of ``MEASURES``; those with a share to show also have ``attacks``,
         ``best``, ``by_p`` and ``criteria`` (see :func:`hidden`).
     """
-    found = []
-    for kind in dict.fromkeys(map(kind_of, rows)):
-        mine = [row for row in rows if kind_of(row) == kind]
+    entries = []
+    for mine in grouped(rows, KIND).values():
         entry: Row = {name: mine[0][name] for name in ("model", "protection", "shown", "records", "bound")}
         entry |= {"generators": len(mine), "missing": generators - len(mine), "level": level}
-        entry |= {field: t_interval([row.get(field) for row in mine], level).json() for field in MEASURES}
-        found.append(entry if entry["shown"] is None else entry | hidden(mine, generators - len(mine), level))
-    return found
+        entry |= means(mine, MEASURES, level)
+        entries.append(entry if entry["shown"] is None else entry | hidden(mine, generators - len(mine), level))
+    return entries
 
 
 def kind_of(entry: Row) -> tuple[str, str]:
@@ -194,25 +148,25 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
         one = min(mine, key=lambda attack: attack["plain_error"]["mean"])
         best[receiver] = method = one["method"]
         by_p[receiver] = {
-            f"{p:g}": t_interval([row["read"][receiver][method] for row in rows if row["p"] == p], level).json()
+            f"{p:g}": interval([row["read"][receiver][method] for row in rows if row["p"] == p], level)
             for p in dict.fromkeys(row["p"] for row in rows)
         }
         reached = one["largest"] <= READING
         what = f"|share read - {chosen:g}|, {receiver} receiver's best method ({method})"
         criteria.append(_criterion(what, one["error"], one["largest"], READING, reached, missing))
     change = [row["accuracy_difference"] for row in rows]
-    mean = t_interval(change, level).json()
+    mean = interval(change, level)
     if mean["mean"] is not None:
-        kept = _kept_accuracy(mean)
-        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, kept, missing))
+        reached = _accuracy_is_kept(mean)
+        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, reached, missing))
     for name in ("true", "chosen"):
         kids = [row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"] for row in rows]
         what = f"MMD to real records of the {name} share, difference"
-        criteria.append(_criterion(what, t_interval(kids, level).json(), max(kids), None, None, missing))
+        criteria.append(_criterion(what, interval(kids, level), max(kids), None, None, missing))
     return {"attacks": attacks, "best": best, "by_p": by_p, "criteria": criteria}
 
 
-def _kept_accuracy(mean: Mapping[str, Any]) -> bool | None:
+def _accuracy_is_kept(mean: Mapping[str, Any]) -> bool | None:
     """Whether accuracy falls by no more than the aim: None where the mean says so and the interval does not."""
     if mean["mean"] < ACCURACY:
         return False
@@ -222,15 +176,13 @@ def _kept_accuracy(mean: Mapping[str, Any]) -> bool | None:
 def _attack(both: Sequence[Row], rows: Sequence[Row], receiver: str, method: str, level: float) -> Row:
     plain = [abs(row["plain_read"][receiver][method] - row["p"]) for row in both]
     errors = [abs(row["read"][receiver][method] - row["shown"]) for row in rows]
-    found: Row = {"receiver": receiver, "method": method, "plain_error": t_interval(plain, level).json()}
-    return found | {"error": t_interval(errors, level).json(), "largest": max(errors)}
+    attack: Row = {"receiver": receiver, "method": method, "plain_error": interval(plain, level)}
+    return attack | {"error": interval(errors, level), "largest": max(errors)}
 
 
 def _criterion(
     what: str, mean: Mapping[str, Any], worst: float, limit: float | None, reached: bool | None, missing: int
 ) -> Row:
     """One aim; what some generators reach is not yet reached by all."""
-    known = None if reached and missing else reached
-    return {"what": what, "value": mean["mean"], "interval": mean["interval"], "worst": worst, "limit": limit} | {
-        "reached": known
-    }
+    value = {"value": mean["mean"], "interval": mean["interval"], "worst": worst, "limit": limit}
+    return {"what": what, **value, "reached": None if reached and missing else reached}

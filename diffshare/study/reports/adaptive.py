@@ -5,13 +5,15 @@ The margin is chosen on one half of the cuts, and its gap and its alarms are rea
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from diffshare.stats.intervals import clopper_pearson
-from diffshare.stats.summary import t_interval
 from diffshare.study.engine.base import Row
+from diffshare.study.reports.common import colour_of, figure_of, interval, mean_of, means, number, plain, save, text
+from diffshare.study.reports.common import curve as draw_curve
 
 FIELDS = ("difference", "gap", "excess_gap", "excess_gap_absolute", "accuracy")
 
@@ -53,7 +55,7 @@ def of_set(rows: Sequence[Row], margin: float, level: float) -> Row:
     """Means of the sets of one margin."""
     mine = [row for row in rows if row["margin"] == margin]
     entry: Row = {"of": "set", "margin": margin, "cuts": len(mine), "level": level}
-    entry |= {name: t_interval([row[name] for row in mine], level).json() for name in FIELDS}
+    entry |= means(mine, FIELDS, level)
     return entry | {"flagged": {q: float(np.mean([row["flagged"][q] for row in mine])) for q in mine[0]["flagged"]}}
 
 
@@ -65,19 +67,19 @@ def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Ro
     """
     seeds = sorted({row["seed"] for row in rows})
     halves = [set(seeds[0::2]), set(seeds[1::2])]
-    margins, kept = [], []
+    margins, judged = [], []
     for mine, others in (halves, halves[::-1]):
         margin = hidden_margin([row for row in rows if row["seed"] in mine], queries, risk)
         margins.append(margin)
-        kept += [row for row in rows if row["seed"] in others and row["margin"] == margin]
+        judged += [row for row in rows if row["seed"] in others and row["margin"] == margin]
     everywhere = hidden_margin(rows, queries, risk)
-    as_chosen = t_interval([row["gap"] for row in rows if row["margin"] == everywhere], level).mean
+    as_chosen = mean_of([row["gap"] for row in rows if row["margin"] == everywhere])
     alphas = [row["least_alpha"][queries] for row in rows if row["margin"] == 0]
-    entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(kept), "level": level, "risk": risk}
+    entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(judged), "level": level, "risk": risk}
     entry |= {"margins": margins, "gap_as_chosen": as_chosen}
-    entry |= {name: t_interval([row[name] for row in kept], level).json() for name in FIELDS}
-    entry["flagged"] = alarm_rate([row["flagged"][queries] for row in kept], level)
-    entry["least_alpha"] = t_interval(alphas, level).json()
+    entry |= means(judged, FIELDS, level)
+    entry["flagged"] = alarm_rate([row["flagged"][queries] for row in judged], level)
+    entry["least_alpha"] = interval(alphas, level)
     return entry | {"least_alpha_undefined": sum(alpha is None for alpha in alphas)}
 
 
@@ -110,29 +112,48 @@ def hidden_margin(rows: Sequence[Row], queries: str, risk: float) -> float | Non
 
 def tables(summary: Sequence[Row]) -> list[Table]:
     """Sets by margin; the curve."""
-    made, curve = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
+    sets, curve = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
     level = f"{summary[0]['level']:.0%}" if summary else ""
-    flags = [f"flagged, {queries}" for queries in (made[0]["flagged"] if made else [])]
+    flags = [f"flagged, {queries}" for queries in (sets[0]["flagged"] if sets else [])]
     names = ("margin", "difference", f"gap ({level})", "excess", "accuracy", *flags)
-    sets = Table(*names, title="sets by the sharer's margin")
-    for entry in made:
-        fields = (f"{entry['difference']['mean']:+.2f}", _shown(entry["gap"]), _shown(entry["excess_gap"]))
+    by_margin = Table(*names, title="sets by the sharer's margin")
+    for entry in sets:
+        fields = (f"{entry['difference']['mean']:+.2f}", text(entry["gap"]), text(entry["excess_gap"]))
         rates = (f"{rate:.2f}" for rate in entry["flagged"].values())
-        sets.add_row(f"{entry['margin']:g}", *fields, f"{entry['accuracy']['mean']:.3f}", *rates)
+        by_margin.add_row(f"{entry['margin']:g}", *fields, text(entry["accuracy"], ends=False), *rates)
     names = ("queries", "margins", f"gap left ({level})", "excess", "flagged", "as chosen", "least alpha detected")
     through = Table(*names, title="largest gap that remains possible, on cuts that the margin was not chosen on")
     for entry in curve:
         margins = ", ".join("none" if margin is None else f"{margin:g}" for margin in entry["margins"])
-        three = (_shown(entry[name]) for name in ("gap", "excess_gap", "flagged"))
-        chosen = "" if entry["gap_as_chosen"] is None else f"{entry['gap_as_chosen']:.3f}"
+        three = (text(entry[name]) for name in ("gap", "excess_gap", "flagged"))
         missed = entry["least_alpha_undefined"]
-        least = f"none in {missed} cuts" if missed else _shown(entry["least_alpha"])
-        through.add_row(str(entry["queries"]), margins, *three, chosen, least)
-    return [sets, through]
+        least = f"none in {missed} cuts" if missed else text(entry["least_alpha"])
+        through.add_row(str(entry["queries"]), margins, *three, number(entry["gap_as_chosen"], ".3f"), least)
+    return [by_margin, through]
 
 
-def _shown(estimate: Row) -> str:
-    if estimate["mean"] is None:
-        return ""
-    ends = estimate["interval"]
-    return f"{estimate['mean']:.3f}" + ("" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})")
+def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
+    """The gap that remains possible against queries, and the least alpha of the attack without a margin beside it."""
+    sets, entries = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
+    figure = figure_of(8.4, 3.6)
+    left, right = figure.subplots(1, 2)
+    points = {field: [(e["queries"], e[field]) for e in entries] for field in ("gap", "least_alpha")}
+    draw_curve(left, points["gap"], colour_of(0), f"flagged at most {entries[0]['risk']:.0%}")
+    by_margin = {entry["margin"]: entry["gap"]["mean"] for entry in sets}
+    left.axhline(by_margin[min(by_margin)], color="grey", lw=1, ls=":", label="random set")
+    widest = max(by_margin)  # is in the grid to stand for no margin
+    left.axhline(by_margin[widest], color=colour_of(1), lw=1, ls="--", label="attack without a margin")
+    left.set(ylabel="demographic parity difference")
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False, fontsize="small")
+    draw_curve(right, points["least_alpha"], colour_of(2), None)
+    right.set(ylabel="poisoned share alpha", ylim=(0, 1))
+    titles = ("largest gap that remains possible", "least alpha detected, attack without a margin")
+    for axis, title in zip((left, right), titles, strict=True):
+        axis.set(xlabel="queries", xscale="log")
+        axis.set_xticks([entry["queries"] for entry in entries], [str(entry["queries"]) for entry in entries])
+        axis.minorticks_off()
+        plain(axis, title)
+    cuts, level = max(entry["cuts"] for entry in summary), summary[0]["level"]
+    figure.suptitle(f"Mean over {cuts} cuts of the records (bars: {level:.0%} t interval)", fontsize="medium")
+    return save(figure, path)

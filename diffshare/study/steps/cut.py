@@ -6,12 +6,12 @@ that the attack is no weaker than the policy ``Adaptive``. Everything that is dr
 number of queries or an audit more changes nothing of the others.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jsonargparse import ArgumentParser
 
 from diffshare.audits.poisoning.reading import group_reader
 from diffshare.audits.poisoning.verdict import Terms
@@ -28,9 +28,21 @@ from diffshare.stats.information import contingency
 from diffshare.stats.shares import GroupShares, counted_shares, unmixed_shares
 from diffshare.storage import write_json
 from diffshare.study.engine.base import Row
+from diffshare.study.engine.configs import built
 
 
-def measure(arguments: list[str]) -> int:
+def measure(
+    *,
+    source: Mapping[str, Any],
+    classifier: Mapping[str, Any],
+    target: str,
+    sensitive: str,
+    sizes: Mapping[str, int],
+    sets: Mapping[str, Any],
+    audit: Mapping[str, Any],
+    seed: int,
+    out: Path,
+) -> None:
     """Measure one cut; leaves a JSON file.
 
     ``rows`` has the sets, by the margin that the sharer keeps (0: a random set): ``difference`` of
@@ -38,45 +50,43 @@ def measure(arguments: list[str]) -> int:
     ``accuracy`` of a classifier trained on it, and the share of its audits that are ``flagged`` for
     each number of queries. ``least_alpha`` is the least poisoned share of an attack without a
     margin that each number of queries detects, null where none is.
+
+    Args:
+        source: block of a source.
+        classifier: block of a recipe.
+        target: the class Y.
+        sensitive: the group S.
+        sizes: ``reference``, ``test`` and ``n``, see :func:`cut_records`.
+        sets: ``margins`` beside 0, ``alpha``, and how many ``trainings`` each set has.
+        audit: ``queries``, numbers of samples; ``repeats``, audits of each; ``margin`` and ``level``.
+        seed: of the cut.
+        out: file to make.
     """
-    config = _parser().parse_args(arguments)
-    built = _parser().instantiate(config)
-    records = Records.from_source(built.source, target=config.target, sensitive=(config.sensitive,), part="all")
-    if isinstance(built.classifier, KernelRecipe) and not records.columns:  # all that it sees of an image, once for all
+    records = Records.from_source(built(Source, source), target=target, sensitive=(sensitive,), part="all")
+    recipe = built(Recipe, classifier)
+    if isinstance(recipe, KernelRecipe) and not records.columns:  # all that it sees of an image, once for all
         records = records.with_features(gradient_histograms(records.x))
-    cut = cut_records(records, config.sensitive, config.reference, config.test, config.n, config.seed)
-    terms = Terms(margin=config.audit_margin, level=config.audit_level)
-    auditor = Auditor(cut, config.sensitive, built.classifier, config.seed)
+    cut = cut_records(records, sensitive, **sizes, seed=seed)
+    terms = Terms(margin=audit["margin"], level=audit["level"])
+    auditor = Auditor(cut, sensitive, recipe, seed)
     pool = log_odds_ratio(cut.counts(cut.pool).astype(np.float64))
+    n, alpha, queries = sizes["n"], sets["alpha"], audit["queries"]
+
+    def table_of(margin: float) -> tuple[np.ndarray, np.ndarray]:
+        chosen = cut.chosen(margin, n, alpha, np.random.default_rng([seed, 2]))
+        return chosen, cut.counts(chosen)
+
     rows: list[Row] = []
-    for margin in (0.0, *config.margins):
-        chosen = cut.chosen(margin, config.n, config.alpha, np.random.default_rng([config.seed, 2]))
-        table = cut.counts(chosen).astype(np.float64)
+    for margin in (0.0, *sets["margins"]):
+        chosen, counts = table_of(margin)
+        table = counts.astype(np.float64)
         row = {"margin": margin, "difference": log_odds_ratio(table + 0.5) - pool}
-        row |= cut.trained(chosen, built.classifier, config.trainings, config.seed)._asdict()
-        flagged = {str(q): auditor.flagged(table, q, config.audits, terms, config.seed) for q in config.queries}
+        row |= cut.trained(chosen, recipe, sets["trainings"], seed)._asdict()
+        flagged = {str(q): auditor.flagged(table, q, audit["repeats"], terms, seed) for q in queries}
         rows.append(row | {"flagged": flagged})
-    clean = cut.counts(cut.chosen(0.0, config.n, config.alpha, np.random.default_rng([config.seed, 2])))
-    least = {str(q): auditor.least_alpha(clean, q, terms, config.seed) for q in config.queries}
-    write_json(config.out, {"rows": rows, "least_alpha": least, "reader_accuracy": auditor.accuracy})
-    return 0
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    add = parser.add_argument
-    add("--source", type=Source, sub_configs=True, required=True)
-    add("--classifier", type=Recipe, required=True)
-    for name in ("target", "sensitive"):
-        add(f"--{name}", type=str, required=True)
-    for name in ("reference", "test", "n", "audits", "trainings", "seed"):
-        add(f"--{name}", type=int, required=True)
-    for name in ("alpha", "audit-margin", "audit-level"):
-        add(f"--{name}", type=float, required=True)
-    add("--margins", type=list[float], required=True)
-    add("--queries", type=list[int], required=True)
-    add("--out", type=Path, required=True)
-    return parser
+    clean = table_of(0.0)[1]
+    least = {str(q): auditor.least_alpha(clean, q, terms, seed) for q in queries}
+    write_json(out, {"rows": rows, "least_alpha": least, "reader_accuracy": auditor.accuracy})
 
 
 class Trained(NamedTuple):
@@ -134,7 +144,7 @@ class Cut:
         if not len(tables):
             raise UserError(
                 f"no choice of {additions} records keeps the log odds ratio within {margin:g} of the pool's "
-                f"({odds:.3f}): raise study.alpha, or take the margin {margin:g} out of study.margins"
+                f"({odds:.3f}): raise study.sets.alpha, or take the margin {margin:g} out of study.sets.margins"
             )
         cells = [self.cell(rest, group, label) for group in (0, 1) for label in (0, 1)]
         added = [rng.permutation(c)[:k] for c, k in zip(cells, tables[0].ravel().tolist(), strict=True)]
@@ -148,16 +158,16 @@ class Cut:
         """
         records, test = self.records, self.test
         members = [chosen[records.y[chosen] == label] for label in (0, 1)]
-        found = []
+        measured = []
         for number in range(trainings):
             rng = np.random.default_rng([seed, 3, number])
             rows = np.concatenate([rng.choice(own, len(chosen) // 2) for own in members])
             scorer = recipe.train(records.x[rows], records.y[rows], 2, seed * 1000 + number, records.categorical())
             cells = (self.s[test] * 2 + records.y[test]) * 2 + scorer(records.x[test]).argmax(1)
-            made = disparity(np.bincount(cells, minlength=8).reshape(2, 2, 2))
-            signed = made.demographic_parity_difference_signed
-            found.append((made.demographic_parity_difference, made.accuracy, signed))
-        return Trained(*np.mean(found, 0).tolist())
+            fairness = disparity(np.bincount(cells, minlength=8).reshape(2, 2, 2))
+            signed = fairness.demographic_parity_difference_signed
+            measured.append((fairness.demographic_parity_difference, fairness.accuracy, signed))
+        return Trained(*np.mean(measured, 0).tolist())
 
 
 def cut_records(records: Records, sensitive: str, reference: int, test: int, n: int, seed: int) -> Cut:
@@ -182,7 +192,7 @@ def cut_records(records: Records, sensitive: str, reference: int, test: int, n: 
         )
     if len(records.y) <= reference + test + n:
         raise UserError(
-            f"the source has {len(records.y)} records, study.reference + study.test + study.n are "
+            f"the source has {len(records.y)} records, study.sizes has {reference} + {test} + {n} = "
             f"{reference + test + n}: lower them, the sharer needs more records than it chooses"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(records.y))
@@ -231,13 +241,13 @@ class Auditor:
     def flagged(self, table: np.ndarray, queries: int, audits: int, terms: Terms, seed: int) -> float:
         """Share of audits that call the generator poisoned: |d| <= margin is rejected at the level."""
         rng = np.random.default_rng([seed, 4, queries])
-        found = [self.p_value(self.shares(table, queries, rng), terms) for _ in range(audits)]
-        return float(np.mean(np.array(found) <= terms.level))
+        p_values = [self.p_value(self.shares(table, queries, rng), terms) for _ in range(audits)]
+        return float(np.mean(np.array(p_values) <= terms.level))
 
     def p_value(self, shares: GroupShares, terms: Terms) -> float:
         """The p-value of :func:`diffshare.audits.poisoning.verdict.judge`, without its power."""
-        (found,) = compare(shares, self.reference)
-        return found.difference.p_value(terms.tolerance.at(found.reference[0]))
+        (association,) = compare(shares, self.reference)
+        return association.difference.p_value(terms.tolerance.at(association.reference[0]))
 
     def least_alpha(self, table: np.ndarray, queries: int, terms: Terms, seed: int) -> float | None:
         """The least poisoned share that the audit of such samples sees, of an attack without a margin."""
