@@ -21,12 +21,14 @@ _PLACES = {
     "UserError": "errors",
     "audit": "audits.poisoning.audit",
     "infer_property": "receiver.property.infer",
+    "leak": "audits.leak.audit",
     "open_model": "receiver.box",
 }
 _MODULES = {"mixes": "sharer.poisoning.mixes", "prevalence": "stats.prevalence"}
 __all__ = [*sorted(_PLACES), *sorted(_MODULES), "__version__"]
 
 if TYPE_CHECKING:
+    from diffshare.audits.leak.audit import leak as leak
     from diffshare.audits.poisoning.audit import audit as audit
     from diffshare.data.mixes import Pool as Pool
     from diffshare.errors import UserError as UserError

@@ -34,7 +34,7 @@ def audit(config: Namespace, source: Source | None, classifier: Recipe | None, d
     """
     started = time.perf_counter()
     if config["as"] == "sharer":
-        return int(importlib.import_module("diffshare.audits.leak.audit").audit_leak(config, source, classifier))
+        return int(importlib.import_module("diffshare.commands.leak").audit_leak(config, source, classifier))
     result = _audited(config, source, classifier, downstream)
     if config.json is not None:
         told = result.to_json(time.perf_counter() - started) | {"settings": _settings(config)}

@@ -16,7 +16,8 @@ from random_release import random_ddpm
 
 from diffshare.audits.leak.attributes import RESAMPLES, WIDTH, Leak, Reading, _by
 from diffshare.audits.leak.members import MemberLeak
-from diffshare.audits.leak.result import Disclosed, Report, section_of, show
+from diffshare.audits.leak.result import Disclosed, Report, section_of
+from diffshare.commands.shown import show_leak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, Assumption, infer
@@ -256,7 +257,7 @@ def test_the_card_says_how_well_but_not_what_was_read(leak, model, faces, tmp_pa
 def test_a_failed_check_stands_above_the_table(capsys, ok):
     one = Reading("pacc", 1000, 0.5, 0.4, 0.6, 0.1, 0.0)
     leak = Leak("Hat", "Hat", (one,), "pacc", Assumption(ok, 1.0, 0.01))
-    show(Report((leak,), (), 1000, "natural", 0.95, None))
+    show_leak(Report((leak,), (), 1000, "natural", 0.95, None))
     text = capsys.readouterr().out
     assert ("FAILS:" in text) == (not ok)
     if not ok:

@@ -5,123 +5,140 @@ is an estimate of what a receiver with as good a reference learns, not a bound: 
 classifier learns more, down to what the sampling leaves.
 """
 
-import time
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from jsonargparse import Namespace
+from typing import Any, NamedTuple
 
 from diffshare.audits.leak.attributes import Leak, attack, unread
 from diffshare.audits.leak.contents import Content, of_release, of_samples
-from diffshare.audits.leak.members import MemberLeak, member_leak
-from diffshare.audits.leak.result import Disclosed, Report, section_of, show
-from diffshare.audits.leak.training import TrainingSet, read_training
+from diffshare.audits.leak.result import Disclosed, Report
+from diffshare.audits.leak.training import TrainingSet
 from diffshare.classes import another_attribute, join, listed
 from diffshare.classifiers.recipe import Recipe
-from diffshare.data.source import PARTS, Index, Source, portion, split
 from diffshare.errors import UserError
-from diffshare.generators.families import open_generator
 from diffshare.progress import progress
+from diffshare.receiver.box import Box
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
+from diffshare.receiver.property.infer import kinds_of
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import reader
-from diffshare.receiver.records import Labelled, Records, unchecked
+from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.samples import Samples
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
-from diffshare.release.section import write_section
-from diffshare.storage import write_result
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
-HEADING = "What a receiver can read off it"
 
 
-def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
-    """Attack, print the table, write the files that are asked for.
+def leak(
+    what: Samples | Box,
+    records: Records,
+    *,
+    properties: Sequence[str] = (),
+    target: str | None = None,
+    training: TrainingSet | None = None,
+    queries: int | None = None,
+    level: float = 0.05,
+    classifier: Recipe | None = None,
+    folds: int = 5,
+    degrade: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float = 1.0,
+    batch_size: int | None = None,
+) -> Report:
+    """What a receiver reads off a model before it goes out: every attribute of the records is attacked.
 
     Args:
-        config: the arguments of ``audit``.
-        source: records that the sharer has not trained on, with their attributes.
-        recipe: how the classifiers are trained; None for the default of the modality.
+        what: the model, or samples of it.
+        records: labelled records that it was not trained on, with their attributes.
+        properties: attributes to attack, ``NAME`` or ``NAME:CLASS``; all where none is named.
+        target: attribute that the model's classes stand for; by their names where None.
+        training: the records that it was trained on, to judge what is read by.
+        queries: samples to look at; 2000 of a model, all that there are otherwise where None.
+        level: of the tests: intervals have the confidence 1 - level, in (0, 1).
+        classifier: a recipe: how the classifiers are trained; by the kind of data where None.
+        folds: of the cross-fitting, at least 2.
+        degrade: train on blurred and noisy copies of images as well.
+        seed: of samples, folds and training.
+        steps: network calls a sample; the card's default where None.
+        guidance: ``guidance_scale`` to ask at.
+        batch_size: samples a pass.
+
+    Returns:
+        what was read; ``membership`` is not looked at.
 
     Raises:
-        UserError: an unknown attribute, samples that do not fit the reference, a reference that was trained on.
+        UserError: an unknown attribute, samples that do not fit the records.
     """
-    started = time.perf_counter()
-    index = source.index()
-    wanted = _wanted(config, index)  # refused before anything is drawn
-    queries, card, identity = _queries(config, source)
-    labels = _labels(config, index, queries)
-    if not config.properties:
+    chosen = _Chosen(level, folds, degrade, classifier, seed)
+    wanted = _wanted(properties, records)  # refused before anything is drawn
+    asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+    source = _queries(what, records, asking)
+    labels = _labels(target, records, source)
+    if not properties:
         wanted = [(name, None) for name, _ in wanted if name not in labels]
-    training = None if config.manifest is None else read_training(config.manifest, index)
-    count = config.queries or queries.available or QUERIES
-    if isinstance(queries, SampleQueries):
-        queries.shuffle(config.seed)  # the curve reads prefixes, and a folder may be sorted
-    x = queries.take(0, count)
-    if not queries.columns:  # a table's columns may be counted, whatever they hold
+    if isinstance(source, SampleQueries):
+        source.shuffle(seed)  # the curve reads prefixes, and a folder may be sorted
+    x = source.take(0, queries or source.available or QUERIES)
+    if not source.columns:  # a table's columns may be counted, whatever they hold
         refuse_alike(x, "the samples")
-    leaks = []
-    for name, value in progress(wanted, "attacking", len(wanted)):
-        leaks.append(_one(config, source, recipe, training, queries, x, (name, value, labels)))
-    report = Report(
+    card = what.card if isinstance(what, Box) else None
+    leaks = [
+        _one(chosen, records, training, source, x, (name, value, labels))
+        for name, value in progress(wanted, "attacking", len(wanted))
+    ]
+    return Report(
         leaks=tuple(leaks),
-        disclosed=_disclosed(card, labels, training, index),
+        disclosed=_disclosed(card, labels, training, records),
         queries=len(x),
-        labels=queries.labels,
-        level=1 - config.level,
-        identity=identity,
-        membership=_membership(config, source, training),
-        notes=(_used(config, source, index), *_notes(config, index, training, card, labels)),
-        contents=_contents(config),
-        quantiles=_quantiles(queries),
+        labels=source.labels,
+        level=1 - level,
+        identity=what.identity if isinstance(what, Box) else None,
+        notes=(*filter(None, (records.used,)), *_notes(records, training, card, labels)),
+        contents=_contents(what),
+        quantiles=_quantiles(source),
     )
-    if config.write_card:
-        report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
-    if config.json is not None:
-        write_result(config.json, report.json(time.perf_counter() - started), Report.FIELDS)
-    show(report)
-    return 0
 
 
-def _used(config: Namespace, source: Source, index: Index) -> str:
-    """How many records of the reference the attacks may use, in words."""
-    parts = split(index, source.shares, config.split_seed)
-    count = len(index) if config.part == "all" else int(np.sum(parts == PARTS.index(config.part)))
-    return portion(config.part, count, len(index))
+class _Chosen(NamedTuple):
+    """How the classifiers are trained, and the level."""
+
+    level: float
+    folds: int
+    degrade: bool
+    classifier: Recipe | None
+    seed: int
 
 
-def _notes(
-    config: Namespace, index: Index, training: TrainingSet | None, card: Card | None, labels: Sequence[str]
-) -> tuple[str, ...]:
+def _notes(records: Records, training: TrainingSet | None, card: Card | None, labels: Sequence[str]) -> tuple[str, ...]:
     """What classes were told by their position; whether the model was trained on records of the reference."""
     told = () if training is None else training.notes
     if card is not None and labels:
-        whole = join(card.labels, index.attribute(labels[0]).classes, "the model", f"'{labels[0]}' of the reference")
+        classes = records.attribute(labels[0]).classes
+        whole = join(card.labels, classes, "the model", f"'{labels[0]}' of the reference")
         told = (*told, *filter(None, (whole.note, another_attribute(card.target, labels[0], "the model"))))
-    return (*told, *_disjoint(config, index, training))
+    return (*told, *_disjoint(records, training))
 
 
-def _disjoint(config: Namespace, index: Index, training: TrainingSet | None) -> tuple[str, ...]:
-    """What is not known of the reference: whether the model was trained on some of its records."""
+def _disjoint(records: Records, training: TrainingSet | None) -> tuple[str, ...]:
+    """What is not known of the records: whether the model was trained on some of them."""
     if training is not None and not training.same_source:
         return (
-            f"it was NOT checked that the model was not trained on records of the reference: {config.manifest} is of "
-            "another source (its source_sha256 differs), where a name says nothing; if both hold the same records, "
+            f"it was NOT checked that the model was not trained on records of the reference: {training.manifest} is "
+            "of another source (its source_sha256 differs), where a name says nothing; if both hold the same records, "
             "what is read here says too much: give the source of the training as --reference, or records that are "
             "surely others",
         )
-    if training is None and config.part != "all" and index.parts is None:
-        return (unchecked(config.split_seed),)
-    return ()
+    return () if training is not None or not records.disjoint else (records.disjoint,)
 
 
-def _contents(config: Namespace) -> tuple[Content, ...]:
+def _contents(what: Samples | Box) -> tuple[Content, ...]:
     """What the folder says by itself."""
-    return of_samples(config.samples) if config.model is None else of_release(open_release(config.model))
+    if isinstance(what, Box):
+        return of_release(open_release(what.folder))
+    return () if what.folder is None else of_samples(what.folder)
 
 
 def _quantiles(queries: Queries) -> tuple[str, ...]:
@@ -130,35 +147,22 @@ def _quantiles(queries: Queries) -> tuple[str, ...]:
     return tuple(column.name for column in columns if getattr(column, "quantiles", ()))
 
 
-def _membership(config: Namespace, source: Source, training: TrainingSet | None) -> MemberLeak | None:
-    """The membership test; None where no release or no manifest is given."""
-    if training is None or config.model is None:
-        return None
-    options = {name: config[name] for name in ("split_seed", "device", "seed")}
-    return member_leak(config.model, source, training, config.part, level=1 - config.level, **options)
+def _queries(what: Samples | Box, records: Records, asking: dict[str, Any]) -> Queries:
+    if isinstance(what, Box):
+        return ModelQueries(what.generator, **asking)
+    return SampleQueries(what, kinds_of(records), records.missing)
 
 
-def _queries(config: Namespace, source: Any) -> tuple[Queries, Card | None, str | None]:
-    if config.samples is not None:
-        table = source.modality == "table"
-        kinds = {column.name: column.kind for column in source.columns} if table else None
-        samples = Samples.from_path(config.samples)
-        return SampleQueries(samples, kinds, getattr(source, "missing", "?")), None, None
-    generator, identity = open_generator(config.model, device=config.device)
-    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
-    return ModelQueries(generator, **options), generator.card, identity
-
-
-def _labels(config: Namespace, index: Index, queries: Queries) -> list[str]:
+def _labels(target: str | None, records: Records, queries: Queries) -> list[str]:
     """The attribute that the model's classes stand for, or none: the one that is named, else by names of classes.
 
     Raises:
         UserError: no such attribute, or several that the classes may stand for.
     """
-    if config.target is not None:
-        index.attribute(config.target)
-        return [config.target]
-    found = stand_for(index.attributes, queries.classes, queries.target)
+    if target is not None:
+        records.attribute(target)
+        return [target]
+    found = stand_for(records.attributes, queries.classes, queries.target)
     if len(found) > 1:
         raise UserError(
             f"the model's classes {listed(queries.classes)} may be those of any of {listed(found)}: name the right one "
@@ -167,12 +171,12 @@ def _labels(config: Namespace, index: Index, queries: Queries) -> list[str]:
     return found
 
 
-def _wanted(config: Namespace, index: Index) -> list[tuple[str, str | None]]:
+def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str | None]]:
     """Names and classes that are asked for, each name once."""
     found: dict[str, str | None] = {}
-    for text in config.properties or list(index.attributes):
-        name, _, value = (text, "", "") if text in index.attributes else text.partition(":")
-        attribute = index.attribute(name)
+    for text in properties or list(records.attributes):
+        name, _, value = (text, "", "") if text in records.attributes else text.partition(":")
+        attribute = records.attribute(name)
         if value and value not in attribute.classes:
             raise UserError(
                 f"--properties {text}: '{name}' has no class '{value}', its classes are "
@@ -185,9 +189,8 @@ def _wanted(config: Namespace, index: Index) -> list[tuple[str, str | None]]:
 
 
 def _one(
-    config: Namespace,
-    source: Source,
-    recipe: Recipe | None,
+    chosen: _Chosen,
+    records: Records,
     training: TrainingSet | None,
     queries: Queries,
     x: Any,
@@ -195,23 +198,20 @@ def _one(
 ) -> Leak:
     """One attribute. What only this attribute lacks (records, classes, freedom) is its result, not the audit's end."""
     name, value, labels = target
-    disjoint = config.manifest if training is not None and training.same_source else None
-    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=disjoint)
     known = records.labelled(name)
     ready = reader(known, queries, "reference")
     ready(x[:1])
-    what = _asked(config, known, name, value)
+    what = _asked(chosen, known, name, value)
     if isinstance(what, Leak):
         return what
     truth = None if training is None else training.share(name, what.place)
-    chosen = labels[0] if labels else None
     try:
         refuse_chosen(
             name,
             records.attributes,
             labels=queries.labels,
             classes=queries.classes,
-            conditioned_on=chosen,
+            conditioned_on=labels[0] if labels else None,
             option="target",
         )
     except UserError as error:
@@ -222,27 +222,27 @@ def _one(
         queries,
         x,
         ready,
-        recipe=recipe,
-        folds=config.folds,
-        seed=config.seed,
-        degraded=config.degrade,
+        recipe=chosen.classifier,
+        folds=chosen.folds,
+        seed=chosen.seed,
+        degraded=chosen.degrade,
         truth=truth,
     )
 
 
-def _asked(config: Namespace, known: Labelled, name: str, value: str | None) -> Asked | Leak:
+def _asked(chosen: _Chosen, known: Labelled, name: str, value: str | None) -> Asked | Leak:
     """The class whose share is read: the one that is named, class 1 of two, the most frequent of more."""
     if value is None and len(known.classes) > 2:
         counts = [(known.labels == k).sum() for k in range(len(known.classes))]
         value = known.classes[max(range(len(counts)), key=counts.__getitem__)]
     try:
-        return asked(name, known.classes, value, 1 - config.level, config.seed)
+        return asked(name, known.classes, value, 1 - chosen.level, chosen.seed)
     except UserError as error:
         return unread(name, value or known.classes[0], str(error), None)
 
 
 def _disclosed(
-    card: Card | None, labels: Sequence[str], training: TrainingSet | None, index: Index
+    card: Card | None, labels: Sequence[str], training: TrainingSet | None, records: Records
 ) -> tuple[Disclosed, ...]:
     """What the card says itself, so that no attack is needed."""
     if card is None:
@@ -252,7 +252,7 @@ def _disclosed(
     if card.label_frequencies is not None:
         truth = None
         if training is not None and labels:
-            places = join(card.labels, index.attribute(name).classes, "the model", f"'{name}' of the reference").codes
+            places = join(card.labels, records.attribute(name).classes, "the model", f"'{name}' of the reference").codes
             truth = tuple(training.share(name, k) for k in places.tolist())
         found.append(Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth))
     if card.declared is not None:

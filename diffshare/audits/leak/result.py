@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from rich.table import Table
-
 from diffshare.audits.fields import LEAK
 from diffshare.audits.leak.attributes import WIDTH, Leak
 from diffshare.audits.leak.contents import Content
 from diffshare.audits.leak.members import MemberLeak
-from diffshare.terminal import cell_text, console, say
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Disclosed:
         return {"property": self.name, "by": self.field, "shares": shares, "truth": truth}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The whole audit.
 
@@ -123,7 +120,11 @@ class Report:
     # by which its file is told from others
     FIELDS: ClassVar[tuple[str, ...]] = LEAK
 
-    def json(self, seconds: float) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{one.name}: {one.verdict}" for one in self.leaks[:8])
+        return f"Report({verdicts}, queries={self.queries})"
+
+    def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
         """The fields of the file that ``audit --as sharer --json`` writes."""
         return {
             "role": "sharer",
@@ -189,49 +190,3 @@ def section_of(report: Report) -> list[str]:
 def _plain(text: str) -> str:
     """A name without what would break a cell of a table or a line."""
     return "".join(c if c.isprintable() and c not in "|`<>" else " " for c in text)[:60]
-
-
-def show(report: Report) -> None:
-    """The table on the terminal."""
-    for leak in report.leaks:
-        check = leak.assumption
-        if check is not None and check.p_value is not None and not check.ok:
-            say(
-                f"FAILS:   the classifier of {leak.name} does not err on the samples as on records (p = "
-                f"{check.p_value:.3f}): its intervals below assume that it does, and may miss the truth"
-            )
-    title = (
-        f"what {report.queries} samples (labels: {report.labels}) give away; intervals assume that classifiers err on "
-        "samples as on records"
-    )
-    table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
-    for said in report.disclosed:
-        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())
-        table.add_row(cell_text(said.name), f"card: {said.field}", cell_text(shares), "", "", "0", "")
-    for leak in report.leaks:
-        truth = "" if leak.truth is None else f"{100 * leak.truth:.1f} %"
-        name = cell_text(f"{leak.name}: {leak.value}")
-        for one in leak.readings:
-            ends = f"{100 * one.low:.1f} - {100 * one.high:.1f} %"
-            needed = one.needed()
-            cells = f"{100 * one.estimate:.1f} %", ends, f"{one.half_width:.3f}", f"{needed:,}" if needed else "never"
-            usual = one.method == leak.usual
-            table.add_row(name if usual else "", one.method, *cells, truth, style="bold" if usual else None)
-        if not leak.readings:
-            table.add_row(name, "not read", "", "", "", "", truth)
-    console().print(table)
-    for content in report.contents:
-        say(f"says:    {content.file}: {content.says}" + ("" if content.records else " (not of the records)"))
-    for leak in report.leaks:
-        say(f"verdict: {leak.name}: {leak.value}: {leak.said}")
-    for note in report.notes:
-        say(f"note:    {note}")
-    for leak in report.leaks:
-        if leak.reason is not None:
-            say(f"note:    {leak.name}: {leak.reason}")
-        elif leak.fails and leak.assumption is not None:
-            p = leak.assumption.p_value
-            say(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
-    if report.membership is not None:
-        say(f"records: {report.membership.line}")
-    say(f"advice:  {report.advice}")

@@ -29,6 +29,7 @@ class TrainingSet:
         names: of the records, as the source has them.
         roles: names of the attributes that the mix was made by: ``target``, ``sensitive``, ``property``.
         notes: which classes of the manifest were told by their position.
+        manifest: the folder that they are listed in; None of what is in memory.
     """
 
     codes: dict[str, np.ndarray]
@@ -36,6 +37,7 @@ class TrainingSet:
     names: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    manifest: Path | None = None
 
     def share(self, name: str, place: int) -> float | None:
         """Share of the class ``place`` among the records that know the attribute; None where none does."""
@@ -77,7 +79,7 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
                 codes[name], note = _recoded(found, summary, role, index.attributes[name].classes, manifest)
                 notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}
-    return TrainingSet(codes, same, tuple(names), roles, tuple(notes))
+    return TrainingSet(codes, same, tuple(names), roles, tuple(notes), manifest)
 
 
 def _recoded(
