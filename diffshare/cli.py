@@ -21,12 +21,13 @@ VERBS = {
     "study": "run a grid of whole experiments, with tables and figures",
     "infer-property": "read the share of a property off samples, with an interval",
     "audit": "tell a poisoned model from a clean one; what a release leaks",
+    "leak": "tell what a release gives away, before it goes out",
     "repair": "undo an association of group and class in samples, by weights or by choice",
     "protect": "draw samples that show a chosen share of a property",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
 ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
-    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property", "audit")
+    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property", "audit", "leak")
 }
 
 

@@ -67,6 +67,12 @@ REFUSED = {  # command to words of the refusal, of each verb
         f"{PROTECT} --share 0.5 --folds 1": "--folds is 1",
         f"{PROTECT} --share 0.5 --guidance -1": "--guidance is -1",
     },
+    "leak": {
+        "leak": "leak SAMPLES_OR_MODEL --against FILE",
+        "leak s": "add --against FILE",
+        f"leak s --against {FACES} --level 2": "level is 2",
+        f"leak s --against {FACES} --sensitive Male": "--sensitive is for a receiver's audit",
+    },
     "repair": {
         "repair": "samples, audit, out",
         f"{REPAIR} --most 1": "--most is 1.0",

@@ -17,7 +17,7 @@ from random_release import random_ddpm
 from diffshare.audits.leak.attributes import RESAMPLES, WIDTH, Leak, Reading, _by
 from diffshare.audits.leak.members import MemberLeak
 from diffshare.audits.leak.result import Disclosed, Report, section_of
-from diffshare.commands.shown import show_leak
+from diffshare.commands.leak import show_leak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, Assumption, infer
@@ -95,6 +95,19 @@ def manifest(folder: Path, source: RenderedFaces, rows: np.ndarray, sha256: str)
         writer.writerows((index.names[i], 1 - y[i], s[i], "base") for i in rows)  # labels flipped
     (folder / "mix.json").write_text(json.dumps({"target": "Smiling", "sensitive": "Male", "source_sha256": sha256}))
     return folder
+
+
+def test_the_verb_leak_is_the_same(leak, run_cli, samples, model, faces, tmp_path):
+    for flag, what in (("--samples", samples), ("--model", model)):
+        options = ["--properties", "Hat", "--queries", 60, *QUICK]
+        made = leak(flag, what, "--reference", faces, *options)
+        outcome = run_cli("leak", what, "--against", faces, *options, "--json", tmp_path / "again.json")
+        assert outcome.code == 0, outcome.err
+        again = json.loads((tmp_path / "again.json").read_text())
+        assert {k: v for k, v in again.items() if k != "seconds"} == {
+            k: v for k, v in made.items() if k not in ("seconds", "out")
+        }
+        (tmp_path / "again.json").unlink()
 
 
 def test_known_shares_are_read_by_every_method_and_the_queries_are_planned(leak, samples, faces):
