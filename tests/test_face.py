@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from random_release import random_ddpm
 
 import diffshare as ds
 
@@ -44,8 +45,11 @@ def test_every_name_is_there_and_has_a_docstring():
         ds.adit  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["receiver.records", "receiver.samples", "audits.poisoning.audit",
-                                    "receiver.property.infer"])  # fmt: skip
+EXAMPLES = ("receiver.records", "receiver.samples", "audits.poisoning.audit", "audits.repair.repair",
+            "receiver.property.infer")  # fmt: skip
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
 def test_the_examples_hold(module):
     found = doctest.testmod(importlib.import_module(f"diffshare.{module}"))
     assert found.attempted > 0
@@ -162,3 +166,49 @@ def test_what_does_not_fit_is_refused_with_a_sentence(build, words):
     with pytest.raises(ds.UserError, match=words) as refused:
         build()
     assert "\n" not in str(refused.value)
+
+
+def test_a_repair_of_arrays_is_that_of_the_verb(told, run_cli, tmp_path):
+    root, said, _ = told
+    (tmp_path / "audit.json").write_text(json.dumps(said))
+    options = ["--samples", root / "new", "--audit", tmp_path / "audit.json", "--out", tmp_path / "repaired"]
+    assert run_cli("repair", *options).code == 0
+    report = json.loads((tmp_path / "repaired" / "repair.json").read_text())
+    own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
+    samples = ds.Samples(rows(800, 0.5, 1))
+    repaired = ds.repair(samples, own, ds.audit(samples, own, gap_repeats=0))
+    mine = json.loads(json.dumps(repaired.to_json()))
+    for name in ("cells", "effective_sizes", "groups", "classes", "weights"):
+        assert mine[name] == report[name]
+    assert report["count"] == len(repaired.rows)
+    with pytest.raises(ds.UserError, match="the audit is of other samples"):
+        ds.repair(ds.Samples(rows(800, 0.5, 2)), own, ds.audit(samples, own, gap_repeats=0))
+
+
+def test_a_leak_of_arrays(told):
+    own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
+    report = ds.leak(ds.Samples(rows(800, 0.5, 1)), own, properties=["sex"])
+    (leak,) = report.leaks
+    assert leak.name == "sex"
+    assert report.to_json()["properties"][0]["methods"][0]["method"] == "column"
+
+
+def test_a_box_is_asked_for_samples(tmp_path):
+    box = ds.open_model(random_ddpm(tmp_path / "model", 16, steps=2))
+    some = box.draw(["Smiling", "not Smiling", 1], seed=3)
+    assert some.y.codes.tolist() == [1, 0, 1]
+    again = box.draw("balanced", count=2, seed=3)
+    assert again.images.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(box.draw([0, 1], seed=3).images, again.images)
+    for labels, options in (("balanced", {}), (["Grinning"], {}), ([0], {"count": 2}), ([0], {"guidance": -1.0})):
+        with pytest.raises(ds.UserError):
+            box.draw(labels, **options)
+
+
+def test_a_pool_of_arrays_is_chosen_from():
+    rng = np.random.default_rng(0)
+    s, y = rng.integers(0, 2, (2, 400))
+    pool = ds.Pool.of(rng.normal(size=(400, 3)) + y[:, None], y, s)
+    choice = ds.mixes.Exact(alpha=0.5, n=100, favour=1, refit=False).choose(pool, seed=0)
+    assert len(set(choice.positions.tolist())) == 100
+    assert s[choice.positions[choice.target == 1]].mean() > 0.6

@@ -10,15 +10,14 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from diffshare.audits.poisoning.candidates import PROMPTED, clusters
-from diffshare.audits.poisoning.reading import GroupReader, group_reader
-from diffshare.audits.repair.weights import Repair, accept, reweigh, wanted_shares
+from diffshare.audits.poisoning.reading import GroupReader
+from diffshare.audits.repair.repair import Reading, solve
+from diffshare.audits.repair.weights import accept, reweigh, wanted_shares
 from diffshare.classes import listed
-from diffshare.classifiers.property import stratified_folds
 from diffshare.commands.audited import Audited, read_audited
 from diffshare.commands.repair_arguments import REPAIRED, REPORT
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.errors import UserError
-from diffshare.progress import progress
 from diffshare.received import shown
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, samples_sha256
@@ -42,17 +41,21 @@ def repair(config: Namespace) -> int:
         _check_model(config, samples.info)
     table = reference.table(reference.group(audit.sensitive))
     wanted = wanted_shares(np.ones(table.shape) if audit.pool == "balanced" else table, config.to)
-    found, reader, checker = _solved(config, audit, reference, samples, wanted)
+    options = {"weights": config.weights, "most": config.most, "seed": config.seed}
+    solved = solve(reference, samples, wanted, _reading(config, audit), **options)
+    found, reader = solved.repair, solved.reader
+    for note in solved.notes:
+        say(f"note:    {note}")
 
     def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         made = _opened(further, reference, audit)[1]
-        weighed = reweigh(reader, made, wanted, config.most, config.weights, checker, found.parts)
+        weighed = reweigh(reader, made, wanted, config.most, solved.weights, solved.checker, found.parts)
         return made.y, accept(weighed, made.y, rng)
 
     report: dict[str, Any] = {
         "method": config.method,
         "to": config.to,
-        "weights": config.weights,
+        "weights": solved.weights,
         **found.json(samples.y),
     }
     report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
@@ -134,57 +137,10 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
         )
 
 
-def _solved(
-    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples, wanted: np.ndarray
-) -> tuple[Repair, GroupReader, GroupReader | None]:
-    """The weights, the reader of the group that they are made of, and the one that checks them where one does.
-
-    Which weights are to be made is put into ``config`` where it was left open.
-    """
-    if config.weights in (None, "checked") and audit.sensitive not in samples.groups:
-        try:
-            first, second = _halves(config, audit, reference, samples)
-            found = reweigh(first, samples, wanted, config.most, "checked", second)
-        except UserError as error:
-            told = f"half of the reference is too little for each of two readers: {error}"
-            if config.weights is not None:
-                raise UserError(f"--weights checked: {told}; or use --weights density") from error
-            say(f"note:    weights that no second reader checks, which may repair too little; {told}")
-        else:
-            config.weights = "checked"
-            return found, first, second
-    config.weights = config.weights or "density"
-    reader = _reader(config, audit, reference, samples)
-    return reweigh(reader, samples, wanted, config.most, config.weights), reader, None
-
-
-def _halves(
-    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples
-) -> tuple[GroupReader, GroupReader]:
-    """Two readers, each from half of the reference and with initial weights of its own: equal ones would err alike."""
-    cells = reference.group(audit.sensitive).codes.astype(np.int64) * len(reference.classes) + reference.y
-    half = stratified_folds(cells, 2, np.random.default_rng([config.seed, 2])) == 0
-    return (
-        _reader(config, audit, reference.part(half), samples),
-        _reader(config, audit, reference.part(~half), samples, audit.seed + 1),
-    )
-
-
-def _reader(
-    config: Namespace, audit: Audited, reference: Records, samples: CodedSamples, seed: int | None = None
-) -> GroupReader:
-    """A reader of the group, as the audit had it, or with another seed."""
-    name = audit.sensitive
-    return group_reader(
-        reference,
-        name,
-        column=name in samples.groups,
-        recipe=config.classifier or audit.built("classifier"),
-        folds=audit.folds,
-        seed=audit.seed if seed is None else seed,
-        degraded=audit.degraded,
-        progress=lambda steps: progress(steps, f"training classifiers of {name}", audit.folds),
-    )
+def _reading(config: Namespace, audit: Audited) -> Reading:
+    """How the group is read: as the audit had it."""
+    recipe = config.classifier or audit.built("classifier")
+    return Reading(audit.sensitive, recipe, audit.folds, audit.degraded, audit.seed)
 
 
 def _show(report: dict[str, Any], reader: GroupReader) -> None:

@@ -174,6 +174,7 @@ class _Case:
             fit=fit,
             declaration=declaration,
             notes=tuple(notes),
+            plan=plan,
         )
 
 
@@ -220,6 +221,7 @@ def declared_audit(samples: Samples, declared: Path, *, sensitive: str, target: 
             *table.notes,
             "no gap is predicted without records to measure it on",
         ),
+        plan=plan,
     )
 
 

@@ -9,6 +9,7 @@ from diffshare.audits.fields import AUDIT
 from diffshare.audits.poisoning.declaration import Declaration
 from diffshare.audits.poisoning.gap import PredictedGap
 from diffshare.audits.poisoning.own_gap import OwnGap, excess
+from diffshare.audits.poisoning.plan import Plan
 from diffshare.audits.poisoning.verdict import Judgement, Terms, Unknown, undecided
 from diffshare.stats.association import Association, Reference, Verdict
 from diffshare.stats.detection import Power
@@ -40,6 +41,7 @@ class Audit:
         declaration: where a table was declared.
         notes: what else the reader should know.
         candidates: the audits of all candidates for the group, this one among them; empty of one.
+        plan: the choices by which it was made.
     """
 
     judgement: Judgement
@@ -58,6 +60,7 @@ class Audit:
     declaration: Declaration | None = None
     notes: tuple[str, ...] = field(default=())
     candidates: tuple["Audit", ...] = field(default=())
+    plan: Plan = field(default_factory=Plan)
 
     # by which its file is told from others
     FIELDS: ClassVar[tuple[str, ...]] = AUDIT
