@@ -125,6 +125,31 @@ def _is_for_checkers(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING"
 
 
+ABOVE = {"commands", "cli", "terminal"}  # who may parse, print and end the process
+BUILDERS = {  # what reads configs with a parser of its own, and keeps the command in a run's record
+    "receiver/meta/shadows.py": {"Namespace"},
+    "study/engine/configs.py": {"Namespace"},
+    "study/engine/worker.py": {"SystemExit"},  # a process of its own
+    "study/steps/verbs.py": {"sys.exit"},  # of that process, with the status of a verb
+    "training/run.py": {"sys.argv"},
+}
+
+
+def command_line_violations(root: Path) -> list[str]:
+    """Where a module below ``commands`` prints, takes a parsed command line or ends the process."""
+    found = []
+    for path, _, tree in modules(root):
+        place = path.relative_to(root)
+        if place.with_suffix("").parts[0] in ABOVE:
+            continue
+        allowed = BUILDERS.get(place.as_posix(), set())
+        for node in ast.walk(tree):
+            name = dotted(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+            if name in {"print", "sys.argv", "sys.exit", "SystemExit", "Namespace", "exit"} - allowed:
+                found.append(f"{path}:{node.lineno}: {name}")
+    return found
+
+
 def safety_violations(root: Path) -> list[str]:
     """Ways below ``root`` in which loading a file could run code, and imports of what is no dependency."""
     found = []
@@ -164,6 +189,18 @@ def call_violations(call: ast.Call, aliases: dict[str, str]) -> Iterator[str]:
 
 def test_imports_run_one_way():
     assert layer_violations(ROOT / "diffshare") == []
+
+
+def test_no_library_function_parses_prints_or_exits():
+    assert command_line_violations(ROOT / "diffshare") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["print('x')", "import sys\nsys.exit(2)", "raise SystemExit(2)", "def f(c: Namespace): ..."]
+)
+def test_the_rule_of_the_command_line_bites(tmp_path, text):
+    assert command_line_violations(write(tmp_path, GOOD)) == []
+    assert len(command_line_violations(write(tmp_path, GOOD | {"data/bad.py": text}))) == 1
 
 
 @pytest.mark.parametrize("folder", ["diffshare", "scripts"])
