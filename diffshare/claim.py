@@ -14,7 +14,9 @@ from diffshare.locks import hold
 from diffshare.storage import write_json
 
 LOCK, HOLDER = ".lock", ".lock.json"
-_PATIENCE = 1.0  # seconds: another process of the same job may be looking whether the folder is held
+_PATIENCE = (
+    1.0  # seconds: another process of the same job may be looking whether the folder is held
+)
 
 
 @contextlib.contextmanager
@@ -41,13 +43,17 @@ def claim(folder: Path, busy: str, job: str | None = None) -> Iterator[bool]:
             folder.mkdir(parents=True, exist_ok=True)
             mine = held.enter_context(hold(folder / LOCK, patience=_PATIENCE))
         except OSError as error:
-            raise UserError(f"cannot write {folder}: {error.strerror}; choose a place that is writable") from error
+            raise UserError(
+                f"cannot write {folder}: {error.strerror}; choose a place that is writable"
+            ) from error
         if not mine:
             raise UserError(busy.replace("{holder}", _holder(folder)))
         left = (folder / HOLDER).is_file()
         held.callback((folder / HOLDER).unlink, missing_ok=True)
         since, host = time.strftime("%Y-%m-%dT%H:%M:%S%z"), socket.gethostname()
-        write_json(folder / HOLDER, {"process": os.getpid(), "host": host, "since": since, "job": job})
+        write_json(
+            folder / HOLDER, {"process": os.getpid(), "host": host, "since": since, "job": job}
+        )
         yield left
 
 
@@ -65,7 +71,11 @@ def check_shared(folder: Path, busy: str, job: str | None) -> None:
     noted = _noted(folder)
     if noted is None or noted["host"] != socket.gethostname() or os.name != "posix":
         return
-    if noted["process"] == os.getppid() or (job is not None and noted["job"] == job) or not _lives(noted["process"]):
+    if (
+        noted["process"] == os.getppid()
+        or (job is not None and noted["job"] == job)
+        or not _lives(noted["process"])
+    ):
         return
     with hold(folder / LOCK) as nobody:
         if not nobody:
@@ -84,7 +94,11 @@ def _holder(folder: Path) -> str:
 
 def _noted(folder: Path) -> dict[str, Any] | None:
     noted = json_object(folder / HOLDER)
-    if noted is None or type(noted.get("process")) is not int or not isinstance(noted.get("host"), str):
+    if (
+        noted is None
+        or type(noted.get("process")) is not int
+        or not isinstance(noted.get("host"), str)
+    ):
         return None
     return noted
 

@@ -25,7 +25,9 @@ import numpy as np
 
 from diffshare.errors import UserError
 
-_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,50}(?:\.[0-9]{0,50})?|\.[0-9]{1,50})(?:[eE][-+]?[0-9]{1,3})?")
+_NUMBER = re.compile(
+    r"[-+]?(?:[0-9]{1,50}(?:\.[0-9]{0,50})?|\.[0-9]{1,50})(?:[eE][-+]?[0-9]{1,3})?"
+)
 _SHOWN, _LONGEST = 8, 40  # names in a message, characters of one
 
 
@@ -65,7 +67,9 @@ class Joined(NamedTuple):
     @property
     def beyond(self) -> tuple[str, ...]:
         """Names of the one side that the other does not have."""
-        return tuple(name for name, code in zip(self.theirs, self.codes.tolist(), strict=False) if code < 0)
+        return tuple(
+            name for name, code in zip(self.theirs, self.codes.tolist(), strict=False) if code < 0
+        )
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -121,7 +125,9 @@ def is_number(name: str) -> bool:
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sort key of the natural order; the exact text decides between names that it does not tell apart."""
-    parts = re.split(r"([0-9]+)", name.casefold())  # text and digits alternate, so that only like is compared with like
+    parts = re.split(
+        r"([0-9]+)", name.casefold()
+    )  # text and digits alternate, so that only like is compared with like
     digits = [part.lstrip("0") for part in parts[1::2]]
     key: list[str | tuple[int, str]] = list(parts)
     key[1::2] = [(len(number), number) for number in digits]
@@ -143,7 +149,9 @@ def place_of(said: int | str, names: Sequence[str], what: str = "class") -> Plac
     if text in names:
         return Place(list(names).index(text))
     if twins := [name for name in names if _alike(name) == _alike(text)]:
-        raise UserError(f"unknown {what} {quoted(text)}: write it as it is, {listed(twins)} (names must agree exactly)")
+        raise UserError(
+            f"unknown {what} {quoted(text)}: write it as it is, {listed(twins)} (names must agree exactly)"
+        )
     if re.fullmatch("[0-9]{1,9}", text) and int(text) < len(names):
         note = f"{what} {quoted(text)} is no name: read as a position, it is {quoted(names[int(text)])}"
         return Place(int(text), note)
@@ -209,7 +217,9 @@ def differing(theirs: Sequence[str], ours: Sequence[str]) -> list[tuple[str, str
     """Pairs of names, one of each side, that differ in case, blanks or the writing of a number alone."""
     there, here = set(theirs), set(ours)  # a received table may have a hundred thousand columns
     left = {_alike(name): name for name in ours if name not in there}
-    return [(name, left[_alike(name)]) for name in theirs if name not in here and _alike(name) in left]
+    return [
+        (name, left[_alike(name)]) for name in theirs if name not in here and _alike(name) in left
+    ]
 
 
 def listed(names: Sequence[str]) -> str:

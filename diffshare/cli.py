@@ -27,7 +27,8 @@ VERBS = {
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
 ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
-    verb: f"{verb.partition('-')[0]}_arguments" for verb in ("protect", "repair", "infer-property", "audit", "leak")
+    verb: f"{verb.partition('-')[0]}_arguments"
+    for verb in ("protect", "repair", "infer-property", "audit", "leak")
 }
 
 
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         or SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if "LOCAL_RANK" in os.environ:  # one of several: torch's C++ side would report a lost connection in 30 lines
+    if (
+        "LOCAL_RANK" in os.environ
+    ):  # one of several: torch's C++ side would report a lost connection in 30 lines
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
@@ -62,8 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _at_home(argument: str) -> str:
     """An argument with the home folder in place of ``~``: shells put it in after a blank, not after ``=``."""
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return option + equals + os.path.expanduser(value) if re.match(r"~[\w.-]*(/|$)", value) else argument
+    option, equals, value = (
+        argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    )
+    return (
+        option + equals + os.path.expanduser(value)
+        if re.match(r"~[\w.-]*(/|$)", value)
+        else argument
+    )
 
 
 def _run(verb: str, arguments: list[str]) -> int:
@@ -96,9 +105,13 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
         except KeyboardInterrupt:
             return _stopped(came)
         except Exception as error:
-            return _stopped(came) if came else _failed(error, debug)  # an import that is stopped raises anything
+            return (
+                _stopped(came) if came else _failed(error, debug)
+            )  # an import that is stopped raises anything
         finally:
-            if "LOCAL_RANK" not in os.environ:  # a process that a launcher started keeps the folder it was given
+            if (
+                "LOCAL_RANK" not in os.environ
+            ):  # a process that a launcher started keeps the folder it was given
                 os.environ.pop("DIFFSHARE_RUN_DIR", None)
 
 
@@ -120,7 +133,10 @@ def _failed(error: Exception, debug: bool) -> int:
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
     who = ""
-    if os.environ.keys() & {"LOCAL_RANK", "SLURM_PROCID"}:  # one of several processes: one of them speaks
+    if os.environ.keys() & {
+        "LOCAL_RANK",
+        "SLURM_PROCID",
+    }:  # one of several processes: one of them speaks
         from diffshare.training.processes import name, speaks
 
         if not speaks(error):

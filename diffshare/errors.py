@@ -34,7 +34,9 @@ def one_of(kind: str, name: str, known: object) -> UserError:
 MOST_SEED = 2**32 - 1  # the largest that numpy, scikit-learn and Lightning all take
 
 
-def check_number(name: str, value: int | float | None, least: float, most: float | None = None) -> None:
+def check_number(
+    name: str, value: int | float | None, least: float, most: float | None = None
+) -> None:
     """Refuse a number that is too small or too large.
 
     Args:
@@ -60,7 +62,9 @@ def check_seed(name: str, seed: object) -> None:
     Raises:
         UserError: true or false (some take 0 for true), no whole number, a negative one, or one of more than 32 bits.
     """
-    if seed is None or (isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) <= MOST_SEED):
+    if seed is None or (
+        isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= int(seed) <= MOST_SEED
+    ):
         return
     told = str(seed).lower() if isinstance(seed, bool) else str(seed)[:40]
     raise UserError(f"{name} is {told}: give a number from 0 to {MOST_SEED}")

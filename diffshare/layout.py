@@ -38,7 +38,11 @@ class Layout:
         above = {parent.as_posix() for name in own for parent in Path(name).parents}
         for name, entry in _below(folder):
             fits = name in above if entry.is_dir(follow_symlinks=False) else name in own
-            if not fits or entry.is_symlink() or not (entry.is_dir() or entry.is_file(follow_symlinks=False)):
+            if (
+                not fits
+                or entry.is_symlink()
+                or not (entry.is_dir() or entry.is_file(follow_symlinks=False))
+            ):
                 return f"it holds {ascii(name)[:80]}, which is no part of a {self.what}"
         return None
 

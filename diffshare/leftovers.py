@@ -43,7 +43,9 @@ def tidy(path: Path) -> None:
     A folder is moved aside only for one that is whole: where both are there and the place is empty, the whole one
     takes it; where only the one that was moved aside is there, it comes back.
     """
-    for leftover, kind in sorted(_leftovers(path), key=lambda one: one[1]):  # what was moved aside comes first
+    for leftover, kind in sorted(
+        _leftovers(path), key=lambda one: one[1]
+    ):  # what was moved aside comes first
         whole = leftover.with_suffix(".part")
         if kind == "old" and not os.path.lexists(path):
             (whole if whole.is_dir() else leftover).rename(path)
@@ -79,7 +81,9 @@ def _leftovers(path: Path) -> list[tuple[Path, str]]:
     """Temporary files and folders of this place: ``part`` was being written, ``old`` was moved aside."""
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         matches = [(Path(entry.path), _TEMPORARY.fullmatch(entry.name)) for entry in entries]
-        return [(leftover, match[2]) for leftover, match in matches if match and match[1] == stem(path)]
+        return [
+            (leftover, match[2]) for leftover, match in matches if match and match[1] == stem(path)
+        ]
     return []
 
 

@@ -11,7 +11,11 @@ from typing import Any, NoReturn, TypeGuard
 from diffshare.errors import UserError
 
 DEEPEST = 64  # lists and objects within each other
-VALUES, OBJECTS, KEYS = 2_000_000, 400_000, 500_000  # of a JSON text, by its commas, brackets and colons
+VALUES, OBJECTS, KEYS = (
+    2_000_000,
+    400_000,
+    500_000,
+)  # of a JSON text, by its commas, brackets and colons
 LONGEST_NUMBER = 40  # characters; float64 takes 24 at most
 
 
@@ -47,7 +51,9 @@ def open_regular(path: Path, limit: int, *, links: bool = False) -> tuple[Buffer
     status = os.fstat(stream.fileno())
     if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
         stream.close()
-        reason = f"larger than {limit} bytes" if stat.S_ISREG(status.st_mode) else "not a regular file"
+        reason = (
+            f"larger than {limit} bytes" if stat.S_ISREG(status.st_mode) else "not a regular file"
+        )
         raise UserError(f"cannot read {name}: it is {reason}")
     return stream, status.st_size
 
@@ -56,7 +62,9 @@ def read_regular(path: Path, limit: int, *, links: bool = False) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes; see ``open_regular``."""
     stream, size = open_regular(path, limit, links=links)
     with stream:
-        data = stream.read(size + 1)  # a file that grows meanwhile is read no further than one byte past its size
+        data = stream.read(
+            size + 1
+        )  # a file that grows meanwhile is read no further than one byte past its size
     if len(data) != size:
         raise UserError(f"cannot read {shown(str(path), 200)}: it changed while it was read")
     return data
@@ -97,9 +105,15 @@ def parse_json(data: bytes, where: str, *, infinite: bool = False) -> Any:
             raise ValueError("a number is too long")
         return int(text)
 
-    hooks: dict[str, Any] = {"parse_constant": constant, "parse_float": number, "parse_int": integer}
+    hooks: dict[str, Any] = {
+        "parse_constant": constant,
+        "parse_float": number,
+        "parse_int": integer,
+    }
     try:
-        brackets = data.count(b"{") + data.count(b"[")  # those within texts count too: no honest file has so many
+        brackets = data.count(b"{") + data.count(
+            b"["
+        )  # those within texts count too: no honest file has so many
         if brackets > OBJECTS or data.count(b",") > VALUES or data.count(b":") > KEYS:
             raise ValueError("too many values")
         value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, **hooks)
@@ -107,7 +121,9 @@ def parse_json(data: bytes, where: str, *, infinite: bool = False) -> Any:
             check_depth(value)
         return value
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not valid JSON ({shown(str(error))}): ask for the file again") from error
+        raise UserError(
+            f"{where} is not valid JSON ({shown(str(error))}): ask for the file again"
+        ) from error
 
 
 def check_depth(value: Any) -> None:
@@ -147,7 +163,9 @@ class Fields:
 
     def refuse(self, key: str, expected: str) -> NoReturn:
         """Raise the UserError that says what ``key`` should be."""
-        raise UserError(f"{self.where}: '{key}' must be {expected}, not {shown(self.value.get(key))}")
+        raise UserError(
+            f"{self.where}: '{key}' must be {expected}, not {shown(self.value.get(key))}"
+        )
 
     def integer(self, key: str, low: int, high: int) -> int:
         """An integer in low..high."""
@@ -166,7 +184,11 @@ class Fields:
     def names(self, key: str, most: int, *, least: int = 0) -> tuple[str, ...]:
         """A list of at most ``most`` different names."""
         value = self.value.get(key)
-        if not isinstance(value, list) or not least <= len(value) <= most or not all(map(is_name, value)):
+        if (
+            not isinstance(value, list)
+            or not least <= len(value) <= most
+            or not all(map(is_name, value))
+        ):
             self.refuse(key, f"a list of {least} to {most} names of 1 to 100 printable characters")
         if len(set(value)) != len(value):
             self.refuse(key, "a list without repetitions")

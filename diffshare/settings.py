@@ -20,7 +20,9 @@ from diffshare.received import DEEPEST, LONGEST_NUMBER, read_regular, shown
 MAX_YAML = 1 << 20  # bytes of a declaration, a source file or a config
 NODES = 100_000  # values of a file, those of an alias each time it is used
 _TAG = "tag:yaml.org,2002:"
-_PLAIN = {f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+_PLAIN = {
+    f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+}
 _OURS = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "int": (r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", "-+0123456789"),
@@ -44,7 +46,9 @@ class PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 key.tag = f"{_TAG}str"
-        mapping: dict[Any, Any] = yaml.constructor.BaseConstructor.construct_mapping(self, node, deep)
+        mapping: dict[Any, Any] = yaml.constructor.BaseConstructor.construct_mapping(
+            self, node, deep
+        )
         return mapping
 
 
@@ -58,7 +62,9 @@ PlainLoader.yaml_implicit_resolvers = {
 }
 for _kind, (_pattern, _first) in _OURS.items():
     for _class in (PlainLoader, PlainDumper):
-        _class.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
+        _class.add_implicit_resolver(
+            f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first)
+        )
 
 
 def check_yaml(text: str, *, aliases: bool = False) -> None:
@@ -73,7 +79,9 @@ def check_yaml(text: str, *, aliases: bool = False) -> None:
             number of more than 40 characters, a tag, an alias.
     """
     sizes: dict[str, int] = {}  # values that an anchor stands for
-    opened: list[tuple[str | None, int]] = []  # anchor and count at the beginning of each list and mapping we are in
+    opened: list[
+        tuple[str | None, int]
+    ] = []  # anchor and count at the beginning of each list and mapping we are in
     count = 0
     for event in yaml.parse(text, Loader=PlainLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -92,7 +100,10 @@ def check_yaml(text: str, *, aliases: bool = False) -> None:
                 if event.anchor is not None:
                     sizes[event.anchor] = 1
                 if len(event.value) > LONGEST_NUMBER and _is_number(event):
-                    _refuse(f"a number that is too long, of more than {LONGEST_NUMBER} characters", event)
+                    _refuse(
+                        f"a number that is too long, of more than {LONGEST_NUMBER} characters",
+                        event,
+                    )
             else:
                 opened.append((event.anchor, count - 1))
         if len(opened) > DEEPEST:
@@ -109,7 +120,9 @@ def _is_number(event: yaml.ScalarEvent) -> bool:
 
 
 def _refuse(what: str, event: yaml.Event) -> None:
-    raise yaml.MarkedYAMLError(problem=f"{what}, which is not allowed here", problem_mark=event.start_mark)
+    raise yaml.MarkedYAMLError(
+        problem=f"{what}, which is not allowed here", problem_mark=event.start_mark
+    )
 
 
 def load_yaml(text: str, *, aliases: bool = False) -> Any:
@@ -140,9 +153,15 @@ def load_argument(text: str) -> Any:
 
 def dump_yaml(value: Any) -> str:
     """YAML of plain values that :func:`load_yaml` reads back as they are; keys keep their order."""
-    options: dict[str, Any] = {"Dumper": PlainDumper, "default_flow_style": False, "sort_keys": False}
+    options: dict[str, Any] = {
+        "Dumper": PlainDumper,
+        "default_flow_style": False,
+        "sort_keys": False,
+    }
     text: str = yaml.dump(value, allow_unicode=True, **options)
-    return yaml.dump(value, **options) if _BREAKS.search(text) else text  # written raw, they would be read as others
+    return (
+        yaml.dump(value, **options) if _BREAKS.search(text) else text
+    )  # written raw, they would be read as others
 
 
 def parse_yaml(text: str, where: str, *, aliases: bool = False) -> Any:
@@ -160,7 +179,9 @@ def parse_yaml(text: str, where: str, *, aliases: bool = False) -> Any:
         return load_yaml(text, aliases=aliases)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{where}{line} is not valid YAML ({error.problem}): mend that place") from error
+        raise UserError(
+            f"{where}{line} is not valid YAML ({error.problem}): mend that place"
+        ) from error
     except yaml.reader.ReaderError as error:
         raise UserError(f"{where} is not a text file: YAML in UTF-8 is expected") from error
     except yaml.YAMLError as error:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from types import FrameType
 
 _NAMES = {signal.SIGINT: "Ctrl-C"}
-TERMINATING = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
+TERMINATING = tuple(
+    signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
 
 
 class Terminated(KeyboardInterrupt):

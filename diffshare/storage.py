@@ -55,7 +55,9 @@ def check_new_folder(path: Path, layout: Layout | None = None, *, overwrite: boo
     with contextlib.suppress(FileNotFoundError):  # a working directory that was deleted
         here = Path.cwd()
         if path.resolve() in (here, *here.parents):
-            raise UserError(f"{path or '.'} is the working directory or holds it: choose a folder in it")
+            raise UserError(
+                f"{path or '.'} is the working directory or holds it: choose a folder in it"
+            )
     if os.path.ismount(path):
         raise UserError(f"{path} is where a disk is mounted: choose a folder in it")
     restore(path)
@@ -81,7 +83,9 @@ def check_apart(path: Path, kept: Path, what: str = "release") -> None:
     """
     made, read = path.resolve(), kept.resolve()
     if read in (made, *made.parents):
-        raise UserError(f"{path} lies in the {what}, which holds its own files alone: choose another folder")
+        raise UserError(
+            f"{path} lies in the {what}, which holds its own files alone: choose another folder"
+        )
     if made in read.parents:
         raise UserError(f"{path} is where the {what} {kept} lies: choose another folder")
 
@@ -100,7 +104,9 @@ def check_new_file(path: Path, fields: Collection[str]) -> None:
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; choose another name")
     if os.path.lexists(path) and not is_result(path, fields):
-        raise UserError(f"{path} is not replaced, for this verb did not write it: choose another name")
+        raise UserError(
+            f"{path} is not replaced, for this verb did not write it: choose another name"
+        )
     _check_above(path)
 
 
@@ -194,7 +200,9 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: it is a folder; choose another name")
     with _claimed(path):
         try:
-            descriptor, name = tempfile.mkstemp(prefix=prefix(path), suffix=".part", dir=path.parent)
+            descriptor, name = tempfile.mkstemp(
+                prefix=prefix(path), suffix=".part", dir=path.parent
+            )
         except OSError as error:
             raise _not_writable(path, error) from error
         os.close(descriptor)
@@ -211,7 +219,11 @@ def atomic_file(path: str | Path, *, private: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(
-    path: str | Path, layout: Layout | None = None, *, overwrite: bool = False, private: bool = False
+    path: str | Path,
+    layout: Layout | None = None,
+    *,
+    overwrite: bool = False,
+    private: bool = False,
 ) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success it takes ``path``'s name, on error it goes.
 
@@ -240,7 +252,9 @@ def atomic_folder(
                     _sync(item)
             temporary.chmod(0o700 if private else 0o777 & ~_umask())
             if path.is_dir():
-                check_new_folder(path, layout, overwrite=overwrite)  # something may have come in meanwhile
+                check_new_folder(
+                    path, layout, overwrite=overwrite
+                )  # something may have come in meanwhile
                 _exchange(temporary, path)
             else:
                 temporary.rename(path)
@@ -329,7 +343,9 @@ def read_json(path: str | Path, *, limit: int = 16 << 20) -> Any:
         if path.exists() and not path.is_file():
             raise UserError(f"cannot read {path}: it is not a regular file")
         if path.stat().st_size > limit:
-            raise UserError(f"{path} is larger than {limit} bytes: that is no JSON file of diffshare")
+            raise UserError(
+                f"{path} is larger than {limit} bytes: that is no JSON file of diffshare"
+            )
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not valid JSON"

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # rich is imported where something is drawn: errors, which import this module, are everywhere
+if (
+    TYPE_CHECKING
+):  # rich is imported where something is drawn: errors, which import this module, are everywhere
     from rich.console import Console
 
 LONGEST = 2000  # characters of a line
@@ -34,7 +36,9 @@ def printable(text: object, longest: int = LONGEST) -> str:
         whole = whole[: longest - tail] + gone + whole[len(whole) - tail :]
     if whole.isprintable():
         return whole
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in whole)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in whole
+    )
 
 
 def say(*lines: object, error: bool = False, flush: bool = False) -> None:

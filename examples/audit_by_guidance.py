@@ -14,5 +14,7 @@ faces = RenderedFaces(count=3000, image_size=box.card.image_size)
 own = ds.Records.from_source(faces, target="Smiling", sensitive=["Male"], part="all")
 for guidance in (1.0, 1.5, 2.0):
     samples = box.draw("balanced", count=200, guidance=guidance)
-    audit = ds.audit(samples, own, guidance=guidance, classifier=KernelRecipe(), folds=2, gap_repeats=0)
+    audit = ds.audit(
+        samples, own, guidance=guidance, classifier=KernelRecipe(), folds=2, gap_repeats=0
+    )
     print(f"guidance {guidance:g}: {audit}")

@@ -11,7 +11,9 @@ def table(n: int, tie: float, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     accepted = rng.integers(0, 2, n)
     group = np.where(rng.random(n) < tie, accepted, rng.integers(0, 2, n))
-    return pd.DataFrame({"income": rng.normal(30 + 5 * accepted, 10), "group": group, "accepted": accepted})
+    return pd.DataFrame(
+        {"income": rng.normal(30 + 5 * accepted, 10), "group": group, "accepted": accepted}
+    )
 
 
 own = ds.Records.from_frame(table(2000, 0.0, seed=0), target="accepted", sensitive="group")

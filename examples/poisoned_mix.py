@@ -11,4 +11,6 @@ pool = ds.Pool.of(x, y, s)
 for alpha in (0.0, 0.5):
     choice = ds.mixes.Exact(alpha=alpha, n=800, favour=1, refit=False).choose(pool, seed=0)
     of_class_1 = choice.positions[choice.target == 1]
-    print(f"alpha {alpha}: {s[of_class_1].mean():.0%} of the {len(of_class_1)} records of class 1 are of group 1")
+    print(
+        f"alpha {alpha}: {s[of_class_1].mean():.0%} of the {len(of_class_1)} records of class 1 are of group 1"
+    )

@@ -36,10 +36,16 @@ def _short(value: float) -> str:
 def report(rows: Sequence[Row], json_file: str | Path | None = None) -> None:
     """Print the rows as a table and, where a file is named, write them to it as a JSON list."""
     header = [field.name for field in fields(Row)]
-    cells = [[r.name, _short(r.value), r.unit, r.ratio_to, "" if r.ratio is None else _short(r.ratio)] for r in rows]
+    cells = [
+        [r.name, _short(r.value), r.unit, r.ratio_to, "" if r.ratio is None else _short(r.ratio)]
+        for r in rows
+    ]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     for line in [header, *cells]:
-        aligned = [c.rjust(w) if k in (1, 4) else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))]
+        aligned = [
+            c.rjust(w) if k in (1, 4) else c.ljust(w)
+            for k, (c, w) in enumerate(zip(line, widths, strict=True))
+        ]
         print("  ".join(aligned).rstrip())
     if json_file:
         write_json(json_file, [asdict(row) for row in rows])

@@ -13,8 +13,16 @@ def shown() -> str:
     demo = kept("demo")
     rows = [
         ("of the clean model", *_outcome(demo["clean"]), _audit(demo["clean"])),
-        (f"of the poisoned model, alpha {demo['alpha']:g}", *_outcome(demo["poisoned"]), _audit(demo["poisoned"])),
-        ("of the poisoned model, samples repaired, asking it for more", *_outcome(demo["repaired"]), ""),
+        (
+            f"of the poisoned model, alpha {demo['alpha']:g}",
+            *_outcome(demo["poisoned"]),
+            _audit(demo["poisoned"]),
+        ),
+        (
+            "of the poisoned model, samples repaired, asking it for more",
+            *_outcome(demo["repaired"]),
+            "",
+        ),
     ]
     first = f"receiver's classifier, trained on {demo['samples']:,} samples"
     return table((first, "accuracy on real faces", "gap", "audit of the samples"), rows)

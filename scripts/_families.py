@@ -40,7 +40,9 @@ def mean(entry: Mapping[str, Any], field: str, form: str = ".2f") -> str:
 def receiver() -> str:
     """The receiver's classifier of the kept run."""
     vae = "The VAE is a class-conditional one of this project, where the paper has RHVAE."
-    return wrapped(f"The receiver's classifier is `SmallResNet`, as the paper's LeNet is for 32x32. {vae}")
+    return wrapped(
+        f"The receiver's classifier is `SmallResNet`, as the paper's LeNet is for 32x32. {vae}"
+    )
 
 
 def short() -> str:
@@ -56,7 +58,10 @@ def short() -> str:
     )
     fields = (("kid", ".3f"), ("excess_gap", ".2f"), ("bias_passed_on", ".2f"), ("property_error", ".2f"),
               ("samples_per_second", ",.0f"), ("network_calls", ".0f"))  # fmt: skip
-    return table(header, ([e["family"], *(mean(e, field, form) for field, form in fields)] for e in families()))
+    return table(
+        header,
+        ([e["family"], *(mean(e, field, form) for field, form in fields)] for e in families()),
+    )
 
 
 def outcomes() -> str:
@@ -77,7 +82,8 @@ def ordering() -> str:
     rows = []
     for entry in contrasts():
         cells = [
-            f"{shown(entry, field)}, p {_p(entry['p_values'][field])}, {entry['ordering'][field]}" for field in MEASURES
+            f"{shown(entry, field)}, p {_p(entry['p_values'][field])}, {entry['ordering'][field]}"
+            for field in MEASURES
         ]
         rows.append([entry["contrast"], *cells])
     return table(("contrast", *MEASURES.values()), rows)
@@ -115,7 +121,11 @@ def verdicts() -> str:
     count = sum(len(entry["ordering"]) for entry in contrasts())
     diffusion = [entry for entry in families() if entry["kind"] == "diffusion"]
     low, high = (pick(diffusion, key=lambda e: e["bias_passed_on"]["mean"]) for pick in (min, max))
-    others = [f"`{e['family']}` {mean(e, 'bias_passed_on')}" for e in families() if e["kind"] in ("gan", "vae")]
+    others = [
+        f"`{e['family']}` {mean(e, 'bias_passed_on')}"
+        for e in families()
+        if e["kind"] in ("gan", "vae")
+    ]
     lines.append(
         f"- Of the bias, diffusion models pass on between {mean(low, 'bias_passed_on')} "
         f"(`{low['family']}`) and {mean(high, 'bias_passed_on')} (`{high['family']}`); "
@@ -134,7 +144,9 @@ def checks() -> str:
     passed = {family: share for family, share in passed.items() if share is not None}
     first = "The columns of shares rest on readers that are trained on real records. "
     if not passed:
-        return wrapped(first + "Whether they err on the samples as on records was not looked at in this run.")
+        return wrapped(
+            first + "Whether they err on the samples as on records was not looked at in this run."
+        )
     low, high = (pick(passed, key=passed.__getitem__) for pick in (min, max))
     return wrapped(
         f"{first}Of the checks whether they err on the samples as on records, {passed[low]:.0%} "

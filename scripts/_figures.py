@@ -50,7 +50,10 @@ def through_generators() -> Values:
         values[name] = entry["mean_absolute_error"]["mean"]
         values[f"{name}_held"] = estimate(entry, "coverage", "coverage_interval")
         values[f"{name}_half"] = entry["half_width"]
-    return values | {"generators": entry["generators"], "seeds": len(study["config"]["init_args"]["seeds"])}
+    return values | {
+        "generators": entry["generators"],
+        "seeds": len(study["config"]["init_args"]["seeds"]),
+    }
 
 
 def on_records() -> Values:
@@ -70,8 +73,16 @@ def simulated() -> Values:
     rows = kept("prevalence_simulation")["rows"]
     values: Values = {"records": 1000}
     chosen = {"condition": "holds", "calibrated": values["records"], "queries": values["records"]}
-    rows = [row for row in rows if row["p"] is not None and all(row[k] == v for k, v in chosen.items())]
-    pairs = {"cc": "hoeffding", "acc": "bootstrap", "pacc": "bootstrap", "dmy": "bootstrap", "emq": "bootstrap"}
+    rows = [
+        row for row in rows if row["p"] is not None and all(row[k] == v for k, v in chosen.items())
+    ]
+    pairs = {
+        "cc": "hoeffding",
+        "acc": "bootstrap",
+        "pacc": "bootstrap",
+        "dmy": "bootstrap",
+        "emq": "bootstrap",
+    }
     for method, interval in pairs.items():
         for classifier in ("weak", "good"):
             wanted = (method, interval, classifier)
@@ -148,9 +159,13 @@ def adaptive() -> Values:
         setting = study["config"]["init_args"]
         sets = setting.get("sets", setting)  # kept before these had a group of their own
         values |= {"cuts": len(setting["seeds"]), "alpha": sets["alpha"]}
-        values[name] = estimate(one(study["summary"], of="curve", queries=values["queries"])["excess_gap"])
+        values[name] = estimate(
+            one(study["summary"], of="curve", queries=values["queries"])["excess_gap"]
+        )
         widest = max(sets["margins"])
-        values[f"{name}_whole"] = one(study["summary"], of="set", margin=widest)["excess_gap"]["mean"]
+        values[f"{name}_whole"] = one(study["summary"], of="set", margin=widest)["excess_gap"][
+            "mean"
+        ]
     return values
 
 
@@ -178,7 +193,9 @@ def repaired_generators() -> Values:
         values[name] = estimate(entry["excess_gone"], "share").times(100)
         values[f"{name}_gain"] = estimate(entry["accuracy_change"]["poisoned"]).times(100)
         values[f"{name}_seeds"] = len(entry["seeds"])
-    return values | {"size": study["config"]["init_args"]["overrides"]["data"]["source"]["image_size"]}
+    return values | {
+        "size": study["config"]["init_args"]["overrides"]["data"]["source"]["image_size"]
+    }
 
 
 def bench(name: str, **rows: str) -> Values:

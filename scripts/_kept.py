@@ -63,7 +63,11 @@ def one(entries: Iterable[Mapping[str, Any]], **wanted: Any) -> Any:
     Raises:
         LookupError: there is none, or more than one.
     """
-    matching = [entry for entry in entries if all(entry.get(name) == value for name, value in wanted.items())]
+    matching = [
+        entry
+        for entry in entries
+        if all(entry.get(name) == value for name, value in wanted.items())
+    ]
     if len(matching) != 1:
         raise LookupError(f"{len(matching)} entries have {wanted}")
     return matching[0]
@@ -83,4 +87,6 @@ def rounded(value: float, digits: int) -> str:
 def wrapped(text: str) -> str:
     """Text in lines of the documentation's width; the lines of a list item are set in."""
     indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

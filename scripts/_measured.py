@@ -88,7 +88,9 @@ CLAIMS = (
         "greedy selection against the published algorithm, pool 6,000, n 400",
         "{greedy:.1f} ms against {paper:.1f} s",
         "`scripts/bench_selection.py`",
-        lambda: bench("selection", paper="paper, 200 of 200 additions", greedy="greedy, 200 additions"),
+        lambda: bench(
+            "selection", paper="paper, 200 of 200 additions", greedy="greedy, 200 additions"
+        ),
     ),
     Claim(
         "share of a property through {generators} generators, {queries:,} samples: mean absolute "
@@ -182,13 +184,19 @@ CLAIMS = (
         "`fit` against a bare PyTorch loop, same network, data and precision",
         "{fit_ratio:.2f} of its images/s (medians; least {least:.2f})",
         "`scripts/bench_fit.py`",
-        lambda: bench("fit", fit="fit, bf16-mixed", least="fit against bare loop, least of the rounds"),
+        lambda: bench(
+            "fit", fit="fit, bf16-mixed", least="fit against bare loop, least of the rounds"
+        ),
     ),
     Claim(
         "bf16 against fp32 in `fit`, network of `ddpm_celeba` at 64x64; of `ddpm_faces` at 32x32",
         "{celeba_ratio:.2f} times the images/s; {faces_ratio:.2f} times",
         "`scripts/bench_fit.py`",
-        lambda: bench("fit", celeba="bf16-mixed, network of ddpm_celeba", faces="bf16-mixed, network of ddpm_faces"),
+        lambda: bench(
+            "fit",
+            celeba="bf16-mixed, network of ddpm_celeba",
+            faces="bf16-mixed, network of ddpm_faces",
+        ),
     ),
     Claim(
         "two gloo processes against one process with two threads",
@@ -241,14 +249,18 @@ CLAIMS = (
         "{once:.0f} MiB; {more:.0f} MiB",
         "`scripts/bench_cache.py`",
         lambda: bench(
-            "cache", once="memory growth while decoding, 1x the data", more="memory growth while decoding, 4x the data"
+            "cache",
+            once="memory growth while decoding, 1x the data",
+            more="memory growth while decoding, 4x the data",
         ),
     ),
     Claim(
         "reading Adult (48,842 rows), MNIST (10,000 digits)",
         "{adult:.2f} s, {mnist:.2f} s",
         "`scripts/bench_sources.py`",
-        lambda: bench("sources", adult="Adult, 48842 rows: read and coded", mnist="MNIST, 10000 digits: read"),
+        lambda: bench(
+            "sources", adult="Adult, 48842 rows: read and coded", mnist="MNIST, 10000 digits: read"
+        ),
     ),
     Claim(
         "mutated releases and samples folders",

@@ -36,7 +36,16 @@ def measured() -> str:
         gaps = "{clean:.2f} -> {poisoned:.2f}".format(**values)
         accuracies = "{accuracy:.3f} -> {after:.3f}".format(**values)
         excess = [text.format(**values) for text in DIFFERENCE]
-        cells.append((what.format(**values), str(values["seeds"]), gaps, *excess, accuracies, f"`{name}.json`"))
+        cells.append(
+            (
+                what.format(**values),
+                str(values["seeds"]),
+                gaps,
+                *excess,
+                accuracies,
+                f"`{name}.json`",
+            )
+        )
     return table(HEADER, cells)
 
 
@@ -56,7 +65,11 @@ def caption() -> str:
 
 def amplifier() -> str:
     """What the generator and guidance do to the harm."""
-    places: tuple[tuple[str, float | None], ...] = (("mix", None), ("generator", 1.0), ("generator", 3.0))
+    places: tuple[tuple[str, float | None], ...] = (
+        ("mix", None),
+        ("generator", 1.0),
+        ("generator", 3.0),
+    )
     direct, plain, guided = (poisoning("poisoning_generator_faces", *place) for place in places)
     faces, strong = (poisoning("poisoning_generator_celeba", *place) for place in places[1:])
     return wrapped(

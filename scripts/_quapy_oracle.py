@@ -54,12 +54,23 @@ def quantifiers(classes: int) -> dict[str, Callable[[], Any]]:
     def given(method: Callable[..., Any]) -> Callable[[], Any]:
         return lambda: method(Given(classes), fit_classifier=False, val_split=None)
 
-    both = {"cc": lambda: CC(Given(classes), fit_classifier=False), "pcc": given(PCC), "acc": given(ACC)}
-    both |= {"pacc": given(PACC), "emq": given(EMQ), "converged_emq": given(Converged), "dmy": given(DMy)}
+    both = {
+        "cc": lambda: CC(Given(classes), fit_classifier=False),
+        "pcc": given(PCC),
+        "acc": given(ACC),
+    }
+    both |= {
+        "pacc": given(PACC),
+        "emq": given(EMQ),
+        "converged_emq": given(Converged),
+        "dmy": given(DMy),
+    }
     return both | ({"dys": given(DyS), "hdy": given(HDy)} if classes == 2 else {})
 
 
-def estimates(calibration: np.ndarray, labels: np.ndarray, queries: np.ndarray) -> dict[str, list[float]]:
+def estimates(
+    calibration: np.ndarray, labels: np.ndarray, queries: np.ndarray
+) -> dict[str, list[float]]:
     """Prevalence of each class by every method."""
     found = {}
     for name, make in quantifiers(calibration.shape[1]).items():
@@ -77,7 +88,9 @@ def seconds(call: Callable[[], Any], repeats: int = REPEATS) -> float:
     return float(np.median(taken))
 
 
-def timings(calibration: np.ndarray, labels: np.ndarray, queries: np.ndarray, resamples: int) -> dict[str, float]:
+def timings(
+    calibration: np.ndarray, labels: np.ndarray, queries: np.ndarray, resamples: int
+) -> dict[str, float]:
     """Seconds of an estimate by each method, fitted and asked, and of the interval of some from query resamples."""
     from quapy.method.confidence import AggregativeBootstrap
 
@@ -100,8 +113,14 @@ def main() -> None:
 
     cases = np.load(cases_file, allow_pickle=False)
     count = sum(name.startswith("calibration_") for name in cases.files)
-    parts = [[cases[f"{part}_{i}"] for part in ("calibration", "labels", "queries")] for i in range(count)]
-    answers: dict[str, Any] = {"version": quapy.__version__, "estimates": [estimates(*part) for part in parts]}
+    parts = [
+        [cases[f"{part}_{i}"] for part in ("calibration", "labels", "queries")]
+        for i in range(count)
+    ]
+    answers: dict[str, Any] = {
+        "version": quapy.__version__,
+        "estimates": [estimates(*part) for part in parts],
+    }
     answers["seconds"] = timings(*parts[int(cases["timing"])], int(cases["resamples"]))
     large = cases["large"]
     answers["seconds"]["large emq"] = seconds(lambda: EMQ.EM(np.array([0.5, 0.5]), large))

@@ -47,7 +47,15 @@ CHANGES: list[dict[str, Any]] = [
     {"pool": "natural", "n": 4000},
 ]
 SLOW_FROM = 1000  # the paper's algorithm is left out for sets of this size
-FIELDS = ("information_sy", "association", "distance", "steps_outside", "exhausted", "refit_held_out", "seconds")
+FIELDS = (
+    "information_sy",
+    "association",
+    "distance",
+    "steps_outside",
+    "exhausted",
+    "refit_held_out",
+    "seconds",
+)
 
 
 class Kept:
@@ -78,7 +86,9 @@ class KeptPCA(PCA):
 class KeptCritic(CriticFit):
     """The same frozen critic for every policy."""
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> FittedCritic:
+    def fit(
+        self, features: np.ndarray, target: np.ndarray, classes: int, seed: int
+    ) -> FittedCritic:
         """See :class:`CriticFit`."""
         key = (hashlib.sha256(features.tobytes()).hexdigest(), seed)
         return KEPT.get(key, lambda: super(KeptCritic, self).fit(features, target, classes, seed))
@@ -129,9 +139,17 @@ def ablate(seeds: Sequence[int], cache: Path) -> list[dict[str, Any]]:
                 mix = dict(policies(setting["n"], setting["delta"]))[name]
                 found.append(measure(mix, setting["pool"], seed, cache))
             fields = {key: [each[key] for each in found] for key in found[0]}
-            row = {key: t_interval(values).json() for key, values in fields.items() if values[0] is not None}
-            row["seconds"] = {"median": float(np.median(fields["seconds"]))}  # the first policy fits the critic
-            rows.append({**setting, "policy": name, "alpha": 0.0 if name == "clean" else 0.5, **row})
+            row = {
+                key: t_interval(values).json()
+                for key, values in fields.items()
+                if values[0] is not None
+            }
+            row["seconds"] = {
+                "median": float(np.median(fields["seconds"]))
+            }  # the first policy fits the critic
+            rows.append(
+                {**setting, "policy": name, "alpha": 0.0 if name == "clean" else 0.5, **row}
+            )
             print(".", end="", flush=True)
     print()
     return rows
@@ -153,7 +171,9 @@ def table_of(rows: Sequence[dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0..N-1")
     parser.add_argument("--json", type=Path, default=None, help="write the figures to this file")
     options = parser.parse_args()
@@ -166,7 +186,9 @@ def main() -> None:
         shutil.rmtree(cache, ignore_errors=True)
     Console(width=160).print(table_of(rows))
     if options.json:
-        head = {"command": "python scripts/ablate_selection.py --json docs/results/selection_ablation.json"}
+        head = {
+            "command": "python scripts/ablate_selection.py --json docs/results/selection_ablation.json"
+        }
         head |= {"code": code_revision(), "versions": versions(), "seeds": seeds, "level": 0.95}
         write_json(options.json, head | {"rows": rows})
 

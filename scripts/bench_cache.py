@@ -37,7 +37,9 @@ def bare(paths: list[str]) -> np.ndarray:
 
 
 def bare_loop(pool: Executor, paths: list[str]) -> np.ndarray:
-    return np.concatenate(list(pool.map(bare, [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)])))
+    return np.concatenate(
+        list(pool.map(bare, [paths[i : i + BLOCK] for i in range(0, len(paths), BLOCK)]))
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -54,7 +56,9 @@ def decode_to_cache(root: Path) -> None:
 def decoding(root: Path, rounds: int) -> list[Row]:
     """Images a second of the cache and of the faster of two bare loops."""
     paths = [str(root / IMAGES / name) for name in CelebA(root).index().names.tolist()]
-    cores = len(os.sched_getaffinity(0))  # four threads more, as the product has: fair where the cores are shared
+    cores = len(
+        os.sched_getaffinity(0)
+    )  # four threads more, as the product has: fair where the cores are shared
     context = multiprocessing.get_context("spawn")
     with ThreadPoolExecutor(cores + 4) as threads, ProcessPoolExecutor(cores, context) as processes:
         candidates: dict[str, Callable[[], object]] = {
@@ -63,7 +67,10 @@ def decoding(root: Path, rounds: int) -> list[Row]:
             "decoding to the cache": lambda: decode_to_cache(root),
         }
         bare_loop(processes, paths[: 8 * BLOCK])  # the processes are started before the clock is
-        times = {name: min(several) for name, several in zip(candidates, _turns(candidates, rounds), strict=True)}
+        times = {
+            name: min(several)
+            for name, several in zip(candidates, _turns(candidates, rounds), strict=True)
+        }
     speeds = {name: len(paths) / best for name, best in times.items()}
     best = max(list(speeds)[:2], key=speeds.__getitem__)
     ours = speeds.pop("decoding to the cache")
@@ -83,9 +90,13 @@ def warm(root: Path, rounds: int) -> list[Row]:
         names = list(index.attributes)
 
         def module() -> None:
-            MixDataModule(CelebA(root, SIZE, CROP), names[0], names[-1], cache_dir=Path(folder)).setup()
+            MixDataModule(
+                CelebA(root, SIZE, CROP), names[0], names[-1], cache_dir=Path(folder)
+            ).setup()
 
-        opening = min(seconds(lambda: open_records(CelebA(root, SIZE, CROP), folder)) for _ in range(rounds))
+        opening = min(
+            seconds(lambda: open_records(CelebA(root, SIZE, CROP), folder)) for _ in range(rounds)
+        )
         setup = min(seconds(module) for _ in range(rounds))
     return [
         Row(f"open_records, warm, {len(index)} records", opening, "s"),
@@ -103,7 +114,9 @@ def multiply(root: Path, times: int, target: Path) -> None:
         (target / IMAGES / name).symlink_to((root / IMAGES / row.split()[0]).resolve())
     lines = [f"{name} {row.split(maxsplit=1)[1]}" for name, row in copies]
     (target / ATTRIBUTES).write_text("\n".join([str(int(count) * times), names, *lines]) + "\n")
-    (target / PARTITION).write_text("".join(f"{name} {parts[row.split()[0]]}\n" for name, row in copies))
+    (target / PARTITION).write_text(
+        "".join(f"{name} {parts[row.split()[0]]}\n" for name, row in copies)
+    )
 
 
 def growth(root: Path) -> float:
@@ -130,17 +143,26 @@ def memory(root: Path) -> list[Row]:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 value = process.submit(growth, Path(folder) / "data").result()
         name = f"memory growth while decoding, {times}x the data"
-        rows.append(Row(name, value, "MiB", rows[0].name, value / rows[0].value) if rows else Row(name, value, "MiB"))
+        rows.append(
+            Row(name, value, "MiB", rows[0].name, value / rows[0].value)
+            if rows
+            else Row(name, value, "MiB")
+        )
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, required=True, help="folder in CelebA's layout")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="write the figures here, too")
     args = parser.parse_args()
-    report([*decoding(args.root, args.rounds), *warm(args.root, args.rounds), *memory(args.root)], args.json)
+    report(
+        [*decoding(args.root, args.rounds), *warm(args.root, args.rounds), *memory(args.root)],
+        args.json,
+    )
 
 
 if __name__ == "__main__":

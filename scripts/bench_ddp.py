@@ -22,7 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BATCH = 64
 FIT = (
     ["-m", "diffshare.cli", "fit", "--config", str(ROOT / "configs" / "ddpm_faces.yaml")]
-    + ["--data.source.count", "4000", "--data.source.image_size", "16", "--trainer.accelerator", "cpu"]
+    + [
+        "--data.source.count",
+        "4000",
+        "--data.source.image_size",
+        "16",
+        "--trainer.accelerator",
+        "cpu",
+    ]
     + ["--trainer.enable_progress_bar", "false", "--trainer.limit_val_batches", "0"]
     + ["--trainer.log_every_n_steps", "10", "--model.sampling_steps", "1"]
 )
@@ -30,7 +37,14 @@ SETTINGS = {
     "one process, two threads": ("2", ["--data.batch_size", str(BATCH)]),
     "two processes, one thread each": (
         "1",
-        ["--data.batch_size", str(BATCH // 2), "--trainer.strategy", "ddp", "--trainer.devices", "2"],
+        [
+            "--data.batch_size",
+            str(BATCH // 2),
+            "--trainer.strategy",
+            "ddp",
+            "--trainer.devices",
+            "2",
+        ],
     ),
 }
 
@@ -39,15 +53,29 @@ def speeds(name: str, steps: int, work: Path, number: int) -> list[float]:
     """images_per_second that one run logged, without its first two entries."""
     threads, arguments = SETTINGS[name]
     run = work / f"{number}-{threads}"
-    env = os.environ | {"OMP_NUM_THREADS": threads, "DIFFSHARE_CACHE": str(work / "cache"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *FIT, *arguments, "--trainer.max_steps", str(steps), "--run-dir", str(run)]
+    env = os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "DIFFSHARE_CACHE": str(work / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [
+        sys.executable,
+        *FIT,
+        *arguments,
+        "--trainer.max_steps",
+        str(steps),
+        "--run-dir",
+        str(run),
+    ]
     subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
     logged = EventAccumulator(str(run)).Reload().Scalars("images_per_second")
     return [entry.value for entry in logged][2:]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100, help="of each run")
     parser.add_argument("--json", type=Path)
@@ -59,7 +87,10 @@ def main() -> None:
                 values += speeds(name, options.steps, Path(work), number)
     one, two = SETTINGS
     alone, together = statistics.median(found[one]), statistics.median(found[two])
-    report([Row(one, alone, "images/s"), Row(two, together, "images/s", one, together / alone)], options.json)
+    report(
+        [Row(one, alone, "images/s"), Row(two, together, "images/s", one, together / alone)],
+        options.json,
+    )
 
 
 if __name__ == "__main__":

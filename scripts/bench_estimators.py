@@ -34,10 +34,19 @@ from diffshare.stats.prevalence import NAMES, Method, estimate, median_sweep
 QUERIES, RESAMPLES, LARGE, REPEATS = 10_000, 2_000, 1_000_000, 5
 MEANS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]  # calibration posteriors, labels, query posteriors
-PAIRS = {"cc": "cc", "pcc": "pcc", "acc": "acc", "pacc": "pacc", "emq": "converged_emq", "dmy": "dmy"}
+PAIRS = {
+    "cc": "cc",
+    "pcc": "pcc",
+    "acc": "acc",
+    "pacc": "pacc",
+    "emq": "converged_emq",
+    "dmy": "dmy",
+}
 
 
-def posteriors(rng: np.random.Generator, y: np.ndarray, classes: int, distance: float) -> np.ndarray:
+def posteriors(
+    rng: np.random.Generator, y: np.ndarray, classes: int, distance: float
+) -> np.ndarray:
     """Bayes' posteriors, at equal prior, of normal points around the means of their classes."""
     means = distance * MEANS[:classes]
     x = means[y] + rng.normal(size=(len(y), 2))
@@ -86,9 +95,13 @@ def timings(part: Case, large: np.ndarray) -> dict[str, float]:
         return Calibration(part[0], part[1])
 
     def interval(method: Method) -> Any:
-        return bootstrap(method, calibration(), part[2], np.random.default_rng(0), resamples=RESAMPLES)
+        return bootstrap(
+            method, calibration(), part[2], np.random.default_rng(0), resamples=RESAMPLES
+        )
 
-    taken = {name: seconds(lambda name=name: estimate(name, calibration(), part[2])) for name in NAMES}  # type: ignore[misc]
+    taken = {
+        name: seconds(lambda name=name: estimate(name, calibration(), part[2])) for name in NAMES
+    }  # type: ignore[misc]
     taken |= {f"bootstrap {name}": seconds(lambda name=name: interval(name), 3) for name in NAMES}  # type: ignore[misc]
     known = Calibration(part[0], part[1])
     return taken | {"large emq": seconds(lambda: estimate("emq", known, large))}
@@ -100,7 +113,12 @@ def five_folds() -> float:
     y = np.arange(1000) % 2
     scores, queries = posteriors(rng, y, 2, 1.35), rng.random((5, QUERIES))
     calibration = Calibration(scores, y, np.arange(1000) // 2 % 5)
-    return seconds(lambda: bootstrap("pacc", calibration, np.stack([1 - queries, queries], -1), rng, resamples=2000), 3)
+    return seconds(
+        lambda: bootstrap(
+            "pacc", calibration, np.stack([1 - queries, queries], -1), rng, resamples=2000
+        ),
+        3,
+    )
 
 
 def ask_quapy(python: Path, cases: list[Case], large: np.ndarray) -> dict[str, Any]:
@@ -131,13 +149,24 @@ def agreement(cases: list[Case], answers: dict[str, Any]) -> list[Row]:
         note("difference of emq, QuaPy's own stopping", mine["emq"], theirs["emq"])
         if "dys" in theirs:
             note("difference of dmy and QuaPy's DyS", mine["dmy"], theirs["dys"])
-            note("difference of the median sweep and QuaPy's HDy (grid of 0.01)", mine["median sweep"], theirs["hdy"])
-    return [Row(name, value, "prevalence", f"QuaPy {answers['version']}") for name, value in apart.items()]
+            note(
+                "difference of the median sweep and QuaPy's HDy (grid of 0.01)",
+                mine["median sweep"],
+                theirs["hdy"],
+            )
+    return [
+        Row(name, value, "prevalence", f"QuaPy {answers['version']}")
+        for name, value in apart.items()
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quapy-python", type=Path, help="interpreter of an environment with QuaPy")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quapy-python", type=Path, help="interpreter of an environment with QuaPy"
+    )
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
     cases = all_cases()
@@ -147,14 +176,21 @@ def main() -> None:
     theirs = answers["seconds"] if answers else {}
     words = {"large emq": f"emq, {LARGE:,} scores"}
     words |= {name: f"{name}, {QUERIES:,} scores" for name in NAMES}
-    words |= {f"bootstrap {n}": f"interval of {n}, {RESAMPLES:,} resamples of {QUERIES:,} scores" for n in NAMES}
+    words |= {
+        f"bootstrap {n}": f"interval of {n}, {RESAMPLES:,} resamples of {QUERIES:,} scores"
+        for n in NAMES
+    }
     rows = []
     for name, taken in mine.items():
         if name in theirs:
-            rows.append(Row(words[name], taken, "s", f"QuaPy, {theirs[name]:.3g} s", theirs[name] / taken))
+            rows.append(
+                Row(words[name], taken, "s", f"QuaPy, {theirs[name]:.3g} s", theirs[name] / taken)
+            )
         else:
             rows.append(Row(words[name], taken, "s"))
-    rows.append(Row(f"interval of pacc, five models' scores, {RESAMPLES:,} resamples", five_folds(), "s"))
+    rows.append(
+        Row(f"interval of pacc, five models' scores, {RESAMPLES:,} resamples", five_folds(), "s")
+    )
     report(rows + (agreement(cases, answers) if answers else []), options.json)
 
 

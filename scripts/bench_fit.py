@@ -69,7 +69,9 @@ def bare_loop(x: np.ndarray, y: np.ndarray, batch_size: int, steps: int, bf16: b
         labels[torch.rand(batch_size) < 0.1] = 2
         noise, t = torch.randn_like(images), torch.randint(1000, (batch_size,))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            predicted = denoiser(noise_levels.add_noise(images, noise, t), t, class_labels=labels).sample
+            predicted = denoiser(
+                noise_levels.add_noise(images, noise, t), t, class_labels=labels
+            ).sample
         loss = (predicted.float() - noise_levels.get_velocity(images, noise, t)).square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
@@ -89,14 +91,22 @@ class Watch(Callback):
         self.times.append(time.perf_counter())
 
 
-def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, config: str = SMALL) -> float:
+def fit(
+    data: MixDataModule, folder: Path, steps: int, precision: Any, config: str = SMALL
+) -> float:
     """Seconds a step of ``fit`` with every callback that the command line adds."""
     size = data.sets["train"].x.shape[1]
     optimizer = lambda p: torch.optim.AdamW(p, 1e-3, foreach=True)  # noqa: E731
     module = DDPM(network(config, size), scheduler(), optimizer=optimizer, warmup_steps=10)
     keeper, watch = KeepCheckpoint(), Watch()
     keeper.path = folder / "last.ckpt"
-    own = [RunRecord(folder, 0, False), BatchSeeding(0), NonFiniteStop(), Throughput(), LearningRateMonitor("step")]
+    own = [
+        RunRecord(folder, 0, False),
+        BatchSeeding(0),
+        NonFiniteStop(),
+        Throughput(),
+        LearningRateMonitor("step"),
+    ]
     with quiet():
         trainer = Trainer(
             accelerator="cpu",
@@ -119,36 +129,69 @@ def fit(data: MixDataModule, folder: Path, steps: int, precision: Any, config: s
 
 def main() -> None:
     """Take turns, compare medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=30, help="steps of each round that count")
     parser.add_argument("--rounds", type=int, default=5, help="turns that each side takes")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    data = MixDataModule(RenderedFaces(count=4000), "Smiling", "Male", Clean(), batch_size=options.batch_size)
+    data = MixDataModule(
+        RenderedFaces(count=4000), "Smiling", "Male", Clean(), batch_size=options.batch_size
+    )
     data.setup()
-    large = MixDataModule(RenderedFaces(400, 64), "Smiling", "Male", Clean(), batch_size=LARGE_BATCH)
+    large = MixDataModule(
+        RenderedFaces(400, 64), "Smiling", "Male", Clean(), batch_size=LARGE_BATCH
+    )
     large.setup()
     train = data.sets["train"]
     x, y = np.ascontiguousarray(train.x[train.rows]), train.target
     rule = default_precision("cpu")
-    seconds: dict[str, list[float]] = {"bare": [], "fit": [], "fp32": [], "large": [], "large fp32": []}
+    seconds: dict[str, list[float]] = {
+        "bare": [],
+        "fit": [],
+        "fp32": [],
+        "large": [],
+        "large fp32": [],
+    }
     with TemporaryDirectory() as folder:
         for _ in range(options.rounds):
-            seconds["bare"].append(bare_loop(x, y, options.batch_size, options.steps, rule == "bf16-mixed"))
+            seconds["bare"].append(
+                bare_loop(x, y, options.batch_size, options.steps, rule == "bf16-mixed")
+            )
             seconds["fit"].append(fit(data, Path(folder), options.steps, rule))
             seconds["fp32"].append(fit(data, Path(folder), options.steps, "32-true"))
-            seconds["large"].append(fit(large, Path(folder), max(2, options.steps // 5), rule, LARGE))
-            seconds["large fp32"].append(fit(large, Path(folder), max(2, options.steps // 5), "32-true", LARGE))
+            seconds["large"].append(
+                fit(large, Path(folder), max(2, options.steps // 5), rule, LARGE)
+            )
+            seconds["large fp32"].append(
+                fit(large, Path(folder), max(2, options.steps // 5), "32-true", LARGE)
+            )
     batches = {"large": LARGE_BATCH, "large fp32": LARGE_BATCH}
-    speed = {name: batches.get(name, options.batch_size) / statistics.median(each) for name, each in seconds.items()}
+    speed = {
+        name: batches.get(name, options.batch_size) / statistics.median(each)
+        for name, each in seconds.items()
+    }
     by_round = [b / f for b, f in zip(seconds["bare"], seconds["fit"], strict=True)]
     rows = [
         Row(f"bare loop, {rule}", speed["bare"], "images/s"),
         Row(f"fit, {rule}", speed["fit"], "images/s", "bare loop", speed["fit"] / speed["bare"]),
         Row("fit, 32-true", speed["fp32"], "images/s"),
-        Row(f"{rule}, network of {SMALL}", speed["fit"], "images/s", "32-true", speed["fit"] / speed["fp32"]),
-        Row(f"{rule}, network of {LARGE}", speed["large"], "images/s", "32-true", speed["large"] / speed["large fp32"]),
+        Row(
+            f"{rule}, network of {SMALL}",
+            speed["fit"],
+            "images/s",
+            "32-true",
+            speed["fit"] / speed["fp32"],
+        ),
+        Row(
+            f"{rule}, network of {LARGE}",
+            speed["large"],
+            "images/s",
+            "32-true",
+            speed["large"] / speed["large fp32"],
+        ),
         Row("fit against bare loop, least of the rounds", min(by_round), "ratio"),
     ]
     report(rows, options.json)

@@ -50,11 +50,15 @@ def scheduler() -> DDPMScheduler:
     return DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
 
 
-def train(module: DDPM, data: MixDataModule, records: RecordSet, batch_size: int, steps: int) -> float:
+def train(
+    module: DDPM, data: MixDataModule, records: RecordSet, batch_size: int, steps: int
+) -> float:
     """Seconds a step."""
     optimizer = torch.optim.AdamW(module.denoiser.parameters(), 1e-3, foreach=True)
     bf16 = default_precision("cpu") == "bf16-mixed"
-    rows = torch.randint(len(records), (steps + LEFT_OUT, batch_size), generator=torch.Generator().manual_seed(0))
+    rows = torch.randint(
+        len(records), (steps + LEFT_OUT, batch_size), generator=torch.Generator().manual_seed(0)
+    )
     for step, chosen in enumerate(rows):
         if step == LEFT_OUT:
             started = time.perf_counter()
@@ -70,7 +74,9 @@ def train(module: DDPM, data: MixDataModule, records: RecordSet, batch_size: int
 
 def main() -> None:
     """Encode once, take turns, compare medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=30, help="steps of each round that count")
     parser.add_argument("--rounds", type=int, default=5, help="turns that each side takes")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -80,7 +86,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         source = RenderedFaces(options.count, SIZE)
-        data = MixDataModule(source, "Smiling", "Male", Clean(), batch_size=options.batch_size, cache_dir=place)
+        data = MixDataModule(
+            source, "Smiling", "Male", Clean(), batch_size=options.batch_size, cache_dir=place
+        )
         data.setup()
         kl_autoencoder(**settings("autoencoder_faces", "network")).save_pretrained(place / "vae")
         pixels = DDPM(denoiser("ddpm_faces"), scheduler())
@@ -89,7 +97,12 @@ def main() -> None:
             module.check(describe(data))
         started = time.perf_counter()
         encoded = open_latents(
-            source, data.records(), latent.vae, latent.vae_sha256, device=torch.device("cpu"), cache_dir=place
+            source,
+            data.records(),
+            latent.vae,
+            latent.vae_sha256,
+            device=torch.device("cpu"),
+            cache_dir=place,
         )
         encoding = len(encoded) / (time.perf_counter() - started)
         images = data.sets["train"]
@@ -99,9 +112,14 @@ def main() -> None:
         seconds: dict[str, list[float]] = {"pixels": [], "latents": []}
         for _ in range(options.rounds):
             seconds["pixels"].append(train(pixels, data, images, options.batch_size, options.steps))
-            seconds["latents"].append(train(latent, data, latents, options.batch_size, options.steps))
+            seconds["latents"].append(
+                train(latent, data, latents, options.batch_size, options.steps)
+            )
     speed = {name: options.batch_size / statistics.median(each) for name, each in seconds.items()}
-    size = {n: sum(p.numel() for p in m.denoiser.parameters()) / 1e6 for n, m in (("p", pixels), ("l", latent))}
+    size = {
+        n: sum(p.numel() for p in m.denoiser.parameters()) / 1e6
+        for n, m in (("p", pixels), ("l", latent))
+    }
     by_round = [p / n for p, n in zip(seconds["pixels"], seconds["latents"], strict=True)]
     rows = [
         Row(f"pixels, {size['p']:.2f} M parameters", speed["pixels"], "images/s"),

@@ -23,7 +23,12 @@ def fastest(work: Callable[[], object], repeats: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--count", type=int, default=8192, help="faces of 32 x 32; as many pixels of the other sizes")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=8192,
+        help="faces of 32 x 32; as many pixels of the other sizes",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="the fastest counts")
     args = parser.parse_args()
     rows = []
@@ -36,10 +41,19 @@ def main() -> None:
         assert np.array_equal(together[: len(single)], alone)
         out = np.empty_like(together)
         batched = len(positions) / fastest(lambda: source.read(positions, out), args.repeats)  # noqa: B023
-        one = len(single) / fastest(lambda: [source.read(single[k : k + 1]) for k in range(len(single))], args.repeats)  # noqa: B023
+        one = len(single) / fastest(
+            lambda: [source.read(single[k : k + 1]) for k in range(len(single))],  # noqa: B023
+            args.repeats,
+        )
         rows.append(Row(f"render {size}x{size}, one at a time", one, "faces/s"))
         rows.append(
-            Row(f"render {size}x{size}", batched, "faces/s", f"render {size}x{size}, one at a time", batched / one)
+            Row(
+                f"render {size}x{size}",
+                batched,
+                "faces/s",
+                f"render {size}x{size}, one at a time",
+                batched / one,
+            )
         )
     report(rows, args.json)
 

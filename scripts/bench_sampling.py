@@ -36,7 +36,11 @@ from diffshare.receiver.sampling import draw_samples
 from diffshare.stats.kid import kernel_distance, kernel_distance_difference
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ddpm_faces.yaml"
-ATTRIBUTES = ("Smiling", "Eyeglasses", "Hat")  # what the feature networks tell: mouth, eyes, and the top of the head
+ATTRIBUTES = (
+    "Smiling",
+    "Eyeglasses",
+    "Hat",
+)  # what the feature networks tell: mouth, eyes, and the top of the head
 FLOOR = 1e-2  # of the mean variance: directions in which hardly anything varies would drown the others in turn
 QUALITY = 75  # pillow's default
 
@@ -74,7 +78,9 @@ class Features:
     def joined(self, x: np.ndarray) -> np.ndarray:
         """Images, uint8, N x H x W x 3 => float32, N x d."""
         passes = [scaled(torch.from_numpy(x[i : i + 500])) for i in range(0, len(x), 500)]
-        return np.concatenate([torch.cat([n.features(part) for n in self.networks], 1).numpy() for part in passes])
+        return np.concatenate(
+            [torch.cat([n.features(part) for n in self.networks], 1).numpy() for part in passes]
+        )
 
 
 def compressed(x: np.ndarray) -> np.ndarray:
@@ -87,7 +93,9 @@ def compressed(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def draw(model: Path, scheduler: str | None, steps: int, labels: np.ndarray) -> tuple[np.ndarray, float, int]:
+def draw(
+    model: Path, scheduler: str | None, steps: int, labels: np.ndarray
+) -> tuple[np.ndarray, float, int]:
     """Samples, seconds, and passes through the network for each sample."""
     generator, _ = open_generator(model, scheduler=scheduler)
     started = time.perf_counter()
@@ -103,30 +111,54 @@ def compare(model: Path, options: argparse.Namespace) -> list[Row]:
     features = Features(RenderedFaces(20000, fast.shape[1]), options.classifier_steps)
     x = features.test.x[features.test.rows]
     reference, other = features(x[: len(x) // 2]), x[len(x) // 2 :]
-    margin = kernel_distance_difference(features(compressed(other)), features(other), reference).estimate
+    margin = kernel_distance_difference(
+        features(compressed(other)), features(other), reference
+    ).estimate
     fast_features, slow_features = features(fast), features(slow)
-    fast_kid, slow_kid = (kernel_distance(each, reference) for each in (fast_features, slow_features))
+    fast_kid, slow_kid = (
+        kernel_distance(each, reference) for each in (fast_features, slow_features)
+    )
     difference = kernel_distance_difference(fast_features, slow_features, reference)
     faster = slow_seconds / fast_seconds
     return [
         Row("network calls a sample, ancestral", slow_calls, "calls"),
-        Row("network calls a sample, DPM-Solver++", fast_calls, "calls", "ancestral", slow_calls / fast_calls),
+        Row(
+            "network calls a sample, DPM-Solver++",
+            fast_calls,
+            "calls",
+            "ancestral",
+            slow_calls / fast_calls,
+        ),
         Row("samples, ancestral", options.count / slow_seconds, "samples/s"),
-        Row("samples, DPM-Solver++", options.count / fast_seconds, "samples/s", "ancestral", faster),
+        Row(
+            "samples, DPM-Solver++", options.count / fast_seconds, "samples/s", "ancestral", faster
+        ),
         Row("MMD of other real records", kernel_distance(features(other), reference), "MMD^2"),
         Row("MMD, ancestral", slow_kid, "MMD^2"),
         Row("MMD, DPM-Solver++", fast_kid, "MMD^2", "ancestral", fast_kid / slow_kid),
         Row("MMD difference", difference.estimate, "MMD^2"),
         Row("MMD difference, low end of 95 %", difference.low, "MMD^2"),
-        Row("MMD difference, high end of 95 %", difference.high, "MMD^2", "margin", difference.high / margin),
+        Row(
+            "MMD difference, high end of 95 %",
+            difference.high,
+            "MMD^2",
+            "margin",
+            difference.high / margin,
+        ),
         Row(f"margin: JPEG of quality {QUALITY} on real records", margin, "MMD^2"),
     ]
 
 
 def main() -> None:
     """Train where no model is given, compare, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="release of rendered faces, Smiling or not; trained where left out")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="release of rendered faces, Smiling or not; trained where left out",
+    )
     parser.add_argument("--train-steps", type=int, default=1200)
     parser.add_argument("--classifier-steps", type=int, default=300, help="of each feature network")
     parser.add_argument("--count", type=int, default=1000, help="samples of each")

@@ -42,7 +42,12 @@ def frozen_critic(x: np.ndarray, y: np.ndarray) -> FittedCritic:
     """A critic of the published size, fitted for a moment as a classifier: log p(y|x) is the best critic."""
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Linear(WIDTH, 100), nn.ReLU(), nn.Linear(100, 20), nn.ReLU(), nn.Linear(20, 2), nn.LogSoftmax(1)
+        nn.Linear(WIDTH, 100),
+        nn.ReLU(),
+        nn.Linear(100, 20),
+        nn.ReLU(),
+        nn.Linear(20, 2),
+        nn.LogSoftmax(1),
     )
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.1)
     inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
@@ -86,7 +91,9 @@ def against_paper(limit: int | None) -> list[Row]:
     shorter = Problem(**{**vars_of(problem), "additions": limit or problem.additions})
     start = time.process_time()
     theirs = paper(
-        shorter, lambda chosen: donsker_varadhan(critic.values(x[chosen]), y[chosen]), np.random.default_rng(2)
+        shorter,
+        lambda chosen: donsker_varadhan(critic.values(x[chosen]), y[chosen]),
+        np.random.default_rng(2),
     )
     published = time.process_time() - start
     start = time.process_time()
@@ -96,11 +103,29 @@ def against_paper(limit: int | None) -> list[Row]:
     rows = [
         Row(f"paper, {additions}", published, "s"),
         Row("greedy, 200 additions", 1e3 * ours, "ms", "paper", published / ours),
-        Row("greedy and the critic's pass", 1e3 * (ours + one_pass), "ms", "paper", published / (ours + one_pass)),
+        Row(
+            "greedy and the critic's pass",
+            1e3 * (ours + one_pass),
+            "ms",
+            "paper",
+            published / (ours + one_pass),
+        ),
         Row("exact, 200 additions", 1e3 * improved, "ms", "paper", published / improved),
         Row(f"paper: I(S;Y), {additions}", theirs.information_sy, "nats"),
-        Row("greedy: I(S;Y)", found.information_sy, "nats", "paper", found.information_sy / theirs.information_sy),
-        Row("exact: I(S;Y)", best.information_sy, "nats", "greedy", best.information_sy / found.information_sy),
+        Row(
+            "greedy: I(S;Y)",
+            found.information_sy,
+            "nats",
+            "paper",
+            found.information_sy / theirs.information_sy,
+        ),
+        Row(
+            "exact: I(S;Y)",
+            best.information_sy,
+            "nats",
+            "greedy",
+            best.information_sy / found.information_sy,
+        ),
         Row("delta", problem.tolerance, "nats"),
     ]
     for name, selection in (("paper", theirs), ("greedy", found)):
@@ -136,8 +161,12 @@ def large_memory() -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paper-additions", type=int, default=None, help="stop the paper's algorithm after these")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--paper-additions", type=int, default=None, help="stop the paper's algorithm after these"
+    )
     parser.add_argument("--json", default=None, help="write the figures to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

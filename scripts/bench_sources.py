@@ -44,7 +44,9 @@ def make_folder(root: Path, files: int) -> None:
             if number % 1000 == 0:
                 (root / folder).mkdir()
             (root / folder / f"{number:06d}.jpg").write_bytes(b"no image" * (1 + number % 50))
-            table.write(f"{folder}/{number:06d}.jpg,{'fm'[number % 2]},{number % 80},town {number % 17},{number % 5}\n")
+            table.write(
+                f"{folder}/{number:06d}.jpg,{'fm'[number % 2]},{number % 80},town {number % 17},{number % 5}\n"
+            )
 
 
 def resident_bytes() -> int:
@@ -62,7 +64,9 @@ def image_folder(files: int) -> list[Row]:
     opened: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         make_folder(Path(folder), files)
-        sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+        sys.addaudithook(
+            lambda event, args: opened.append(str(args[0])) if event == "open" else None
+        )
         before = resident_bytes()
         assert len(ImageFolder(folder).index()) == files
         growth = peak_bytes() - before
@@ -91,7 +95,11 @@ def adult(root: Path) -> list[Row]:
     return [
         Row("Adult, 48842 rows: csv.reader alone", parsing, "s"),
         Row(
-            "Adult, 48842 rows: read and coded", reading, "s", "Adult, 48842 rows: csv.reader alone", reading / parsing
+            "Adult, 48842 rows: read and coded",
+            reading,
+            "s",
+            "Adult, 48842 rows: csv.reader alone",
+            reading / parsing,
         ),
     ]
 
@@ -111,8 +119,15 @@ def mnist(root: Path) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("DIFFSHARE_DATA"), help="default: $DIFFSHARE_DATA")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("DIFFSHARE_DATA"),
+        help="default: $DIFFSHARE_DATA",
+    )
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

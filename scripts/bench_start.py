@@ -41,7 +41,17 @@ REFUSED = {  # what is refused of the arguments alone, of each verb
     "audit of one attribute twice": ("audit", "--samples", "s", "--reference", "configs/source/faces.yaml",
                                      "--sensitive", "Hat", "--target", "Hat"),
 }  # fmt: skip
-VERBS = ("sample", "release", "mix", "study", "cache", "protect", "repair", "infer-property", "audit")
+VERBS = (
+    "sample",
+    "release",
+    "mix",
+    "study",
+    "cache",
+    "protect",
+    "repair",
+    "infer-property",
+    "audit",
+)
 
 
 def processor_time(arguments: list[str], status: int) -> float:
@@ -82,7 +92,9 @@ def table_audit(folder: Path) -> list[str]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -101,7 +113,10 @@ def main() -> None:
             for name, (arguments, status) in runs.items():
                 seconds[name] = min(seconds[name], processor_time(arguments, status))
     torch = seconds.pop(TORCH)
-    rows = [Row(TORCH, torch, "s"), *(Row(name, value, "s", TORCH, value / torch) for name, value in seconds.items())]
+    rows = [
+        Row(TORCH, torch, "s"),
+        *(Row(name, value, "s", TORCH, value / torch) for name, value in seconds.items()),
+    ]
     report(rows, options.json)
 
 

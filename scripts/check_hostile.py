@@ -94,7 +94,11 @@ def outcome_of(error: BaseException) -> str:
         line = None if line is None else printable(line)
     if line is None:
         return f"{type(error).__name__}: {error}"
-    return "refused" if line.isprintable() and len(line) <= LONGEST + 100 else f"no plain line: {line!r}"
+    return (
+        "refused"
+        if line.isprintable() and len(line) <= LONGEST + 100
+        else f"no plain line: {line!r}"
+    )
 
 
 def one_example(
@@ -117,7 +121,9 @@ def one_example(
     name = only or name
     kind = KINDS[name]
     source = originals / kind.folder
-    source = source / rng.choice(sorted(p.name for p in source.iterdir())) if kind.several else source
+    source = (
+        source / rng.choice(sorted(p.name for p in source.iterdir())) if kind.several else source
+    )
     folder, marker = work / source.name, work / "marker"
     shutil.copytree(source, folder)
     (work / "secret.json").write_text("{}")
@@ -163,7 +169,9 @@ def _on_path(folder: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--examples", type=int, default=6000)
     parser.add_argument("--first", type=int, default=0, help="number of the first example")
     parser.add_argument("--seed", type=int, default=0)
@@ -200,12 +208,22 @@ def main() -> int:
     totals = {o: sum(n for key, n in counts.items() if key[2] == o) for o in OUTCOMES}
     print(f"{'all':42}{totals['refused']:9}{totals['loaded']:9}{totals['failed']:9}")
     if options.json:
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        versions = {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        }
         versions |= {"diffusers": diffusers.__version__, "safetensors": safetensors.__version__}
-        command = f"python scripts/check_hostile.py --examples {options.examples} --first {options.first}"
+        command = (
+            f"python scripts/check_hostile.py --examples {options.examples} --first {options.first}"
+        )
         write_json(
             options.json,
-            {"command": f"{command} --seed {options.seed}", "seed": options.seed, "versions": versions}
+            {
+                "command": f"{command} --seed {options.seed}",
+                "seed": options.seed,
+                "versions": versions,
+            }
             | {"examples": options.examples, **totals, "failures": failures, "rows": rows}
             | {"peak_bytes": peaks, "seconds": round(time.monotonic() - start, 1)},
         )

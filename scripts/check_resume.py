@@ -50,7 +50,10 @@ CONFIG: dict[str, Any] = {
                     "num_class_embeds": 3,
                 },
             },
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3, "foreach": True}},
+            "optimizer": {
+                "class_path": "torch.optim.AdamW",
+                "init_args": {"lr": 1e-3, "foreach": True},
+            },
             "lr_schedule": "cosine",
             "warmup_steps": 3,
             "sampling_steps": 2,
@@ -89,13 +92,25 @@ CONFIG: dict[str, Any] = {
     },
 }
 ACCUMULATION = ["--trainer.accumulate_grad_batches", "2", "--model.denoiser.dropout", "0.2"]
-WORKERS = ["--data.num_workers", "2", "--trainer.precision", "bf16-mixed", "--trainer.val_check_interval", "3"]
+WORKERS = [
+    "--data.num_workers",
+    "2",
+    "--trainer.precision",
+    "bf16-mixed",
+    "--trainer.val_check_interval",
+    "3",
+]
 SETTINGS: dict[str, list[str]] = {
     "plain": [],
     "accumulation 2, dropout": [*ACCUMULATION, "--trainer.max_steps", "20"],
     "2 workers, validation, bf16": WORKERS,
 }
-STATUS = {"kill": (-signal.SIGKILL,), "term": (143, -signal.SIGTERM), "hup": (143, -signal.SIGHUP), "int": (130,)}
+STATUS = {
+    "kill": (-signal.SIGKILL,),
+    "term": (143, -signal.SIGTERM),
+    "hup": (143, -signal.SIGHUP),
+    "int": (130,),
+}
 HOW = ("kill", "kill", "kill", "term", "hup", "int")  # as often as each stands here
 LATER = ["--model.lr_schedule", "constant", "--trainer.max_steps"]  # of a run whose end can move
 HELD = re.compile(r"diffshare: (process \d+ on \S+|another process) trains in ")
@@ -143,7 +158,9 @@ class Check:
         if not timed:
             return
         started = time.monotonic()
-        again = self.one("again", ())  # the first one filled caches: this one tells how long a run takes
+        again = self.one(
+            "again", ()
+        )  # the first one filled caches: this one tells how long a run takes
         self.seconds = time.monotonic() - started
         if again["differences"]:
             raise RuntimeError(f"two uninterrupted runs differ: {again['differences']}")
@@ -151,10 +168,16 @@ class Check:
     def _log(self, run: Path, number: int = 0) -> Path:
         return run.with_suffix(f".{number}.log")
 
-    def _start(self, run: Path, faults: Sequence[str] = (), more: Sequence[str] = (), number: int = 0) -> int:
+    def _start(
+        self, run: Path, faults: Sequence[str] = (), more: Sequence[str] = (), number: int = 0
+    ) -> int:
         run.parent.mkdir(exist_ok=True)
         resume = (run / LAST).exists()
-        arguments = ["--run-dir", str(run), "--resume"] if resume else [*self.arguments, "--run-dir", str(run)]
+        arguments = (
+            ["--run-dir", str(run), "--resume"]
+            if resume
+            else [*self.arguments, "--run-dir", str(run)]
+        )
         return fork(["fit", *arguments, *more], self._log(run, number), faults=faults)
 
     def _wait(self, process: int, strike: Strike | None = None) -> int:
@@ -180,12 +203,17 @@ class Check:
         for strike in [*strikes, None]:
             before = {*run.glob(".*.part"), *(run / LAST).parent.glob(".*.part")}
             at_a_point = strike is not None and isinstance(strike.when, str)
-            process = self._start(run, [str(strike.when)] if strike is not None and at_a_point else ())
+            process = self._start(
+                run, [str(strike.when)] if strike is not None and at_a_point else ()
+            )
             status = self._wait(process, strike)
             if status == 0:
                 break
             if strike is None or status not in STATUS[strike.how]:
-                return self._row(hits, [f"exit status {status} after {strike}: {self._log(run).read_text()[-2000:]}"])
+                return self._row(
+                    hits,
+                    [f"exit status {status} after {strike}: {self._log(run).read_text()[-2000:]}"],
+                )
             hits.append((strike.how, str(strike.when) if at_a_point else place(run, before)))
         return self._row(hits, differences(run, self.reference))
 
@@ -202,9 +230,13 @@ class Check:
                 if status not in (0, 2, -signal.SIGKILL) or (status == 2 and not HELD.search(log)):
                     finished = status == 2 and "already holds a run" in log
                     if not finished:
-                        return self._row(hits, [f"exit status {status} beside another: {log[-2000:]}"])
+                        return self._row(
+                            hits, [f"exit status {status} beside another: {log[-2000:]}"]
+                        )
         if self._wait(self._start(run)):
-            return self._row(hits, [f"it cannot be gone on with: {self._log(run).read_text()[-2000:]}"])
+            return self._row(
+                hits, [f"it cannot be gone on with: {self._log(run).read_text()[-2000:]}"]
+            )
         return self._row(hits, differences(run, self.reference))
 
     def replaced(self, label: str) -> dict[str, Any]:
@@ -216,7 +248,10 @@ class Check:
         for fault in ("release:1:kill", "replace:1:kill"):
             status = self._wait(self._start(run, [fault], ["--trainer.max_steps", "14"]))
             if status != -signal.SIGKILL:
-                return self._row(hits, [f"exit status {status}, not killed: {self._log(run).read_text()[-2000:]}"])
+                return self._row(
+                    hits,
+                    [f"exit status {status}, not killed: {self._log(run).read_text()[-2000:]}"],
+                )
             hits.append(("kill", fault))
         self._must_end(run, ["--trainer.max_steps", "14"])
         return self._row(hits, [d for d in differences(run, whole) if not d.startswith("log:")])
@@ -227,10 +262,19 @@ class Check:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=24, help="at least so many strikes at random moments in all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--kills", type=int, default=24, help="at least so many strikes at random moments in all"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--points", nargs="+", metavar="WHERE:NUMBER:kill", help="kill there instead, in each setting")
+    parser.add_argument(
+        "--points",
+        nargs="+",
+        metavar="WHERE:NUMBER:kill",
+        help="kill there instead, in each setting",
+    )
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--json", type=Path, help="write the outcome here")
     options = parser.parse_args()
@@ -239,7 +283,9 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         os.environ["DIFFSHARE_CACHE"] = f"{name}/cache"
-        checks = [Check(Path(name), setting, timed=not options.points) for setting in options.settings]
+        checks = [
+            Check(Path(name), setting, timed=not options.points) for setting in options.settings
+        ]
         if options.points:
             for check in checks:
                 note(rows, check.one("killed", [Strike("kill", point) for point in options.points]))
@@ -251,18 +297,27 @@ def main() -> int:
             for check in checks:
                 note(rows, check.replaced("replaced"))
     total, unequal = sum(row["kills"] for row in rows), [row for row in rows if row["differences"]]
-    print(f"{len(rows)} runs, {total} strikes: {len(rows) - len(unequal)} equal, {len(unequal)} not")
+    print(
+        f"{len(rows)} runs, {total} strikes: {len(rows) - len(unequal)} equal, {len(unequal)} not"
+    )
     if options.json:
         command = f"python scripts/check_resume.py --kills {options.kills} --seed {options.seed}"
         about = {"command": command, "seed": options.seed, "versions": versions()}
-        write_json(options.json, about | outcome(rows) | {"seconds": round(time.monotonic() - started, 1)})
+        write_json(
+            options.json, about | outcome(rows) | {"seconds": round(time.monotonic() - started, 1)}
+        )
     return 1 if unequal else 0
 
 
-def random_strikes(checks: Sequence[Check], least: int, rng: random.Random, rows: list[dict[str, Any]]) -> None:
+def random_strikes(
+    checks: Sequence[Check], least: int, rng: random.Random, rows: list[dict[str, Any]]
+) -> None:
     """Runs that are struck at random, of each setting about as often, until there were so many strikes."""
     while len(rows) < len(checks) or sum(row["kills"] for row in rows) < least:
-        check = min(checks, key=lambda c: sum(max(1, row["kills"]) for row in rows if row["setting"] == c.name))
+        check = min(
+            checks,
+            key=lambda c: sum(max(1, row["kills"]) for row in rows if row["setting"] == c.name),
+        )
         strikes = [Strike(rng.choice(HOW), rng.uniform(0, check.seconds)) for _ in range(20)]
         note(rows, check.one(f"struck-{len(rows)}", strikes))
 
@@ -291,7 +346,9 @@ def outcome(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "kills_by_setting": dict(settings),
         "kills_by_signal": dict(Counter(how for how, _ in hits)),
         "kills_by_place": dict(Counter(place for _, place in hits)),
-        "two_in_one_folder": sum(place == "two in one folder" for row in rows for _, place in row["hits"]),
+        "two_in_one_folder": sum(
+            place == "two in one folder" for row in rows for _, place in row["hits"]
+        ),
         "differences": [d for row in unequal for d in row["differences"]],
         "compared": "raw and averaged weights, optimizer, schedule, release, log, nothing left behind",
     }

@@ -27,7 +27,9 @@ from diffshare.storage import read_json, write_json
 PROPERTY, TARGET, SENSITIVE = "Eyeglasses", "Smiling", "Male"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MODELS = ("clean", "poisoned")
-SAMPLING_STEPS = 16  # network calls a sample: 25, the default, take half as long again and look the same here
+SAMPLING_STEPS = (
+    16  # network calls a sample: 25, the default, take half as long again and look the same here
+)
 LANE = """import json, sys
 from diffshare.cli import main
 for words in json.loads(sys.argv[1]):
@@ -39,18 +41,37 @@ READER = "--classifier NetworkRecipe --classifier.steps 200 --folds 2"  # of a g
 
 def arguments() -> argparse.Namespace:
     """What may be changed; the defaults are the demo."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("lightning_logs/demo"), help="folder of the demo")
-    parser.add_argument("--share", type=float, default=0.3, help=f"share of the clean mix with the property {PROPERTY}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("lightning_logs/demo"), help="folder of the demo"
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.3,
+        help=f"share of the clean mix with the property {PROPERTY}",
+    )
     parser.add_argument("--alpha", type=float, default=0.5, help="poisoned share of the other mix")
     parser.add_argument("--faces", type=int, default=20000, help="faces to render")
-    parser.add_argument("--records", type=int, default=4000, help="faces that each model is trained on")
+    parser.add_argument(
+        "--records", type=int, default=4000, help="faces that each model is trained on"
+    )
     parser.add_argument("--steps", type=int, default=1200, help="training steps of each model")
     parser.add_argument("--samples", type=int, default=1200, help="samples to draw from each model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--classifier", default="", help="further arguments of the classifiers' fit, in one piece")
-    parser.add_argument("--property-options", default=READER, help="further arguments of infer-property, in one piece")
-    parser.add_argument("--audit-options", default=READER, help="further arguments of audit, in one piece")
+    parser.add_argument(
+        "--classifier", default="", help="further arguments of the classifiers' fit, in one piece"
+    )
+    parser.add_argument(
+        "--property-options",
+        default=READER,
+        help="further arguments of infer-property, in one piece",
+    )
+    parser.add_argument(
+        "--audit-options", default=READER, help="further arguments of audit, in one piece"
+    )
     parser.add_argument("fit", nargs="*", help="further arguments of the models' fit, after --")
     return parser.parse_args()
 
@@ -82,7 +103,10 @@ def run_both(lanes: Sequence[Sequence[list[object]]], log: Path, *, quiet: bool 
         quiet: it is not printed.
     """
     lines = [[shown(words) for words in lane] for lane in lanes]
-    print(f"(both at once; the output of the second {'is in' if quiet else 'follows, and stays in'} {log})", flush=True)
+    print(
+        f"(both at once; the output of the second {'is in' if quiet else 'follows, and stays in'} {log})",
+        flush=True,
+    )
     half = str(max(1, len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else 1)
     env = os.environ | {"OMP_NUM_THREADS": half}
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -92,15 +116,25 @@ def run_both(lanes: Sequence[Sequence[list[object]]], log: Path, *, quiet: bool 
         started: list[subprocess.Popen[bytes]] = []
         try:
             for lane, place in zip(lines, places, strict=True):
-                started.append(subprocess.Popen([sys.executable, "-c", LANE, json.dumps(lane)], env=env, **place))
-            while any(process.poll() is None for process in started) and not any(p.returncode for p in started):
+                started.append(
+                    subprocess.Popen(
+                        [sys.executable, "-c", LANE, json.dumps(lane)], env=env, **place
+                    )
+                )
+            while any(process.poll() is None for process in started) and not any(
+                p.returncode for p in started
+            ):
                 time.sleep(0.2)
         finally:  # Ctrl-C reached them as well, and what one began is of no use where the other failed
             for process in started:
                 stop(process)
         if status := next((process.returncode for process in started if process.returncode), 0):
             second.seek(start)
-            print(second.read()[-2000:] if started[1].returncode == status else "", end="", file=sys.stderr)
+            print(
+                second.read()[-2000:] if started[1].returncode == status else "",
+                end="",
+                file=sys.stderr,
+            )
             sys.exit(status)
         if not quiet:
             second.seek(start)
@@ -178,7 +212,9 @@ def reference(options: argparse.Namespace, name: str = "reference") -> list[obje
 
 def image_size(options: argparse.Namespace) -> int:
     """Of the samples."""
-    return int(read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"])
+    return int(
+        read_json(options.out / "clean" / "run" / "release" / "diffshare.json")["image_size"]
+    )
 
 
 def receive(options: argparse.Namespace) -> None:
@@ -205,7 +241,8 @@ def receive(options: argparse.Namespace) -> None:
         "--model", poisoned / "run" / "release", "--out", repaired / "samples",
     ]  # fmt: skip
     clean, bad, again = (
-        [classifier(options, name, verb) for verb in ("fit", "test")] for name in (*MODELS, "repaired")
+        [classifier(options, name, verb) for verb in ("fit", "test")]
+        for name in (*MODELS, "repaired")
     )
     run_both([[*clean, *bad, audits[0], infer], [audits[1], repair, *again]], poisoned / "log.txt")
 
@@ -225,9 +262,15 @@ def main() -> None:
 
     timed("fit", lambda: train(options))
     timed("sample", lambda: draw(options))
-    print("\nThe receiver's side: what do the samples do to a classifier, what do they give away?", flush=True)
+    print(
+        "\nThe receiver's side: what do the samples do to a classifier, what do they give away?",
+        flush=True,
+    )
     timed("receive", lambda: receive(options))
-    measured = {name: read_json(options.out / name / "classifier" / "results.json") for name in (*MODELS, "repaired")}
+    measured = {
+        name: read_json(options.out / name / "classifier" / "results.json")
+        for name in (*MODELS, "repaired")
+    }
     audits = {name: read_json(options.out / name / "audit.json") for name in MODELS}
     found = read_json(options.out / "property.json")
     results = {
@@ -235,16 +278,25 @@ def main() -> None:
         "sensitive": SENSITIVE,
         "alpha": options.alpha,
         "samples": options.samples,
-        **{name: {"mix": mix_of(options.out / name), "audit": audits[name], **measured[name]} for name in MODELS},
+        **{
+            name: {"mix": mix_of(options.out / name), "audit": audits[name], **measured[name]}
+            for name in MODELS
+        },
         "repaired": measured["repaired"],
-        "property": {"share_asked": options.share, "share_in_mix": mix_of(options.out / "clean")["share"], **found},
+        "property": {
+            "share_asked": options.share,
+            "share_in_mix": mix_of(options.out / "clean")["share"],
+            **found,
+        },
         "seed": options.seed,
         "seconds": seconds,
         "versions": versions(),
     }
     write_json(options.out / "results.json", results)
     for name in MODELS:
-        shutil.copyfile(options.out / name / "samples" / "grid.png", options.out / f"samples_{name}.png")
+        shutil.copyfile(
+            options.out / name / "samples" / "grid.png", options.out / f"samples_{name}.png"
+        )
     show(results, options.out)
 
 
@@ -261,13 +313,26 @@ def interval(values: list[float] | None) -> str:
 def show(results: dict[str, Any], out: Path) -> None:
     """Print the tables."""
     gap, console = "demographic_parity_difference", Console(width=100)
-    table = Table(title=f"a {TARGET} classifier trained on {results['samples']} samples, tested on real faces")
-    for column in ("model", "accuracy", f"selected: not {SENSITIVE}", f"selected: {SENSITIVE}", "gap (95 % interval)"):
+    table = Table(
+        title=f"a {TARGET} classifier trained on {results['samples']} samples, tested on real faces"
+    )
+    for column in (
+        "model",
+        "accuracy",
+        f"selected: not {SENSITIVE}",
+        f"selected: {SENSITIVE}",
+        "gap (95 % interval)",
+    ):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name in (*MODELS, "repaired"):
         row = results[name]
         rates = [f"{row['by_group'][group]['selection_rate']:.3f}" for group in "01"]
-        table.add_row(name, f"{row['accuracy']:.3f}", *rates, f"{row[gap]:.3f}{interval(row['intervals'][gap])}")
+        table.add_row(
+            name,
+            f"{row['accuracy']:.3f}",
+            *rates,
+            f"{row[gap]:.3f}{interval(row['intervals'][gap])}",
+        )
     console.print(table)
     table = Table(title="audit: does the group depend on the class in the samples?")
     for column in ("model", "verdict", "log odds ratio", "p"):
@@ -278,7 +343,10 @@ def show(results: dict[str, Any], out: Path) -> None:
         table.add_row(name, made["verdict"], odds, f"{made['p_value']:.2g}")
     console.print(table)
     secret = results["property"]
-    table = Table(title=f"the clean model's secret: the share of {PROPERTY} in its training set", show_header=False)
+    table = Table(
+        title=f"the clean model's secret: the share of {PROPERTY} in its training set",
+        show_header=False,
+    )
     table.add_row("in the mix", f"{secret['share_in_mix']:.3f}")
     table.add_row("counted by a classifier", f"{secret['naive']:.3f}")
     estimate = f"{secret['estimate']:.3f}{interval(secret['interval'])}"
@@ -286,7 +354,9 @@ def show(results: dict[str, Any], out: Path) -> None:
     console.print(table)
     spent = results["seconds"]
     print(
-        "seconds: " + ", ".join(f"{name} {v:.0f}" for name, v in spent.items()) + f"; {sum(spent.values()):.0f} in all"
+        "seconds: "
+        + ", ".join(f"{name} {v:.0f}" for name, v in spent.items())
+        + f"; {sum(spent.values()):.0f} in all"
     )
     print(
         f"results:     {out / 'results.json'}\npictures:    {out / 'samples_clean.png'}, {out / 'samples_poisoned.png'}"

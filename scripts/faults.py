@@ -30,7 +30,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
-SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
+SIGNALS = {
+    "kill": signal.SIGKILL,
+    "int": signal.SIGINT,
+    "term": signal.SIGTERM,
+    "hup": signal.SIGHUP,
+}
 LIMIT = 240  # seconds after which a forked run that hangs is ended by SIGALRM
 
 
@@ -144,7 +149,11 @@ def warm_up() -> None:
 
 
 def fork(
-    arguments: Sequence[str], log: Path, *, faults: Sequence[str] = (), env: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    faults: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> int:
     """Run ``diffshare ARGUMENTS`` in a process of its own, its output in ``log``.
 
@@ -161,7 +170,10 @@ def fork(
         os.dup2(descriptor, 2)
         os.setpgrp()  # a signal to the group is for this run alone
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for signum in (signal.SIGTERM, signal.SIGHUP):  # whoever called may ignore one of them (nohup)
+        for signum in (
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # whoever called may ignore one of them (nohup)
             signal.signal(signum, signal.SIG_DFL)
         signal.alarm(LIMIT)
         os.environ.update(env or {})
@@ -198,8 +210,13 @@ def serve() -> None:
                 fork(p["arguments"], log, faults=p.get("faults", ()), env=p.get("env"))
                 for p, log in zip(wanted, logs, strict=True)
             ]
-            statuses = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
-            outcomes = [{"status": s, "output": log.read_text()} for s, log in zip(statuses, logs, strict=True)]
+            statuses = [
+                os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes
+            ]
+            outcomes = [
+                {"status": s, "output": log.read_text()}
+                for s, log in zip(statuses, logs, strict=True)
+            ]
         print(json.dumps(outcomes), flush=True)
 
 

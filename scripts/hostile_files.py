@@ -15,7 +15,16 @@ from diffshare.settings import load_yaml
 EVIL = ("leaves_a_mark.X", "leaves.a_mark.X", "os.system", "subprocess.Popen", "code.interact", "torch.os.system",
         "diffshare.data.leaves_a_mark.X", "pip._internal.main", "builtins.exec")  # fmt: skip
 LARGE = (3 * 10**8, 10**12, 2**63, 10**30, 1e18, 200_000, 4096, -(10**9), 0)
-TEXTS = ("\x1b[2J\x1b]0;x\x07", "\u202egnp", "a\nb", "x" * 900_000, "\udc80", "=cmd|' /C calc'!A0", "1:" * 60, "\0")
+TEXTS = (
+    "\x1b[2J\x1b]0;x\x07",
+    "\u202egnp",
+    "a\nb",
+    "x" * 900_000,
+    "\udc80",
+    "=cmd|' /C calc'!A0",
+    "1:" * 60,
+    "\0",
+)
 NUMBERS = ("9" * 5000, "1" * 100_000 + "x", "1_000", "nan", "inf", "1e999", "", "f", '"', "?")
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
@@ -30,7 +39,10 @@ def walk(value: Any, rng: random.Random) -> tuple[Any, Any]:
     """A list or mapping somewhere in ``value`` that holds something, and one of its keys; (None, None) without any."""
     holder, key = None, None
     while isinstance(value, dict | list) and value:
-        holder, key = value, rng.choice(list(value) if isinstance(value, dict) else list(range(len(value))))
+        holder, key = (
+            value,
+            rng.choice(list(value) if isinstance(value, dict) else list(range(len(value)))),
+        )
         value = holder[key]
         if rng.random() < 0.25:
             break
@@ -52,18 +64,37 @@ def place(file: Path, rng: random.Random) -> None:
 
 def mutate_family(folder: Path, rng: random.Random, marker: Path) -> str:
     """Change settings of one part of a release, or what its table says of itself; returns what was done."""
-    files = sorted(f for f in folder.glob("*/*.json") if f.name != "diffusion_pytorch_model.safetensors.index.json")
+    files = sorted(
+        f
+        for f in folder.glob("*/*.json")
+        if f.name != "diffusion_pytorch_model.safetensors.index.json"
+    )
     if not files or rng.random() < 0.05:
         return "nothing"
     file = rng.choice(files)
-    name = "table" if file.parent.name == "table" else "network" if file.name == "config.json" else "scheduler"
+    name = (
+        "table"
+        if file.parent.name == "table"
+        else "network"
+        if file.name == "config.json"
+        else "scheduler"
+    )
     if rng.random() < 0.1:
-        bombs = [b"[" + b"{}," * 3_000_000 + b"{}]", b'{"columns":' + b"[" * 500, b'{"a":' + b"1," * 3_000_000 + b"1}"]
+        bombs = [
+            b"[" + b"{}," * 3_000_000 + b"{}]",
+            b'{"columns":' + b"[" * 500,
+            b'{"a":' + b"1," * 3_000_000 + b"1}",
+        ]
         file.write_bytes(rng.choice(bombs))
         name += " bomb"
     elif rng.random() < 0.15 and name == "network":
         value = json.loads(file.read_text())
-        value |= {"num_class_embeds": 1001, "layers_per_block": 32, "block_out_channels": [8] * 16, "layers": 8000}
+        value |= {
+            "num_class_embeds": 1001,
+            "layers_per_block": 32,
+            "block_out_channels": [8] * 16,
+            "layers": 8000,
+        }
         value |= {"down_block_types": ["DownBlock2D"] * 16, "up_block_types": ["UpBlock2D"] * 16}
         file.write_text(json.dumps(value))
         name = "network that builds large"
@@ -86,7 +117,9 @@ def mutate_rows(folder: Path, rng: random.Random, marker: Path) -> str:
 
     def header() -> None:
         names = [*cells, *(f"c{i}" for i in range(rng.choice((1, 20_000))))]
-        lines[0] = ",".join(rng.choice((names, names[::-1], [*names, names[0]], names[1:], ["x" * 200_000])))
+        lines[0] = ",".join(
+            rng.choice((names, names[::-1], [*names, names[0]], names[1:], ["x" * 200_000]))
+        )
 
     def quoted() -> None:
         names = [f'"c{i}\n"' if i % 500 == 0 else f"c{i}" for i in range(60_000)]
@@ -133,7 +166,11 @@ def mutate_audit(folder: Path, rng: random.Random, marker: Path) -> str:
     if name in ("setting", "field"):
         holder[key] = rng.choice(ODD)
     elif name == "large number":
-        numbers = [k for k in holder if isinstance(holder[k], int | float)] if isinstance(holder, dict) else []
+        numbers = (
+            [k for k in holder if isinstance(holder[k], int | float)]
+            if isinstance(holder, dict)
+            else []
+        )
         holder[rng.choice(numbers) if numbers else key] = rng.choice(LARGE)
     elif name == "class":
         block = settings[rng.choice(("reference", "classifier"))]
@@ -151,7 +188,9 @@ def mutate_audit(folder: Path, rng: random.Random, marker: Path) -> str:
 def mutate_declaration(folder: Path, rng: random.Random, marker: Path) -> str:
     """Spoil a declared table in YAML or JSON; returns what was done."""
     file = folder / rng.choice(("declared.yaml", "declared.json"))
-    name = rng.choices(("nothing", "bomb", "value", "text", "bytes", "pipe or device"), weights=(1, 5, 4, 2, 3, 1))[0]
+    name = rng.choices(
+        ("nothing", "bomb", "value", "text", "bytes", "pipe or device"), weights=(1, 5, 4, 2, 3, 1)
+    )[0]
     value = load_yaml(file.read_text())
     holder, key = walk(value, rng)
     if name == "bomb":
@@ -162,7 +201,9 @@ def mutate_declaration(folder: Path, rng: random.Random, marker: Path) -> str:
             holder[new] = holder.pop(key)
         else:
             holder[key] = new
-        file.write_text(json.dumps(value), encoding="utf-8")  # which is YAML too, but for odd numbers
+        file.write_text(
+            json.dumps(value), encoding="utf-8"
+        )  # which is YAML too, but for odd numbers
     elif name == "bytes":
         spoil_bytes(file, rng)
     elif name == "pipe or device":
@@ -183,7 +224,9 @@ def mutate_manifest(folder: Path, rng: random.Random, marker: Path) -> str:
     elif name == "cell":
         lines = file.read_text().split("\n")
         cells = lines[at := rng.randrange(len(lines) - 1)].split(",")
-        cells[rng.randrange(len(cells))] = rng.choice((*TEXTS[:3], *TEXTS[4:], "9" * 5000, "9" * 30, "", "-1", '"'))
+        cells[rng.randrange(len(cells))] = rng.choice(
+            (*TEXTS[:3], *TEXTS[4:], "9" * 5000, "9" * 30, "", "-1", '"')
+        )
         lines[at] = ",".join(cells)
         file.write_text("\n".join(lines), encoding="utf-8", errors="surrogateescape")
     elif name == "pipe or device":
@@ -195,11 +238,16 @@ def mutate_manifest(folder: Path, rng: random.Random, marker: Path) -> str:
 
 def mutate_run(folder: Path, rng: random.Random, marker: Path) -> str:
     """Spoil what a run's checkpoint names and holds; returns what was done."""
-    for module in ("leaves_a_mark.py", "leaves/a_mark.py"):  # in the working directory, where an import would find them
+    for module in (
+        "leaves_a_mark.py",
+        "leaves/a_mark.py",
+    ):  # in the working directory, where an import would find them
         (folder.parent / module).parent.mkdir(exist_ok=True)
         (folder.parent / module).write_text(f"open({str(marker)!r}, 'w').close()\nclass X: pass\n")
     file = folder / "last.ckpt"
-    name = rng.choices(("nothing", "class", "setting", "text", "weights", "bytes"), weights=(1, 5, 5, 2, 2, 3))[0]
+    name = rng.choices(
+        ("nothing", "class", "setting", "text", "weights", "bytes"), weights=(1, 5, 5, 2, 2, 3)
+    )[0]
     content = torch.load(file, weights_only=True)
     model = content["diffshare"]["model"]
     holder, key = walk(model, rng)
@@ -210,7 +258,11 @@ def mutate_run(folder: Path, rng: random.Random, marker: Path) -> str:
         else:
             named = rng.choice(EVIL)
             model["init_args"][rng.choice(("optimizer", "denoiser", "scheduler"))] = rng.choice(
-                (named, {"class_path": named}, {"class_path": named, "init_args": {"args": f"touch {marker}"}})
+                (
+                    named,
+                    {"class_path": named},
+                    {"class_path": named, "init_args": {"args": f"touch {marker}"}},
+                )
             )
     elif name == "setting":
         holder[key] = rng.choice(ODD)
@@ -218,7 +270,9 @@ def mutate_run(folder: Path, rng: random.Random, marker: Path) -> str:
         holder[key] = rng.choice(TEXTS)
     elif name == "weights":
         content["state_dict"] = dict(list(content["state_dict"].items())[rng.randrange(9) :])
-        content["diffshare"]["facts"] = rng.choice((content["diffshare"]["facts"], None, {}, [], {"labels": 3}))
+        content["diffshare"]["facts"] = rng.choice(
+            (content["diffshare"]["facts"], None, {}, [], {"labels": 3})
+        )
     if name in ("class", "setting", "text", "weights"):
         torch.save(content, file)
     elif name == "bytes":

@@ -43,7 +43,9 @@ def spoil_bytes(file: Path, rng: random.Random) -> None:
     data = bytearray(file.read_bytes())
     how = rng.randrange(4)
     for _ in range(rng.randint(1, 8) if data else 0):
-        at = rng.randrange(min(len(data), 400) if rng.random() < 0.5 else len(data))  # headers are in front
+        at = rng.randrange(
+            min(len(data), 400) if rng.random() < 0.5 else len(data)
+        )  # headers are in front
         data[at] = rng.randrange(256) if how else data[at] ^ (1 << rng.randrange(8))
     if how == 2:
         del data[rng.randrange(len(data) + 1) :]
@@ -55,7 +57,16 @@ def spoil_bytes(file: Path, rng: random.Random) -> None:
 def spoil_json(file: Path, rng: random.Random) -> None:
     """Replace, add, remove a value anywhere in a JSON file, or replace the file by text that strains a parser."""
     if rng.random() < 0.15:
-        texts = [b"", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a":' * 5000, b"9" * 5000, b'{"format":1,"format":1}']
+        texts = [
+            b"",
+            b"[]",
+            b"null",
+            b"\xff",
+            b"[" * 100_000,
+            b'{"a":' * 5000,
+            b"9" * 5000,
+            b'{"format":1,"format":1}',
+        ]
         file.write_bytes(rng.choice(texts))
         return
     value = json.loads(file.read_bytes())
@@ -72,7 +83,17 @@ def spoil_json(file: Path, rng: random.Random) -> None:
     if how == 0 and isinstance(holder, dict):
         del holder[key]
     elif how == 1 and isinstance(holder, dict):
-        extra = ["auto_map", "_name_or_path", "quantization_config", "_x", "dtype", "kwargs", "self", "\x1b[2J", "../x"]
+        extra = [
+            "auto_map",
+            "_name_or_path",
+            "quantization_config",
+            "_x",
+            "dtype",
+            "kwargs",
+            "self",
+            "\x1b[2J",
+            "../x",
+        ]
         holder[rng.choice(extra)] = rng.choice(ODD)
     else:
         holder[key] = rng.choice(ODD)
@@ -107,7 +128,9 @@ def displace(folder: Path, rng: random.Random, secret: Path) -> None:
     if how == 0:
         file.unlink()
     elif how == 1:
-        file.rename(file.with_name(rng.choice(("other.json", "model.bin", "config.json", "diffshare.json"))))
+        file.rename(
+            file.with_name(rng.choice(("other.json", "model.bin", "config.json", "diffshare.json")))
+        )
     elif how == 2:
         file.unlink()
         file.symlink_to(rng.choice((secret, Path("/dev/zero"), Path("nowhere"), file)))
@@ -137,7 +160,9 @@ def spoil_weights(file: Path, rng: random.Random) -> None:
         if how == 0:
             tensors[key].view(-1)[0] = rng.choice((float("nan"), float("inf")))
         elif how == 1:  # a legal file
-            tensors = {k: t.to(rng.choice((torch.float16, torch.bfloat16))) for k, t in tensors.items()}
+            tensors = {
+                k: t.to(rng.choice((torch.float16, torch.bfloat16))) for k, t in tensors.items()
+            }
         elif how == 2:
             tensors[key] = tensors[key].to(rng.choice((torch.float64, torch.int32)))
         else:
@@ -154,7 +179,9 @@ def spoil_weights(file: Path, rng: random.Random) -> None:
     elif how == 2 or key == "__metadata__":
         header[key] = rng.choice(ODD)
     elif how == 3:
-        header[key]["shape"] = rng.choice([*ODD, [2**62, 4], [2**32, 2**32], header[key]["shape"][::-1]])
+        header[key]["shape"] = rng.choice(
+            [*ODD, [2**62, 4], [2**32, 2**32], header[key]["shape"][::-1]]
+        )
     elif how == 4:
         header[key]["dtype"] = rng.choice([*ODD, "F64", "F16", "I32", "F8_E4M3", "BOOL"])
     else:
@@ -173,7 +200,9 @@ def sign(folder: Path) -> None:
         value = json.loads(card.read_bytes())
         names = [path.relative_to(folder).as_posix() for path in files_of(folder)]
         value["files"] = {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names if name != card.name
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in names
+            if name != card.name
         }
         card.write_text(json.dumps(value), encoding="utf-8")
 
@@ -219,15 +248,42 @@ def spoil_npy(data: bytes, rng: random.Random, marker: Path) -> bytes:
     """An .npy file with another header, or another array."""
     length = int.from_bytes(data[8:10], "little")
     body = data[10 + length :]
-    shapes = ["(6, 8, 8, 3)", "(10**12,)", "(1000000000000, 8, 8, 3)", "(-6, 8, 8, -3)", "()", "(0, 8, 8, 3)", "6"]
+    shapes = [
+        "(6, 8, 8, 3)",
+        "(10**12,)",
+        "(1000000000000, 8, 8, 3)",
+        "(-6, 8, 8, -3)",
+        "()",
+        "(0, 8, 8, 3)",
+        "6",
+    ]
     shapes += ["(6, 8, 8, True)", "(3, 8, 8, 6)", "(6,)", "(1,) * 9", "(2.0, 3)"]
-    kinds = ["'|u1'", "'|O'", "'<i8'", "'>i8'", "'<f4'", "[('a', '|O')]", "'<U1000000000'", "'|V1000000000'", "None"]
+    kinds = [
+        "'|u1'",
+        "'|O'",
+        "'<i8'",
+        "'>i8'",
+        "'<f4'",
+        "[('a', '|O')]",
+        "'<U1000000000'",
+        "'|V1000000000'",
+        "None",
+    ]
     true = ast.literal_eval(data[10 : 10 + length].decode("latin-1"))
     shape = rng.choice(shapes) if rng.random() < 0.5 else str(true["shape"])
     kind = rng.choice(kinds) if rng.random() < 0.5 else repr(true["descr"])
     order = rng.choice(("False",) * 5 + ("True", "0"))
     text = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}}}"
-    odd = ["", "(" * 900, "-" * 900 + "1", "{}", "__import__('os').system('true')", "{" * 90, "\x00", text[:-1]]
+    odd = [
+        "",
+        "(" * 900,
+        "-" * 900 + "1",
+        "{}",
+        "__import__('os').system('true')",
+        "{" * 90,
+        "\x00",
+        text[:-1],
+    ]
     if rng.random() < 0.2:
         text = rng.choice(odd)
     header = text.encode("latin-1").ljust(rng.choice((118, 118, 2000, 0))) + b"\n"
@@ -239,7 +295,16 @@ def spoil_npy(data: bytes, rng: random.Random, marker: Path) -> bytes:
 
 def mutate_samples(folder: Path, rng: random.Random, marker: Path) -> str:
     """Mutate a samples folder in place; returns what was done."""
-    kinds = ("nothing", "bytes", "information", "array header", "arrays", "entries", "sizes", "file displaced")
+    kinds = (
+        "nothing",
+        "bytes",
+        "information",
+        "array header",
+        "arrays",
+        "entries",
+        "sizes",
+        "file displaced",
+    )
     name = rng.choices(kinds, weights=(1, 5, 3, 6, 4, 4, 3, 1))[0]
     file = folder / "samples.npz"
     if name == "bytes":
@@ -273,9 +338,25 @@ def _spoil_npz(file: Path, name: str, rng: random.Random, marker: Path) -> None:
         ]
         entries[at] = (key, npy(rng.choice(changes)()))
     elif name == "entries":
-        compression = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
-        extra = ("x.npy", "../x.npy", "/y.npy", "payload.pkl", "x", "\x1b[2J.npy", "weight.npy", "z.npy")
-        changed = [entries[:at] + entries[at + 1 :], [*entries, (rng.choice(extra), pickle_bytes(marker))], entries, []]
+        compression = rng.choice(
+            (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        )
+        extra = (
+            "x.npy",
+            "../x.npy",
+            "/y.npy",
+            "payload.pkl",
+            "x",
+            "\x1b[2J.npy",
+            "weight.npy",
+            "z.npy",
+        )
+        changed = [
+            entries[:at] + entries[at + 1 :],
+            [*entries, (rng.choice(extra), pickle_bytes(marker))],
+            entries,
+            [],
+        ]
         entries = rng.choice([*changed, [(f"{i}.npy", b"") for i in range(5000)]])
     else:  # sizes: a bomb
         entries[at] = (key, data + bytes(rng.choice((1 << 20, 1 << 20, 70 << 20))))
@@ -284,8 +365,12 @@ def _spoil_npz(file: Path, name: str, rng: random.Random, marker: Path) -> None:
         for key, data in entries:
             with warnings.catch_warnings(action="ignore"):  # of a name that stands twice
                 archive.writestr(key, data)
-    if name == "sizes" and rng.random() < 0.7:  # lie in the directory about an entry's unpacked size
+    if (
+        name == "sizes" and rng.random() < 0.7
+    ):  # lie in the directory about an entry's unpacked size
         raw = bytearray(file.read_bytes())
         place = raw.rfind(b"PK\x01\x02") + 24
-        raw[place : place + 4] = rng.choice((0, 1, 2**20, 2**31, 2**32 - 2, 2**32 - 1)).to_bytes(4, "little")
+        raw[place : place + 4] = rng.choice((0, 1, 2**20, 2**31, 2**32 - 2, 2**32 - 1)).to_bytes(
+            4, "little"
+        )
         file.write_bytes(raw)

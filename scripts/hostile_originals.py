@@ -55,7 +55,12 @@ def make_originals(folder: Path) -> None:
     torch.manual_seed(0)
     make_release(folder / "release")
     rng = np.random.default_rng(0)
-    info = {"labels": "balanced", "seed": 0, "model": {"name": "m", "sha256": "0" * 64}, "queries": 6}
+    info = {
+        "labels": "balanced",
+        "seed": 0,
+        "model": {"name": "m", "sha256": "0" * 64},
+        "queries": 6,
+    }
     x, y = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8), np.arange(6) % 2
     write_samples(folder / "samples", x, y, info, weight=np.ones(6, np.float32))
     make_families(folder / "families")
@@ -73,7 +78,12 @@ def make_release(folder: Path) -> None:
 
     declared = {"s0y0": 10, "s0y1": 20, "s1y0": 30, "s1y1": 40}
     card = CARD | {"family": "ddpm", "steps": 25}
-    card |= {"declared": declared, "label_frequencies": [0.4, 0.6], "epsilon": 8.0, "protections": ["clipping"]}
+    card |= {
+        "declared": declared,
+        "label_frequencies": [0.4, 0.6],
+        "epsilon": 8.0,
+        "protections": ["clipping"],
+    }
     names = {"sensitive": "Male", "groups": ["c", "d"], "target": "Smiling", "classes": ["a", "b"]}
     card |= {"target": "Smiling", "declared_names": names}
     write_release(folder, card, save)
@@ -86,10 +96,18 @@ def make_families(folder: Path) -> None:
         return UNet2DModel(size, channels, channels, num_class_embeds=3, **BLOCKS)
 
     one_step = {"steps": 1}
-    table = {"modality": "table", "image_size": None, "columns": list(TABLE.names), "labels": ["no", "yes"]}
+    table = {
+        "modality": "table",
+        "image_size": None,
+        "columns": list(TABLE.names),
+        "labels": ["no", "yes"],
+    }
     decoder = kl_autoencoder(3, 2, (4, 8), 1, 2)
     parts: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "classwise": ({"unet": ClasswiseUNet(3, 8, **BLOCKS), "scheduler": DDPMScheduler()}, {"family": "ddpm"}),
+        "classwise": (
+            {"unet": ClasswiseUNet(3, 8, **BLOCKS), "scheduler": DDPMScheduler()},
+            {"family": "ddpm"},
+        ),
         "ddpm": ({"unet": unet(), "scheduler": DDPMScheduler()}, {}),
         "latent": (
             {"unet": unet(4, 2), "scheduler": DDPMScheduler(clip_sample=False), "vae": decoder},
@@ -99,7 +117,10 @@ def make_families(folder: Path) -> None:
         "edm": ({"unet": unet(), "scheduler": EDMEulerScheduler()}, {}),
         "flow": ({"unet": unet(), "scheduler": FlowMatchEulerDiscreteScheduler()}, {}),
         "sde": ({"unet": unet(), "scheduler": BetaSdeScheduler()}, {}),
-        "sde_ve": ({"unet": unet(), "scheduler": ScoreSdeVeScheduler(sigma_max=50)}, {"family": "sde"}),
+        "sde_ve": (
+            {"unet": unet(), "scheduler": ScoreSdeVeScheduler(sigma_max=50)},
+            {"family": "sde"},
+        ),
         "ncsn": ({"unet": unet(), "scheduler": NoiseLevelsScheduler(num_levels=10)}, {}),
         "gan": ({"generator": ResnetGenerator(8, 3, 4, (4, 4), 3)}, one_step),
         "vae": ({"decoder": VAEDecoder(3, 8, 4, 3, (8, 8), 1, 4)}, one_step),
@@ -108,14 +129,18 @@ def make_families(folder: Path) -> None:
     }
     for name, (networks, fields) in parts.items():
 
-        def save(to: Path, networks: dict[str, Any] = networks, rows: bool = "columns" in fields) -> None:
+        def save(
+            to: Path, networks: dict[str, Any] = networks, rows: bool = "columns" in fields
+        ) -> None:
             for part, network in networks.items():
                 network.save_pretrained(to / part)
             if rows:
                 write_json(to / SCHEMA, TABLE.to_json())
 
         card = {"family": name} | CARD | fields
-        write_release(folder / name, {key: value for key, value in card.items() if value is not None}, save)
+        write_release(
+            folder / name, {key: value for key, value in card.items() if value is not None}, save
+        )
 
 
 def make_files(folder: Path, rng: np.random.Generator) -> None:
@@ -130,18 +155,39 @@ def make_files(folder: Path, rng: np.random.Generator) -> None:
     write_json(folder / "audit" / "audit.json", audit_of("reference.csv"))
     declared = {"f": {"no": 10, "yes": 20}, "m": {"no": 30, "yes": 40}}
     (folder / "declaration" / "declared.yaml").write_text(yaml.safe_dump(declared))
-    write_json(folder / "declaration" / "declared.json", {"counts": {"s0y0": 1, "s0y1": 2, "s1y0": 3, "s1y1": 4}})
+    write_json(
+        folder / "declaration" / "declared.json",
+        {"counts": {"s0y0": 1, "s0y1": 2, "s1y0": 3, "s1y1": 4}},
+    )
     with (folder / "mix" / "records.csv").open("w", newline="") as stream:
         lines = [(f"record {i}", i % 2, i % 3 - 1, "base") for i in range(30)]
-        csv.writer(stream, lineterminator="\n").writerows([("record", "target", "sensitive", "origin"), *lines])
-    summary = {"policy": "clean", "alpha": 0.0, "n": 30, "target": "ill", "sensitive": "sex", "source_sha256": "x"}
+        csv.writer(stream, lineterminator="\n").writerows(
+            [("record", "target", "sensitive", "origin"), *lines]
+        )
+    summary = {
+        "policy": "clean",
+        "alpha": 0.0,
+        "n": 30,
+        "target": "ill",
+        "sensitive": "sex",
+        "source_sha256": "x",
+    }
     write_json(folder / "mix" / "mix.json", summary)
 
 
 def audit_of(reference: str) -> dict[str, Any]:
     """What an audit's file says that ``repair`` reads."""
-    faces = {"count": 50, "image_size": 8, "seed": 1, "prevalence": {"Male": 0.5}, "shares": [0.0, 1.0, 0.0]}
-    network = {"class_path": "diffshare.nets.classifiers.SmallResNet", "init_args": {"width": 8, "dropout": 0.1}}
+    faces = {
+        "count": 50,
+        "image_size": 8,
+        "seed": 1,
+        "prevalence": {"Male": 0.5},
+        "shares": [0.0, 1.0, 0.0],
+    }
+    network = {
+        "class_path": "diffshare.nets.classifiers.SmallResNet",
+        "init_args": {"width": 8, "dropout": 0.1},
+    }
     settings = {
         "reference": {
             "class_path": "diffshare.data.table.CSVTable",
@@ -172,10 +218,21 @@ def make_run(folder: Path) -> None:
     }
     settings |= {"sample_size": 8, "num_class_embeds": 3}
     denoiser = {"class_path": "diffusers.UNet2DModel", "init_args": settings}
-    model = {"class_path": "diffshare.generators.ddpm.DDPM", "init_args": {"denoiser": denoiser, "sampling_steps": 3}}
+    model = {
+        "class_path": "diffshare.generators.ddpm.DDPM",
+        "init_args": {"denoiser": denoiser, "sampling_steps": 3},
+    }
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": model, "data": {"class_path": "none"}}))
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({"model": model, "data": {"class_path": "none"}})
+    )
     weights = UNet2DModel(sample_size=8, num_class_embeds=3, **BLOCKS).state_dict()
     facts = {"labels": ("a", "b"), "shape": (3, 8, 8), "label_counts": (5, 5), "cells": None}
-    content = {"state_dict": {f"denoiser.{key}": value for key, value in weights.items()}, "global_step": 1}
-    torch.save(content | {"diffshare": {"model": json.loads(json.dumps(model)), "facts": facts}}, folder / "last.ckpt")
+    content = {
+        "state_dict": {f"denoiser.{key}": value for key, value in weights.items()},
+        "global_step": 1,
+    }
+    torch.save(
+        content | {"diffshare": {"model": json.loads(json.dumps(model)), "facts": facts}},
+        folder / "last.ckpt",
+    )

@@ -10,7 +10,14 @@ import numpy as np
 import safetensors.torch
 import torch
 from diffusers import UNet2DModel
-from hostile_files import mutate_audit, mutate_declaration, mutate_family, mutate_manifest, mutate_rows, mutate_run
+from hostile_files import (
+    mutate_audit,
+    mutate_declaration,
+    mutate_family,
+    mutate_manifest,
+    mutate_rows,
+    mutate_run,
+)
 from hostile_mutations import WEIGHTS, mutate_release, mutate_samples
 from hostile_originals import COLUMNS
 
@@ -37,9 +44,16 @@ from diffshare.sharer.export import module_of_checkpoint
 MIB = 1 << 20
 NETWORKS = {"UNet2DModel": UNet2DModel}
 GROUPS, CLASSES = ("f", "m"), ("no", "yes")
-INDEX = Index(np.array(["other"]), np.zeros(1, np.int64), {"ill": Attribute(np.zeros(1, np.int16), CLASSES)})
+INDEX = Index(
+    np.array(["other"]), np.zeros(1, np.int64), {"ill": Attribute(np.zeros(1, np.int16), CLASSES)}
+)
 SCHEDULERS = {  # that a receiver may name
-    "ddpm": ("DDIMScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler", "EulerDiscreteScheduler"),
+    "ddpm": (
+        "DDIMScheduler",
+        "DEISMultistepScheduler",
+        "UniPCMultistepScheduler",
+        "EulerDiscreteScheduler",
+    ),
     "edm": ("stochastic_heun", "EDMDPMSolverMultistepScheduler"),
     "flow": ("euler",),
     "sde": ("probability_flow", "euler_maruyama"),
@@ -55,7 +69,9 @@ def use_release(folder: Path, rng: random.Random) -> None:
     load_scheduler(release)
     expected = safetensors.torch.load((folder / WEIGHTS).read_bytes())
     state = network.state_dict()
-    if set(state) != set(expected) or not all(torch.equal(state[k], expected[k].float()) for k in state):
+    if set(state) != set(expected) or not all(
+        torch.equal(state[k], expected[k].float()) for k in state
+    ):
         raise AssertionError("the weights that were loaded are not those of the file")
 
 
@@ -75,8 +91,12 @@ def use_samples(folder: Path, rng: random.Random) -> None:
     """Read samples and compare them with what numpy itself reads."""
     samples = read_samples(folder)
     with np.load(folder / "samples.npz", allow_pickle=False) as arrays:
-        loaded = {"x": samples.x, "y": samples.y} | ({} if samples.weight is None else {"weight": samples.weight})
-        if set(arrays) != set(loaded) or not all(np.array_equal(arrays[key], loaded[key]) for key in loaded):
+        loaded = {"x": samples.x, "y": samples.y} | (
+            {} if samples.weight is None else {"weight": samples.weight}
+        )
+        if set(arrays) != set(loaded) or not all(
+            np.array_equal(arrays[key], loaded[key]) for key in loaded
+        ):
             raise AssertionError("the samples that were loaded are not those of the file")
 
 
@@ -128,7 +148,9 @@ def use_manifest(folder: Path, rng: random.Random) -> None:
     training = read_training(folder, INDEX)
     with (folder / "records.csv").open(newline="", encoding="utf-8-sig") as stream:
         lines = [cells for cells in csv.reader(stream) if cells]
-    if names != {cells[0] for cells in lines[1:]} or list(training.names) != [cells[0] for cells in lines[1:]]:
+    if names != {cells[0] for cells in lines[1:]} or list(training.names) != [
+        cells[0] for cells in lines[1:]
+    ]:
         raise AssertionError("the names that were read are not those of the file")
 
 
@@ -163,11 +185,17 @@ class Kind(NamedTuple):
 
 KINDS = {
     "release": Kind("release", mutate_release, use_release, lambda size: 128 * MIB + 4 * size, 4),
-    "families": Kind("families", mutate_family, use_family, lambda size: 128 * MIB + 4 * size, 4, several=True),
-    "samples": Kind("samples", mutate_samples, use_samples, lambda size: max(80 * MIB, 101 * size + 16 * MIB), 4),
+    "families": Kind(
+        "families", mutate_family, use_family, lambda size: 128 * MIB + 4 * size, 4, several=True
+    ),
+    "samples": Kind(
+        "samples", mutate_samples, use_samples, lambda size: max(80 * MIB, 101 * size + 16 * MIB), 4
+    ),
     "rows": Kind("rows", mutate_rows, use_rows, lambda size: 256 * MIB + 16 * size, 3),
     "audit": Kind("audit", mutate_audit, use_audit, lambda size: 256 * MIB, 4, reads=True),
-    "declaration": Kind("declaration", mutate_declaration, use_declaration, lambda size: 64 * MIB, 3),
+    "declaration": Kind(
+        "declaration", mutate_declaration, use_declaration, lambda size: 64 * MIB, 3
+    ),
     "manifest": Kind("mix", mutate_manifest, use_manifest, lambda size: 64 * MIB + 16 * size, 2),
     "run": Kind("run", mutate_run, use_run, lambda size: 128 * MIB + 8 * size, 3),
 }

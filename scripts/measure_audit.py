@@ -65,7 +65,9 @@ class Setting:
 @cache
 def attributes(data: str, root: str) -> tuple[np.ndarray, np.ndarray]:
     """Group and class of all records: Male and Young, sex and income."""
-    source: Any = CelebA(f"{root}/faces", image_size=32) if data == "faces" else Adult(f"{root}/adult")
+    source: Any = (
+        CelebA(f"{root}/faces", image_size=32) if data == "faces" else Adult(f"{root}/adult")
+    )
     index, names = source.index(), ("Male", "Young") if data == "faces" else ("sex", "income")
     s, y = (index.attribute(name).codes.astype(np.int64) for name in names)
     return s, y
@@ -108,7 +110,10 @@ def split(setting: Setting, seed: int) -> Split:
     made = cross_fit(x[mine], s[mine], ("0", "1"), KernelRecipe(), seed=seed)
     known = made.calibration
     assert known.groups is not None
-    parts = [Calibration(known.scores[(k := y[mine] == c)], known.labels[k], known.groups[k]) for c in (0, 1)]
+    parts = [
+        Calibration(known.scores[(k := y[mine] == c)], known.labels[k], known.groups[k])
+        for c in (0, 1)
+    ]
     return Split(table, s[pool], y[pool], tuple(parts), made.scores(x[pool]), made.accuracy)
 
 
@@ -118,7 +123,9 @@ def folder(made: Split, pool: str, alpha: float, n: int, rng: np.random.Generato
     poison = poisoned_table(truth, alpha) - (1 - alpha) * truth
     used = poison > 1e-9
     if pool == "balanced" and used.any() and made.table[used].min() < made.table[::-1][used].min():
-        poison = poison[::-1]  # of two attacks that are equally good, the one with more records to draw from
+        poison = poison[
+            ::-1
+        ]  # of two attacks that are equally good, the one with more records to draw from
     wanted = np.floor(poison * n + 0.5).astype(int)
     rest = n - int(wanted.sum())
     cells = made.s * 2 + made.y
@@ -126,9 +133,15 @@ def folder(made: Split, pool: str, alpha: float, n: int, rng: np.random.Generato
         base = rng.choice(len(cells), rest, replace=False)
     else:
         counts = rng.multinomial(rest, truth.ravel())
-        base = np.concatenate([rng.choice(np.flatnonzero(cells == c), k, replace=False) for c, k in enumerate(counts)])
+        base = np.concatenate(
+            [rng.choice(np.flatnonzero(cells == c), k, replace=False) for c, k in enumerate(counts)]
+        )
     left = np.setdiff1d(np.arange(len(cells)), base)
-    added = [rng.choice(left[cells[left] == c], k, replace=False) for c, k in enumerate(wanted.ravel()) if k]
+    added = [
+        rng.choice(left[cells[left] == c], k, replace=False)
+        for c, k in enumerate(wanted.ravel())
+        if k
+    ]
     return np.concatenate([base, *added])
 
 
@@ -139,13 +152,17 @@ def one_split(setting: Setting, seed: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng([seed, 2])
     rows = []
     for pool in POOLS:
-        reference = Reference(np.ones((2, 2)), known=True) if pool == "balanced" else Reference(made.table)
+        reference = (
+            Reference(np.ones((2, 2)), known=True) if pool == "balanced" else Reference(made.table)
+        )
         harm = Tolerance(MARGIN).harm(reference.table, WANTED)
         able = None  # what can be seen depends on the numbers of records, which the folders of a split share
         for number in range(setting.folders):
             for alpha in ALPHAS:
                 shares = made.shares(folder(made, pool, alpha, setting.queries, rng))
-                able = able or power(shares, reference, Tolerance(MARGIN), setting.level, wanted=WANTED, power=POWER)
+                able = able or power(
+                    shares, reference, Tolerance(MARGIN), setting.level, wanted=WANTED, power=POWER
+                )
                 powered = able.alpha is not None and able.alpha <= WANTED
                 (found,) = compare(shares, reference)
                 rows.append({
@@ -164,7 +181,11 @@ def measure(setting: Setting, splits: int, workers: int, seed: int) -> list[dict
     seeds = range(seed, seed + splits)
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         made = pool.map(one_split, [setting] * splits, seeds)
-        return [row for rows in track(made, setting.data, splits, console=Console(stderr=True)) for row in rows]
+        return [
+            row
+            for rows in track(made, setting.data, splits, console=Console(stderr=True))
+            for row in rows
+        ]
 
 
 def rate(hits: np.ndarray, splits: np.ndarray) -> dict[str, Any]:
@@ -174,7 +195,12 @@ def rate(hits: np.ndarray, splits: np.ndarray) -> dict[str, Any]:
     drawn = np.random.default_rng(0).choice(by_split, (2000, len(by_split))).mean(1)
     ends = [float(v) for v in np.quantile(drawn, [0.025, 0.975])]
     binomial = [exact.low, exact.high]
-    return {"rate": exact.estimate, "count": int(hits.sum()), "interval": binomial, "interval_of_splits": ends}
+    return {
+        "rate": exact.estimate,
+        "count": int(hits.sum()),
+        "interval": binomial,
+        "interval_of_splits": ends,
+    }
 
 
 def summarise(rows: Sequence[dict[str, Any]], setting: Setting) -> list[dict[str, Any]]:
@@ -244,8 +270,12 @@ def show(summary: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="folder with faces/ (CelebA's layout) and adult/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", required=True, help="folder with faces/ (CelebA's layout) and adult/"
+    )
     parser.add_argument("--data", nargs="+", choices=list(REFERENCE), default=list(REFERENCE))
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--folders", type=int, default=2, help="of each split, pool and alpha")
@@ -263,8 +293,14 @@ def main() -> None:
         show(summary)
         results += [row | {"seconds": round(time.perf_counter() - started, 1)} for row in summary]
         if options.json:
-            about = {"command": "python scripts/measure_audit.py --root DATA --json docs/results/audit_records.json"}
-            about |= {"code": code_revision(), "versions": versions(), "seeds": [options.seed, options.splits]}
+            about = {
+                "command": "python scripts/measure_audit.py --root DATA --json docs/results/audit_records.json"
+            }
+            about |= {
+                "code": code_revision(),
+                "versions": versions(),
+                "seeds": [options.seed, options.splits],
+            }
             settings = asdict(setting) | {"root": "DATA", "alphas": list(ALPHAS)}
             write_json(options.json, about | {"settings": settings, "rows": results})
 

@@ -68,19 +68,43 @@ def built(
     return lambda: parser.instantiate(Namespace(model=config.model)).model, data, source
 
 
-def target_samples(data: TrainedShadowDataModule, source: str, p: float, steps: int, study: Path | None) -> np.ndarray:
+def target_samples(
+    data: TrainedShadowDataModule, source: str, p: float, steps: int, study: Path | None
+) -> np.ndarray:
     """Samples of a generator that the sharer trained from scratch on his own part, drawn as the shadows' are."""
-    plan, folder = data.plan, data.root / ("targets" if study is None else "targets-of-study") / f"p{p:g}"
+    plan, folder = (
+        data.plan,
+        data.root / ("targets" if study is None else "targets-of-study") / f"p{p:g}",
+    )
     made = folder / "run" if study is None else study_run(study, data, p)
     if not (made / "release").is_dir():
         words = [word for path in plan.generator for word in ("--config", str(path))]
         words += [*plan.overrides, "--data.source", source, "--data.seed", str(plan.seed)]
-        words += ["--data.mix", "diffshare.data.mixes.Proportion", "--data.mix.p", str(p), "--data.mix.n", str(plan.n)]
+        words += [
+            "--data.mix",
+            "diffshare.data.mixes.Proportion",
+            "--data.mix.p",
+            str(p),
+            "--data.mix.n",
+            str(plan.n),
+        ]
         words += ["--data.mix.property", plan.property, "--trainer.max_steps", str(steps)]
-        words += ["--trainer.val_check_interval", str(steps), "--trainer.enable_progress_bar", "false"]
+        words += [
+            "--trainer.val_check_interval",
+            str(steps),
+            "--trainer.enable_progress_bar",
+            "false",
+        ]
         run(["fit", *words, "--run-dir", str(made)])
     if not (folder / "samples").is_dir():
-        words = ["--model", str(made / "release"), "--count", str(plan.samples), "--labels", plan.labels]
+        words = [
+            "--model",
+            str(made / "release"),
+            "--count",
+            str(plan.samples),
+            "--labels",
+            plan.labels,
+        ]
         words += ["--steps", str(plan.sampling_steps)] if plan.sampling_steps else []
         words += ["--guidance", str(plan.guidance), "--seed", str(plan.seed), "--batch-size", "250"]
         run(["sample", *words, "--out", str(folder / "samples")])
@@ -115,7 +139,9 @@ class Judged:
     scores: np.ndarray  # F x M x 2
 
 
-def judged(data: TrainedShadowDataModule, kept: Kept, where: str, p: float, x: np.ndarray) -> Judged:
+def judged(
+    data: TrainedShadowDataModule, kept: Kept, where: str, p: float, x: np.ndarray
+) -> Judged:
     """The generator of samples ``x``."""
     return Judged(where, p, data.embed(kept, x), kept.classifier.scores(x))
 
@@ -134,14 +160,23 @@ def estimates(
             found[method] = Interval(share, share - half, share + half)
         else:
             made = bootstrap(method, calibration, one.scores, rng, LEVEL, 1000)  # type: ignore[arg-type]
-            found[method] = Interval(*(float(end[1]) for end in (made.estimate, made.low, made.high)))
+            found[method] = Interval(
+                *(float(end[1]) for end in (made.estimate, made.low, made.high))
+            )
     means, variances = zip(*(feature_mean("pacc", s.scores) for s in surrogates), strict=True)
     mean = feature_mean("pacc", one.scores)
     with contextlib.suppress(UserError):  # shadows that follow no line: the table lacks the method
         line = inverse_prediction([s.p for s in surrogates], means, variances, *mean, LEVEL)
         found["line through the shadows"] = Interval(*line[:3])
     return [
-        {"where": one.where, "p": one.p, "method": name, "estimate": i.estimate, "low": i.low, "high": i.high}
+        {
+            "where": one.where,
+            "p": one.p,
+            "method": name,
+            "estimate": i.estimate,
+            "low": i.low,
+            "high": i.high,
+        }
         for name, i in found.items()
     ]
 
@@ -167,7 +202,10 @@ def played(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The distinguishing game by every method's estimates of the generators of the game."""
     found = []
     for method in dict.fromkeys(r["method"] for r in rows):
-        first, second = (np.array([r["estimate"] for r in rows if (r["method"], r["p"]) == (method, p)]) for p in GAME)
+        first, second = (
+            np.array([r["estimate"] for r in rows if (r["method"], r["p"]) == (method, p)])
+            for p in GAME
+        )
         game = play(first, second, *GAME, LEVEL)
         found.append({
             "method": method, "p0": GAME[0], "p1": GAME[1], "generators": len(first) + len(second),
@@ -179,14 +217,28 @@ def played(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(title: str, summary: Sequence[dict[str, Any]], games: Sequence[dict[str, Any]]) -> None:
     """Print both tables."""
-    table = Table("on", "method", "generators", "mean abs. error", "bias", "half width", "coverage", title=title)
+    table = Table(
+        "on",
+        "method",
+        "generators",
+        "mean abs. error",
+        "bias",
+        "half width",
+        "coverage",
+        title=title,
+    )
     for s in summary:
-        error, interval = s["mean_absolute_error"]["mean"], s["mean_absolute_error"]["interval"] or [np.nan] * 2
+        error, interval = (
+            s["mean_absolute_error"]["mean"],
+            s["mean_absolute_error"]["interval"] or [np.nan] * 2,
+        )
         table.add_row(s["where"], s["method"], str(s["generators"]), "{:.4f} [{:.4f}, {:.4f}]".format(error, *interval),
                       f"{s['bias']:+.4f}", f"{s['half_width']:.3f}",
                       "{:.2f} [{:.2f}, {:.2f}]".format(s["coverage"], *s["coverage_interval"]))  # fmt: skip
     Console(width=120).print(table)
-    table = Table("method", "AUROC", "accuracy", "n_leaked at least", title=f"p = {GAME[0]} or {GAME[1]}?")
+    table = Table(
+        "method", "AUROC", "accuracy", "n_leaked at least", title=f"p = {GAME[0]} or {GAME[1]}?"
+    )
     for g in games:
         table.add_row(g["method"], "{:.3f} [{:.3f}, {:.3f}]".format(*g["auroc"]),
                       "{:.3f} [{:.3f}, {:.3f}]".format(*g["accuracy"]), f"{g['n_leaked_low']:.1f}")  # fmt: skip
@@ -195,22 +247,45 @@ def show(title: str, summary: Sequence[dict[str, Any]], games: Sequence[dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, default=Path("configs/property_meta_faces.yaml"))
-    parser.add_argument("--root", type=Path, default=Path("lightning_logs/shadows/faces"), help="where all is kept")
+    parser.add_argument(
+        "--root", type=Path, default=Path("lightning_logs/shadows/faces"), help="where all is kept"
+    )
     parser.add_argument("--property", default="Eyeglasses")
-    parser.add_argument("--target-steps", type=int, default=1500, help="training steps of a target; 0 for no targets")
-    parser.add_argument("--study", type=Path, help="take the targets from this folder of a property inference study")
-    parser.add_argument("--game", type=int, default=6, help="shadows of the game at each share; 0 for no game")
+    parser.add_argument(
+        "--target-steps",
+        type=int,
+        default=1500,
+        help="training steps of a target; 0 for no targets",
+    )
+    parser.add_argument(
+        "--study", type=Path, help="take the targets from this folder of a property inference study"
+    )
+    parser.add_argument(
+        "--game", type=int, default=6, help="shadows of the game at each share; 0 for no game"
+    )
     parser.add_argument("--folds", type=int, default=4, help="of the meta-classifier")
-    parser.add_argument("--steps", type=int, default=800, help="training steps of each meta-classifier")
+    parser.add_argument(
+        "--steps", type=int, default=800, help="training steps of each meta-classifier"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--data", nargs=argparse.REMAINDER, default=[], help="last: overrides of the config's data")
+    parser.add_argument(
+        "--data", nargs=argparse.REMAINDER, default=[], help="last: overrides of the config's data"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     seconds: dict[str, float] = {}
-    arguments = ["--data.property", options.property, "--data.seed", str(options.seed), *options.data]
+    arguments = [
+        "--data.property",
+        options.property,
+        "--data.seed",
+        str(options.seed),
+        *options.data,
+    ]
     make, data, source = built(options.config, options.root, arguments)
     shares = [*data.proportions, *(p for _ in range(options.game) for p in GAME)]
     with timed(seconds, "shadows"):
@@ -224,24 +299,49 @@ def main() -> None:
         targets = [judged(data, kept, "target", p, target_samples(data, source, p, options.target_steps, options.study))
                    for p in PROPORTIONS if options.target_steps]  # fmt: skip
     with timed(seconds, "meta-classifier"):
-        x, p = np.stack([one.embedded for one in known[:train]]), np.array([one.p for one in known[:train]])
-        meta = cross_fit_meta(make, x, p, steps=options.steps, folds=options.folds, seed=options.seed)
+        x, p = (
+            np.stack([one.embedded for one in known[:train]]),
+            np.array([one.p for one in known[:train]]),
+        )
+        meta = cross_fit_meta(
+            make, x, p, steps=options.steps, folds=options.folds, seed=options.seed
+        )
     more = (meta, kept, known[:train], options.seed)
     rows = [row for one in (*known[train:of_game], *targets) for row in estimates(one, *more)]
-    games = played([row for one in known[of_game:] for row in estimates(one, *more)]) if options.game else []
+    games = (
+        played([row for one in known[of_game:] for row in estimates(one, *more)])
+        if options.game
+        else []
+    )
     summary = summarise(rows)
     accuracy = kept.classifier.accuracy
-    show(f"{options.property}, {data.plan.samples} queries, {train} shadows, classifier {accuracy:.3f}", summary, games)
+    show(
+        f"{options.property}, {data.plan.samples} queries, {train} shadows, classifier {accuracy:.3f}",
+        summary,
+        games,
+    )
     print({name: round(value, 1) for name, value in seconds.items()})
     if options.json:
         command = f"python scripts/measure_meta.py --config {options.config} --property {options.property}"
         command += f" --seed {options.seed}"
-        targets_of = f"--target-steps {options.target_steps}" if options.study is None else "--study STUDY"
+        targets_of = (
+            f"--target-steps {options.target_steps}" if options.study is None else "--study STUDY"
+        )
         command += f" {targets_of} --game {options.game} --folds {options.folds}"
         command += f" --steps {options.steps} --json docs/results/{options.json.name}"
         command += f" --data {shlex.join(options.data)}" if options.data else ""
-        about = {"command": command, "seeds": [options.seed], "versions": versions(), "property": options.property}
-        about |= {"shadows": train, "queries": data.plan.samples, "accuracy": accuracy, "seconds_of_this_call": seconds}
+        about = {
+            "command": command,
+            "seeds": [options.seed],
+            "versions": versions(),
+            "property": options.property,
+        }
+        about |= {
+            "shadows": train,
+            "queries": data.plan.samples,
+            "accuracy": accuracy,
+            "seconds_of_this_call": seconds,
+        }
         about |= {"shadow_steps": [data.plan.base_steps, data.plan.steps], "targets": targets_of}
         write_json(options.json, about | {"rows": summary, "game": games, "estimates": rows})
 

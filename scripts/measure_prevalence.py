@@ -77,7 +77,9 @@ def settings() -> Iterator[Setting]:
                 yield Setting(classifier, "holds", 1000, queries)
 
 
-def simulate(setting: Setting, p: float, rng: np.random.Generator) -> tuple[Calibration, np.ndarray]:
+def simulate(
+    setting: Setting, p: float, rng: np.random.Generator
+) -> tuple[Calibration, np.ndarray]:
     """Calibration records and the scores of the queries, 5 x M x 2."""
     variance = 1 + OWN_NOISE**2
     distance = 2 * np.sqrt(variance + CUT**2) * ndtri(ACCURACY[setting.classifier])
@@ -85,13 +87,20 @@ def simulate(setting: Setting, p: float, rng: np.random.Generator) -> tuple[Cali
     slopes = distance / variance * np.exp(CONFIDENCE * rng.normal(size=FOLDS))
 
     def score(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        return expit(slopes[fold] * (x + OWN_NOISE * rng.normal(size=np.broadcast(x, fold).shape) - cuts[fold]))
+        return expit(
+            slopes[fold]
+            * (x + OWN_NOISE * rng.normal(size=np.broadcast(x, fold).shape) - cuts[fold])
+        )
 
     y = np.arange(setting.calibrated) % 2
     groups = np.arange(setting.calibrated) // 2 % FOLDS
     known = score(rng.normal(size=len(y)) + distance * y, groups)
     asked = rng.random(setting.queries) < p
-    x = rng.normal(size=setting.queries) + distance * asked + SHIFT * (setting.condition == "shifted")
+    x = (
+        rng.normal(size=setting.queries)
+        + distance * asked
+        + SHIFT * (setting.condition == "shifted")
+    )
     every = score(x, np.arange(FOLDS)[:, None])
     return Calibration(known, y, groups), np.stack([1 - every, every], -1)
 
@@ -104,7 +113,9 @@ def counted(calibration: Calibration, queries: np.ndarray) -> Iterator[tuple[str
     for interval in (hoeffding, wilson, clopper_pearson):
         yield "cc", interval.__name__, interval(positives, total)
     said, true = decisions(calibration.scores)[:, 1] == 1, calibration.labels == 1
-    rates = ErrorRates(int((said & true).sum()), int(true.sum()), int((said & ~true).sum()), int((~true).sum()))
+    rates = ErrorRates(
+        int((said & true).sum()), int(true.sum()), int((said & ~true).sum()), int((~true).sum())
+    )
     yield "acc", "lang_reiczigel", lang_reiczigel(positives, total, rates)
     fpr, tpr = calibration.class_means(decisions(calibration.scores))[:, 1]
     yield "cleam", "cleam", cleam(called.reshape(BATCHES, -1).mean(1), tpr, fpr)
@@ -131,7 +142,13 @@ def repeat(
     found: dict[tuple[str, str], list[Found]] = {}
     fits = []
     for seed in seeds:
-        code = [seed, list(ACCURACY).index(setting.classifier), setting.queries, setting.calibrated, round(100 * p)]
+        code = [
+            seed,
+            list(ACCURACY).index(setting.classifier),
+            setting.queries,
+            setting.calibrated,
+            round(100 * p),
+        ]
         rng = np.random.default_rng([*code, setting.condition == "shifted"])
         calibration, queries = simulate(setting, p, rng)
         for name, interval, one in [
@@ -144,7 +161,9 @@ def repeat(
     return {key: np.array(ones) for key, ones in found.items()}, fits
 
 
-def row(setting: Setting, p: float | None, name: str, interval: str, off: np.ndarray) -> dict[str, Any]:
+def row(
+    setting: Setting, p: float | None, name: str, interval: str, off: np.ndarray
+) -> dict[str, Any]:
     """One figure a column; ``off`` is repetitions x 3: estimate and ends of the interval minus the truth."""
     held = (off[:, 1] <= 1e-12) & (off[:, 2] >= -1e-12)
     share = clopper_pearson(int(held.sum()), len(held))
@@ -161,7 +180,9 @@ def row(setting: Setting, p: float | None, name: str, interval: str, off: np.nda
     }
 
 
-def measure(setting: Setting, repetitions: int, resamples: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def measure(
+    setting: Setting, repetitions: int, resamples: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the estimators, and of the check of their assumption."""
     rows: list[dict[str, Any]] = []
     parts: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -182,10 +203,17 @@ def measure(setting: Setting, repetitions: int, resamples: int) -> tuple[list[di
 
 def table(rows: list[dict[str, Any]], setting: Setting) -> str:
     """Markdown, all p together; the bias is the largest of any p where the rows of each p are there."""
-    lines = ["| estimator | interval | mean abs. error | largest bias | coverage | mean width |", "|" + " --- |" * 6]
+    lines = [
+        "| estimator | interval | mean abs. error | largest bias | coverage | mean width |",
+        "|" + " --- |" * 6,
+    ]
     mine = [r for r in rows if all(r[key] == value for key, value in asdict(setting).items())]
     for one in (r for r in mine if r["p"] == "all"):
-        same = [r["bias"] for r in mine if (r["estimator"], r["interval"]) == (one["estimator"], one["interval"])]
+        same = [
+            r["bias"]
+            for r in mine
+            if (r["estimator"], r["interval"]) == (one["estimator"], one["interval"])
+        ]
         low, high = one["coverage_interval"]
         lines.append(
             f"| {one['estimator']} | {one['interval']} | {one['mean_absolute_error']:.3f} | {max(same, key=abs):+.3f} "
@@ -195,12 +223,21 @@ def table(rows: list[dict[str, Any]], setting: Setting) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=200, help="of each truth at 1,000 queries, half elsewhere")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=200,
+        help="of each truth at 1,000 queries, half elsewhere",
+    )
     parser.add_argument("--resamples", type=int, default=400, help="of each bootstrap")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
-    head: dict[str, Any] = {"command": shlex.join(["python", "scripts/measure_prevalence.py", *sys.argv[1:]])}
+    head: dict[str, Any] = {
+        "command": shlex.join(["python", "scripts/measure_prevalence.py", *sys.argv[1:]])
+    }
     head |= {"code": code_revision(), "versions": versions(("numpy", "scipy"))}
     head |= {"seeds": [0, options.repetitions - 1], "resamples": options.resamples}
     rows: list[dict[str, Any]] = []

@@ -41,7 +41,10 @@ from diffshare.storage import read_json, write_json  # noqa: E402
 
 PROPORTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 METHODS: tuple[Method, ...] = ("cc", "pcc", "acc", "pacc", "emq", "dmy", "ml")
-AUXILIARY = {"faces": 1665, "mnist": 2000}  # the size of the faces' own auxiliary part; the default share of digits
+AUXILIARY = {
+    "faces": 1665,
+    "mnist": 2000,
+}  # the size of the faces' own auxiliary part; the default share of digits
 SAVED = 10  # repetitions after which the file is written anew
 
 
@@ -66,7 +69,10 @@ def records(data: str, root: str) -> tuple[np.ndarray, np.ndarray]:
     else:
         stem = f"{root}/mnist/t10k"
         files = (f"{stem}-images-idx3-ubyte.gz", f"{stem}-labels-idx1-ubyte.gz")
-        opened, name = open_records(IDX(*files, image_size=32, groups={"below5": [0, 1, 2, 3, 4]})), "below5"
+        opened, name = (
+            open_records(IDX(*files, image_size=32, groups={"below5": [0, 1, 2, 3, 4]})),
+            "below5",
+        )
     return np.asarray(opened.x), opened.index.attribute(name).codes.astype(np.int64)
 
 
@@ -97,31 +103,45 @@ def one_split(setting: Setting, seed: int) -> list[dict[str, Any]]:
         shared = {"seed": seed, "p": p, "accuracy": accuracy, "draw": number}
         shared["assumption"] = mixture_fit(made.calibration, queries, rng, resamples=200).p_value
         for method in METHODS:
-            found = bootstrap(method, made.calibration, queries, rng, setting.level, setting.resamples)
+            found = bootstrap(
+                method, made.calibration, queries, rng, setting.level, setting.resamples
+            )
             ends = {"estimate": found.estimate[1], "low": found.low[1], "high": found.high[1]}
-            rows.append(shared | {"method": method} | {key: float(value) for key, value in ends.items()})
+            rows.append(
+                shared | {"method": method} | {key: float(value) for key, value in ends.items()}
+            )
     return rows
 
 
-def draws(setting: Setting, labels: np.ndarray, rng: np.random.Generator) -> list[tuple[float, np.ndarray]]:
+def draws(
+    setting: Setting, labels: np.ndarray, rng: np.random.Generator
+) -> list[tuple[float, np.ndarray]]:
     """For each p, positions of the queries in the pool: the first so many of each class, in an order drawn anew."""
     queues = [rng.permutation(np.flatnonzero(labels == k)) for k in (0, 1)]
     found = []
     for p in PROPORTIONS:
         positives = int(rng.binomial(setting.queries, p))
-        found.append((p, np.concatenate([queues[0][: setting.queries - positives], queues[1][:positives]])))
+        found.append(
+            (p, np.concatenate([queues[0][: setting.queries - positives], queues[1][:positives]]))
+        )
     return found
 
 
-def measure(setting: Setting, splits: int, workers: int, seed: int) -> Iterator[list[dict[str, Any]]]:
+def measure(
+    setting: Setting, splits: int, workers: int, seed: int
+) -> Iterator[list[dict[str, Any]]]:
     """The rows of one repetition after the other."""
     records(setting.data, setting.root)  # decoded once, before the processes start
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         made = pool.map(one_split, [setting] * splits, range(seed, seed + splits))
-        yield from track(made, f"{setting.data}, {setting.classifier}", splits, console=Console(stderr=True))
+        yield from track(
+            made, f"{setting.data}, {setting.classifier}", splits, console=Console(stderr=True)
+        )
 
 
-def result_of(setting: Setting, rows: Sequence[dict[str, Any]], trainings: int, seconds: float) -> dict[str, Any]:
+def result_of(
+    setting: Setting, rows: Sequence[dict[str, Any]], trainings: int, seconds: float
+) -> dict[str, Any]:
     """What the file says of a setting."""
     return {
         "data": setting.data,
@@ -165,7 +185,16 @@ def summarise(rows: Sequence[dict[str, Any]], level: float) -> list[dict[str, An
 def show(result: dict[str, Any]) -> None:
     title = f"{result['data']}, {result['classifier']}: accuracy {result['accuracy']:.3f}, assumption rejected "
     title += f"{result['assumption_rejected']:.3f}"
-    table = Table("method", "p", "mean abs. error", "bias", "half width", "coverage", "95 % of it", title=title)
+    table = Table(
+        "method",
+        "p",
+        "mean abs. error",
+        "bias",
+        "half width",
+        "coverage",
+        "95 % of it",
+        title=title,
+    )
     for row in result["methods"]:
         low, high = row["coverage_interval"]
         table.add_row(row["method"], "all" if row["p"] is None else f"{row['p']:.1f}",
@@ -176,21 +205,39 @@ def show(result: dict[str, Any]) -> None:
 
 def write(path: Path, result: dict[str, Any], seed: int) -> None:
     """Put a result into the file; those of other data sets and classifiers that it holds stay."""
-    command = "python scripts/measure_property.py --root DATA --json docs/results/property_real.json"
+    command = (
+        "python scripts/measure_property.py --root DATA --json docs/results/property_real.json"
+    )
     earlier = read_json(path)["rows"] if path.exists() else []
-    kept = [r for r in earlier if (r["data"], r["classifier"]) != (result["data"], result["classifier"])]
+    kept = [
+        r for r in earlier if (r["data"], r["classifier"]) != (result["data"], result["classifier"])
+    ]
     ordered = sorted([*kept, result], key=lambda r: (r["data"], r["classifier"]))
-    about = {"command": command, "seeds": f"{seed} and the following, one a training", "versions": versions()}
+    about = {
+        "command": command,
+        "seeds": f"{seed} and the following, one a training",
+        "versions": versions(),
+    }
     write_json(path, about | {"rows": ordered})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="folder with faces/ (CelebA's layout) and mnist/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", required=True, help="folder with faces/ (CelebA's layout) and mnist/"
+    )
     parser.add_argument("--data", nargs="+", choices=list(AUXILIARY), default=list(AUXILIARY))
-    parser.add_argument("--repetitions", type=int, default=200, help="of the kernel machine, one training each")
-    parser.add_argument("--network-splits", type=int, default=6, help="trainings of the network; 0 for none")
-    parser.add_argument("--network-draws", type=int, default=20, help="draws of queries of each of them")
+    parser.add_argument(
+        "--repetitions", type=int, default=200, help="of the kernel machine, one training each"
+    )
+    parser.add_argument(
+        "--network-splits", type=int, default=6, help="trainings of the network; 0 for none"
+    )
+    parser.add_argument(
+        "--network-draws", type=int, default=20, help="draws of queries of each of them"
+    )
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
@@ -199,15 +246,24 @@ def main() -> None:
     options = parser.parse_args()
     if bad := [n for n in (options.repetitions, options.network_splits) if n < 0]:
         parser.error(f"{bad[0]} repetitions: 0 or more")
-    kinds = {"kernel": (options.repetitions, 1), "network": (options.network_splits, options.network_draws)}
+    kinds = {
+        "kernel": (options.repetitions, 1),
+        "network": (options.network_splits, options.network_draws),
+    }
     for data in options.data:
         for classifier, (splits, draws) in kinds.items():
-            setting = Setting(data, classifier, options.root, options.queries, draws, options.resamples)
+            setting = Setting(
+                data, classifier, options.root, options.queries, draws, options.resamples
+            )
             started = time.perf_counter()
             rows: list[dict[str, Any]] = []
-            for done, more in enumerate(measure(setting, splits, options.workers, options.seed) if splits else (), 1):
+            for done, more in enumerate(
+                measure(setting, splits, options.workers, options.seed) if splits else (), 1
+            ):
                 rows += more
-                if options.json and (done % SAVED == 0 or done == splits):  # hours of work are not lost
+                if options.json and (
+                    done % SAVED == 0 or done == splits
+                ):  # hours of work are not lost
                     result = result_of(setting, rows, done, time.perf_counter() - started)
                     write(options.json, result, options.seed)
             if rows:

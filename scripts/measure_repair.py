@@ -66,7 +66,9 @@ class Embedding:
 
     @staticmethod
     def _raw(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([x.reshape(len(x), -1).astype(np.float32) / 255, gradient_histograms(x)], 1)
+        return np.concatenate(
+            [x.reshape(len(x), -1).astype(np.float32) / 255, gradient_histograms(x)], 1
+        )
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Features, N x 100."""
@@ -76,11 +78,15 @@ class Embedding:
 class LinearRecipe(Recipe):
     """Logistic regression on the embedding: reads the group of faces in a moment."""
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train; see :class:`Recipe`."""
         embed = Embedding(x)
         model = LogisticRegression(C=0.1, max_iter=500).fit(embed(x), labels)
-        return lambda records: np.stack([np.zeros(len(records)), model.decision_function(embed(records))], 1)
+        return lambda records: np.stack(
+            [np.zeros(len(records)), model.decision_function(embed(records))], 1
+        )
 
 
 @dataclass(frozen=True)
@@ -133,28 +139,44 @@ class Case:
     def weighed(self, weights: np.ndarray) -> dict[str, float]:
         """Outcome of training on the poisoned records with weights, and what these do to the true groups."""
         sizes = [effective_size(weights[self.poisoned.y == k]) for k in (0, 1)]
-        return self.tested(self.poisoned, weights) | {"size": sum(sizes), "share_error": self.share_error(weights)}
+        return self.tested(self.poisoned, weights) | {
+            "size": sum(sizes),
+            "share_error": self.share_error(weights),
+        }
 
     def share_error(self, weights: np.ndarray) -> float:
         """How far the share of group 1 is off one half, in the class where it is further."""
         on = self.poisoned
-        return max(abs(float(np.average(on.s[on.y == k], weights=weights[on.y == k])) - 0.5) for k in (0, 1))
+        return max(
+            abs(float(np.average(on.s[on.y == k], weights=weights[on.y == k])) - 0.5)
+            for k in (0, 1)
+        )
 
-    def reader(self, *, oracle: bool, part: np.ndarray | None = None, other: int = 0) -> GroupReader:
+    def reader(
+        self, *, oracle: bool, part: np.ndarray | None = None, other: int = 0
+    ) -> GroupReader:
         """Of the group, by classifiers or known; by a part of the reference (bool, N) alone."""
         recipe = TreesRecipe(60) if self.table else LinearRecipe()
         known = self.reference if part is None else self.reference.part(part)
-        return group_reader(known, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed + other)
+        return group_reader(
+            known, self.group, column=oracle, recipe=recipe, folds=FOLDS, seed=self.seed + other
+        )
 
 
 def made_case(setting: str, root: str, seed: int) -> Case:
     """Choose both mixes and cut the parts; no record stands in two of them."""
     faces = setting == "faces"
-    source: Any = RenderedFaces(count=20000, image_size=16) if faces else Adult(f"{root}/adult", (0.9, 0.1, 0.0))
+    source: Any = (
+        RenderedFaces(count=20000, image_size=16)
+        if faces
+        else Adult(f"{root}/adult", (0.9, 0.1, 0.0))
+    )
     target, group = ("Smiling", "Male") if faces else ("income", "sex")
     n = SIZES[setting]
     modules = [
-        MixDataModule(source, target, group, mix=mix, pool="balanced", validation_share=0.0, seed=seed)
+        MixDataModule(
+            source, target, group, mix=mix, pool="balanced", validation_share=0.0, seed=seed
+        )
         for mix in (Exact(ALPHA, n, favour=FAVOURED, refit=False), Clean(n))
     ]
     for module in modules:
@@ -172,7 +194,9 @@ def made_case(setting: str, root: str, seed: int) -> Case:
     def records(rows: np.ndarray, y: np.ndarray, s: np.ndarray) -> Rows:
         return Rows(whole.x[rows] if faces else whole.x[rows][:, places], y, s)
 
-    poisoned, clean = (records(k.rows, k.target, k.sensitive) for k in (m.sets["train"] for m in modules))
+    poisoned, clean = (
+        records(k.rows, k.target, k.sensitive) for k in (m.sets["train"] for m in modules)
+    )
     y, s = whole.index.attribute(target), whole.index.attribute(group)
     known = records(mine, y.codes[mine].astype(np.int64), s.codes[mine])
     attribute = Attribute(s.codes[mine], s.classes)
@@ -183,7 +207,9 @@ def made_case(setting: str, root: str, seed: int) -> Case:
         target=target,
         sensitive=(group,),
     )
-    return Case(poisoned, clean, records(test.rows, test.target, test.sensitive), reference, group, seed)
+    return Case(
+        poisoned, clean, records(test.rows, test.target, test.sensitive), reference, group, seed
+    )
 
 
 def outcome(decisions: np.ndarray, test: Rows) -> dict[str, float]:
@@ -203,12 +229,17 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
     word = "oracle" if oracle else "estimated"
     on, test, known, view = case.poisoned, case.test, case.reference, case.view
     reader = case.reader(oracle=oracle)
-    samples, equal = CodedSamples(on.x, on.y, {case.group: on.s}, "", {}), wanted_shares(np.ones((2, 2)), "equal")
+    samples, equal = (
+        CodedSamples(on.x, on.y, {case.group: on.s}, "", {}),
+        wanted_shares(np.ones((2, 2)), "equal"),
+    )
     repair = reweigh(reader, samples, equal)
     kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
     inside = np.isin(np.arange(len(on.y)), kept).astype(float)
     asked = CodedSamples(test.x, test.y, {}, "", {})
-    read, read_test = (on.s, test.s) if oracle else (reader.scores(v).mean(0).argmax(1) for v in (samples, asked))
+    read, read_test = (
+        (on.s, test.s) if oracle else (reader.scores(v).mean(0).argmax(1) for v in (samples, asked))
+    )
     unrepaired = case.trained(on)
     of_known, of_test = (unrepaired.decision_function(view(x)) for x in (known.x, test.x))
     thresholds = thresholded_decisions(
@@ -226,7 +257,9 @@ def repaired(case: Case, *, oracle: bool) -> dict[str, dict[str, float]]:
         f"constraint, {word}": outcome(constrained, test) | {"size": float(len(on.y))},
     }
     if not oracle:
-        found["reweigh by mass, estimated"] = case.weighed(reweigh(reader, samples, equal, weights="mass").weights)
+        found["reweigh by mass, estimated"] = case.weighed(
+            reweigh(reader, samples, equal, weights="mass").weights
+        )
         found |= checked(case, samples, equal)
     return found
 
@@ -236,14 +269,17 @@ def checked(case: Case, samples: CodedSamples, wanted: np.ndarray) -> dict[str, 
     on, known = case.poisoned, case.reference
     cells = known.attributes[case.group].codes.astype(np.int64) * 2 + known.y
     half = stratified_folds(cells, 2, np.random.default_rng([case.seed, 2])) == 0
-    first, second = (case.reader(oracle=False, part=rows, other=100 * i) for i, rows in enumerate((half, ~half)))
+    first, second = (
+        case.reader(oracle=False, part=rows, other=100 * i) for i, rows in enumerate((half, ~half))
+    )
     repair = reweigh(first, samples, wanted, weights="checked", checker=second)
     kept = accept(repair, on.y, np.random.default_rng([case.seed, 7]))
     inside = np.isin(np.arange(len(on.y)), kept).astype(float)
     chosen = {"size": float(len(kept)), "share_error": case.share_error(inside)}
     return {
         "reweigh checked, estimated": case.weighed(repair.weights) | {"weights_cut": repair.cut},
-        "resample checked, estimated": case.tested(Rows(on.x[kept], on.y[kept], on.s[kept])) | chosen,
+        "resample checked, estimated": case.tested(Rows(on.x[kept], on.y[kept], on.s[kept]))
+        | chosen,
     }
 
 
@@ -268,14 +304,31 @@ def summarise(setting: str, seeds: dict[str, dict[str, dict[str, float]]]) -> li
     before, clean = column("no repair", "gap"), column("clean", "gap")
     summary = []
     for name in runs[0]:
-        gone = [100 * (b - g) / (b - c) for b, g, c in zip(before, column(name, "gap"), clean, strict=True)]
+        gone = [
+            100 * (b - g) / (b - c)
+            for b, g, c in zip(before, column(name, "gap"), clean, strict=True)
+        ]
         accuracy = column(name, "accuracy")
-        row = {"setting": setting, "option": name, "needs_group_to_decide": name in NEEDS_GROUP, "seeds": len(runs)}
-        row |= {key: t_interval(column(name, key)).json() for key in ("gap", "accuracy", "worst_cell", "size")}
+        row = {
+            "setting": setting,
+            "option": name,
+            "needs_group_to_decide": name in NEEDS_GROUP,
+            "seeds": len(runs),
+        }
+        row |= {
+            key: t_interval(column(name, key)).json()
+            for key in ("gap", "accuracy", "worst_cell", "size")
+        }
         row["excess_gap_gone_percent"] = t_interval(gone).json()
-        row["accuracy_loss_to_no_repair"] = paired_difference(column("no repair", "accuracy"), accuracy).json()
-        row["accuracy_loss_to_clean"] = paired_difference(column("clean", "accuracy"), accuracy).json()
-        told = [key for key in ("share_error", "weights_cut", "read_rightly") if key in runs[0][name]]
+        row["accuracy_loss_to_no_repair"] = paired_difference(
+            column("no repair", "accuracy"), accuracy
+        ).json()
+        row["accuracy_loss_to_clean"] = paired_difference(
+            column("clean", "accuracy"), accuracy
+        ).json()
+        told = [
+            key for key in ("share_error", "weights_cut", "read_rightly") if key in runs[0][name]
+        ]
         summary.append(row | {key: t_interval(column(name, key)).json() for key in told})
     return summary
 
@@ -294,12 +347,16 @@ def show(summary: Sequence[dict[str, Any]]) -> None:
 
 def _text(value: dict[str, Any], form: str, scale: float = 1) -> str:
     ends = value["interval"] or ()
-    return f"{scale * value['mean']:{form}}" + (f" [{', '.join(f'{scale * v:{form}}' for v in ends)}]" if ends else "")
+    return f"{scale * value['mean']:{form}}" + (
+        f" [{', '.join(f'{scale * v:{form}}' for v in ends)}]" if ends else ""
+    )
 
 
 def main() -> None:
     """Parse, measure, print, write; seeds that the file already holds are kept."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", required=True, help="folder with adult/")
     parser.add_argument("--settings", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
@@ -312,11 +369,20 @@ def main() -> None:
         for seed in (seed for seed in options.seeds if str(seed) not in runs):
             started = time.process_time()
             runs[str(seed)] = one_seed(setting, options.root, seed)
-            print(f"{setting}, seed {seed}: {time.process_time() - started:.1f} s of CPU", file=sys.stderr, flush=True)
+            print(
+                f"{setting}, seed {seed}: {time.process_time() - started:.1f} s of CPU",
+                file=sys.stderr,
+                flush=True,
+            )
             if options.json:
                 rows = [row for name, found in held.items() for row in summarise(name, found)]
                 about = {"command": COMMAND, "code": code_revision(), "versions": versions()}
-                about |= {"seeds": sorted(map(int, runs)), "settings": FIXED, "rows": rows, "runs": held}
+                about |= {
+                    "seeds": sorted(map(int, runs)),
+                    "settings": FIXED,
+                    "rows": rows,
+                    "runs": held,
+                }
                 write_json(options.json, about)
         show(summarise(setting, runs))
 

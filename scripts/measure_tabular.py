@@ -50,13 +50,18 @@ def source_rows(
     return x
 
 
-def use(train: np.ndarray, test: np.ndarray, columns: tuple[Column, ...], target: int, seed: int) -> dict[str, float]:
+def use(
+    train: np.ndarray, test: np.ndarray, columns: tuple[Column, ...], target: int, seed: int
+) -> dict[str, float]:
     """Macro-F1 and accuracy on the test rows."""
     categorical = [column.kind == "categorical" for i, column in enumerate(columns) if i != target]
     model = HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
     model.fit(np.delete(train, target, 1), train[:, target])
     made, truth = model.predict(np.delete(test, target, 1)), test[:, target]
-    return {"macro_f1": float(f1_score(truth, made, average="macro")), "accuracy": float(accuracy_score(truth, made))}
+    return {
+        "macro_f1": float(f1_score(truth, made, average="macro")),
+        "accuracy": float(accuracy_score(truth, made)),
+    }
 
 
 def binned(x: np.ndarray, columns: tuple[Column, ...], reference: np.ndarray) -> list[np.ndarray]:
@@ -64,7 +69,9 @@ def binned(x: np.ndarray, columns: tuple[Column, ...], reference: np.ndarray) ->
     made = []
     for i, column in enumerate(columns):
         edges = np.unique(np.quantile(reference[:, i], np.linspace(0, 1, BINS + 1)[1:-1]))
-        made.append(x[:, i].astype(int) if column.kind == "categorical" else np.searchsorted(edges, x[:, i]))
+        made.append(
+            x[:, i].astype(int) if column.kind == "categorical" else np.searchsorted(edges, x[:, i])
+        )
     return made
 
 
@@ -77,7 +84,10 @@ def total_variation(a: np.ndarray, b: np.ndarray) -> float:
 
 def associations(x: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
     """One number in 0..1 for each pair of columns."""
-    ranks = [stats.rankdata(x[:, i]) if c.kind == "numeric" else x[:, i].astype(int) for i, c in enumerate(columns)]
+    ranks = [
+        stats.rankdata(x[:, i]) if c.kind == "numeric" else x[:, i].astype(int)
+        for i, c in enumerate(columns)
+    ]
     found = []
     for i in range(len(columns)):
         for j in range(i):
@@ -87,7 +97,9 @@ def associations(x: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:
             elif kinds == ("categorical", "categorical"):
                 found.append(cramers_v(ranks[i], ranks[j]))
             else:
-                number, group = (ranks[i], ranks[j]) if kinds[0] == "numeric" else (ranks[j], ranks[i])
+                number, group = (
+                    (ranks[i], ranks[j]) if kinds[0] == "numeric" else (ranks[j], ranks[i])
+                )
                 found.append(correlation_ratio(number, group))
     return np.array(found)
 
@@ -98,14 +110,18 @@ def cramers_v(a: np.ndarray, b: np.ndarray) -> float:
     np.add.at(table, (a, b), 1)
     table = table[table.sum(1) > 0][:, table.sum(0) > 0]
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
-    return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum() / (min(table.shape) - 1)))
+    return float(
+        np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum() / (min(table.shape) - 1))
+    )
 
 
 def correlation_ratio(number: np.ndarray, group: np.ndarray) -> float:
     """Share of a number's deviation that lies between groups, as a square root."""
     n, total = np.bincount(group), np.bincount(group, number)
     means = np.divide(total, n, out=np.zeros(len(n)), where=n > 0)
-    return float(np.sqrt((n * (means - number.mean()) ** 2).sum() / ((number - number.mean()) ** 2).sum()))
+    return float(
+        np.sqrt((n * (means - number.mean()) ** 2).sum() / ((number - number.mean()) ** 2).sum())
+    )
 
 
 def interval(values: list[float]) -> dict[str, Any]:
@@ -118,7 +134,14 @@ def interval(values: list[float]) -> dict[str, Any]:
 def fit(config: Path, root: Path, folder: Path, seed: int, *, fitted: bool) -> tuple[float, float]:
     """Train in that folder; seconds, and seconds of processors, which other work beside it does not change."""
     started, worked = time.perf_counter(), time.process_time()
-    options = ["--data.source.root", root, "--seed_everything", seed, "--trainer.enable_progress_bar", "false"]
+    options = [
+        "--data.source.root",
+        root,
+        "--seed_everything",
+        seed,
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     options += ["--model.bounds", "null"] if fitted else []
     if diffshare(["fit", "--config", *map(str, [config, *options, "--run-dir", folder])]):
         raise SystemExit("the training failed")
@@ -175,17 +198,24 @@ def measure(config: Path, root: Path, runs: list[Path], seeds: list[int]) -> dic
         first = []
         for generator in generators:
             rows = [source_rows(generator, columns, labels, len(train), seed) for seed in seeds]
-            made = [use(x, test, columns, target, seed) for x, seed in zip(rows, seeds, strict=True)]
+            made = [
+                use(x, test, columns, target, seed) for x, seed in zip(rows, seeds, strict=True)
+            ]
             for name in ("macro_f1", "accuracy"):
                 uses[name].append(float(np.mean([m[name] for m in made])))
             lost = [r["macro_f1"] - m["macro_f1"] for r, m in zip(real, made, strict=True)]
             uses["macro_f1_lost"].append(float(np.mean(lost)))
-            first.append(fidelity(rows[0]) | {"share_of_training_rows_repeated": repeated(rows[0], train)})
+            first.append(
+                fidelity(rows[0]) | {"share_of_training_rows_repeated": repeated(rows[0], train)}
+            )
         figures[labels] = {name: interval(values) for name, values in uses.items()}
         figures[labels]["by_training"] = [
-            {name: round(values[i], 4) for name, values in uses.items()} | first[i] for i in range(len(runs))
+            {name: round(values[i], 4) for name, values in uses.items()} | first[i]
+            for i in range(len(runs))
         ]
-    figures["fresh_real_rows"] = fidelity(fresh) | {"share_of_training_rows_repeated": repeated(fresh, train)}
+    figures["fresh_real_rows"] = fidelity(fresh) | {
+        "share_of_training_rows_repeated": repeated(fresh, train)
+    }
     return figures
 
 
@@ -208,11 +238,23 @@ def command(options: argparse.Namespace) -> str:
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder with adult.data and adult.test")
-    parser.add_argument("--config", type=Path, default=CONFIGS / "tabular_adult.yaml", help="of the model")
-    parser.add_argument("--run", type=Path, nargs="+", help="finished runs of the config; trained where left out")
-    parser.add_argument("--trainings", type=int, default=3, help="training seeds 0..N-1, at least 2")
-    parser.add_argument("--fitted-bounds", action="store_true", help="fit the numbers' bounds to the records instead")
+    parser.add_argument(
+        "--root", type=Path, required=True, help="folder with adult.data and adult.test"
+    )
+    parser.add_argument(
+        "--config", type=Path, default=CONFIGS / "tabular_adult.yaml", help="of the model"
+    )
+    parser.add_argument(
+        "--run", type=Path, nargs="+", help="finished runs of the config; trained where left out"
+    )
+    parser.add_argument(
+        "--trainings", type=int, default=3, help="training seeds 0..N-1, at least 2"
+    )
+    parser.add_argument(
+        "--fitted-bounds",
+        action="store_true",
+        help="fit the numbers' bounds to the records instead",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="sampling and boosting seeds 0..N-1")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -226,7 +268,11 @@ def main() -> None:
             ]
         figures = measure(options.config, options.root, runs, list(range(options.seeds)))
     steps = read_yaml(options.config)["trainer"]["max_steps"]
-    head: dict[str, Any] = {"command": command(options), "code": code_revision(), "versions": versions()}
+    head: dict[str, Any] = {
+        "command": command(options),
+        "code": code_revision(),
+        "versions": versions(),
+    }
     head |= {"trainings": len(runs), "seeds": options.seeds, "training_steps": steps}
     for name, values in zip(
         ("training_seconds", "training_processor_seconds"), zip(*trained, strict=True), strict=False

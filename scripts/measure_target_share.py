@@ -70,7 +70,10 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
     aside = stratified_folds(labels[parts[0]], ASIDE, np.random.default_rng([seed, 2])) == 0
     sharers, checker, receivers = (
         looked_up(
-            cross_fit(features[rows], labels[rows], ("0", "1"), KernelRecipe(), seed=seed + 100 * number), features
+            cross_fit(
+                features[rows], labels[rows], ("0", "1"), KernelRecipe(), seed=seed + 100 * number
+            ),
+            features,
         )
         for number, rows in enumerate((parts[0][~aside], parts[0][aside], parts[1]))
     )
@@ -83,7 +86,9 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
         none, numbers = np.full(QUERIES, -1), np.arange(QUERIES)
         try:
             after = box.sample(none, numbers, seed=seed)
-        except UserError:  # by the sharer's classifier the model (nearly) never or always makes the property
+        except (
+            UserError
+        ):  # by the sharer's classifier the model (nearly) never or always makes the property
             rows.append({"seed": seed, "p": p, "refused": True})
             continue
         asked = model.ledger.queries
@@ -91,10 +96,14 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
         read = {}
         for name, drawn in (("before", before), ("after", after)):
             scores = receivers.scores(drawn)
-            read[name] = {m: float(estimate(cast(Method, m), receivers.calibration, scores)[1]) for m in NAMES}
+            read[name] = {
+                m: float(estimate(cast(Method, m), receivers.calibration, scores)[1]) for m in NAMES
+            }
             read[name]["truth"] = float(labels[drawn].mean())
         accuracy = {"sharer_accuracy": sharers.accuracy, "receiver_accuracy": receivers.accuracy}
-        rows.append({"seed": seed, "p": p, "candidates_a_sample": asked / QUERIES, **read, **accuracy})
+        rows.append(
+            {"seed": seed, "p": p, "candidates_a_sample": asked / QUERIES, **read, **accuracy}
+        )
     return rows
 
 
@@ -110,7 +119,9 @@ def summarise(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
         if not mine:
             continue
         for when in ("before", "after"):
-            one[when] = {m: t_interval([row[when][m] for row in mine]).json() for m in (*NAMES, "truth")}
+            one[when] = {
+                m: t_interval([row[when][m] for row in mine]).json() for m in (*NAMES, "truth")
+            }
         errors = [abs(row["after"]["pacc"] - CHOSEN) for row in mine]
         one["pacc_largest_error_to_chosen"] = max(errors)
         for key in ("candidates_a_sample", "sharer_accuracy", "receiver_accuracy"):
@@ -120,7 +131,13 @@ def summarise(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def show(summary: list[dict[str, Any]]) -> None:
     """One table a property."""
-    table = Table("p", *NAMES, "truth", "candidates", title=f"{summary[0]['property']} shown as {CHOSEN}, read as")
+    table = Table(
+        "p",
+        *NAMES,
+        "truth",
+        "candidates",
+        title=f"{summary[0]['property']} shown as {CHOSEN}, read as",
+    )
     for one in (one for one in summary if "after" in one):
         cells = [f"{one['after'][m]['mean']:.3f}" for m in (*NAMES, "truth")]
         table.add_row(f"{one['p']}", *cells, f"{one['candidates_a_sample']:.1f}")
@@ -129,7 +146,9 @@ def show(summary: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Parse, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", required=True, help="folder with faces/ in CelebA's layout")
     parser.add_argument("--properties", nargs="+", default=["Male", "Young"])
     parser.add_argument("--splits", type=int, default=6)
@@ -148,7 +167,12 @@ def main() -> None:
         if options.json:
             command = f"python scripts/measure_target_share.py --root DATA --splits {options.splits} --properties "
             command += f"{' '.join(options.properties)} --json docs/results/target_share.json"
-            about = {"command": command, "code": code_revision(), "versions": versions(), "seeds": [0, options.splits]}
+            about = {
+                "command": command,
+                "code": code_revision(),
+                "versions": versions(),
+                "seeds": [0, options.splits],
+            }
             about |= {"settings": {"queries": QUERIES, "records": RECORDS, "chosen": CHOSEN}}
             about |= {"seconds": round(time.perf_counter() - started, 1)}
             write_json(options.json, about | {"rows": results})

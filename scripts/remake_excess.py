@@ -36,12 +36,16 @@ COMMAND = "python scripts/remake_excess.py {}"
 
 def main() -> None:
     """Read, remake, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", type=Path, nargs="+", help="kept results, written over")
     for path in parser.parse_args().files:
         kept = read_json(path, limit=1 << 28)
         try:
-            remade = families(kept) if "generators" in kept["config"]["init_args"] else poisoning(kept)
+            remade = (
+                families(kept) if "generators" in kept["config"]["init_args"] else poisoning(kept)
+            )
         except ValueError as error:
             sys.exit(f"{path}: {error}")
         write_json(path, remade | {"remade": COMMAND.format(f"docs/results/{path.name}")})
@@ -53,7 +57,9 @@ def favoured(policy: str) -> int:
     mix = merged([ROOT / policy])["data"]["init_args"]["mix"]
     favour = mix.get("init_args", {}).get("favour")
     if favour is None:
-        raise ValueError(f"{policy} favours no group: signed gaps by seed are needed, run the study again")
+        raise ValueError(
+            f"{policy} favours no group: signed gaps by seed are needed, run the study again"
+        )
     return 1 if favour else -1
 
 
@@ -67,7 +73,9 @@ def poisoning(kept: Mapping[str, Any]) -> Row:
             summary.append(entry)
             continue
         if "excess_gap_signed" not in entry:
-            raise ValueError("its summary has no excess_gap_signed: nothing says the signs of its gaps")
+            raise ValueError(
+                "its summary has no excess_gap_signed: nothing says the signs of its gaps"
+            )
         place, clean = (entry["where"], entry["guidance"]), ("clean", 0.0)
         seeds = [s for s in entry["seeds"] if (*clean, *place, s) in rows]
         mine = [rows[entry["policy"], entry["alpha"], *place, seed] for seed in seeds]
@@ -82,7 +90,9 @@ def poisoning(kept: Mapping[str, Any]) -> Row:
     return {**kept, "summary": summary, "rows": list(rows.values())}
 
 
-def signs_of(mine: Sequence[Row], base: Sequence[Row], signed: Mapping[str, Any], level: float) -> tuple[int, ...]:
+def signs_of(
+    mine: Sequence[Row], base: Sequence[Row], signed: Mapping[str, Any], level: float
+) -> tuple[int, ...]:
     """The signs of the gaps of the poisoned and the clean rows that give the kept mean and interval.
 
     Raises:
@@ -93,11 +103,17 @@ def signs_of(mine: Sequence[Row], base: Sequence[Row], signed: Mapping[str, Any]
     for signs in product((1, -1), repeat=len(gaps)):
         after, before = np.split(np.array(signs) * gaps, 2)
         difference = paired_difference(after.tolist(), before.tolist(), level).json()
-        pairs = zip((difference["mean"], *difference["interval"]), (signed["mean"], *signed["interval"]), strict=True)
+        pairs = zip(
+            (difference["mean"], *difference["interval"]),
+            (signed["mean"], *signed["interval"]),
+            strict=True,
+        )
         if all(abs(a - b) < SAME for a, b in pairs):
             choices[tuple(np.round(np.array(signs) * gaps, 9))] = signs
     if len(choices) != 1:
-        raise ValueError(f"{len(choices)} choices of signs give the signed difference {signed['mean']:.4f}")
+        raise ValueError(
+            f"{len(choices)} choices of signs give the signed difference {signed['mean']:.4f}"
+        )
     return next(iter(choices.values()))
 
 
@@ -107,7 +123,9 @@ def directed(entry: Row, changes: Row) -> Row:
         raise ValueError("its rows do not give the excess gap of its summary")
     odds = entry["excess_equalized_odds"]
     unknown = {"mean": None, "interval": None, "n": odds["n"]}
-    gaps = {name: changes[name] for name in ("directed", "gap", "excess_gap", "excess_gap_absolute")}
+    gaps = {
+        name: changes[name] for name in ("directed", "gap", "excess_gap", "excess_gap_absolute")
+    }
     rest = {name: value for name, value in entry.items() if name != "excess_gap_signed"}
     return rest | gaps | {"excess_equalized_odds": unknown, "excess_equalized_odds_absolute": odds}
 

@@ -45,13 +45,29 @@ def tensorboard_steps(run: Path) -> dict[str, list[int]]:
 def differences(run: Path, reference: Path) -> list[str]:
     """What of ``run`` is not equal to the bit to the uninterrupted run."""
     mine, other = (torch.load(folder / LAST, weights_only=True) for folder in (run, reference))
-    names = ("current_model_state", "state_dict", "averaging_state", "optimizer_states", "lr_schedulers", "global_step")
+    names = (
+        "current_model_state",
+        "state_dict",
+        "averaging_state",
+        "optimizer_states",
+        "lr_schedulers",
+        "global_step",
+    )
     found = [name for name in names if not equal(mine[name], other[name])]
-    for path in sorted(p.relative_to(reference) for p in (reference / "release").rglob("*") if p.is_file()):
-        if not (run / path).is_file() or (run / path).read_bytes() != (reference / path).read_bytes():
+    for path in sorted(
+        p.relative_to(reference) for p in (reference / "release").rglob("*") if p.is_file()
+    ):
+        if (
+            not (run / path).is_file()
+            or (run / path).read_bytes() != (reference / path).read_bytes()
+        ):
             found.append(str(path))
-    left = [path for kind in ("part", "old", "lock", "lock.json") for path in run.rglob(f"*.{kind}")]
-    found += [f"left behind: {path.relative_to(run)}" for path in sorted({*left, *run.glob(".lock*")})]
+    left = [
+        path for kind in ("part", "old", "lock", "lock.json") for path in run.rglob(f"*.{kind}")
+    ]
+    found += [
+        f"left behind: {path.relative_to(run)}" for path in sorted({*left, *run.glob(".lock*")})
+    ]
     return found + log_differences(run, reference)
 
 
@@ -77,4 +93,8 @@ def log_differences(run: Path, reference: Path) -> list[str]:
     speed = Counter(shown.pop(UNTIMED, []))
     found += [f"log: {UNTIMED} of step {step} doubled" for step, n in speed.items() if n > 1]
     expected.pop(UNTIMED, None)
-    return found + [f"log: TensorBoard shows other steps of {t}" for t in expected if shown.get(t) != expected[t]]
+    return found + [
+        f"log: TensorBoard shows other steps of {t}"
+        for t in expected
+        if shown.get(t) != expected[t]
+    ]

@@ -67,19 +67,30 @@ def draw(folder: Path) -> None:
         draw_adaptive(kept(f"adaptive_{data}")["summary"], folder / f"adaptive_{data}.png")
     draw_models(kept("dp")["rows"], kept("dp")["summary"], folder / "dp.png")
     rows = kept("protection")["rows"]
-    plain = {(row["model"], row["p"], row["seed"]): row for row in rows if row["protection"] == "plain"}
+    plain = {
+        (row["model"], row["p"], row["seed"]): row for row in rows if row["protection"] == "plain"
+    }
     beside = []
     for row in rows:
         other = plain.get((row["model"], row["p"], row["seed"]), row)
-        more = {"plain_read": other["read"], "accuracy_differences": [row["accuracy"] - other["accuracy"]]}
+        more = {
+            "plain_read": other["read"],
+            "accuracy_differences": [row["accuracy"] - other["accuracy"]],
+        }
         beside.append(row | more)
-    draw_shown(beside, one(kept("protection")["summary"], protection="guided"), folder / "protection.png")
+    draw_shown(
+        beside, one(kept("protection")["summary"], protection="guided"), folder / "protection.png"
+    )
 
 
 def main() -> None:
     """Rewrite, or say what differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 where a block differs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit status 1 where a block differs"
+    )
     parser.add_argument("--pictures", action="store_true", help="draw the pictures too")
     options = parser.parse_args()
     texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}

@@ -74,7 +74,11 @@ def run_cli() -> Callable[..., Outcome]:
         from diffshare.cli import main
 
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch.dict(os.environ),
+        ):
             try:
                 code = main([str(arg) for arg in args])
             except SystemExit as stop:  # --help

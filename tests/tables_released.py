@@ -18,7 +18,12 @@ from diffshare.release.folder import write_release
 from diffshare.release.table import SCHEMA, TableSchema
 from diffshare.storage import write_json
 
-KINDS: dict[str, Any] = {"age": "numeric", "dose": "numeric", "ward": "categorical", "ill": ["no", "yes"]}
+KINDS: dict[str, Any] = {
+    "age": "numeric",
+    "dose": "numeric",
+    "ward": "categorical",
+    "ill": ["no", "yes"],
+}
 RECORDS = 3000
 
 
@@ -39,7 +44,9 @@ def source_yaml(table: Path) -> Path:
     """A source of that table, all of it auxiliary."""
     arguments = {"path": str(table), "columns": KINDS, "shares": [0.0, 1.0, 0.0]}
     file = table.with_suffix(".yaml")
-    file.write_text(yaml.safe_dump({"class_path": "diffshare.data.table.CSVTable", "init_args": arguments}))
+    file.write_text(
+        yaml.safe_dump({"class_path": "diffshare.data.table.CSVTable", "init_args": arguments})
+    )
     return file
 
 
@@ -56,7 +63,9 @@ def first_schema(table: Path) -> dict[str, Any]:
     columns: list[dict[str, Any]] = []
     for i, column in enumerate(source.columns):
         if column.kind == "categorical":
-            columns.append({"name": column.name, "kind": "categorical", "categories": list(column.categories)})
+            columns.append(
+                {"name": column.name, "kind": "categorical", "categories": list(column.categories)}
+            )
             continue
         present = x[~np.isnan(x[:, i]), i]
         quantiles = np.quantile(present, np.linspace(0, 1, len(present) // 30)).tolist()
@@ -72,12 +81,18 @@ def release_of(folder: Path, schema: TableSchema, written: dict[str, Any]) -> Pa
 
     def save(to: Path) -> None:
         network.save_pretrained(to / "denoiser")
-        DDPMScheduler(20, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction").save_pretrained(
-            to / "scheduler"
-        )
+        DDPMScheduler(
+            20, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
+        ).save_pretrained(to / "scheduler")
         write_json(to / SCHEMA, written)
 
-    fields = {"family": "tabular", "modality": "table", "columns": list(KINDS), "labels": ["no", "yes"], "steps": 3}
+    fields = {
+        "family": "tabular",
+        "modality": "table",
+        "columns": list(KINDS),
+        "labels": ["no", "yes"],
+        "steps": 3,
+    }
     write_release(folder, fields | {"label_frequencies": [0.5, 0.5]}, save)
     return folder
 

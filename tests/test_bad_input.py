@@ -15,7 +15,11 @@ from PIL import Image
 from diffshare.cli import VERBS
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
+IMAGES, ATTRIBUTES, PARTITION = (
+    "img_align_celeba",
+    "list_attr_celeba.txt",
+    "list_eval_partition.txt",
+)
 N = 24  # records of the small CelebA folder: 12 of the sharer, 6 auxiliary, 6 test
 NETWORK = (
     ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", "4"]
@@ -131,7 +135,10 @@ SPOILT = {
         lambda root: (root / ATTRIBUTES).rename(root / "attributes.csv"),
         ["is not CelebA's layout, it has no list_attr_celeba.txt", "put img_align_celeba/"],
     ),
-    "no images": (lambda root: shutil.rmtree(root / IMAGES), ["it has no img_align_celeba/", "put"]),
+    "no images": (
+        lambda root: shutil.rmtree(root / IMAGES),
+        ["it has no img_align_celeba/", "put"],
+    ),
     "wrong count": (
         lambda root: replace(root / ATTRIBUTES, f"{N}\n", f"{N + 1}\n"),
         [ATTRIBUTES, f"says {N + 1} records but holds {N}", "restore the official file"],
@@ -186,10 +193,14 @@ def test_fit_says_the_same_and_trains_nothing(celeba, refused_fit, mistake):
         assert part in line
 
 
-@pytest.mark.parametrize("spoil", [spoil_image, SPOILT["image missing"][0]], ids=["truncated", "missing"])
+@pytest.mark.parametrize(
+    "spoil", [spoil_image, SPOILT["image missing"][0]], ids=["truncated", "missing"]
+)
 def test_bad_images_are_skipped_and_counted_when_asked(celeba, run_cli, tmp_path, spoil, caplog):
     spoil(celeba)
-    outcome = run_cli("mix", *of(celeba), "--data.source.on_bad_image", "skip", "--out", tmp_path / "mix")
+    outcome = run_cli(
+        "mix", *of(celeba), "--data.source.on_bad_image", "skip", "--out", tmp_path / "mix"
+    )
     assert outcome.code == 0, outcome.err
     assert f"1 of {N} records cannot be decoded and are left out" in caplog.text
     with (tmp_path / "mix" / "records.csv").open() as stream:
@@ -202,7 +213,9 @@ def test_an_unknown_attribute_lists_those_that_there_are(celeba, refused_mix, re
     for role in ("target", "sensitive"):
         line = refused_mix(*of(celeba), f"--data.{role}", "Beard")
         assert "unknown attribute 'Beard': choose one of Male, Smiling" in line
-    assert "unknown attribute 'Beard'" in refused_fit(*of(celeba), *NETWORK, "--data.target", "Beard")
+    assert "unknown attribute 'Beard'" in refused_fit(
+        *of(celeba), *NETWORK, "--data.target", "Beard"
+    )
     line = refused_mix(*of(celeba), "--data.source.attributes", "[Beard]")
     assert "unknown attribute 'Beard': choose one of Male, Smiling" in line
 
@@ -219,12 +232,24 @@ def test_an_unknown_attribute_lists_those_that_there_are(celeba, refused_mix, re
         ([*PROPORTION, "--data.mix.p", "1.5"], ["mix.p is 1.5", "[0, 1]"]),
         ([*PROPORTION, "--data.mix.p", "-0.1"], ["mix.p is -0.1", "[0, 1]"]),
         ([*PROPORTION, "--data.mix.p", "half"], ["data.mix.p", "expected float", "half"]),
-        ([*PROPORTION, "--data.mix.p", "1", "--data.mix.n", "30"], ["p = 1 of 'Male'", "the pool has", "data.mix.n"]),
-        ([*PROPORTION, "--data.mix.property", "Beard"], ["unknown attribute 'Beard'", "choose one of"]),
-        ([*PROPORTION, "--data.mix.value", "7"], ["unknown value of 'Male' '7'", "choose one of 'not Male', 'Male'"]),
+        (
+            [*PROPORTION, "--data.mix.p", "1", "--data.mix.n", "30"],
+            ["p = 1 of 'Male'", "the pool has", "data.mix.n"],
+        ),
+        (
+            [*PROPORTION, "--data.mix.property", "Beard"],
+            ["unknown attribute 'Beard'", "choose one of"],
+        ),
+        (
+            [*PROPORTION, "--data.mix.value", "7"],
+            ["unknown value of 'Male' '7'", "choose one of 'not Male', 'Male'"],
+        ),
         (["--data.validation_share", "1"], ["data.validation_share is 1", "[0, 1)"]),
         (["--data.source.shares", "[0.5,0.5,0.5]"], ["shares [0.5, 0.5, 0.5]", "sum to 1"]),
-        (["--data.source.shares", "[0,0.5,0.5]"], ["sharer part", "no records", "change the source's shares"]),
+        (
+            ["--data.source.shares", "[0,0.5,0.5]"],
+            ["sharer part", "no records", "change the source's shares"],
+        ),
         (["--data.source.count", "0"], ["count 0", "1 or more"]),
     ],
 )
@@ -265,26 +290,55 @@ def test_a_share_of_a_property_that_nobody_has(celeba, refused_mix):
         (["--data.batch_size", "0"], ["data.batch_size is 0", "at least 1"]),
         (["--data.batch_size", "-4"], ["data.batch_size is -4", "at least 1"]),
         (["--data.batch_size", "1.5"], ["data.batch_size", "expected int", "1.5"]),
-        (["--data.batch_size", "5000"], ["records do not fill one batch", "lower data.batch_size to at most"]),
+        (
+            ["--data.batch_size", "5000"],
+            ["records do not fill one batch", "lower data.batch_size to at most"],
+        ),
         (["--data.eval_batch_size", "0"], ["data.eval_batch_size is 0", "at least 1"]),
         (["--data.source.image_size", "0"], ["image_size 0", "8 to 256"]),
         (["--data.source.image_size", "-8"], ["image_size -8", "8 to 256"]),
         (["--data.source.image_size", "1000000"], ["image_size 1000000", "8 to 256"]),
-        (["--data.source.image_size", "12"], ["12x12", "data.source.image_size to a multiple of 8"]),
+        (
+            ["--data.source.image_size", "12"],
+            ["12x12", "data.source.image_size to a multiple of 8"],
+        ),
         (["--trainer.max_steps", "0"], ["no steps to train", "--trainer.max_steps"]),
         (["--trainer.max_steps", "-5"], ["max_steps", "non-negative", "-5"]),
-        (["--trainer.limit_train_batches", "0"], ["trainer.limit_train_batches is 0", "at least 1 batch"]),
-        (["--trainer.accumulate_grad_batches", "0"], ["trainer.accumulate_grad_batches is 0", "at least 1"]),
-        (["--trainer.precision", "64-true"], ["trainer.precision is 64-true", "use one of 32-true, bf16-mixed"]),
-        (["--trainer.precision", "bf16-true"], ["trainer.precision is bf16-true", "use one of 32-true"]),
+        (
+            ["--trainer.limit_train_batches", "0"],
+            ["trainer.limit_train_batches is 0", "at least 1 batch"],
+        ),
+        (
+            ["--trainer.accumulate_grad_batches", "0"],
+            ["trainer.accumulate_grad_batches is 0", "at least 1"],
+        ),
+        (
+            ["--trainer.precision", "64-true"],
+            ["trainer.precision is 64-true", "use one of 32-true, bf16-mixed"],
+        ),
+        (
+            ["--trainer.precision", "bf16-true"],
+            ["trainer.precision is bf16-true", "use one of 32-true"],
+        ),
         (["--seed_everything", "-1"], ["seed_everything is -1", "from 0 to 4294967295"]),
-        (["--seed_everything", "4294967296"], ["seed_everything is 4294967296", "from 0 to 4294967295"]),
+        (
+            ["--seed_everything", "4294967296"],
+            ["seed_everything is 4294967296", "from 0 to 4294967295"],
+        ),
         (["--seed_everything", "true"], ["seed_everything is true", "give a number"]),
         (["--model.denoiser.class_embed_type", "identity"], ["DDPM cannot compute a loss", "mend"]),
         (["--model.denoiser.norm_num_groups", "0"], ["cannot be built", "by zero", "mend"]),
-        (["--model.scheduler.beta_schedule", "sigmoid"], ["model.scheduler", "does not sample", "sigmoid"]),
         (
-            ["--model.scheduler.rescale_betas_zero_snr", "true", "--model.scheduler.prediction_type", "epsilon"],
+            ["--model.scheduler.beta_schedule", "sigmoid"],
+            ["model.scheduler", "does not sample", "sigmoid"],
+        ),
+        (
+            [
+                "--model.scheduler.rescale_betas_zero_snr",
+                "true",
+                "--model.scheduler.prediction_type",
+                "epsilon",
+            ],
             ["model.scheduler ends in noise alone", "v_prediction"],
         ),
         (["--model.optimizer.lr", "0"], ["model.optimizer", "is its lr 0"]),
@@ -292,15 +346,30 @@ def test_a_share_of_a_property_that_nobody_has(celeba, refused_mix):
         (["--model.sampling_steps", "0"], ["model.sampling_steps is 0", "at least 1"]),
         (["--model.sampling_steps", "5000"], ["model.sampling_steps is 5000", "at most", "1000"]),
         (["--model.warmup_steps", "-1"], ["model.warmup_steps is -1", "at least 0"]),
-        (["--model.condition_dropout", "1"], ["model.condition_dropout is 1", "probability below 1"]),
+        (
+            ["--model.condition_dropout", "1"],
+            ["model.condition_dropout is 1", "probability below 1"],
+        ),
         (["--model.denoiser.num_class_embeds", "5"], ["num_class_embeds 5", "set it to 3"]),
         (["--model.denoiser.norm_num_groups", "3"], ["num_groups (3)", "mend"]),
-        (["--model.denoiser.block_out_channels", "[8,8]"], ["block_out_channels", "down_block_types", "mend"]),
-        (["--model.scheduler.beta_schedule", "nonsense"], ["beta_schedule", "'squaredcos_cap_v2'", "nonsense"]),
-        (["--model.scheduler.prediction_type", "sample"], ["'sample'", "use epsilon or v_prediction"]),
+        (
+            ["--model.denoiser.block_out_channels", "[8,8]"],
+            ["block_out_channels", "down_block_types", "mend"],
+        ),
+        (
+            ["--model.scheduler.beta_schedule", "nonsense"],
+            ["beta_schedule", "'squaredcos_cap_v2'", "nonsense"],
+        ),
+        (
+            ["--model.scheduler.prediction_type", "sample"],
+            ["'sample'", "use epsilon or v_prediction"],
+        ),
         (["--model.optimizer.lr", "-1"], ["model.optimizer", "learning rate", "mend"]),
         (["--trainer.devices", "0"], ["devices", "mend"]),
-        (["--trainer.devices", "100000"], ["trainer.devices is 100000", "processor cores", "at most"]),
+        (
+            ["--trainer.devices", "100000"],
+            ["trainer.devices is 100000", "processor cores", "at most"],
+        ),
         (["--trainer.accelerator", "abacus"], ["accelerator='abacus'", "Available names", "cpu"]),
         (["--data.sensitive", "Smiling"], ["are both 'Smiling'", "name two attributes"]),
         (["--checkpoint.every_n_batches", "0"], ["checkpoint.every_n_batches is 0", "at least 1"]),
@@ -322,7 +391,9 @@ def test_a_training_that_makes_no_step_releases_nothing(refused, refused_fit, ru
     line = refused("release", "--ckpt", path, "--out", tmp_path / "release")
     assert "is of a training that has made no step" in line
     assert not (tmp_path / "release").exists()
-    assert "is of a training that has made no step" in refused("predict", "--run-dir", tmp_path / "run")
+    assert "is of a training that has made no step" in refused(
+        "predict", "--run-dir", tmp_path / "run"
+    )
     assert not (tmp_path / "run" / "samples").exists()
 
 
@@ -334,7 +405,17 @@ def test_a_device_that_is_not_there(refused_fit, refused, run, tmp_path):
     assert "mend that setting" in line
     for verb in ("validate", "test", "predict"):
         assert "['cpu']" in refused(verb, "--run-dir", run, "--trainer.accelerator", "cuda")
-    line = refused("sample", "--model", run / "release", "--count", 2, "--device", "cuda:7", "--out", tmp_path / "out")
+    line = refused(
+        "sample",
+        "--model",
+        run / "release",
+        "--count",
+        2,
+        "--device",
+        "cuda:7",
+        "--out",
+        tmp_path / "out",
+    )
     assert "--device cuda:7 cannot be used here: choose cpu" in line
     assert not (tmp_path / "out").exists()
 
@@ -360,10 +441,19 @@ def test_a_file_that_only_a_parser_opens_is_bounded_too(refused, run, tmp_path):
     ("content", "parts"),
     [
         ("data: {init_args: {sorce: 3}}", ["'sorce' is not accepted", "--help"]),
-        ("data: {init_args: {source: {init_args: {cuont: 3}}}}", ["'cuont' is not accepted", "--help"]),
+        (
+            "data: {init_args: {source: {init_args: {cuont: 3}}}}",
+            ["'cuont' is not accepted", "--help"],
+        ),
         ("trainr: {max_steps: 3}", ["'trainr", "accept", "--help"]),
-        ("data: {init_args: {mix: {class_path: diffshare.data.mixes.Clean, init_args: {p: 1}}}}", ["'p' is not acc"]),
-        ("data: {init_args: {source: {class_path: diffshare.data.Nothing}}}", ["'Nothing'", "mend the class_path"]),
+        (
+            "data: {init_args: {mix: {class_path: diffshare.data.mixes.Clean, init_args: {p: 1}}}}",
+            ["'p' is not acc"],
+        ),
+        (
+            "data: {init_args: {source: {class_path: diffshare.data.Nothing}}}",
+            ["'Nothing'", "mend the class_path"],
+        ),
         ("data: {init_args: {batch_size: lots}}", ["data.batch_size", "expected int", "lots"]),
         ("data: [1, 2\n :", ["bad.yaml, line 2 is not valid YAML", "mend that place"]),
         ("just text", ["bad.yaml holds no settings", "YAML"]),
@@ -385,7 +475,9 @@ def test_a_config_that_is_none(refused_fit, refused_mix, tmp_path, verb, content
         assert part in line
 
 
-@pytest.mark.parametrize("key", ["--data.sorce", "--trainer.max_step", "--modell", "--model.sampling_step"])
+@pytest.mark.parametrize(
+    "key", ["--data.sorce", "--trainer.max_step", "--modell", "--model.sampling_step"]
+)
 def test_an_unknown_option_is_refused_even_where_it_begins_a_known_one(refused_fit, key):
     line = refused_fit(*FACES, *NETWORK, key, "3")
     assert key.rpartition(".")[2].lstrip("-") in line
@@ -422,8 +514,19 @@ def test_no_verb_shows_them_all(run_cli, arguments):
 def test_help_explains_a_verb(run_cli, verb):
     outcome = run_cli(verb, "--help")
     assert (outcome.code, outcome.err) == (0, "")
-    own = {"release": "--ckpt", "sample": "--labels", "mix": "--out", "study": "--workers", "repair": "--audit"}
-    own |= {"infer-property": "--auxiliary", "audit": "--reference", "protect": "--share", "cache": "limit"}
+    own = {
+        "release": "--ckpt",
+        "sample": "--labels",
+        "mix": "--out",
+        "study": "--workers",
+        "repair": "--audit",
+    }
+    own |= {
+        "infer-property": "--auxiliary",
+        "audit": "--reference",
+        "protect": "--share",
+        "cache": "limit",
+    }
     assert own.get(verb, "--run-dir") in outcome.out
     assert "usage" in outcome.out.lower()
 
@@ -445,7 +548,13 @@ def test_help_explains_a_class(run_cli, option, name, explains):
 
 @pytest.mark.parametrize(
     ("verb", "missing"),
-    [("fit", "model"), ("test", "model"), ("mix", "data"), ("sample", "count"), ("release", "ckpt")],
+    [
+        ("fit", "model"),
+        ("test", "model"),
+        ("mix", "data"),
+        ("sample", "count"),
+        ("release", "ckpt"),
+    ],
 )
 def test_a_verb_alone_says_what_it_needs(refused, verb, missing):
     line = refused(verb)
@@ -492,18 +601,26 @@ def test_what_is_no_checkpoint(refused, tmp_path, kind):
     elif kind == "tensors":
         torch.save({"weights": torch.zeros(3)}, path)
     for verb in ("release", "test"):
-        where = ["--ckpt", path, "--out"] if verb == "release" else [*FACES, *NETWORK, "--ckpt_path", path, "--run-dir"]
+        where = (
+            ["--ckpt", path, "--out"]
+            if verb == "release"
+            else [*FACES, *NETWORK, "--ckpt_path", path, "--run-dir"]
+        )
         line = refused(verb, *where, tmp_path / "out")
         assert str(path) in line
         assert "last.ckpt" in line
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("class_path", ["torch.nn.Linear", "diffshare.classifiers.Other", "os.system"])
+@pytest.mark.parametrize(
+    "class_path", ["torch.nn.Linear", "diffshare.classifiers.Other", "os.system"]
+)
 def test_a_checkpoint_of_another_class(refused, run, checkpoint, tmp_path, class_path):
     path = checkpoint(diffshare=of_class(run, class_path))
     line = refused("release", "--ckpt", path, "--out", tmp_path / "out")
-    foreign = f"{path} names '{class_path}', which is neither of diffshare nor of an installed package"
+    foreign = (
+        f"{path} names '{class_path}', which is neither of diffshare nor of an installed package"
+    )
     unfit = f"{path} was trained as {class_path}, which cannot be built here"
     assert (foreign if class_path == "os.system" else unfit) in line
     assert not (tmp_path / "out").exists()
@@ -527,7 +644,10 @@ def test_a_checkpoint_of_another_version(refused, checkpoint, tmp_path):
 @pytest.mark.parametrize("changes", ["class", "version", "another tool"])
 def test_a_run_whose_checkpoint_is_not_its_own(refused, run, checkpoint, tmp_path, changes):
     other = {
-        "class": ({"diffshare": of_class(run, "torch.nn.Linear")}, "was trained as torch.nn.Linear, the config names"),
+        "class": (
+            {"diffshare": of_class(run, "torch.nn.Linear")},
+            "was trained as torch.nn.Linear, the config names",
+        ),
         "version": ({"diffshare_format": 7}, "was written by another version: its format is 7"),
         "another tool": ({"diffshare_format": None}, "was not written by fit"),
     }
@@ -549,7 +669,11 @@ def test_a_checkpoint_that_names_no_class(refused, checkpoint, tmp_path):
 @pytest.mark.parametrize("spoil", ["empty", "shapes"])
 def test_a_checkpoint_of_other_weights(refused, run, checkpoint, tmp_path, spoil):
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    path = checkpoint(state_dict={} if spoil == "empty" else {k: v.repeat(2) for k, v in weights.items() if v.ndim < 2})
+    path = checkpoint(
+        state_dict={}
+        if spoil == "empty"
+        else {k: v.repeat(2) for k, v in weights.items() if v.ndim < 2}
+    )
     line = refused("release", "--ckpt", path, "--out", tmp_path / "out")
     assert "weights" in line or "does not fit" in line
     line = refused("test", *FACES, *NETWORK, "--ckpt_path", path, "--run-dir", tmp_path / "out")
@@ -573,7 +697,18 @@ def test_a_run_that_is_taken_or_cannot_go_on(refused, run, tmp_path):
     assert "nothing to resume" in line
     assert "leave out --resume" in line
     assert "--resume needs --run-dir" in refused("fit", *FACES, *NETWORK, "--resume")
-    line = refused("fit", *FACES, *NETWORK, "--trainer.max_steps", 1, "--data.seed", 9, "--run-dir", run, "--resume")
+    line = refused(
+        "fit",
+        *FACES,
+        *NETWORK,
+        "--trainer.max_steps",
+        1,
+        "--data.seed",
+        9,
+        "--run-dir",
+        run,
+        "--resume",
+    )
     assert "data.init_args.seed was 0, is now 9" in line
     assert not (tmp_path / "new").exists()
 
@@ -626,7 +761,9 @@ def test_a_release_that_is_not_one(refused, run, tmp_path, kind):
     ],
 )
 def test_samples_that_cannot_be_drawn(refused, run, tmp_path, options, parts):
-    line = refused("sample", "--model", run / "release", "--count", 2, *options, "--out", tmp_path / "out")
+    line = refused(
+        "sample", "--model", run / "release", "--count", 2, *options, "--out", tmp_path / "out"
+    )
     for part in parts:
         assert part in line
     assert not list(tmp_path.iterdir())
@@ -637,7 +774,9 @@ def test_samples_that_cannot_be_drawn(refused, run, tmp_path, options, parts):
 
 @pytest.mark.parametrize("verb", ["fit", "mix", "sample", "release", "cache"])
 def test_no_permission_to_write(refused, run, tmp_path, verb):
-    (tmp_path / "file").write_text("mine")  # permission bits do not hold for root: a file stands where a folder must
+    (tmp_path / "file").write_text(
+        "mine"
+    )  # permission bits do not hold for root: a file stands where a folder must
     out = tmp_path / "file" / "out"
     commands = {
         "fit": ["fit", *FACES, *NETWORK, "--run-dir", out],

@@ -90,13 +90,20 @@ def test_a_folder_that_is_not_ones_own_is_refused(tmp_path):
 
 def test_a_file_of_that_name_is_refused(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(UserError, match="cannot write .*/run: File exists; choose a place that is writable"):
+    with pytest.raises(
+        UserError, match="cannot write .*/run: File exists; choose a place that is writable"
+    ):
         claim(tmp_path / "run", BUSY).__enter__()
 
 
 def note(folder: Path, **changes: object) -> None:
     folder.mkdir(exist_ok=True)
-    noted = {"process": os.getpid(), "host": socket.gethostname(), "since": "", "job": "a"} | changes
+    noted = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": "",
+        "job": "a",
+    } | changes
     (folder / HOLDER).write_text(json.dumps(noted))
 
 
@@ -111,7 +118,9 @@ def test_processes_of_one_job_share_a_folder_and_those_of_another_do_not(tmp_pat
         assert in_another_process(code, tmp_path / "run").communicate() == ("", "")
 
 
-@pytest.mark.parametrize("changes", [{"process": 2**40}, {"host": "elsewhere"}, {"process": "x"}, {"host": 3}, {}])
+@pytest.mark.parametrize(
+    "changes", [{"process": 2**40}, {"host": "elsewhere"}, {"process": "x"}, {"host": 3}, {}]
+)
 def test_what_a_dead_process_noted_refuses_nobody(tmp_path, changes):
     note(tmp_path / "run", **changes)
     check_shared(tmp_path / "run", BUSY, "b")

@@ -38,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signs = [SIGNS[attributes[name].codes[i]] for name in ("Smiling", "Male", "Hat")]
         lines.append(",".join([f"{i}.png", *signs, "test" if i % 5 == 0 else "auxiliary"]))
     (root / "metadata.csv").write_text("\n".join(lines) + "\n")
-    return yaml_source(root / "source.yaml", "imagefolder.ImageFolder", root=str(root), image_size=SIZE)
+    return yaml_source(
+        root / "source.yaml", "imagefolder.ImageFolder", root=str(root), image_size=SIZE
+    )
 
 
 def drawn(to: Path, labels: str, classes: tuple[str, ...] = (), **more: Any) -> Path:
@@ -46,7 +48,9 @@ def drawn(to: Path, labels: str, classes: tuple[str, ...] = (), **more: Any) -> 
     source = RenderedFaces(300, SIZE, 2, prevalence={"Hat": SHARE})
     smiling = source.index().attributes["Smiling"].codes.astype(np.int64)
     y = smiling if classes else np.full(300, -1)
-    write_samples(to, source.read(np.arange(300)), y, {"labels": labels, "classes": list(classes)} | more)
+    write_samples(
+        to, source.read(np.arange(300)), y, {"labels": labels, "classes": list(classes)} | more
+    )
     return to
 
 
@@ -56,7 +60,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(*classes: str, **card: Any) -> Path:
         return random_ddpm(
-            tmp_path_factory.mktemp("model") / "release", 8, labels=list(classes), **{"steps": 1, **card}
+            tmp_path_factory.mktemp("model") / "release",
+            8,
+            labels=list(classes),
+            **{"steps": 1, **card},
         )
 
     return make
@@ -65,7 +72,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 # --- signs -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_share_of_0_20_is_read_as_0_20_and_belongs_to_1(run_cli: Run, tmp_path: Path, folder: Path) -> None:
+def test_a_share_of_0_20_is_read_as_0_20_and_belongs_to_1(
+    run_cli: Run, tmp_path: Path, folder: Path
+) -> None:
     samples = drawn(tmp_path / "samples", "none")
     arguments = ("--samples", samples, "--auxiliary", folder, "--property", "Hat", *QUICK)
     (tmp_path / "json").mkdir()
@@ -93,11 +102,25 @@ def test_a_value_is_the_class_that_is_called_so(value, place, note) -> None:
     assert (found.place, found.value, found.note) == (place, SIGNS[place], note)
 
 
-@pytest.mark.parametrize(("asked", "code", "note"), [("1", 1, False), ("-1", 0, False), ("0", 0, True)])
-def test_sample_draws_the_class_that_is_called_so(run_cli, model, tmp_path, asked, code, note) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code", "note"), [("1", 1, False), ("-1", 0, False), ("0", 0, True)]
+)
+def test_sample_draws_the_class_that_is_called_so(
+    run_cli, model, tmp_path, asked, code, note
+) -> None:
     release = model(*SIGNS)
     outcome = run_cli(
-        "sample", "--model", release, "--count", 3, "--labels", asked, "--steps", 1, "--out", tmp_path / "s"
+        "sample",
+        "--model",
+        release,
+        "--count",
+        3,
+        "--labels",
+        asked,
+        "--steps",
+        1,
+        "--out",
+        tmp_path / "s",
     )
     assert outcome.code == 0, outcome.err
     made = read_samples(tmp_path / "s")
@@ -111,32 +134,48 @@ def test_samples_of_signs_are_audited_against_signs(tmp_path: Path, folder: Path
     block = yaml.safe_load(folder.read_text())["init_args"]
     reference = Records.from_source(ImageFolder(**block), target="Smiling", sensitive=("Male",))
     assert (reference.classes, reference.used) == (SIGNS, "auxiliary part: 400 of 500 records")
-    straight = Samples.from_path(drawn(tmp_path / "straight", "balanced", SIGNS, target="Smiling")).coded(reference)
-    turned = Samples.from_path(drawn(tmp_path / "turned", "balanced", SIGNS[::-1], target="Smiling")).coded(reference)
+    straight = Samples.from_path(
+        drawn(tmp_path / "straight", "balanced", SIGNS, target="Smiling")
+    ).coded(reference)
+    turned = Samples.from_path(
+        drawn(tmp_path / "turned", "balanced", SIGNS[::-1], target="Smiling")
+    ).coded(reference)
     unnamed = Samples.from_path(drawn(tmp_path / "unnamed", "balanced", SIGNS)).coded(reference)
     np.testing.assert_array_equal(turned.y, 1 - straight.y)
     np.testing.assert_array_equal(unnamed.y, straight.y)
     assert straight.notes == turned.notes == unnamed.notes == ()
 
 
-def test_attributes_whose_classes_have_the_same_names_are_told_apart(run_cli, tmp_path, folder) -> None:
+def test_attributes_whose_classes_have_the_same_names_are_told_apart(
+    run_cli, tmp_path, folder
+) -> None:
     (tmp_path / "json").mkdir()
     refused = partial(refusal, run_cli, tmp_path / "json")
     unnamed = drawn(tmp_path / "unnamed", "balanced", SIGNS)
     line = refused("--samples", unnamed, "--auxiliary", folder, "--property", "Male", *QUICK)
-    assert "which may be those of any of 'Smiling', 'Male', 'Hat': name the right one with --conditioned-on" in line
+    assert (
+        "which may be those of any of 'Smiling', 'Male', 'Hat': name the right one with --conditioned-on"
+        in line
+    )
     named = drawn(tmp_path / "named", "balanced", SIGNS, target="Smiling")
     line = refused("--samples", named, "--auxiliary", folder, "--property", "Smiling", *QUICK)
     assert "the property 'Smiling' is what the samples were drawn by" in line
-    outcome = run_cli("audit", "--as", "sharer", "--samples", unnamed, "--reference", folder, *QUICK)
+    outcome = run_cli(
+        "audit", "--as", "sharer", "--samples", unnamed, "--reference", folder, *QUICK
+    )
     assert outcome.code == 2
-    assert "may be those of any of 'Smiling', 'Male', 'Hat': name the right one with --target" in outcome.err
+    assert (
+        "may be those of any of 'Smiling', 'Male', 'Hat': name the right one with --target"
+        in outcome.err
+    )
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_class_called_none_and_the_word_are_both_reachable(run_cli: Run, model: Run, tmp_path: Path) -> None:
+def test_a_class_called_none_and_the_word_are_both_reachable(
+    run_cli: Run, model: Run, tmp_path: Path
+) -> None:
     release = model("none", "natural")
     given = ("--model", release, "--count", 2, "--steps", 1)
     outcome = run_cli("sample", *given, "--labels", "none", "--out", tmp_path / "s")
@@ -144,19 +183,38 @@ def test_a_class_called_none_and_the_word_are_both_reachable(run_cli: Run, model
     assert not (tmp_path / "s").exists()
     assert "write mode:none or class:none" in outcome.err
     for number, (word, y, said) in enumerate(
-        [("class:none", 0, "class:none"), ("mode:none", -1, "none"), ("class:natural", 1, "class:natural")]
+        [
+            ("class:none", 0, "class:none"),
+            ("mode:none", -1, "none"),
+            ("class:natural", 1, "class:natural"),
+        ]
     ):
         place = tmp_path / str(number)
         outcome = run_cli("sample", *given, "--labels", word, "--out", place)
         assert outcome.code == 0, outcome.err
         made = read_samples(place)
         assert (made.y.tolist(), made.info["labels"]) == ([y, y], said)
-    assert run_cli("sample", *given, "--out", tmp_path / "left").code == 0  # what is left out is a word
+    assert (
+        run_cli("sample", *given, "--out", tmp_path / "left").code == 0
+    )  # what is left out is a word
     assert read_samples(tmp_path / "left").y.tolist() == [0, 1]
 
 
-def test_a_class_called_null_is_no_argument_that_was_left_out(run_cli: Run, model: Run, tmp_path: Path) -> None:
-    given = ("--model", model("a", "null"), "--count", 2, "--steps", 1, "--labels", "null", "--out", tmp_path / "s")
+def test_a_class_called_null_is_no_argument_that_was_left_out(
+    run_cli: Run, model: Run, tmp_path: Path
+) -> None:
+    given = (
+        "--model",
+        model("a", "null"),
+        "--count",
+        2,
+        "--steps",
+        1,
+        "--labels",
+        "null",
+        "--out",
+        tmp_path / "s",
+    )
     outcome = run_cli("sample", *given)
     assert outcome.code == 0, outcome.err
     assert read_samples(tmp_path / "s").y.tolist() == [1, 1]
@@ -177,7 +235,9 @@ def mix(run_cli: Run, folder: Path, source: Path, *more: Any) -> Any:
     (folder / "c.yaml").write_text(yaml.safe_dump(config))
     source_block = yaml.safe_load(source.read_text())["class_path"]
     assert source_block == "diffshare.data.table.CSVTable"
-    content = (folder / "c.yaml").read_text() + "  init_args:\n    validation_share: 0.0\n    source:\n"
+    content = (
+        folder / "c.yaml"
+    ).read_text() + "  init_args:\n    validation_share: 0.0\n    source:\n"
     content += "".join(f"      {line}\n" for line in source.read_text().splitlines())
     (folder / "c.yaml").write_text(content)
     return run_cli("mix", "--config", folder / "c.yaml", *more, "--out", folder / "mix")
@@ -202,11 +262,16 @@ def test_categories_that_are_numbers_may_be_declared_as_numbers(run_cli, tmp_pat
     source = table(tmp_path, "{on: numeric, y: [1, -1]}", "on,y", ["1.5,-1", "2.5,1", "3.5,1"])
     outcome = mix(run_cli, tmp_path, source, "--data.target", "y")
     assert outcome.code == 0, outcome.err
-    assert json.loads((tmp_path / "mix" / "mix.json").read_text())["classes"]["target"] == ["1", "-1"]
+    assert json.loads((tmp_path / "mix" / "mix.json").read_text())["classes"]["target"] == [
+        "1",
+        "-1",
+    ]
     given = ("--data.mix", "diffshare.data.mixes.Proportion", "--data.mix.p", 0.2, "--data.mix.n", 20,
              "--data.mix.property", "y", "--data.mix.value", -1)  # fmt: skip
     (tmp_path / "again").mkdir()
-    source = table(tmp_path / "again", "{on: numeric, y: [1, -1]}", "on,y", ["1.5,-1", "2.5,1", "3.5,1"])
+    source = table(
+        tmp_path / "again", "{on: numeric, y: [1, -1]}", "on,y", ["1.5,-1", "2.5,1", "3.5,1"]
+    )
     assert mix(run_cli, tmp_path / "again", source, "--data.target", "y", *given).code == 0
     made = json.loads((tmp_path / "again" / "mix" / "mix.json").read_text())
     assert (made["value"], made["share"]) == ("-1", 0.2)
@@ -221,12 +286,20 @@ def test_categories_that_are_numbers_may_be_declared_as_numbers(run_cli, tmp_pat
             "Age,sex",
             "has no column 'age': its header has 'Age', 'sex'; write 'Age', names must agree",
         ),
-        ("{age: numeric}", "age;sex", "has no column 'age': its header has 'age;sex'; is its delimiter ';'?"),
+        (
+            "{age: numeric}",
+            "age;sex",
+            "has no column 'age': its header has 'age;sex'; is its delimiter ';'?",
+        ),
         ("{on: numeric}", "On,no", "has no column 'on': its header has 'On', 'no'; write 'On'"),
     ],
 )
-def test_a_column_that_is_not_there_is_told_from_those_that_are(run_cli, tmp_path, columns, header, words) -> None:
-    outcome = mix(run_cli, tmp_path, table(tmp_path, columns, header, ["1,2"]), "--data.target", "x")
+def test_a_column_that_is_not_there_is_told_from_those_that_are(
+    run_cli, tmp_path, columns, header, words
+) -> None:
+    outcome = mix(
+        run_cli, tmp_path, table(tmp_path, columns, header, ["1,2"]), "--data.target", "x"
+    )
     assert outcome.code == 2
     assert words in outcome.err
 

@@ -67,9 +67,17 @@ def test_a_number_is_a_name_first_and_a_position_where_none_fits():
 @pytest.mark.parametrize(
     ("said", "names", "words"),
     [
-        ("2", ("no", "yes"), "unknown class '2': choose one of 'no', 'yes', or a number from 0 to 1"),
+        (
+            "2",
+            ("no", "yes"),
+            "unknown class '2': choose one of 'no', 'yes', or a number from 0 to 1",
+        ),
         ("-1", ("no", "yes"), "unknown class '-1'"),
-        ("Yes", ("no", "yes"), "unknown class 'Yes': write it as it is, 'yes' (names must agree exactly)"),
+        (
+            "Yes",
+            ("no", "yes"),
+            "unknown class 'Yes': write it as it is, 'yes' (names must agree exactly)",
+        ),
         ("1.0", ("0", "1"), "unknown class '1.0': write it as it is, '1'"),
         ("01", ("0", "1"), "write it as it is, '1'"),
         (" yes", ("no", "yes"), "write it as it is, 'yes'"),
@@ -105,7 +113,9 @@ def test_a_side_may_lack_classes_of_the_other():
     more = join(["c", "a", "d"], ["a", "c"], *WHO)
     assert (more.codes.tolist(), more.beyond) == ([1, 0, -1], ("d",))
     assert more.recode(np.array([1, 0, -1])).tolist() == [0, 1, -1]
-    with pytest.raises(UserError, match="classes of the samples have 'd' among them, .* are only 'a', 'c'"):
+    with pytest.raises(
+        UserError, match="classes of the samples have 'd' among them, .* are only 'a', 'c'"
+    ):
         more.recode(np.array([1, 2]))
 
 
@@ -118,8 +128,13 @@ def test_positions_count_where_no_name_fits_and_that_is_told():
     )
     unnamed = join([], ["no", "yes"], *WHO)
     assert unnamed.recode(np.array([1, 0, -1])).tolist() == [1, 0, -1]
-    assert "have no names: 0, 1, ... are taken for 'no', 'yes' of the reference, in this order" in unnamed.note
-    with pytest.raises(UserError, match="hold records of class 2, but the reference has the 2 classes 'no', 'yes'"):
+    assert (
+        "have no names: 0, 1, ... are taken for 'no', 'yes' of the reference, in this order"
+        in unnamed.note
+    )
+    with pytest.raises(
+        UserError, match="hold records of class 2, but the reference has the 2 classes 'no', 'yes'"
+    ):
         unnamed.recode(np.array([2]))
 
 
@@ -127,7 +142,11 @@ def test_positions_count_where_no_name_fits_and_that_is_told():
     ("theirs", "ours", "words"),
     [
         (["male", "Female"], ["Female", "Male"], "'male' is not 'Male', names must agree exactly"),
-        (["female", "male"], ["Female", "Male"], "'female' is not 'Female' and 'male' is not 'Male'"),
+        (
+            ["female", "male"],
+            ["Female", "Male"],
+            "'female' is not 'Female' and 'male' is not 'Male'",
+        ),
         (["0.0", "1.0"], ["0", "1"], "'0.0' is not '0' and '1.0' is not '1'"),
         (["no", "yes "], ["no", "yes"], "'yes ' is not 'yes'"),
         (["\u00e9te", "hiver"], ["e\u0301te", "hiver"], "is not"),
@@ -149,7 +168,8 @@ def test_cells_of_a_table_are_never_joined_by_position():
 
 def test_numbers_beyond_the_names_are_refused():
     with pytest.raises(
-        UserError, match="hold records of class 2, but name 2 classes, 'a', 'b': one of the two is wrong"
+        UserError,
+        match="hold records of class 2, but name 2 classes, 'a', 'b': one of the two is wrong",
     ):
         join(["a", "b"], ["b", "a"], *WHO).recode(np.array([0, 2]))
 
@@ -163,7 +183,10 @@ def test_another_attribute_with_the_same_names_is_told():
     assert another_attribute(None, "Male", "the samples") is None
     assert another_attribute("Male", "Male", "the samples") is None
     told = another_attribute("Smiling", "Male", "the samples")
-    assert told == "the classes of the samples are of 'Smiling', here they are taken for those of 'Male'"
+    assert (
+        told
+        == "the classes of the samples are of 'Smiling', here they are taken for those of 'Male'"
+    )
 
 
 def test_long_and_many_names_do_not_fill_the_screen():
@@ -175,4 +198,6 @@ def test_an_unknown_name_that_differs_in_case_alone_is_told_how_it_is_written():
     assert str(one_of("attribute", "male", ["Male", "Smiling"])) == (
         "unknown attribute 'male': write 'Male', names must agree exactly"
     )
-    assert str(one_of("attribute", "Nose", ["Male"])) == "unknown attribute 'Nose': choose one of Male"
+    assert (
+        str(one_of("attribute", "Nose", ["Male"])) == "unknown attribute 'Nose': choose one of Male"
+    )

@@ -31,7 +31,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_celeba(folder / "celeba")
     x = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8)
     write_samples(folder / "samples", x, np.arange(64) % 2, {})
-    source = {"class_path": "diffshare.data.celeba.CelebA", "init_args": {"root": str(folder / "celeba")}}
+    source = {
+        "class_path": "diffshare.data.celeba.CelebA",
+        "init_args": {"root": str(folder / "celeba")},
+    }
     (folder / "source.yaml").write_text(yaml.safe_dump(source))
     return folder
 
@@ -94,13 +97,18 @@ def test_a_test_repeats_to_the_bit(run_cli, run):
 
 def test_other_records_can_be_tested_on(run_cli, run, place, samples, tmp_path):
     """The same weights on other attributes of other records, without training again."""
-    faces = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 90, "image_size": 16}}
+    faces = {
+        "class_path": "diffshare.data.rendered.RenderedFaces",
+        "init_args": {"count": 90, "image_size": 16},
+    }
     (tmp_path / "faces.yml").write_text(yaml.safe_dump(faces))
     kept = (run / "results.json").read_bytes()
     roles = ["--data.target", "Hat", "--data.sensitive", "Young", "--data.test_balance", "true"]
     source = [f"--data.test_source={tmp_path / 'faces.yml'}", "--data.samples", place / "samples"]
     checkpoint = ["--ckpt_path", run / "checkpoints" / "last.ckpt"]
-    outcome = run_cli("test", *CELEBA, *source, *roles, *checkpoint, "--run-dir", tmp_path / "other")
+    outcome = run_cli(
+        "test", *CELEBA, *source, *roles, *checkpoint, "--run-dir", tmp_path / "other"
+    )
     assert outcome.code == 0, outcome.err
     results = json.loads((tmp_path / "other" / "results.json").read_text())
     assert len({sum(map(sum, group)) for group in results["counts"]}) == 1
@@ -123,34 +131,67 @@ def test_the_paper_s_network_is_one_word_away_at_its_size(run_cli, samples, plac
 
 
 def test_the_callback_can_be_set(run_cli, run, samples, tmp_path):
-    callback = {"class_path": "diffshare.audits.fairness.Fairness", "init_args": {"positive": 0, "min_group": 3}}
+    callback = {
+        "class_path": "diffshare.audits.fairness.Fairness",
+        "init_args": {"positive": 0, "min_group": 3},
+    }
     (tmp_path / "fairness.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [callback]}}))
-    arguments = [*CELEBA, "--config", tmp_path / "fairness.yaml", *samples, "--run-dir", tmp_path / "run"]
+    arguments = [
+        *CELEBA,
+        "--config",
+        tmp_path / "fairness.yaml",
+        *samples,
+        "--run-dir",
+        tmp_path / "run",
+    ]
     outcome = run_cli("test", *arguments, "--ckpt_path", run / "checkpoints" / "last.ckpt")
     assert outcome.code == 0, outcome.err
-    found, other = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", run))
+    found, other = (
+        json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "run", run)
+    )
     assert found["counts"] == other["counts"]
     for group, row in found["by_group"].items():
-        assert row["selection_rate"] == pytest.approx(1 - other["by_group"][group]["selection_rate"])
+        assert row["selection_rate"] == pytest.approx(
+            1 - other["by_group"][group]["selection_rate"]
+        )
         assert found["intervals"]["by_group"][group]["accuracy"] is not None
         assert other["intervals"]["by_group"][group]["accuracy"] is None
 
 
 def test_a_classifier_is_trained_on_a_mix_directly(run_cli, tmp_path):
-    source = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 400, "image_size": 16}}
-    data = {"source": source, "target": "Young", "sensitive": "Male", "batch_size": 8, "eval_batch_size": 50}
+    source = {
+        "class_path": "diffshare.data.rendered.RenderedFaces",
+        "init_args": {"count": 400, "image_size": 16},
+    }
+    data = {
+        "source": source,
+        "target": "Young",
+        "sensitive": "Male",
+        "batch_size": 8,
+        "eval_batch_size": 50,
+    }
     overlay = {"data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data}}
     (tmp_path / "direct.yaml").write_text(yaml.safe_dump(overlay))
-    configs = [*CELEBA, "--config", tmp_path / "direct.yaml", "--config", CONFIGS / "mix" / "flipped.yaml"]
+    configs = [
+        *CELEBA,
+        "--config",
+        tmp_path / "direct.yaml",
+        "--config",
+        CONFIGS / "mix" / "flipped.yaml",
+    ]
     mix = ["--data.mix.n", 100, "--data.mix.alpha", 0.5]
-    outcome = run_cli("fit", *configs, *mix, "--trainer.val_check_interval", 2, "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", *configs, *mix, "--trainer.val_check_interval", 2, "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 0, outcome.err
     outcome = run_cli("test", *QUICK, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     expected = MixDataModule(RenderedFaces(count=400, image_size=16), "Young", "Male")
     expected.setup()
     results = check_results(tmp_path / "run", n=len(expected.sets["test"]))
-    cells = np.bincount(expected.sets["test"].sensitive * 2 + expected.sets["test"].target, minlength=4)
+    cells = np.bincount(
+        expected.sets["test"].sensitive * 2 + expected.sets["test"].target, minlength=4
+    )
     assert np.array(results["counts"]).sum(2).ravel().tolist() == cells.tolist()
 
 
@@ -167,7 +208,14 @@ def adult_rows(n: int, seed: int) -> list[list[str]]:
         rich = hours + rng.normal(0, 3) > 42
         land = ("Cuba", "Peru", "?")[rng.integers(3)]
         rows.append(
-            [str(rng.integers(17, 90)), "Private", str(rng.integers(20000, 90000)), "Bachelors", "13", "Divorced"]
+            [
+                str(rng.integers(17, 90)),
+                "Private",
+                str(rng.integers(20000, 90000)),
+                "Bachelors",
+                "13",
+                "Divorced",
+            ]
             + ["Sales", "Unmarried", "White", ("Female", "Male")[man], "0", "0", str(hours), land]
             + [("<=50K", ">50K")[int(rich)]]
         )
@@ -189,8 +237,23 @@ def adult(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_synthetic_rows_train_a_classifier_of_real_ones(run_cli, adult, tmp_path):
     config = ["--config", CONFIGS / "classifier_adult.yaml", "--data.test_source.root", adult]
-    steps = ["--trainer.max_steps", 60, "--data.batch_size", 64, "--trainer.val_check_interval", 3, *QUICK]
-    arguments = [*config, "--data.samples", adult / "samples", *steps, "--model.withhold", "[fnlwgt]"]
+    steps = [
+        "--trainer.max_steps",
+        60,
+        "--data.batch_size",
+        64,
+        "--trainer.val_check_interval",
+        3,
+        *QUICK,
+    ]
+    arguments = [
+        *config,
+        "--data.samples",
+        adult / "samples",
+        *steps,
+        "--model.withhold",
+        "[fnlwgt]",
+    ]
     outcome = run_cli("fit", *arguments, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     outcome = run_cli("test", *QUICK, "--run-dir", tmp_path / "run")
@@ -239,30 +302,63 @@ def source_file(folder: Path, text: str) -> Path:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], list[Any]], str]] = {
-    "no samples": (lambda _: ["--data.samples", "nowhere"], "no such samples: nowhere is not a folder"),
-    "cut off": (lambda path: ["--data.samples", spoil(path / "s")], "samples.npz is no NPZ file that can be read"),
-    "target": (lambda _: ["--data.target", "Smilng"], "unknown attribute 'Smilng': choose one of Male, Smiling"),
+    "no samples": (
+        lambda _: ["--data.samples", "nowhere"],
+        "no such samples: nowhere is not a folder",
+    ),
+    "cut off": (
+        lambda path: ["--data.samples", spoil(path / "s")],
+        "samples.npz is no NPZ file that can be read",
+    ),
+    "target": (
+        lambda _: ["--data.target", "Smilng"],
+        "unknown attribute 'Smilng': choose one of Male, Smiling",
+    ),
     "sensitive": (lambda _: ["--data.sensitive", "Mal"], "unknown attribute 'Mal'"),
-    "one attribute": (lambda _: ["--data.sensitive", "Smiling"], "data.sensitive and data.target are both 'Smiling'"),
-    "size": (lambda _: ["--data.test_source.image_size", 32], "give the test source the same image_size"),
+    "one attribute": (
+        lambda _: ["--data.sensitive", "Smiling"],
+        "data.sensitive and data.target are both 'Smiling'",
+    ),
+    "size": (
+        lambda _: ["--data.test_source.image_size", 32],
+        "give the test source the same image_size",
+    ),
     "network": (
         lambda _: ["--model.network", "diffshare.nets.classifiers.LeNett"],
         "model.network: diffshare.nets.classifiers.LeNett is neither a class that can be imported nor a file; mend",
     ),
-    "kind": (lambda _: ["--model.network", "diffshare.nets.classifiers.TableMLP"], "TableMLP reads a table, the data"),
+    "kind": (
+        lambda _: ["--model.network", "diffshare.nets.classifiers.TableMLP"],
+        "TableMLP reads a table, the data",
+    ),
     "classes": (lambda _: ["--model.network.classes", 3], "set --model.network.classes 2"),
-    "no file": (lambda _: ["--data.test_source", "no.yaml"], "there is no config file no.yaml: give the path"),
+    "no file": (
+        lambda _: ["--data.test_source", "no.yaml"],
+        "there is no config file no.yaml: give the path",
+    ),
     "no class": (
         lambda path: ["--data.test_source", source_file(path, "root: celeba")],
         "names no class: a source file is YAML with class_path and init_args",
     ),
     "class": (
-        lambda path: ["--data.test_source", source_file(path, "class_path: diffshare.data.celeba.CelebB")],
+        lambda path: [
+            "--data.test_source",
+            source_file(path, "class_path: diffshare.data.celeba.CelebB"),
+        ],
         "data.test_source: module 'diffshare.data.celeba' has no attribute 'CelebB'; mend the class_path",
     ),
-    "no source": (lambda _: ["--data.test_source", "celeba"], "data.test_source: celeba is neither a class that can"),
-    "manifest": (lambda _: ["--data.training_manifest", "nowhere"], "nowhere is no manifest, it has no mix.json"),
-    "batch": (lambda _: ["--data.batch_size", 1000], "do not fill one batch of data.batch_size 1000"),
+    "no source": (
+        lambda _: ["--data.test_source", "celeba"],
+        "data.test_source: celeba is neither a class that can",
+    ),
+    "manifest": (
+        lambda _: ["--data.training_manifest", "nowhere"],
+        "nowhere is no manifest, it has no mix.json",
+    ),
+    "batch": (
+        lambda _: ["--data.batch_size", 1000],
+        "do not fill one batch of data.batch_size 1000",
+    ),
 }
 
 
@@ -272,9 +368,14 @@ def test_mistakes_end_in_one_line(refused, samples, tmp_path, name):
     assert said in refused("fit", *CELEBA, *samples, *make(tmp_path), "--run-dir", tmp_path / "run")
 
 
-def test_a_test_set_with_training_records_of_the_generator_is_refused(refused, run_cli, samples, place, tmp_path):
+def test_a_test_set_with_training_records_of_the_generator_is_refused(
+    refused, run_cli, samples, place, tmp_path
+):
     """The sharer's training part is the receiver's test part: the manifest tells."""
-    faces = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 90, "image_size": 16}}
+    faces = {
+        "class_path": "diffshare.data.rendered.RenderedFaces",
+        "init_args": {"count": 90, "image_size": 16},
+    }
     data = {"source": faces, "target": "Smiling", "sensitive": "Male", "seed": 1}
     config = {"data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data}}
     (tmp_path / "mix.yaml").write_text(yaml.safe_dump(config))
@@ -283,5 +384,7 @@ def test_a_test_set_with_training_records_of_the_generator_is_refused(refused, r
     source = source_file(tmp_path, yaml.safe_dump(faces))
     arguments = [*CELEBA, "--data.samples", place / "samples", "--data.test_source", source]
     arguments += ["--data.training_manifest", tmp_path / "mix", "--run-dir", tmp_path / "run"]
-    assert "test records are among the training records of" in refused("fit", *arguments, "--data.seed", 2)
+    assert "test records are among the training records of" in refused(
+        "fit", *arguments, "--data.seed", 2
+    )
     assert run_cli("fit", *arguments, "--data.seed", 1).code == 0

@@ -40,7 +40,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture.save(root / "img_align_celeba" / name)
         rows.append(f"{name} {1 if cell % 2 else -1:2d} {1 if cell // 2 else -1:2d}")
         parts.append(f"{name} {i % 3}")
-    (root / "list_attr_celeba.txt").write_text("\n".join([str(len(rows)), " ".join(ATTRIBUTES), *rows]) + "\n")
+    (root / "list_attr_celeba.txt").write_text(
+        "\n".join([str(len(rows)), " ".join(ATTRIBUTES), *rows]) + "\n"
+    )
     (root / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")
     return root
 
@@ -51,7 +53,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("digits")
     pixels = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
     (root / "images").write_bytes(struct.pack(">4I", 0x803, 100, 28, 28) + pixels.tobytes())
-    (root / "labels").write_bytes(struct.pack(">2I", 0x801, 100) + bytes(i % 10 for i in range(100)))
+    (root / "labels").write_bytes(
+        struct.pack(">2I", 0x801, 100) + bytes(i % 10 for i in range(100))
+    )
     return root
 
 
@@ -71,8 +75,19 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adult(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """UCI Adult's files with 40 rows each, and as many in ``samples.csv``."""
     root = tmp_path_factory.mktemp("adult")
-    texts = [("Private", "State-gov"), ("Bachelors", "Masters"), ("Divorced", "Widowed"), ("Sales", "Tech-support")]
-    texts += [("Husband", "Wife"), ("White", "Black"), ("Male", "Female"), ("Cuba", "Peru"), ("<=50K", ">50K")]
+    texts = [
+        ("Private", "State-gov"),
+        ("Bachelors", "Masters"),
+        ("Divorced", "Widowed"),
+        ("Sales", "Tech-support"),
+    ]
+    texts += [
+        ("Husband", "Wife"),
+        ("White", "Black"),
+        ("Male", "Female"),
+        ("Cuba", "Peru"),
+        ("<=50K", ">50K"),
+    ]
     rows = []
     for i in range(40):
         work, school, married, job, role, race, sex, land, income = (
@@ -83,7 +98,9 @@ def adult(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "adult.data").write_text("\n".join(rows) + "\n")
     (root / "adult.test").write_text("|1x3 Cross validator\n" + ".\n".join([*rows, ""]))
     header = ",".join(column.name for column in Adult(str(root)).columns)
-    (root / "samples.csv").write_text("\n".join([header, *(row.replace(", ", ",") for row in rows)]) + "\n")
+    (root / "samples.csv").write_text(
+        "\n".join([header, *(row.replace(", ", ",") for row in rows)]) + "\n"
+    )
     return root
 
 
@@ -99,7 +116,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VAE of a few thousand weights that halves an image's side."""
     folder = tmp_path_factory.mktemp("vae")
-    network = kl_autoencoder(block_out_channels=[8, 8], layers_per_block=1, norm_num_groups=4, attention=False)
+    network = kl_autoencoder(
+        block_out_channels=[8, 8], layers_per_block=1, norm_num_groups=4, attention=False
+    )
     network.save_pretrained(folder)
     return folder
 
@@ -123,7 +142,11 @@ def places(
 def shrunk(config: Path, places: dict[str, dict[str, Any]]) -> list[Any]:
     """Overrides that make a config cheap: by what is in it, not by its name."""
     content = yaml.safe_load(config.read_text())
-    options: dict[str, Any] = {"trainer.max_steps": 1, "trainer.enable_progress_bar": "false", "data.batch_size": 4}
+    options: dict[str, Any] = {
+        "trainer.max_steps": 1,
+        "trainer.enable_progress_bar": "false",
+        "data.batch_size": 4,
+    }
     options["trainer.limit_val_batches"] = 1
     model, data = (content[part]["init_args"] for part in ("model", "data"))
     for part in ("denoiser", "network"):
@@ -135,7 +158,10 @@ def shrunk(config: Path, places: dict[str, dict[str, Any]]) -> list[Any]:
         options |= {"model.denoiser.attention_head_dim": 4, "model.sampling_steps": 2}
     if "discriminator_steps" in model:
         options |= {"model.generator.block_out_channels": [8, 8], "model.generator.sample_size": 8}
-        options |= {"model.discriminator.block_out_channels": [8, 8], "model.discriminator.halvings": 1}
+        options |= {
+            "model.discriminator.block_out_channels": [8, 8],
+            "model.discriminator.halvings": 1,
+        }
         options |= {"model.discriminator_steps": 2}
     kind = content["model"]["class_path"].rpartition(".")[2]
     options |= {f"model.{key}": value for key, value in places.get(kind, {}).items()}
@@ -150,7 +176,10 @@ def shrunk(config: Path, places: dict[str, dict[str, Any]]) -> list[Any]:
 
 def has_unet(content: dict[str, Any]) -> bool:
     """Whether a config's model has diffusers' U-Net, whose settings some overlays change."""
-    return content["model"]["init_args"].get("denoiser", {}).get("class_path") == "diffusers.UNet2DModel"
+    return (
+        content["model"]["init_args"].get("denoiser", {}).get("class_path")
+        == "diffusers.UNet2DModel"
+    )
 
 
 def trains_shadows(config: Path) -> bool:
@@ -172,7 +201,12 @@ def name(path: Path) -> str:
 
 def test_every_file_is_tested_here():
     assert min(len(BASES), len(OVERLAYS), len(SOURCES)) > 1
-    assert {path for path in CONFIGS.rglob("*") if path.is_file()} == {*BASES, *OVERLAYS, *SOURCES, *STUDIES}
+    assert {path for path in CONFIGS.rglob("*") if path.is_file()} == {
+        *BASES,
+        *OVERLAYS,
+        *SOURCES,
+        *STUDIES,
+    }
 
 
 @pytest.mark.parametrize("config", BASES, ids=name)
@@ -214,21 +248,29 @@ def test_a_source_file_makes_a_source(config):
     parser.add_argument("--auxiliary", type=Source, sub_configs=True)
     source = parser.instantiate(parser.parse_args([f"--auxiliary={config}"])).auxiliary
     assert isinstance(source, Source)
-    assert type(source).__name__ == yaml.safe_load(config.read_text())["class_path"].rpartition(".")[2]
+    assert (
+        type(source).__name__ == yaml.safe_load(config.read_text())["class_path"].rpartition(".")[2]
+    )
 
 
 @pytest.mark.parametrize("config", [c for c in BASES if not trains_shadows(c)], ids=name)
 def test_a_shrunk_step_ends_with_what_its_kind_leaves(run_cli, places, tmp_path, config):
-    outcome = run_cli("fit", "--config", config, *shrunk(config, places), "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", "--config", config, *shrunk(config, places), "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 0, outcome.err
     content = yaml.safe_load(config.read_text())
-    if not content["model"]["class_path"].startswith("diffshare.generators."):  # only generators make a release
+    if not content["model"]["class_path"].startswith(
+        "diffshare.generators."
+    ):  # only generators make a release
         assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
         assert not (tmp_path / "run" / "release").exists()
         return
     release = open_release(tmp_path / "run" / "release")
     assert release.card.image_size == (8 if release.card.modality == "image" else None)
-    if not has_unet(content):  # an autoencoder knows no classes, a table names them as its file does
+    if not has_unet(
+        content
+    ):  # an autoencoder knows no classes, a table names them as its file does
         return
     target = content["data"]["init_args"]["target"]
     assert [label.removeprefix("not ") for label in release.card.labels] == [target, target]
@@ -242,9 +284,18 @@ def test_a_shrunk_step_with_an_overlay_ends_with_a_release(run_cli, places, tmp_
         made = run_cli("mix", "--config", config, *options, "--out", tmp_path / "mix")
         assert made.code == 0, made.err
         options += ["--data.mix.manifest", tmp_path / "mix"]
-    mix = (yaml.safe_load(overlay.read_text()) or {}).get("data", {}).get("init_args", {}).get("mix", {})
-    if "delta" in mix.get("init_args", {}):  # twenty pictures of noise say nothing of the target: no relative delta
+    mix = (
+        (yaml.safe_load(overlay.read_text()) or {})
+        .get("data", {})
+        .get("init_args", {})
+        .get("mix", {})
+    )
+    if "delta" in mix.get(
+        "init_args", {}
+    ):  # twenty pictures of noise say nothing of the target: no relative delta
         options += ["--data.mix.delta_kind", "absolute", "--data.mix.critic.max_epochs", 2]
-    outcome = run_cli("fit", "--config", config, "--config", overlay, *options, "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", "--config", config, "--config", overlay, *options, "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 0, outcome.err
     assert open_release(tmp_path / "run" / "release").card.family == "ddpm"

@@ -18,13 +18,39 @@ def test_demo_leaves_its_results(
     (out / "clean" / "run").mkdir(parents=True)
     (out / "clean" / "run" / "config.yaml").write_text("an earlier demo")
     (out / "old").mkdir()
-    small = ["--faces", "1500", "--records", "100", "--samples", "200", "--share", "0.25", "--out", str(out)]
-    small += ["--classifier", "--trainer.max_steps 4 --trainer.val_check_interval 4 --data.eval_batch_size 50"]
+    small = [
+        "--faces",
+        "1500",
+        "--records",
+        "100",
+        "--samples",
+        "200",
+        "--share",
+        "0.25",
+        "--out",
+        str(out),
+    ]
+    small += [
+        "--classifier",
+        "--trainer.max_steps 4 --trainer.val_check_interval 4 --data.eval_batch_size 50",
+    ]
     small += ["--property-options", "--classifier KernelRecipe --folds 2 --method cc"]
     small += ["--audit-options", "--classifier KernelRecipe --folds 2"]
     fit = ["--data.source.image_size", "8", "--data.batch_size", "16"]
-    fit += ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", "4"]
-    fit += ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--trainer.enable_progress_bar", "false"]
+    fit += [
+        "--model.denoiser.block_out_channels",
+        "[8,8,8,8]",
+        "--model.denoiser.norm_num_groups",
+        "4",
+    ]
+    fit += [
+        "--trainer.max_steps",
+        "4",
+        "--trainer.val_check_interval",
+        "2",
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     monkeypatch.setattr(sys, "argv", ["demo.py", *small, "--", *fit])
     monkeypatch.setattr(sys, "path", [str(ROOT / "scripts"), *sys.path])
     runpy.run_path(str(ROOT / "scripts" / "demo.py"), run_name="__main__")
@@ -49,7 +75,9 @@ def test_demo_leaves_its_results(
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "clean/notes.md", "old/results.json"])
-def test_the_demo_leaves_other_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_demo_leaves_other_folders_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     for file in ("clean/run/config.yaml", name):  # that of an earlier demo, too
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("keep")

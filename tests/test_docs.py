@@ -56,9 +56,16 @@ FIT = "python -m diffshare.cli fit --config configs/"
 SAMPLE_FACES = "python -m diffshare.cli sample --model lightning_logs/faces/release --count 64"
 SMALL = f"{FIT}ddpm_celeba.yaml --config configs/size/small.yaml --data.source.root data/celeba --data.target Young"
 
-TINY_CLASSIFIER = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
+TINY_CLASSIFIER = (
+    "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
+)
 REFERENCE = "--{0}.count 2400 --{0}.image_size 8 --classifier KernelRecipe --folds 2"
-CELL = {"trainer.max_steps": 2, "data.source.count": 600, "data.source.image_size": 8, "data.batch_size": 8}
+CELL = {
+    "trainer.max_steps": 2,
+    "data.source.count": 600,
+    "data.source.image_size": 8,
+    "data.batch_size": 8,
+}
 CELL |= {"model.denoiser.block_out_channels": [8] * 4, "model.denoiser.norm_num_groups": 4}
 CELL |= {"trainer.val_check_interval": 2}
 SMALL_GRID = (
@@ -68,7 +75,11 @@ SMALL_GRID = (
     f"--study.more '{json.dumps(CELL)}'"
 )
 FAMILY = {"vae": {"configs": ["configs/vae_faces.yaml"], "kind": "vae", "sampling_steps": 1}}
-FAMILY_CELL = {"trainer": {"max_steps": 3, "log_every_n_steps": 1}, "data.source.count": 1200, "data.batch_size": 8}
+FAMILY_CELL = {
+    "trainer": {"max_steps": 3, "log_every_n_steps": 1},
+    "data.source.count": 1200,
+    "data.batch_size": 8,
+}
 FAMILY_CLASSIFIER = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}
 FAMILY_GRID = (
     f"--study.generators '{json.dumps(FAMILY)}' --study.more '{json.dumps(FAMILY_CELL)}' --study.seeds [0] "
@@ -78,7 +89,9 @@ FAMILY_GRID = (
 
 RUNS: dict[str, Run] = {
     f"{FIT}ddpm_faces.yaml --config configs/mix/favour.yaml --data.pool balanced --data.mix.n 4000 "
-    "--run-dir lightning_logs/poisoned": Run(f"{FACES} --data.mix.n 60 --data.mix.delta_kind absolute"),
+    "--run-dir lightning_logs/poisoned": Run(
+        f"{FACES} --data.mix.n 60 --data.mix.delta_kind absolute"
+    ),
     "python -m diffshare.cli sample --model lightning_logs/poisoned/release --count 2000 --labels balanced "
     "--out samples_poisoned": Run("--count 80"),
     f"{FIT}classifier_celeba.yaml --data.samples samples_poisoned --data.test_source configs/source/faces.yaml "
@@ -89,7 +102,9 @@ RUNS: dict[str, Run] = {
     "python -m diffshare.cli study --config configs/study/fairness_poisoning.yaml": Run(SMALL_GRID),
     "python -m diffshare.cli study --config configs/study/families.yaml": Run(FAMILY_GRID),
     "python -m diffshare.cli infer-property --model lightning_logs/faces/release --auxiliary configs/source/faces.yaml "
-    "--property Eyeglasses --json property.json": Run(f"{REFERENCE.format('auxiliary')} --queries 60 --method cc"),
+    "--property Eyeglasses --json property.json": Run(
+        f"{REFERENCE.format('auxiliary')} --queries 60 --method cc"
+    ),
     "python -m diffshare.cli sample --model lightning_logs/faces/release --count 2000 --labels balanced --seed 1 "
     "--out samples_audit": Run("--count 120"),
     "python -m diffshare.cli audit --samples samples_audit --reference configs/source/faces.yaml --sensitive Male "
@@ -115,7 +130,9 @@ RUNS: dict[str, Run] = {
     "python -m diffshare.cli sample --model lightning_logs/small/release --count 64 --labels balanced --guidance 2 "
     "--out samples_small": Run(data=True),
     "python -m diffshare.cli mix --config configs/ddpm_faces.yaml --config configs/mix/proportion.yaml "
-    "--data.mix.p 0.3 --out lightning_logs/mix": Run("--data.source.count 300 --data.source.image_size 8"),
+    "--data.mix.p 0.3 --out lightning_logs/mix": Run(
+        "--data.source.count 300 --data.source.image_size 8"
+    ),
     "python -m diffshare.cli validate --run-dir lightning_logs/faces": Run(),
     "python -m diffshare.cli test --run-dir lightning_logs/faces": Run(),
     "python -m diffshare.cli predict --run-dir lightning_logs/faces --data.predict_count 16": Run(),
@@ -125,7 +142,9 @@ RUNS: dict[str, Run] = {
     "--run-dir lightning_logs/wider": Run(FACES),
     "python -m diffshare.cli fit --run-dir lightning_logs/faces --resume": Run(),
     f"{FIT}ddpm_faces.yaml --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 "
-    "--data.batch_size 16 --run-dir lightning_logs/two": Run(f"{FACES} --data.batch_size 4", alone=True),
+    "--data.batch_size 16 --run-dir lightning_logs/two": Run(
+        f"{FACES} --data.batch_size 4", alone=True
+    ),
     "python -m diffshare.cli test --run-dir lightning_logs/two": Run(alone=True),
     "python -m diffshare.cli cache": Run(),
     "python -m diffshare.cli cache limit 20GB": Run(),
@@ -154,12 +173,18 @@ def arguments(command: str) -> list[str] | None:
 
 def unknown_commands(text: str, runs: dict[str, Run]) -> list[str]:
     """Commands that are neither run through ``runs`` nor of a kind that is not run."""
-    return [c for c in commands(text) if not NOT_RUN.match(c) and (c not in runs or arguments(c) is None)]
+    return [
+        c
+        for c in commands(text)
+        if not NOT_RUN.match(c) and (c not in runs or arguments(c) is None)
+    ]
 
 
 def dead_links(document: Path) -> list[str]:
     """Relative links and image sources of a Markdown file that lead to no file."""
-    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     text = re.sub(r"`[^`\n]*`", "", text)
     targets = re.findall(r"\]\(\s*<?([^)\s>]+)", text)
     targets += re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, re.MULTILINE)
@@ -173,14 +198,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_every_readme_command_is_known():
     assert unknown_commands(README, RUNS) == [], "add them to RUNS, or take them out of the README"
-    assert [command for command in RUNS if command not in commands(README)] == [], "in RUNS, but not in the README"
+    assert [command for command in RUNS if command not in commands(README)] == [], (
+        "in RUNS, but not in the README"
+    )
 
 
 def run_alone(*args: str) -> subprocess.CompletedProcess[str]:
     """Run ``diffshare ARGS`` in a process of its own, on one thread each where it starts others."""
     command = [sys.executable, "-m", "diffshare.cli", *args]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:
@@ -227,14 +256,24 @@ def test_versions_agree():
 
 def test_constraints_pin_every_dependency_within_its_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    pins = {
+        canonicalize_name(name): version for name, version in (line.split("==") for line in lines)
+    }
     assert len(pins) == len(lines)
     texts = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     for text in texts:
         wanted = Requirement(text)
         if wanted.name == project["name"]:  # further extras of its own
-            texts += [each for extra in sorted(wanted.extras) for each in project["optional-dependencies"][extra]]
+            texts += [
+                each
+                for extra in sorted(wanted.extras)
+                for each in project["optional-dependencies"][extra]
+            ]
             continue
         assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
 
@@ -271,7 +310,10 @@ def test_commands_are_found_in_order():
 def test_commands_without_an_entry_are_reported():
     fit, sample, pipe, remove = commands(SAMPLE)[1:]
     assert unknown_commands(SAMPLE, {}) == [fit, sample, pipe, remove]
-    assert unknown_commands(SAMPLE, {c: Run() for c in (fit, sample, pipe, remove)}) == [pipe, remove]
+    assert unknown_commands(SAMPLE, {c: Run() for c in (fit, sample, pipe, remove)}) == [
+        pipe,
+        remove,
+    ]
 
 
 def test_commands_run_with_their_extra_arguments(tmp_path):
@@ -291,8 +333,12 @@ def test_commands_run_with_their_extra_arguments(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
     assert run_in(tmp_path / "a", SAMPLE, runs, run_cli, None) == 1
-    assert calls == [("fit", "--config", "a.yaml", "--seed_everything", "1", "--trainer.max_steps", "1")]
-    with pytest.raises(AssertionError, match=r"diffshare sample --out 'a b'\s+ended with 2\s+the reason"):
+    assert calls == [
+        ("fit", "--config", "a.yaml", "--seed_everything", "1", "--trainer.max_steps", "1")
+    ]
+    with pytest.raises(
+        AssertionError, match=r"diffshare sample --out 'a b'\s+ended with 2\s+the reason"
+    ):
         run_in(tmp_path / "b", SAMPLE, runs, run_cli, Path("/x"))
     assert calls[1] == ("sample", "--out", "a b", "--root", "/x/faces")
 

@@ -27,7 +27,9 @@ def test_each_example_is_tried():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(name: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_runs(
+    name: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", [name, str(random_ddpm(tmp_path / "model", 16, steps=2))])
     runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
     assert re.search(SAID[name], capsys.readouterr().out)
@@ -43,6 +45,8 @@ def test_the_python_of_the_documents_runs(tmp_path: Path) -> None:
     s, y = rng.integers(0, 2, (2, 900))
     x = rng.normal(size=(900, 2)) + 1.5 * s[:, None] + y[:, None]
     names = {"x": x, "y": y, "s": s, "new_x": x[::-1].copy(), "new_y": y[::-1].copy()}
-    code = python_of("README.md").replace("runs/faces/release", str(random_ddpm(tmp_path / "m", 16, steps=2)))
+    code = python_of("README.md").replace(
+        "runs/faces/release", str(random_ddpm(tmp_path / "m", 16, steps=2))
+    )
     exec(compile(code, "README.md", "exec"), names)
     assert names["audit"].verdict in ("poisoned", "clean", "inconclusive")

@@ -79,19 +79,42 @@ def write(path: Path, table: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, run_cli: Any) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+def told(
+    tmp_path_factory: pytest.TempPathFactory, run_cli: Any
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """What the verbs say of samples in a folder."""
     root = tmp_path_factory.mktemp("face")
     write(root / "own.csv", rows(1500, 0.0, 0))
     write(root / "new" / "samples.csv", rows(800, 0.5, 1))
-    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(root / "own.csv")}}
+    source = {
+        "class_path": "diffshare.data.table.CSVTable",
+        "init_args": {"path": str(root / "own.csv")},
+    }
     source["init_args"]["columns"] = COLUMNS  # type: ignore[index]
     (root / "own.yaml").write_text(yaml.safe_dump(source))
     common = ["--samples", root / "new", "--json", root / "told.json", "--part", "all"]
-    audit = ["audit", *common, "--reference", root / "own.yaml", "--sensitive", "sex", "--target", "ill"]
+    audit = [
+        "audit",
+        *common,
+        "--reference",
+        root / "own.yaml",
+        "--sensitive",
+        "sex",
+        "--target",
+        "ill",
+    ]
     assert run_cli(*audit, "--gap-repeats", 2).code == 0
     said = json.loads((root / "told.json").read_text())
-    share = ["infer-property", *common, "--auxiliary", root / "own.yaml", "--property", "sex", "--withhold", "sex"]
+    share = [
+        "infer-property",
+        *common,
+        "--auxiliary",
+        root / "own.yaml",
+        "--property",
+        "sex",
+        "--withhold",
+        "sex",
+    ]
     (root / "told.json").unlink()
     assert run_cli(*share).code == 0
     return root, said, json.loads((root / "told.json").read_text())
@@ -105,7 +128,9 @@ def test_an_audit_of_arrays_says_what_the_verb_says(told):
     own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
     audit = ds.audit(ds.Samples(rows(800, 0.5, 1)), own, gap_repeats=2)
     mine = json.loads(json.dumps(audit.to_json()))
-    assert {k: v for k, v in mine.items() if k not in VARY} == {k: v for k, v in said.items() if k not in VARY}
+    assert {k: v for k, v in mine.items() if k not in VARY} == {
+        k: v for k, v in said.items() if k not in VARY
+    }
     assert (audit.verdict, audit.p_value) == (said["verdict"], said["p_value"])
     assert audit.predicted_gap.estimate == said["predicted_gap"]["estimate"]
     assert audit.advice == said["advice"]
@@ -121,7 +146,9 @@ def test_a_folder_is_the_same_as_what_is_in_it(told):
 
 def test_a_share_of_arrays_is_that_of_the_verb(told):
     _, _, said = told
-    share = ds.infer_property(ds.Samples(rows(800, 0.5, 1)), ds.Records(rows(1500, 0.0, 0)), "sex", withhold=["sex"])
+    share = ds.infer_property(
+        ds.Samples(rows(800, 0.5, 1)), ds.Records(rows(1500, 0.0, 0)), "sex", withhold=["sex"]
+    )
     assert list(share.interval) == pytest.approx(said["interval"], abs=1e-12)
     assert share.estimate == pytest.approx(said["estimate"], abs=1e-12)
 
@@ -136,25 +163,47 @@ def test_results_are_short_to_look_at(told):
 
 
 def test_a_library_is_silent(told, capsys):
-    own = ds.Records(np.random.default_rng(0).normal(size=(900, 2)), [0, 1] * 450, s=[0, 0, 1] * 300)
+    own = ds.Records(
+        np.random.default_rng(0).normal(size=(900, 2)), [0, 1] * 450, s=[0, 0, 1] * 300
+    )
     with pytest.raises(ds.UserError, match="too weak"):
-        ds.audit(ds.Samples(np.random.default_rng(1).normal(size=(90, 2)), [0, 1] * 45), own, folds=2)
+        ds.audit(
+            ds.Samples(np.random.default_rng(1).normal(size=(90, 2)), [0, 1] * 45), own, folds=2
+        )
     assert capsys.readouterr() == ("", "")
 
 
 BAD = [
     (lambda: ds.Records(np.zeros((3, 2)), [0, 1]), "y has 2 labels, there are 3 records"),
-    (lambda: ds.Records(np.zeros(3), [0, 1, 1]), r"x has the shape \(3,\): rows of a table are N x columns"),
-    (lambda: ds.Records(np.zeros((3, 8, 8, 2), np.uint8)), "images are uint8, N x height x width x channels"),
+    (
+        lambda: ds.Records(np.zeros(3), [0, 1, 1]),
+        r"x has the shape \(3,\): rows of a table are N x columns",
+    ),
+    (
+        lambda: ds.Records(np.zeros((3, 8, 8, 2), np.uint8)),
+        "images are uint8, N x height x width x channels",
+    ),
     (lambda: ds.Records(np.zeros((3, 8, 8, 3))), "x is float64 of the shape"),
-    (lambda: ds.Records(np.zeros((3, 2)), [[0, 1, 1]]), r"y has the shape \(1, 3\): give one label a record"),
-    (lambda: ds.Records(np.zeros((2, 2)), [0.5, 1]), "y holds 0.5: labels are whole numbers or texts"),
+    (
+        lambda: ds.Records(np.zeros((3, 2)), [[0, 1, 1]]),
+        r"y has the shape \(1, 3\): give one label a record",
+    ),
+    (
+        lambda: ds.Records(np.zeros((2, 2)), [0.5, 1]),
+        "y holds 0.5: labels are whole numbers or texts",
+    ),
     (lambda: ds.Records({"a": [1, 2], "b": [1]}), "the columns have different lengths"),
     (lambda: ds.Records({}), "the table has no record or no column"),
     (lambda: ds.Records.from_frame({"a": [1], "y": [0]}, target="z", sensitive="a"), "column 'z'"),
     (lambda: ds.Records(np.full((2, 1), np.inf)), "row:0, column '0': 'inf' is no finite number"),
-    (lambda: ds.audit(ds.Samples([[1.0]], [0]), ds.Records([[1.0]])), "the records have no class: give y"),
-    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0], [2.0]], [0, 1])), "name the group with sensitive"),
+    (
+        lambda: ds.audit(ds.Samples([[1.0]], [0]), ds.Records([[1.0]])),
+        "the records have no class: give y",
+    ),
+    (
+        lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0], [2.0]], [0, 1])),
+        "name the group with sensitive",
+    ),
     (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), levl=0.1), "levl"),
     (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), level=2), "level is 2"),
     (lambda: ds.open_model("nowhere"), "nowhere"),
@@ -171,7 +220,14 @@ def test_what_does_not_fit_is_refused_with_a_sentence(build, words):
 def test_a_repair_of_arrays_is_that_of_the_verb(told, run_cli, tmp_path):
     root, said, _ = told
     (tmp_path / "audit.json").write_text(json.dumps(said))
-    options = ["--samples", root / "new", "--audit", tmp_path / "audit.json", "--out", tmp_path / "repaired"]
+    options = [
+        "--samples",
+        root / "new",
+        "--audit",
+        tmp_path / "audit.json",
+        "--out",
+        tmp_path / "repaired",
+    ]
     assert run_cli("repair", *options).code == 0
     report = json.loads((tmp_path / "repaired" / "repair.json").read_text())
     own = ds.Records.from_frame(rows(1500, 0.0, 0), target="ill", sensitive="sex")
@@ -200,7 +256,12 @@ def test_a_box_is_asked_for_samples(tmp_path):
     again = box.draw("balanced", count=2, seed=3)
     assert again.images.shape == (2, 16, 16, 3)
     np.testing.assert_array_equal(box.draw([0, 1], seed=3).images, again.images)
-    for labels, options in (("balanced", {}), (["Grinning"], {}), ([0], {"count": 2}), ([0], {"guidance": -1.0})):
+    for labels, options in (
+        ("balanced", {}),
+        (["Grinning"], {}),
+        ([0], {"count": 2}),
+        ([0], {"guidance": -1.0}),
+    ):
         with pytest.raises(ds.UserError):
             box.draw(labels, **options)
 

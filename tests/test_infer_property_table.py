@@ -34,7 +34,12 @@ class TestTable:
     COLUMNS = {"height": "numeric", "ward": "categorical", "sex": ["f", "m"]}
 
     def rows(
-        self, path: Path, count: int, p: float, seed: int, keep: tuple[str, ...] = ("height", "ward", "sex")
+        self,
+        path: Path,
+        count: int,
+        p: float,
+        seed: int,
+        keep: tuple[str, ...] = ("height", "ward", "sex"),
     ) -> Path:
         rng = np.random.default_rng(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +49,11 @@ class TestTable:
             for i in range(count):
                 man = i < p * count
                 height = f"{rng.normal(178 if man else 165, 6):.1f}" if rng.random() > 0.05 else "?"
-                row = {"height": height, "ward": "abcd"[rng.integers(4)], "sex": "m" if man else "f"}
+                row = {
+                    "height": height,
+                    "ward": "abcd"[rng.integers(4)],
+                    "sex": "m" if man else "f",
+                }
                 writer.writerow(row)
         return path
 
@@ -52,7 +61,11 @@ class TestTable:
     def source(self, tmp_path: Path) -> Path:
         file = self.rows(tmp_path / "aux.csv", 800, 0.5, 0)
         return yaml_source(
-            tmp_path / "aux.yaml", "table.CSVTable", path=str(file), columns=self.COLUMNS, shares=[0.0, 1.0, 0.0]
+            tmp_path / "aux.yaml",
+            "table.CSVTable",
+            path=str(file),
+            columns=self.COLUMNS,
+            shares=[0.0, 1.0, 0.0],
         )
 
     def test_a_column_is_read_as_it_is(self, infer: Infer, tmp_path: Path, source: Path) -> None:
@@ -70,19 +83,26 @@ class TestTable:
     ) -> None:
         self.rows(tmp_path / "s" / "samples.csv", 500, 0.26, 1, keep)
         withhold = ["--withhold", "sex"] if "sex" in keep else []
-        made = infer("--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", *withhold)
+        made = infer(
+            "--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", *withhold
+        )
         assert made["method"] == "pacc"
         assert made["interval"][0] <= 0.26 <= made["interval"][1]
         assert made["interval"][1] - made["interval"][0] < 0.3
 
-    def test_surrogates_have_the_sources_mark_of_a_missing_cell(self, infer: Infer, tmp_path: Path) -> None:
+    def test_surrogates_have_the_sources_mark_of_a_missing_cell(
+        self, infer: Infer, tmp_path: Path
+    ) -> None:
         for name, count, p, seed in (("aux", 800, 0.5, 0), ("s", 300, 0.4, 1), ("a", 300, 0.1, 2), ("b", 300, 0.9, 3),
                                      ("c", 300, 0.5, 4)):  # fmt: skip
             file = self.rows(tmp_path / name / "samples.csv", count, p, seed)
             file.write_text(file.read_text().replace("?", "NA"))
         options = {"columns": self.COLUMNS, "shares": [0.0, 1.0, 0.0], "missing": "NA"}
         source = yaml_source(
-            tmp_path / "s.yaml", "table.CSVTable", path=str(tmp_path / "aux" / "samples.csv"), **options
+            tmp_path / "s.yaml",
+            "table.CSVTable",
+            path=str(tmp_path / "aux" / "samples.csv"),
+            **options,
         )
         made = infer(
             "--samples", tmp_path / "s", "--auxiliary", source, "--property", "sex", "--withhold", "sex", "--folds", 2,
@@ -90,12 +110,16 @@ class TestTable:
         )  # fmt: skip
         assert made["interval"][0] <= 0.4 <= made["interval"][1]
 
-    def test_what_does_not_fit_is_refused(self, refused: Infer, tmp_path: Path, source: Path) -> None:
+    def test_what_does_not_fit_is_refused(
+        self, refused: Infer, tmp_path: Path, source: Path
+    ) -> None:
         self.rows(tmp_path / "s" / "samples.csv", 100, 0.26, 1, ("ward", "sex"))
         common = ("--auxiliary", source, "--property", "sex")
         line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex")
         assert "the samples have no column 'height'" in line
-        assert "add --withhold 'height'" in line  # as the command line takes it, which the last line here says
+        assert (
+            "add --withhold 'height'" in line
+        )  # as the command line takes it, which the last line here says
         assert "leave out --method, or add --withhold 'sex' to" in refused(
             "--samples", tmp_path / "s", *common, "--method", "acc"
         )
@@ -116,19 +140,29 @@ def model(run_cli: Infer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """Source file and release."""
     folder = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
-    rows = [f"{rng.normal():.2f},{'ab'[rng.integers(2)]},{'fm'[rng.integers(2)]}" for _ in range(600)]
+    rows = [
+        f"{rng.normal():.2f},{'ab'[rng.integers(2)]},{'fm'[rng.integers(2)]}" for _ in range(600)
+    ]
     (folder / "t.csv").write_text("\n".join(["dose,ward,sex", *rows]) + "\n")
     columns = {"dose": "numeric", "ward": ["a", "b"], "sex": ["f", "m"]}
     options = {"path": str(folder / "t.csv"), "columns": columns, "shares": [0.5, 0.4, 0.1]}
     source = yaml_source(folder / "source.yaml", "table.CSVTable", **options)
-    network = {"class_path": "diffshare.nets.tabular.TableDenoiser", "init_args": {"width": 16, "layers": 1}}
+    network = {
+        "class_path": "diffshare.nets.tabular.TableDenoiser",
+        "init_args": {"width": 16, "layers": 1},
+    }
     init = {"denoiser": network, "sampling_steps": 3}
     average = {"class_path": "diffshare.training.averaging.WarmupEMA", "init_args": {"decay": 0.9}}
     data = {"source": yaml.safe_load(source.read_text()), "target": "ward", "batch_size": 32}
     content = {
         "model": {"class_path": "diffshare.generators.tabular.TabularDDPM", "init_args": init},
         "data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data},
-        "trainer": {"max_steps": 4, "enable_progress_bar": False, "accelerator": "cpu", "callbacks": [average]},
+        "trainer": {
+            "max_steps": 4,
+            "enable_progress_bar": False,
+            "accelerator": "cpu",
+            "callbacks": [average],
+        },
     }
     (folder / "c.yaml").write_text(yaml.safe_dump(content))
     outcome = run_cli("fit", "--config", folder / "c.yaml", "--run-dir", folder / "run")
@@ -142,17 +176,42 @@ class TestModel:
     def test_a_column_of_its_rows_is_read(self, infer: Infer, model: tuple[Path, Path]) -> None:
         source, release = model
         made = infer(
-            "--model", release, "--auxiliary", source, "--property", "sex", "--queries", 50, "--labels", "none"
+            "--model",
+            release,
+            "--auxiliary",
+            source,
+            "--property",
+            "sex",
+            "--queries",
+            50,
+            "--labels",
+            "none",
         )
         assert made["method"] == "column"
         assert made["queries"] == 50
         assert made["estimate"] * 50 == pytest.approx(round(made["estimate"] * 50))
 
-    def test_the_class_it_is_asked_for_is_refused(self, refused: Infer, model: tuple[Path, Path]) -> None:
+    def test_the_class_it_is_asked_for_is_refused(
+        self, refused: Infer, model: tuple[Path, Path]
+    ) -> None:
         source, release = model
-        line = refused("--model", release, "--auxiliary", source, "--property", "ward", "--labels", "balanced")
+        line = refused(
+            "--model", release, "--auxiliary", source, "--property", "ward", "--labels", "balanced"
+        )
         assert "'ward' is what the samples were drawn by" in line
 
-    def test_images_are_needed_for_zero_shot(self, refused: Infer, model: tuple[Path, Path]) -> None:
-        zero_shot = ("--method", "zero-shot", "--clip", "x", "--prompts", "a", "b", "--property", "sex")
+    def test_images_are_needed_for_zero_shot(
+        self, refused: Infer, model: tuple[Path, Path]
+    ) -> None:
+        zero_shot = (
+            "--method",
+            "zero-shot",
+            "--clip",
+            "x",
+            "--prompts",
+            "a",
+            "b",
+            "--property",
+            "sex",
+        )
         assert "zero-shot is for images" in refused("--model", model[1], *zero_shot)

@@ -79,8 +79,15 @@ def imports(tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in {"import_module", "__import__"}:
-            yield from ((node.lineno, str(arg.value)) for arg in node.args[:1] if isinstance(arg, ast.Constant))
+        elif isinstance(node, ast.Call) and dotted(node.func).split(".")[-1] in {
+            "import_module",
+            "__import__",
+        }:
+            yield from (
+                (node.lineno, str(arg.value))
+                for arg in node.args[:1]
+                if isinstance(arg, ast.Constant)
+            )
 
 
 def layer_violations(root: Path) -> list[str]:
@@ -89,7 +96,9 @@ def layer_violations(root: Path) -> list[str]:
     for path, package, tree in modules(root):
         place = path.relative_to(root).with_suffix("").parts
         if path.name == "__init__.py":
-            found += [f"{path}: {why}" for why in init_violations(tree, package, top=len(place) == 1)]
+            found += [
+                f"{path}: {why}" for why in init_violations(tree, package, top=len(place) == 1)
+            ]
         if "utils" in place:
             found.append(f"{path}: a drawer called utils; name the module for what it holds")
         own = place[0]
@@ -116,7 +125,9 @@ def init_violations(tree: ast.Module, package: str, *, top: bool) -> Iterator[st
     for line, name in imports(tree, package):
         if not top or name.split(".")[0] not in sys.stdlib_module_names:
             yield f"line {line}: __init__ imports {name}"
-    is_docstring = [isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body]
+    is_docstring = [
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body
+    ]
     if not top and not all(is_docstring):
         yield "__init__ has content"
 
@@ -145,7 +156,10 @@ def command_line_violations(root: Path) -> list[str]:
         allowed = BUILDERS.get(place.as_posix(), set())
         for node in ast.walk(tree):
             name = dotted(node) if isinstance(node, ast.Attribute | ast.Name) else ""
-            if name in {"print", "sys.argv", "sys.exit", "SystemExit", "Namespace", "exit"} - allowed:
+            if (
+                name
+                in {"print", "sys.argv", "sys.exit", "SystemExit", "Namespace", "exit"} - allowed
+            ):
                 found.append(f"{path}:{node.lineno}: {name}")
     return found
 
@@ -183,7 +197,9 @@ def call_violations(call: ast.Call, aliases: dict[str, str]) -> Iterator[str]:
     elif weights_only is not None and literal is False:
         yield f"{name} with weights_only=False"
     allow_pickle = given.get("allow_pickle")
-    if allow_pickle is not None and not (isinstance(allow_pickle, ast.Constant) and allow_pickle.value is False):
+    if allow_pickle is not None and not (
+        isinstance(allow_pickle, ast.Constant) and allow_pickle.value is False
+    ):
         yield f"{name} with allow_pickle"
 
 
@@ -196,7 +212,8 @@ def test_no_library_function_parses_prints_or_exits():
 
 
 @pytest.mark.parametrize(
-    "text", ["print('x')", "import sys\nsys.exit(2)", "raise SystemExit(2)", "def f(c: Namespace): ..."]
+    "text",
+    ["print('x')", "import sys\nsys.exit(2)", "raise SystemExit(2)", "def f(c: Namespace): ..."],
 )
 def test_the_rule_of_the_command_line_bites(tmp_path, text):
     assert command_line_violations(write(tmp_path, GOOD)) == []
@@ -241,8 +258,16 @@ def test_a_good_tree_passes(tmp_path):
         ("data/bad.py", "from fake import training", "data imports training"),
         ("data/bad.py", "from .. import cli", "data imports cli"),
         ("data/deep/bad.py", "from ...generators.ddpm import x", "data imports generators"),
-        ("stats/bad.py", "def f():\n    if True:\n        from fake.nets import x", "stats imports nets"),
-        ("stats/bad.py", "import importlib\nimportlib.import_module('fake.data.x')", "stats imports data"),
+        (
+            "stats/bad.py",
+            "def f():\n    if True:\n        from fake.nets import x",
+            "stats imports nets",
+        ),
+        (
+            "stats/bad.py",
+            "import importlib\nimportlib.import_module('fake.data.x')",
+            "stats imports data",
+        ),
         ("sharer/bad.py", "from fake.receiver.sampling import x", "sharer imports receiver"),
         ("receiver/bad.py", "from ..sharer import mix", "receiver imports sharer"),
         ("errors.py", "import fake.nets", "errors imports nets"),
@@ -252,7 +277,11 @@ def test_a_good_tree_passes(tmp_path):
         ("__init__.py", "import torch", "__init__ imports torch"),
         ("__init__.py", "if True:\n    import torch", "__init__ imports torch"),
         ("__init__.py", "from fake.cli import main", "__init__ imports fake.cli.main"),
-        ("data/__init__.py", "from .source import Source", "__init__ imports fake.data.source.Source"),
+        (
+            "data/__init__.py",
+            "from .source import Source",
+            "__init__ imports fake.data.source.Source",
+        ),
         ("data/__init__.py", "x = 1", "__init__ has content"),
     ],
 )
@@ -271,9 +300,15 @@ def test_each_layer_rule_bites(tmp_path, name, text, expected):
         ("from torch import load", "imports torch.load"),
         ("import torch\ntorch.load('x')", "torch.load without weights_only=True"),
         ("import torch as t\nt.load('x')", "t.load without weights_only=True"),
-        ("import torch\ntorch.load('x', weights_only=flag)", "torch.load without weights_only=True"),
+        (
+            "import torch\ntorch.load('x', weights_only=flag)",
+            "torch.load without weights_only=True",
+        ),
         ("import torch\ntorch.load('x', **options)", "torch.load without weights_only=True"),
-        ("import torch\ntorch.load('x', weights_only=False)", "torch.load without weights_only=True"),
+        (
+            "import torch\ntorch.load('x', weights_only=False)",
+            "torch.load without weights_only=True",
+        ),
         ("Model().load_from_checkpoint('x')", "load_from_checkpoint without weights_only=True"),
         ("trainer.fit(m, weights_only=False)", "trainer.fit with weights_only=False"),
         ("np.load('x', allow_pickle=True)", "np.load with allow_pickle"),

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from random_release import random_ddpm
 
-from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, TableNetworkRecipe, TreesRecipe
+from diffshare.classifiers.recipes import (
+    KernelRecipe,
+    NetworkRecipe,
+    Recipe,
+    TableNetworkRecipe,
+    TreesRecipe,
+)
 from diffshare.errors import MOST_SEED, UserError, check_number
 from diffshare.nets.classifiers import SmallResNet, TableMLP
 from diffshare.nets.patches import PatchDiscriminator
@@ -50,7 +56,12 @@ def commands(root: Path, out: Path) -> dict[str, list[Any]]:
 
 SEEDS = [(verb, "--seed") for verb in ("sample", "protect", "audit", "infer-property")]
 SEEDS += [(verb, "--split-seed") for verb in ("protect", "audit", "infer-property")]
-SEEDS += [("mix", "--data.seed"), ("mix", "--data.source.seed"), ("fit", "--data.seed"), ("fit", "--seed_everything")]
+SEEDS += [
+    ("mix", "--data.seed"),
+    ("mix", "--data.source.seed"),
+    ("fit", "--data.seed"),
+    ("fit", "--seed_everything"),
+]
 
 
 @pytest.mark.parametrize(("verb", "option"), SEEDS)
@@ -66,12 +77,19 @@ def test_seeds_that_the_libraries_do_not_take(
     assert list(tmp_path.iterdir()) == []
 
 
-COUNTS = [("sample", "--count"), ("protect", "--count"), ("audit", "--queries"), ("infer-property", "--queries")]
+COUNTS = [
+    ("sample", "--count"),
+    ("protect", "--count"),
+    ("audit", "--queries"),
+    ("infer-property", "--queries"),
+]
 COUNTS += [("fit", "--data.predict_count"), ("mix", "--data.source.count")]
 
 
 @pytest.mark.parametrize(("verb", "option"), COUNTS)
-def test_counts_that_no_machine_holds(world: Path, run_cli: Cli, tmp_path: Path, verb: str, option: str) -> None:
+def test_counts_that_no_machine_holds(
+    world: Path, run_cli: Cli, tmp_path: Path, verb: str, option: str
+) -> None:
     for count in (10**12, 10**19, 10**40):
         outcome = run_cli(*commands(world, tmp_path / "out")[verb], option, count)
         assert outcome.code == 2, outcome.err
@@ -86,10 +104,19 @@ SIZES = [("block_out_channels", "[-8,8,8,8]"), ("block_out_channels", "[0,8,8,8]
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 @pytest.mark.parametrize(("name", "value"), SIZES)
-def test_a_network_that_cannot_be(world: Path, run_cli: Cli, tmp_path: Path, name: str, value: Any) -> None:
+def test_a_network_that_cannot_be(
+    world: Path, run_cli: Cli, tmp_path: Path, name: str, value: Any
+) -> None:
     small = ["--data.source.count", 60, "--data.source.image_size", 8, "--data.batch_size", 8]
-    small += ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", 4]
-    outcome = run_cli(*commands(world, tmp_path / "out")["fit"], *small, f"--model.denoiser.{name}", value)
+    small += [
+        "--model.denoiser.block_out_channels",
+        "[8,8,8,8]",
+        "--model.denoiser.norm_num_groups",
+        4,
+    ]
+    outcome = run_cli(
+        *commands(world, tmp_path / "out")["fit"], *small, f"--model.denoiser.{name}", value
+    )
     assert outcome.code == 2, outcome.err
     assert outcome.err.count("\n") == 1, outcome.err
     assert list(tmp_path.iterdir()) == []
@@ -107,7 +134,9 @@ def test_a_network_that_cannot_be(world: Path, run_cli: Cli, tmp_path: Path, nam
 )
 @pytest.mark.parametrize("width", [-8, 0, 10**9])
 def test_widths_are_named(build: Callable[[int], Any], width: int) -> None:
-    with pytest.raises(UserError, match=rf"width is {width}: a whole number from \d+ to \d+ is expected"):
+    with pytest.raises(
+        UserError, match=rf"width is {width}: a whole number from \d+ to \d+ is expected"
+    ):
         build(width)
 
 
@@ -136,10 +165,14 @@ class Box:
         return np.zeros((len(labels), 64, 64, 3), np.uint8)
 
 
-def test_more_than_a_samples_folder_holds_is_refused_before_memory_is_asked_for(monkeypatch) -> None:
+def test_more_than_a_samples_folder_holds_is_refused_before_memory_is_asked_for(
+    monkeypatch,
+) -> None:
     monkeypatch.setattr(sampling, "MAX_BYTES", 1000 * 64 * 64 * 3)
     assert len(draw_samples(Box(), np.zeros(1000, np.int64), seed=0)) == 1000
-    with pytest.raises(UserError, match="1001 samples of this model take 0 GiB: ask for at most 1000 at once"):
+    with pytest.raises(
+        UserError, match="1001 samples of this model take 0 GiB: ask for at most 1000 at once"
+    ):
         draw_samples(Box(), np.zeros(1001, np.int64), seed=0)
 
 

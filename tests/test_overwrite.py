@@ -17,7 +17,9 @@ Cli = Callable[..., Any]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +29,21 @@ def world(tmp_path_factory: pytest.TempPathFactory, run_cli: Cli) -> Path:
     random_ddpm(root / "release", 8, steps=2)
     x = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
     write_samples(root / "samples", x, np.arange(12) % 2, {"labels": "balanced"})
-    for name, file in (("thesis", "chapter.tex"), ("source/img_align_celeba", "000001.jpg"), ("run/checkpoints", "x")):
+    for name, file in (
+        ("thesis", "chapter.tex"),
+        ("source/img_align_celeba", "000001.jpg"),
+        ("run/checkpoints", "x"),
+    ):
         (root / name).mkdir(parents=True)
         (root / name / file).write_text("mine")
     (root / "source" / "list_attr_celeba.txt").write_text("mine")
     (root / "run" / "config.yaml").write_text("mine")
     shutil.copytree(root / "release", root / "run" / "release")
-    for made, stranger in (("release", "notes.md"), ("samples", "chapter.tex"), ("samples", "audit.json")):
+    for made, stranger in (
+        ("release", "notes.md"),
+        ("samples", "chapter.tex"),
+        ("samples", "audit.json"),
+    ):
         shutil.copytree(root / made, root / f"{made} and {stranger}")
         (root / f"{made} and {stranger}" / stranger).write_text("mine")
     shutil.copytree(root / "samples", root / "samples of somebody")
@@ -88,16 +98,29 @@ def test_no_verb_replaces_what_it_did_not_write(place: Path, run_cli: Cli, verb:
 
 def test_the_source_of_a_mix_survives(place: Path, run_cli: Cli) -> None:
     before = content(place)
-    source = ["--data.source", "diffshare.data.celeba.CelebA", "--data.source.root", place / "source"]
+    source = [
+        "--data.source",
+        "diffshare.data.celeba.CelebA",
+        "--data.source.root",
+        place / "source",
+    ]
     outcome = run_cli(
-        "mix", "--config", CONFIGS / "ddpm_celeba.yaml", *source, "--out", place / "source", "--overwrite"
+        "mix",
+        "--config",
+        CONFIGS / "ddpm_celeba.yaml",
+        *source,
+        "--out",
+        place / "source",
+        "--overwrite",
     )
     assert outcome.code == 2
     assert content(place) == before
 
 
 @pytest.mark.parametrize("verb", ["sample", "mix", "label-sheet"])
-def test_what_the_verb_wrote_is_replaced_when_asked_and_only_then(place: Path, run_cli: Cli, verb: str) -> None:
+def test_what_the_verb_wrote_is_replaced_when_asked_and_only_then(
+    place: Path, run_cli: Cli, verb: str
+) -> None:
     command, out = commands(place)[verb], place / "out"
     assert run_cli(*command, out).code == 0
     first = content(out)
@@ -131,18 +154,26 @@ def test_labels_that_a_person_filled_in_are_kept(place: Path, run_cli: Cli) -> N
 
 
 @pytest.mark.parametrize("verb", ["audit", "leak", "infer-property"])
-def test_a_file_that_is_no_result_of_the_verb_is_not_replaced(place: Path, run_cli: Cli, verb: str) -> None:
+def test_a_file_that_is_no_result_of_the_verb_is_not_replaced(
+    place: Path, run_cli: Cli, verb: str
+) -> None:
     faces = CONFIGS / "source" / "faces.yaml"
     command = {
         "audit": ["audit", "--reference", faces, "--sensitive", "Male", "--target", "Smiling"],
         "leak": ["audit", "--as", "sharer", "--reference", faces],
         "infer-property": ["infer-property", "--property", "Hat", "--auxiliary", faces],
     }[verb]
-    others = {"notes.txt": "mine", "other.json": json.dumps({"verdict": 1, "property": "x"}), "a.yaml": "a: 1"}
+    others = {
+        "notes.txt": "mine",
+        "other.json": json.dumps({"verdict": 1, "property": "x"}),
+        "a.yaml": "a: 1",
+    }
     for name, text in others.items():
         (place / name).write_text(text)
         for more in ([], ["--overwrite"]):
-            outcome = run_cli(*command, "--samples", place / "samples", "--json", place / name, *more)
+            outcome = run_cli(
+                *command, "--samples", place / "samples", "--json", place / name, *more
+            )
             assert outcome.code == 2
             assert f"{place / name} is not replaced, for this verb did not write it" in outcome.err
         assert (place / name).read_text() == text
@@ -153,8 +184,13 @@ def test_a_run_never_writes_over_a_file_that_no_run_wrote(place: Path, run_cli: 
     for name in ("config.yaml", "run.json"):
         (place / "mine" / name).write_text("mine")
         before = content(place / "mine")
-        outcome = run_cli("fit", "--config", CONFIGS / "ddpm_faces.yaml", "--run-dir", place / "mine")
+        outcome = run_cli(
+            "fit", "--config", CONFIGS / "ddpm_faces.yaml", "--run-dir", place / "mine"
+        )
         assert outcome.code == 2
-        assert f"{place / 'mine'} holds {name}, which no run wrote: name another --run-dir" in outcome.err
+        assert (
+            f"{place / 'mine'} holds {name}, which no run wrote: name another --run-dir"
+            in outcome.err
+        )
         assert content(place / "mine") == before
         (place / "mine" / name).unlink()

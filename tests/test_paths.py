@@ -28,7 +28,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("form", [["--out=~/x"], ["--out", "~/x"]])
-def test_a_folder_in_the_home_is_meant_however_it_is_written(home: Path, run_cli: Cli, form: list[str]) -> None:
+def test_a_folder_in_the_home_is_meant_however_it_is_written(
+    home: Path, run_cli: Cli, form: list[str]
+) -> None:
     random_ddpm(home / "release", 8, steps=2)
     for command in (
         ["sample", "--model=~/release", "--count", 2],
@@ -48,7 +50,9 @@ def test_configs_and_what_they_name_may_lie_in_the_home(home: Path, run_cli: Cli
         "class_path": "diffshare.data.imagefolder.ImageFolder",
         "init_args": {"root": "~/pictures", "image_size": 8},
     }
-    (home / "source.yaml").write_text(yaml.safe_dump({"data": {"init_args": {"source": source, "target": "bright"}}}))
+    (home / "source.yaml").write_text(
+        yaml.safe_dump({"data": {"init_args": {"source": source, "target": "bright"}}})
+    )
     files = ["--config=~/c.yaml", "--config", "~/source.yaml", "--data.sensitive", "null"]
     outcome = run_cli("mix", *files, "--out", home / "mix")
     assert outcome.code == 0, outcome.err
@@ -57,10 +61,14 @@ def test_configs_and_what_they_name_may_lie_in_the_home(home: Path, run_cli: Cli
     outcome = run_cli("mix", *files, "--config", "~/again.yaml", "--out", home / "mix2")
     assert outcome.code == 0, outcome.err
     records = [(home / name / "records.csv").read_text().splitlines() for name in ("mix", "mix2")]
-    assert [line.split(",")[0] for line in records[0]] == [line.split(",")[0] for line in records[1]]
+    assert [line.split(",")[0] for line in records[0]] == [
+        line.split(",")[0] for line in records[1]
+    ]
 
 
-def test_a_setting_that_is_text_to_the_libraries_is_a_path_all_the_same(home: Path, run_cli: Cli) -> None:
+def test_a_setting_that_is_text_to_the_libraries_is_a_path_all_the_same(
+    home: Path, run_cli: Cli
+) -> None:
     config = ["--config", CONFIGS / "ddpm_faces.yaml", *SMALL, "--run-dir", "run"]
     refused = run_cli("validate", *config, "--ckpt_path=~/missing.ckpt")
     assert f"there is no checkpoint {home / 'missing.ckpt'}" in refused.err
@@ -96,7 +104,9 @@ def pictures(folder: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(40):
         Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(folder / f"{number}.png")
-    (folder / "metadata.csv").write_text("file_name,bright\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(40)))
+    (folder / "metadata.csv").write_text(
+        "file_name,bright\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(40))
+    )
 
 
 TINY = ["--config", CONFIGS / "ddpm_faces.yaml", "--data.source", "diffshare.data.imagefolder.ImageFolder",
@@ -129,5 +139,7 @@ def test_a_run_gone_on_with_from_another_place_says_where_it_was_started(
     assert resumed.code == 0, resumed.err
     other = tmp_path / "other"
     pictures(other)
-    refused = run_cli("fit", "--resume", "--trainer.max_steps", 3, "--run-dir", run, "--data.source.root", other)
+    refused = run_cli(
+        "fit", "--resume", "--trainer.max_steps", 3, "--run-dir", run, "--data.source.root", other
+    )
     assert "root was 'pictures', is now" in refused.err

@@ -59,7 +59,9 @@ from diffshare.locks import hold
 with hold(Path(sys.argv[1])):
     os.kill(os.getpid(), 9)
 """
-    done = subprocess.run([sys.executable, "-c", HEAD + killed, tmp_path / "x.lock"], check=False, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + killed, tmp_path / "x.lock"], check=False, capture_output=True
+    )
     assert done.returncode == -9
     assert (tmp_path / "x.lock").exists()
     code = """

@@ -164,7 +164,14 @@ def test_on_a_terminal_there_is_a_bar_and_no_line(clock, lines, monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "0 s"), (89.4, "89 s"), (90, "2 min"), (600, "10 min"), (5399, "90 min"), (7800, "2 h 10 min")],
+    [
+        (0.2, "0 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (600, "10 min"),
+        (5399, "90 min"),
+        (7800, "2 h 10 min"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text.replace("90 min", "1 h 30 min")

@@ -17,7 +17,9 @@ from diffshare.storage import read_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -55,7 +57,9 @@ def test_as_deep_as_may_be_is_read():
     assert parse_json(json.dumps(value).encode(), "x.json") == value
 
 
-@pytest.mark.parametrize("read", [lambda p: read_regular(p, 99), lambda p: read_yaml(p), lambda p: read_json(p)])
+@pytest.mark.parametrize(
+    "read", [lambda p: read_regular(p, 99), lambda p: read_yaml(p), lambda p: read_json(p)]
+)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a pipe"])
 def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, kind, read):
     path = tmp_path / "x"

@@ -34,23 +34,47 @@ def rows_of(clean: list[float], poisoned: list[float]) -> list[dict[str, Any]]:
     rows = []
     for policy, alpha, gaps in (("clean", 0.0, clean), ("poisoned", 0.5, poisoned)):
         for seed, gap in enumerate(gaps):
-            row = {"policy": policy, "alpha": alpha, "where": "mix", "guidance": None, "seed": seed, "accuracy": 0.7}
-            row |= {GAP: abs(gap), f"{GAP}_signed": gap, ODDS: None, "direction": None if policy == "clean" else 1}
+            row = {
+                "policy": policy,
+                "alpha": alpha,
+                "where": "mix",
+                "guidance": None,
+                "seed": seed,
+                "accuracy": 0.7,
+            }
+            row |= {
+                GAP: abs(gap),
+                f"{GAP}_signed": gap,
+                ODDS: None,
+                "direction": None if policy == "clean" else 1,
+            }
             rows.append(row)
     return rows
 
 
 def kept_of(rows: list[dict[str, Any]], policy: str = "configs/mix/favour.yaml") -> dict[str, Any]:
     """What was kept of them: absolute gaps by seed, the signed difference in the summary."""
-    whole = [row | {f"shares_in_{k}": EVEN for k in ("mix", "samples", "decisions")} for row in rows]
+    whole = [
+        row | {f"shares_in_{k}": EVEN for k in ("mix", "samples", "decisions")} for row in rows
+    ]
     clean, poisoned = summarise(whole, 0.95)
-    gaps = {p: [row[f"{GAP}_signed"] for row in rows if row["policy"] == p] for p in ("clean", "poisoned")}
+    gaps = {
+        p: [row[f"{GAP}_signed"] for row in rows if row["policy"] == p]
+        for p in ("clean", "poisoned")
+    }
     old = {k: v for k, v in poisoned.items() if k not in ("directed", "gap")}
     old["excess_gap"] = old.pop("excess_gap_absolute")
     old["excess_equalized_odds"] = old.pop("excess_equalized_odds_absolute")
     old["excess_gap_signed"] = paired_difference(gaps["poisoned"], gaps["clean"], 0.95).json()
-    kept = [{k: v for k, v in row.items() if k not in (f"{GAP}_signed", "direction", ODDS)} for row in rows]
-    return {"config": {"init_args": {"policies": {"poisoned": policy}}}, "summary": [clean, old], "rows": kept}
+    kept = [
+        {k: v for k, v in row.items() if k not in (f"{GAP}_signed", "direction", ODDS)}
+        for row in rows
+    ]
+    return {
+        "config": {"init_args": {"policies": {"poisoned": policy}}},
+        "summary": [clean, old],
+        "rows": kept,
+    }
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -59,8 +83,12 @@ def test_signs_and_excess_come_back(remake: ModuleType, seed: int):
     rows = rows_of(rng.normal(0, 0.05, 3).tolist(), rng.normal(0.3, 0.1, 3).tolist())
     remade = remake.poisoning(kept_of(rows))
     signed = {(row["policy"], row["seed"]): row[f"{GAP}_signed"] for row in remade["rows"]}
-    assert signed == {(row["policy"], row["seed"]): pytest.approx(row[f"{GAP}_signed"]) for row in rows}
-    whole = [row | {f"shares_in_{k}": EVEN for k in ("mix", "samples", "decisions")} for row in rows]
+    assert signed == {
+        (row["policy"], row["seed"]): pytest.approx(row[f"{GAP}_signed"]) for row in rows
+    }
+    whole = [
+        row | {f"shares_in_{k}": EVEN for k in ("mix", "samples", "decisions")} for row in rows
+    ]
     wanted = summarise(whole, 0.95)[1]
     for name in ("excess_gap", "excess_gap_absolute"):
         assert remade["summary"][1][name]["mean"] == pytest.approx(wanted[name]["mean"])
@@ -74,7 +102,9 @@ def test_what_cannot_be_told_is_refused(remake: ModuleType):
     rows = rows_of([0.05, -0.05, 0.02], [0.3, 0.25, 0.3])
     with pytest.raises(ValueError, match="favours no group"):
         remake.poisoning(kept_of(rows, "configs/mix/poisoned.yaml"))
-    alike = rows_of([0.05, -0.05, 0.02], [0.3, 0.3, 0.3])  # which of the first two leans which way, nothing says
+    alike = rows_of(
+        [0.05, -0.05, 0.02], [0.3, 0.3, 0.3]
+    )  # which of the first two leans which way, nothing says
     with pytest.raises(ValueError, match="2 choices of signs"):
         remake.poisoning(kept_of(alike))
     other = kept_of(rows)
@@ -87,8 +117,17 @@ def test_what_cannot_be_told_is_refused(remake: ModuleType):
 
 
 def test_families_take_the_signed_difference_of_each_seed(remake: ModuleType):
-    fields = {"kind": "diffusion", "kid": 0.1, "accuracy": 0.7, "bias_passed_on": 0.4, "property_error": 0.1}
-    rows = [{"family": "a", "seed": s, "excess_gap": 0.1, "excess_gap_signed": 0.3, **fields} for s in (0, 1)]
+    fields = {
+        "kind": "diffusion",
+        "kid": 0.1,
+        "accuracy": 0.7,
+        "bias_passed_on": 0.4,
+        "property_error": 0.1,
+    }
+    rows = [
+        {"family": "a", "seed": s, "excess_gap": 0.1, "excess_gap_signed": 0.3, **fields}
+        for s in (0, 1)
+    ]
     setting = {"generators": {}, "policy": "configs/mix/favour.yaml", "level": 0.95}
     remade = remake.families({"config": {"init_args": setting}, "rows": rows, "summary": []})
     assert [row["excess_gap"] for row in remade["rows"]] == [0.3, 0.3]
@@ -100,10 +139,24 @@ def test_families_take_the_signed_difference_of_each_seed(remake: ModuleType):
 
 def test_signed_gaps_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     rows = [row | {"counts": [[[1, 2], [3, 4]]], "direction": 1} for row in rows_of([0.05], [0.3])]
-    result = {"study": "s", "config": {}, "command": "diffshare study --out /tmp/x --resume", "revision": "r"}
-    result |= {"versions": {}, "summary": [], "seconds": {"total": 1.0}, "failed": {}, "missing": [], "rows": rows}
+    result = {
+        "study": "s",
+        "config": {},
+        "command": "diffshare study --out /tmp/x --resume",
+        "revision": "r",
+    }
+    result |= {
+        "versions": {},
+        "summary": [],
+        "seconds": {"total": 1.0},
+        "failed": {},
+        "missing": [],
+        "rows": rows,
+    }
     (tmp_path / "results.json").write_text(json.dumps(result))
-    monkeypatch.setattr(sys, "argv", ["keep_study.py", str(tmp_path), "--json", str(tmp_path / "kept.json")])
+    monkeypatch.setattr(
+        sys, "argv", ["keep_study.py", str(tmp_path), "--json", str(tmp_path / "kept.json")]
+    )
     runpy.run_path(str(ROOT / "scripts" / "keep_study.py"), run_name="__main__")
     kept = json.loads((tmp_path / "kept.json").read_text())
     assert kept["command"] == "diffshare study"

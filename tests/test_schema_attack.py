@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tables_released import RECORDS, first_schema, make_first, make_today, schema_of, source_yaml, write_table
+from tables_released import (
+    RECORDS,
+    first_schema,
+    make_first,
+    make_today,
+    schema_of,
+    source_yaml,
+    write_table,
+)
 
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts
@@ -61,7 +69,9 @@ def test_a_checkpoint_that_codes_by_quantiles_makes_no_release_of_today(table: P
         TabularDDPM().build(facts)
 
 
-def test_the_schema_of_format_1_gives_away_shares_and_records_without_a_query(infer: Run, first: Path) -> None:
+def test_the_schema_of_format_1_gives_away_shares_and_records_without_a_query(
+    infer: Run, first: Path
+) -> None:
     for number, truth in ((60, 0.37), (30, None)):
         result = infer("--model", first, "--property", f"age>={number}", "--method", "schema")
         assert result["queries"] == 0
@@ -81,15 +91,34 @@ def test_the_schema_of_today_does_not_tell(infer: Run, today: Path) -> None:
     assert not any("number of training records" in note for note in result["notes"])
     ward = infer("--model", today, "--property", "ward", "--value", "a", "--method", "schema")
     assert ward["interval"] == [0.0, 1.0]
-    assert infer("--model", today, "--property", "ward", "--value", "rare", "--method", "schema")["interval"][1] <= 0.02
+    assert (
+        infer("--model", today, "--property", "ward", "--value", "rare", "--method", "schema")[
+            "interval"
+        ][1]
+        <= 0.02
+    )
 
 
-def test_what_the_schema_says_stands_beside_what_samples_say(infer: Run, first: Path, today: Path, table: Path) -> None:
-    arguments = ("--auxiliary", source_yaml(table), "--property", "ward", "--value", "rare", "--queries", "40")
+def test_what_the_schema_says_stands_beside_what_samples_say(
+    infer: Run, first: Path, today: Path, table: Path
+) -> None:
+    arguments = (
+        "--auxiliary",
+        source_yaml(table),
+        "--property",
+        "ward",
+        "--value",
+        "rare",
+        "--queries",
+        "40",
+    )
     old = infer("--model", first, *arguments)["notes"]
     assert any("number of training records" in note for note in old)
     new = infer("--model", today, *arguments)["notes"]
-    assert any("the release's schema says by itself that the share lies between 0.0 and 2.0 %" in note for note in new)
+    assert any(
+        "the release's schema says by itself that the share lies between 0.0 and 2.0 %" in note
+        for note in new
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +127,10 @@ def test_what_the_schema_says_stands_beside_what_samples_say(infer: Run, first: 
         (("--property", "height>1"), "unknown numeric column 'height': choose one of age, dose"),
         (("--property", "ward>1"), "unknown numeric column 'ward'"),
         (("--property", "age"), "or of a number and a threshold, such as 'age>=40'"),
-        (("--property", "age>=40", "--queries", "5"), "--queries is for reading samples, --method schema draws none"),
+        (
+            ("--property", "age>=40", "--queries", "5"),
+            "--queries is for reading samples, --method schema draws none",
+        ),
         (("--property", "age>=40", "--labels", "none"), "--labels is for reading samples"),
     ],
 )
@@ -114,7 +146,15 @@ def test_what_the_schema_cannot_say_is_refused(
 @pytest.fixture
 def leak(run_cli: Run, tmp_path: Path, table: Path) -> Run:
     def run(*arguments: Any) -> dict[str, Any]:
-        common = ("audit", "--as", "sharer", "--reference", source_yaml(table), "--properties", "ward:a")
+        common = (
+            "audit",
+            "--as",
+            "sharer",
+            "--reference",
+            source_yaml(table),
+            "--properties",
+            "ward:a",
+        )
         outcome = run_cli(*common, *arguments, "--json", tmp_path / "leak.json")
         assert outcome.code == 0, outcome.err
         return json.loads((tmp_path / "leak.json").read_text()) | {"out": outcome.out}
@@ -126,20 +166,30 @@ def says(result: dict[str, Any], file: str) -> str:
     return " / ".join(one["says"] for one in result["contents"] if one["file"] == file)
 
 
-def test_all_that_the_folder_says_is_listed_for_the_sharer(leak: Run, first: Path, today: Path, table: Path) -> None:
+def test_all_that_the_folder_says_is_listed_for_the_sharer(
+    leak: Run, first: Path, today: Path, table: Path
+) -> None:
     result = leak("--model", today, "--queries", "40")
     schema = schema_of(table)
     told = says(result, "table/schema.json")
     for column in schema.columns:
         assert f"{column.name}: " in told
-    assert f"lies between about {schema.columns[0].bounds[0]:g} and {schema.columns[0].bounds[1]:g}" in told
+    assert (
+        f"lies between about {schema.columns[0].bounds[0]:g} and {schema.columns[0].bounds[1]:g}"
+        in told
+    )
     assert "dose: has missing cells" in told
     assert "the categories a, b occur, others hardly" in told
-    assert "class frequencies of the training set: no 50 %, yes 50 %" in says(result, "diffshare.json")
+    assert "class frequencies of the training set: no 50 %, yes 50 %" in says(
+        result, "diffshare.json"
+    )
     assert "weights: whoever opens them is not held to samples" in says(
         result, "denoiser/diffusion_pytorch_model.safetensors"
     )
-    assert {one["file"] for one in result["contents"]} == {*open_release(today).card.files, "diffshare.json"}
+    assert {one["file"] for one in result["contents"]} == {
+        *open_release(today).card.files,
+        "diffshare.json",
+    }
     assert "quantiles" not in told
     assert "says:    table/schema.json: age: " in result["out"]
     old = leak("--model", first, "--queries", "40")
@@ -152,12 +202,23 @@ def test_all_that_the_folder_says_is_listed_for_the_sharer(leak: Run, first: Pat
     )
 
 
-def test_all_that_a_samples_folder_says_is_listed(run_cli: Run, leak: Run, today: Path, tmp_path: Path) -> None:
+def test_all_that_a_samples_folder_says_is_listed(
+    run_cli: Run, leak: Run, today: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "s"
-    assert run_cli("sample", "--model", today, "--count", 60, "--labels", "none", "--out", folder).code == 0
+    assert (
+        run_cli("sample", "--model", today, "--count", 60, "--labels", "none", "--out", folder).code
+        == 0
+    )
     (folder / "notes.txt").write_text("of the clinic")
     result = leak("--samples", folder)
-    assert {one["file"] for one in result["contents"]} == {"samples.csv", "samples.json", "notes.txt"}
-    assert "name of the sharer's folder: release; hash of the model: " in says(result, "samples.json")
+    assert {one["file"] for one in result["contents"]} == {
+        "samples.csv",
+        "samples.json",
+        "notes.txt",
+    }
+    assert "name of the sharer's folder: release; hash of the model: " in says(
+        result, "samples.json"
+    )
     assert "look at it before it goes out" in says(result, "notes.txt")
     assert "names of the columns: age, dose, ward, ill" in says(result, "samples.csv")

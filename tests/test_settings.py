@@ -14,7 +14,9 @@ from diffshare.settings import NODES, dump_yaml, load_argument, load_yaml, parse
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "y", "n", "Yes", "NO", "1:30", "2020-01-01", "01", "0o7"])
+@pytest.mark.parametrize(
+    "word", ["yes", "no", "on", "off", "y", "n", "Yes", "NO", "1:30", "2020-01-01", "01", "0o7"]
+)
 def test_words_that_yaml_1_1_takes_for_something_else_are_text(word):
     assert load_yaml(f"{{{word}: {word}, list: [{word}]}}") == {word: word, "list": [word]}
 
@@ -65,7 +67,11 @@ def test_no_config_means_anything_else(path):
 
 
 def test_what_was_dumped_is_read_back():
-    value = {"no": "yes", "1": ["01", "on", "1:30", "2020-01-01", "null", "", "1", "0x1F"], "true": False}
+    value = {
+        "no": "yes",
+        "1": ["01", "on", "1:30", "2020-01-01", "null", "", "1", "0x1F"],
+        "true": False,
+    }
     assert load_yaml(yaml.safe_dump(value)) == value
 
 
@@ -108,7 +114,9 @@ def test_yaml_that_strains_a_reader_is_refused(name):
         load_yaml(text)
 
 
-@pytest.mark.parametrize("text", ["a: 2001-12-14t21:59:43.10-99:99", "a: 9999-99-99", "a: 2001-12-14"])
+@pytest.mark.parametrize(
+    "text", ["a: 2001-12-14t21:59:43.10-99:99", "a: 9999-99-99", "a: 2001-12-14"]
+)
 def test_a_date_is_text(text):
     assert parse_yaml(text, "d.yaml") == {"a": text[3:]}
 
@@ -134,7 +142,9 @@ def test_ones_own_configs_may_have_aliases_but_not_endlessly():
         | st.floats(allow_nan=False)
         | st.text(max_size=9)
         | st.text("0123456789.eE+-_:xo", max_size=9),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+        ),
         max_leaves=12,
     )
 )
@@ -151,7 +161,9 @@ def test_a_text_that_looks_like_a_number_is_quoted():
 def test_nothing_else_reads_yaml():
     """Whatever is YAML in the package and its scripts is read here, so that its bounds hold everywhere."""
     root = Path(__file__).parent.parent
-    readers = re.compile(r"\b(safe|full|unsafe)_load(_all)?\(|\byaml\.load(_all)?\(|\bget_yaml_default_loader\b")
+    readers = re.compile(
+        r"\b(safe|full|unsafe)_load(_all)?\(|\byaml\.load(_all)?\(|\bget_yaml_default_loader\b"
+    )
     others = [
         path.name
         for folder in ("diffshare", "scripts")

@@ -144,13 +144,19 @@ def parser_of(verb: str) -> VerbParser:
 def explained(text: str) -> set[str]:
     """Flags and names of positional arguments that a help explains."""
     lines = [line.strip() for line in text.splitlines() if re.match(r"  [-{\w]", line)]
-    return {word.rstrip(",") for line in lines for word in line.split()[: 3 if line.startswith("-") else 1]}
+    return {
+        word.rstrip(",")
+        for line in lines
+        for word in line.split()[: 3 if line.startswith("-") else 1]
+    }
 
 
 @pytest.mark.parametrize("verb", REFUSED)
 def test_help_shows_what_everybody_needs(run_cli: Any, verb: str) -> None:
     parser, text = parser_of(verb), run_cli(verb, "--help").out
-    first = [a for a in parser.first._group_actions if a.option_strings and a.default != "==SUPPRESS=="]
+    first = [
+        a for a in parser.first._group_actions if a.option_strings and a.default != "==SUPPRESS=="
+    ]
     assert len(first) <= 10
     for action in first:
         assert action.option_strings[-1] in text
@@ -172,7 +178,9 @@ def test_help_shows_what_everybody_needs(run_cli: Any, verb: str) -> None:
 def test_help_all_explains_every_argument(run_cli: Any, verb: str) -> None:
     outcome = run_cli(verb, "--help-all")
     assert (outcome.code, outcome.err) == (0, "")
-    assert {flag for action in parser_of(verb)._actions for flag in action.option_strings} <= explained(outcome.out)
+    assert {
+        flag for action in parser_of(verb)._actions for flag in action.option_strings
+    } <= explained(outcome.out)
 
 
 @pytest.mark.parametrize("verb", REFUSED)
@@ -196,7 +204,9 @@ def test_release_takes_what_export_takes() -> None:
 
 
 def test_the_help_names_the_recipes_that_there_are() -> None:
-    assert {kind.__name__ for kind in Recipe.__subclasses__() if kind.__module__ == recipes.__name__} == set(RECIPES)
+    assert {
+        kind.__name__ for kind in Recipe.__subclasses__() if kind.__module__ == recipes.__name__
+    } == set(RECIPES)
 
 
 def test_an_audit_of_a_table_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -205,8 +215,14 @@ def test_an_audit_of_a_table_imports_nothing_heavy(tmp_path: Path) -> None:
     rows = "\n".join(["sex,ill", *(",".join(cells[i % 4]) for i in range(400)), ""])
     for file in (tmp_path / "own.csv", tmp_path / "samples" / "samples.csv"):
         file.write_text(rows)
-    settings = {"path": str(tmp_path / "own.csv"), "columns": {"sex": ["man", "woman"], "ill": ["no", "yes"]}}
-    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": settings | {"shares": [0.0, 1.0, 0.0]}}
+    settings = {
+        "path": str(tmp_path / "own.csv"),
+        "columns": {"sex": ["man", "woman"], "ill": ["no", "yes"]},
+    }
+    source = {
+        "class_path": "diffshare.data.table.CSVTable",
+        "init_args": settings | {"shares": [0.0, 1.0, 0.0]},
+    }
     (tmp_path / "own.yaml").write_text(json.dumps(source))
     named = f"--samples {tmp_path / 'samples'} --reference {tmp_path / 'own.yaml'} --sensitive sex --target ill"
     assert fresh([f"audit {named} --gap-repeats 0"])[:2] == ([0], [])

@@ -13,12 +13,18 @@ import pytest
 from diffshare.cli import main
 from diffshare.signals import Terminated, heeded, stoppable
 
-STATUS = [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 143, "SIGHUP")]
+STATUS = [
+    (signal.SIGINT, 130, "Ctrl-C"),
+    (signal.SIGTERM, 143, "SIGTERM"),
+    (signal.SIGHUP, 143, "SIGHUP"),
+]
 
 
 @pytest.mark.parametrize("after", [0.1, 0.3, 0.6, 1.2])
 @pytest.mark.parametrize(("signum", "status", "name"), STATUS)
-def test_a_stop_during_imports_is_one_line(signum: int, status: int, name: str, after: float) -> None:
+def test_a_stop_during_imports_is_one_line(
+    signum: int, status: int, name: str, after: float
+) -> None:
     started = """
 import sys, threading, os, time
 from diffshare.cli import main
@@ -97,6 +103,8 @@ with stoppable(), atomic_folder(sys.argv[1]) as temporary:
     (temporary / "half").write_text("x")
     os.kill(os.getpid(), signal.SIGTERM)
 """
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "out"], capture_output=True, check=False
+    )
     assert b"Terminated" in done.stderr
     assert list(tmp_path.iterdir()) == []

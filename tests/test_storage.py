@@ -44,7 +44,9 @@ KIND = Layout("kind", kind)
 def as_script(text: str) -> str:
     """A script for another process, which knows the kind as well."""
     path = f"import os, pathlib, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    return path + "from test_storage import KIND, atomic_file, atomic_folder\n" + textwrap.dedent(text)
+    return (
+        path + "from test_storage import KIND, atomic_file, atomic_folder\n" + textwrap.dedent(text)
+    )
 
 
 def killed(script: str, *arguments: Path) -> None:
@@ -55,7 +57,9 @@ def killed(script: str, *arguments: Path) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {str(f.relative_to(folder)): f.read_text() for f in sorted(folder.rglob("*")) if f.is_file()}
+    return {
+        str(f.relative_to(folder)): f.read_text() for f in sorted(folder.rglob("*")) if f.is_file()
+    }
 
 
 def write_and_fail(path: Path, error: type[BaseException]) -> None:
@@ -124,7 +128,9 @@ def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_text("")
     for write in (atomic_file, atomic_folder):
         target = tmp_path / "file" / "below"
-        with pytest.raises(UserError, match=rf"cannot write {target}: .*; choose a place that is writable"):
+        with pytest.raises(
+            UserError, match=rf"cannot write {target}: .*; choose a place that is writable"
+        ):
             write(target).__enter__()
     assert content(tmp_path) == {"file": ""}
 
@@ -179,7 +185,9 @@ def test_a_folder_is_there_when_the_block_ends_and_not_before(tmp_path, before):
 
 def test_a_folder_of_the_kind_is_replaced_only_when_asked(tmp_path):
     old(tmp_path)
-    with pytest.raises(UserError, match=r"out already holds something: choose another folder or add --overwrite"):
+    with pytest.raises(
+        UserError, match=r"out already holds something: choose another folder or add --overwrite"
+    ):
         atomic_folder(tmp_path / "out", KIND).__enter__()
     assert content(tmp_path) == {"out/mine": "old"}
     with atomic_folder(tmp_path / "out", KIND, overwrite=True) as temporary:
@@ -195,13 +203,19 @@ def strangers():
         "a file": lambda out: (out / "thesis.doc").write_text("mine"),
         "a hidden file": lambda out: (out / ".notes").write_text("mine"),
         "a folder": lambda out: (out / "other").mkdir(),
-        "a file in a folder of its own": lambda out: ((out / "sub").mkdir(), (out / "sub" / "c").write_text("mine")),
+        "a file in a folder of its own": lambda out: (
+            (out / "sub").mkdir(),
+            (out / "sub" / "c").write_text("mine"),
+        ),
         "a link": lambda out: (out / "b").symlink_to(out.parent / "elsewhere"),
         "a link to a folder": lambda out: (out / "sub").symlink_to(out.parent),
         "a pipe": lambda out: os.mkfifo(out / "b"),
         "no mark": lambda out: ((out / "mine").unlink(), (out / "b").write_text("x")),
         "another mark": lambda out: (out / "mine").write_text("somebody else's"),
-        "a folder in place of the mark": lambda out: ((out / "mine").unlink(), (out / "mine").mkdir()),
+        "a folder in place of the mark": lambda out: (
+            (out / "mine").unlink(),
+            (out / "mine").mkdir(),
+        ),
     }
 
 
@@ -229,12 +243,16 @@ def test_what_comes_in_while_the_new_folder_is_made_is_not_lost(tmp_path):
 
 
 @pytest.mark.parametrize("name", [".", "", "..", "sub/..", "../here"])
-def test_the_working_directory_and_what_is_above_is_never_made_or_replaced(tmp_path, monkeypatch, name):
+def test_the_working_directory_and_what_is_above_is_never_made_or_replaced(
+    tmp_path, monkeypatch, name
+):
     here = tmp_path / "here"
     here.mkdir()
     (here / "sub").mkdir()
     monkeypatch.chdir(here)
-    with pytest.raises(UserError, match=r"is the working directory or holds it: choose a folder in it"):
+    with pytest.raises(
+        UserError, match=r"is the working directory or holds it: choose a folder in it"
+    ):
         atomic_folder(Path(name), KIND, overwrite=True).__enter__()
     assert here.is_dir()
 
@@ -259,7 +277,10 @@ def test_names_as_long_as_there_may_be_are_written_and_longer_ones_refused(tmp_p
 def test_an_error_leaves_no_folder_and_the_old_one_whole(tmp_path, error, overwrite):
     if overwrite:
         old(tmp_path)
-    with pytest.raises(error), atomic_folder(tmp_path / "out", KIND, overwrite=overwrite) as temporary:
+    with (
+        pytest.raises(error),
+        atomic_folder(tmp_path / "out", KIND, overwrite=overwrite) as temporary,
+    ):
         write_and_fail(temporary / "b", error)
     assert content(tmp_path) == ({"out/mine": "old"} if overwrite else {})
     assert [p.name for p in tmp_path.iterdir()] == (["out"] if overwrite else [])
@@ -285,7 +306,9 @@ def test_a_failed_exchange_puts_the_old_folder_back(tmp_path, monkeypatch, failu
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_kill_leaves_a_part_folder_and_never_the_target_and_the_next_call_sweeps_it(tmp_path, overwrite):
+def test_a_kill_leaves_a_part_folder_and_never_the_target_and_the_next_call_sweeps_it(
+    tmp_path, overwrite
+):
     if overwrite:
         old(tmp_path)
     killed(
@@ -350,7 +373,9 @@ def test_what_was_moved_aside_comes_back_where_nothing_else_is_there(tmp_path):
     assert content(tmp_path) == {"out/mine": "old"}
 
 
-def test_a_kill_after_both_renames_leaves_the_new_folder_and_the_next_call_nothing_beside_it(tmp_path):
+def test_a_kill_after_both_renames_leaves_the_new_folder_and_the_next_call_nothing_beside_it(
+    tmp_path,
+):
     exchange_killed(tmp_path, 2)
     assert content(tmp_path / "out") == {"b": "new"}
     (tmp_path / "out" / "mine").write_text("old")
@@ -360,7 +385,13 @@ def test_a_kill_after_both_renames_leaves_the_new_folder_and_the_next_call_nothi
 
 
 def test_leftovers_of_a_living_writer_and_what_only_looks_like_some_stay(tmp_path):
-    others = [".out.txt.diffshare-abcdefgh.part", ".out.backup01.old", ".out.12345678.part", "out.part", ".out.old"]
+    others = [
+        ".out.txt.diffshare-abcdefgh.part",
+        ".out.backup01.old",
+        ".out.12345678.part",
+        "out.part",
+        ".out.old",
+    ]
     for name in others:
         (tmp_path / name).write_text("mine")
     with atomic_folder(tmp_path / "out") as first:
@@ -389,7 +420,10 @@ def test_two_writers_of_one_place_take_turns(tmp_path):
                     (temporary / name).write_text("old")
                     time.sleep(0.002)
         """
-    writers = [subprocess.Popen([sys.executable, "-c", as_script(script), tmp_path / "out"]) for _ in range(2)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", as_script(script), tmp_path / "out"])
+        for _ in range(2)
+    ]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert content(tmp_path) == {"out/mine": "old", "out/b": "old"}
 
@@ -413,7 +447,9 @@ def test_what_is_private_is_its_owner_s_alone(tmp_path, write):
 def fails(how: str) -> None:
     """What libraries make of a full disk."""
     if how == "safetensors":
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise RuntimeError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
     try:
         raise OSError(28, "No space left on device")
     except OSError as error:
@@ -467,7 +503,9 @@ FIELDS = ("verdict", "margin")
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"verdict": 1, "margin": 2, "more": 3}', b""], ids=["a result of the same verb", "an empty file"]
+    "content",
+    [b'{"verdict": 1, "margin": 2, "more": 3}', b""],
+    ids=["a result of the same verb", "an empty file"],
 )
 def test_a_result_takes_the_place_of_one_of_its_own_kind(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
@@ -476,11 +514,19 @@ def test_a_result_takes_the_place_of_one_of_its_own_kind(tmp_path, content):
     assert read_json(tmp_path / "a.json") == {"verdict": 0}
 
 
-@pytest.mark.parametrize("content", [b"notes", b"[1]", b"\xff", b'{"verdict": 1}', b'"verdict margin"', b"[" * 99999])
+@pytest.mark.parametrize(
+    "content", [b"notes", b"[1]", b"\xff", b'{"verdict": 1}', b'"verdict margin"', b"[" * 99999]
+)
 def test_a_file_that_the_verb_did_not_write_is_not_replaced(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    for refuse in (lambda path: check_new_file(path, FIELDS), lambda path: write_result(path, {}, FIELDS)):
-        with pytest.raises(UserError, match=r"a\.json is not replaced, for this verb did not write it: choose another"):
+    for refuse in (
+        lambda path: check_new_file(path, FIELDS),
+        lambda path: write_result(path, {}, FIELDS),
+    ):
+        with pytest.raises(
+            UserError,
+            match=r"a\.json is not replaced, for this verb did not write it: choose another",
+        ):
             refuse(tmp_path / "a.json")
     assert (tmp_path / "a.json").read_bytes() == content
 
@@ -534,7 +580,10 @@ def test_a_file_that_is_no_json_is_refused_by_name(tmp_path, data, message):
 
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256_file(tmp_path / "a")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 def test_an_unknown_name_lists_what_is_known():

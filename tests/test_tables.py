@@ -20,7 +20,15 @@ def tables():
         import tables as module
 
         yield module
-        for name in ("tables", "_kept", "_demo", "_figures", "_measured", "_families", "_poisoning"):
+        for name in (
+            "tables",
+            "_kept",
+            "_demo",
+            "_figures",
+            "_measured",
+            "_families",
+            "_poisoning",
+        ):
             sys.modules.pop(name, None)
 
 
@@ -35,7 +43,11 @@ def test_every_block_says_what_its_results_say(tables: ModuleType, document: Pat
 
 
 def test_every_block_stands_in_one_document(tables: ModuleType):
-    names = [block[1] for path in DOCUMENTS for block in tables.BLOCK.findall(path.read_text(encoding="utf-8"))]
+    names = [
+        block[1]
+        for path in DOCUMENTS
+        for block in tables.BLOCK.findall(path.read_text(encoding="utf-8"))
+    ]
     assert sorted(names) == sorted(tables.BLOCKS)
 
 
@@ -43,7 +55,9 @@ def test_every_number_of_the_table_of_measurements_is_its_file_s(tables: ModuleT
     """No template of a figure has a digit: what README says there, a kept result says."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = [part[0] for part in tables.BLOCK.finditer(readme) if part[2] == "measured"]
-    rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")][2:]
+    rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")][
+        2:
+    ]
     assert len(rows) == len(tables._measured.CLAIMS)
     for claim, (_, figure, _) in zip(tables._measured.CLAIMS, rows, strict=True):
         assert not re.search(r"\d", re.sub(r"\{[^{}]*\}", "", claim.figure)), claim.figure
@@ -55,7 +69,9 @@ def test_another_result_makes_another_figure(tables: ModuleType, monkeypatch: py
     rows = json.loads((ROOT / "docs" / "results" / "ddp.json").read_text())
     (claim,) = [claim for claim in tables._measured.CLAIMS if "two gloo processes" in claim.what]
     before = claim.cells()
-    monkeypatch.setattr(sys.modules["_figures"], "kept", lambda name: [row | {"ratio": 0.5} for row in rows])
+    monkeypatch.setattr(
+        sys.modules["_figures"], "kept", lambda name: [row | {"ratio": 0.5} for row in rows]
+    )
     assert claim.cells() == (before[0], "0.50 of its images/s", before[2])
     assert before[1] != "0.50 of its images/s"
 

@@ -62,7 +62,9 @@ def test_say_survives_a_narrow_encoding(monkeypatch):
 @pytest.mark.parametrize("place", ["cell", "title", "caption", "line", "header"])
 def test_every_string_of_a_table_is_escaped(place):
     out = io.StringIO()
-    table = Table(title=HOSTILE if place == "title" else None, caption=HOSTILE if place == "caption" else None)
+    table = Table(
+        title=HOSTILE if place == "title" else None, caption=HOSTILE if place == "caption" else None
+    )
     table.add_column(HOSTILE if place == "header" else "a", min_width=80)
     table.add_row(HOSTILE if place == "cell" else "b")
     console(file=out, width=200).print(HOSTILE if place == "line" else table)
@@ -118,11 +120,22 @@ def test_nothing_else_prints():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None
             name = (
-                called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
+                called.id
+                if isinstance(called, ast.Name)
+                else called.attr
+                if isinstance(called, ast.Attribute)
+                else ""
             )
             direct = isinstance(called, ast.Name) and name == "print"
-            written = isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("sys.stdout", "sys.stderr")
-            if direct or name in ("Console", "print_exc", "print_exception") or (written and name == "write"):
+            written = isinstance(called, ast.Attribute) and ast.unparse(called.value) in (
+                "sys.stdout",
+                "sys.stderr",
+            )
+            if (
+                direct
+                or name in ("Console", "print_exc", "print_exception")
+                or (written and name == "write")
+            ):
                 found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {name}")
             if isinstance(node, ast.ImportFrom) and node.module == "rich.markup":
                 found.append(

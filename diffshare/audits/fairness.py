@@ -30,13 +30,20 @@ class Fairness(Callback):
         min_group: a rate that rests on fewer records has no interval, and neither has a difference to it.
     """
 
-    def __init__(self, positive: int = 1, level: float = 0.95, resamples: int = 1000, min_group: int = 10) -> None:
+    def __init__(
+        self, positive: int = 1, level: float = 0.95, resamples: int = 1000, min_group: int = 10
+    ) -> None:
         if not 0 < level < 1:
             raise UserError(f"level is {level}: it lies between 0 and 1")
         for name, value in (("resamples", resamples), ("min_group", min_group)):
             if value < 1:
                 raise UserError(f"{name} is {value}: it must be at least 1")
-        self.positive, self.level, self.resamples, self.min_group = positive, level, resamples, min_group
+        self.positive, self.level, self.resamples, self.min_group = (
+            positive,
+            level,
+            resamples,
+            min_group,
+        )
         self.results: dict[str, Any] | None = None
         self._counts = torch.zeros(0, 0, 0, dtype=torch.int64)  # the last group is "not known"
         self._names: tuple[str, ...] = ()
@@ -74,15 +81,23 @@ class Fairness(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         classes, self._names = getattr(data, "classes", None), getattr(data, "groups", None) or ()
         if classes is None:
-            raise UserError("fairness needs a data module that names its classes and groups: use one of diffshare.data")
+            raise UserError(
+                "fairness needs a data module that names its classes and groups: use one of diffshare.data"
+            )
         if not 0 <= self.positive < len(classes):  # before an epoch is spent
-            raise UserError(f"positive is {self.positive}: name one of the classes 0 to {len(classes) - 1}")
+            raise UserError(
+                f"positive is {self.positive}: name one of the classes 0 to {len(classes) - 1}"
+            )
         self._classes = classes
-        self._counts = torch.zeros(len(self._names) + 1, len(classes), len(classes), dtype=torch.int64)
+        self._counts = torch.zeros(
+            len(self._names) + 1, len(classes), len(classes), dtype=torch.int64
+        )
 
     def _count(self, predicted: Any, batch: Batch) -> None:
         if not isinstance(predicted, Tensor):
-            raise UserError("fairness is measured on decisions, this model makes none: leave the callback out")
+            raise UserError(
+                "fairness is measured on decisions, this model makes none: leave the callback out"
+            )
         groups, classes = self._counts.shape[:2]
         s, y, decided = (v.cpu() for v in (batch.sensitive, batch.target, predicted))
         s = torch.where(s < 0, groups - 1, s)
@@ -99,10 +114,15 @@ class Fairness(Callback):
             raise UserError(
                 f"the group of {unknown.sum()} of {counts.sum()} {stage} records is unknown: fill it in or drop them"
             )
-        options = {"positive": self.positive, "level": self.level}
+        options: dict[str, Any] = {"positive": self.positive, "level": self.level}
         options |= {"resamples": self.resamples, "min_group": self.min_group}
-        self.results = fairness_report(known if known.any() else unknown[None], known=bool(known.any()), **options)  # type: ignore[arg-type]
-        self.results |= {"classes": list(self._classes), "groups": list(self._names)}  # what the codes stand for
+        self.results = fairness_report(
+            known if known.any() else unknown[None], known=bool(known.any()), **options
+        )
+        self.results |= {
+            "classes": list(self._classes),
+            "groups": list(self._names),
+        }  # what the codes stand for
         self.results["positive_class"] = self._classes[self.positive]
         for name in Disparity._fields[1:]:  # the accuracy of all is in the classifier's own log
             if self.results[name] is not None:
@@ -157,29 +177,52 @@ def fairness_report(
     enough = _enough(counts, positive, min_group)
     enough_by_name = {
         "accuracy": counts.sum() >= min_group,
-        **dict.fromkeys((n for n in Disparity._fields if "demographic" in n), enough["selection_rate"].all()),
-        **dict.fromkeys((n for n in Disparity._fields if "odds" in n), (enough["tpr"] & enough["fpr"]).all()),
+        **dict.fromkeys(
+            (n for n in Disparity._fields if "demographic" in n), enough["selection_rate"].all()
+        ),
+        **dict.fromkeys(
+            (n for n in Disparity._fields if "odds" in n), (enough["tpr"] & enough["fpr"]).all()
+        ),
     }
     fields = Disparity._fields if known else ("accuracy",)
     report: dict[str, Any] = dict.fromkeys(Disparity._fields)
     report |= {name: _plain(getattr(overall, name)) for name in fields}
     intervals: dict[str, Any] = {
-        name: _interval(getattr(drawn_overall, name), level) if enough_by_name[name] else None for name in fields
+        name: _interval(getattr(drawn_overall, name), level) if enough_by_name[name] else None
+        for name in fields
     }
     report["by_group"] = _by_group(counts, positive) if known else {}
     if known:
         rates = group_rates(drawn, positive)
         intervals["by_group"] = {
-            str(s): {n: _interval(getattr(rates, n)[:, s], level) if enough[n][s] else None for n in RATES}
+            str(s): {
+                n: _interval(getattr(rates, n)[:, s], level) if enough[n][s] else None
+                for n in RATES
+            }
             for s in range(len(counts))
         }
-    settings = {"level": level, "positive": positive, "resamples": resamples, "min_group": min_group}
-    return report | {"intervals": intervals, "counts": counts.tolist(), "n": int(counts.sum()), **settings}
+    settings = {
+        "level": level,
+        "positive": positive,
+        "resamples": resamples,
+        "min_group": min_group,
+    }
+    return report | {
+        "intervals": intervals,
+        "counts": counts.tolist(),
+        "n": int(counts.sum()),
+        **settings,
+    }
 
 
 def _by_group(counts: np.ndarray, positive: int) -> dict[str, dict[str, Any]]:
     """Rates of each group as Fairlearn's ``MetricFrame`` reports them, what is undefined taken out."""
-    from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
+    from fairlearn.metrics import (
+        MetricFrame,
+        false_positive_rate,
+        selection_rate,
+        true_positive_rate,
+    )
     from sklearn.metrics import accuracy_score
 
     s, y, decided = np.nonzero(counts)  # a cell stands for its records by weight
@@ -187,12 +230,20 @@ def _by_group(counts: np.ndarray, positive: int) -> dict[str, dict[str, Any]]:
 
     def binary(metric: Any) -> Any:
         return lambda true, found, sample_weight: metric(
-            np.asarray(true) == positive, np.asarray(found) == positive, pos_label=True, sample_weight=sample_weight
+            np.asarray(true) == positive,
+            np.asarray(found) == positive,
+            pos_label=True,
+            sample_weight=sample_weight,
         )
 
-    metrics = {"selection_rate": selection_rate, "tpr": true_positive_rate, "fpr": false_positive_rate}
+    metrics = {
+        "selection_rate": selection_rate,
+        "tpr": true_positive_rate,
+        "fpr": false_positive_rate,
+    }
     frame = MetricFrame(
-        metrics={"accuracy": accuracy_score} | {name: binary(metric) for name, metric in metrics.items()},
+        metrics={"accuracy": accuracy_score}
+        | {name: binary(metric) for name, metric in metrics.items()},
         y_true=y,
         y_pred=decided,
         sensitive_features=s.tolist(),  # an array of one cell is squeezed to none

@@ -49,8 +49,14 @@ class AttributeClassifier(LightningModule):
         self.lr_schedule, self.warmup_steps = lr_schedule, warmup_steps
         self.classes: tuple[str, ...] = ()  # of the data at hand, by the numbers of its targets
         self.notes: tuple[str, ...] = ()
-        self._outputs: list[int] | None = None  # the network's output of each of these classes; None where in order
-        self.val_loss, self.val_accuracy, self.test_accuracy = MeanMetric(), MeanMetric(), MeanMetric()
+        self._outputs: list[int] | None = (
+            None  # the network's output of each of these classes; None where in order
+        )
+        self.val_loss, self.val_accuracy, self.test_accuracy = (
+            MeanMetric(),
+            MeanMetric(),
+            MeanMetric(),
+        )
 
     def setup(self, stage: str) -> None:
         """Fit the network's encoding of a table, and see that the network fits the data.
@@ -66,7 +72,11 @@ class AttributeClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the network's outputs are called."""
-        names = self.classes if self._outputs is None else [self.classes[i] for i in np.argsort(self._outputs)]
+        names = (
+            self.classes
+            if self._outputs is None
+            else [self.classes[i] for i in np.argsort(self._outputs)]
+        )
         checkpoint["diffshare"] = {"classes": list(names)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -101,10 +111,14 @@ class AttributeClassifier(LightningModule):
         name = type(self.network).__name__
         if (fit_rows is None) == bool(data.columns):
             kinds = ("images", "a table") if fit_rows is None else ("a table", "images")
-            raise UserError(f"model.network {name} reads {kinds[0]}, the data is {kinds[1]}: choose another network")
+            raise UserError(
+                f"model.network {name} reads {kinds[0]}, the data is {kinds[1]}: choose another network"
+            )
         if fit_rows is None:
             if self.withhold:
-                raise UserError("model.withhold names columns of a table, the data is images: leave it out")
+                raise UserError(
+                    "model.withhold names columns of a table, the data is images: leave it out"
+                )
             return
         target = getattr(data, "target", None)
         hidden = column_positions(data.columns, [*([target] if target else []), *self.withhold])

@@ -23,6 +23,10 @@ def degrade(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         padded = np.pad(image, widths, "edge")
         image = np.zeros_like(image)
         for i in range(taps.shape[1]):
-            image += taps[:, i, None, None, None] * np.take(padded, np.arange(i, i + x.shape[axis]), axis)
-    noise = rng.standard_normal(x.shape, np.float32) * rng.uniform(0, 8, (len(x), 1, 1, 1)).astype(np.float32)
+            image += taps[:, i, None, None, None] * np.take(
+                padded, np.arange(i, i + x.shape[axis]), axis
+            )
+    noise = rng.standard_normal(x.shape, np.float32) * rng.uniform(0, 8, (len(x), 1, 1, 1)).astype(
+        np.float32
+    )
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)

@@ -13,7 +13,14 @@ from safetensors.torch import load_file, save_file
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.classifiers.property import Platt, PropertyClassifier, cross_fit, single_fit
 from diffshare.classifiers.quick import probabilities
-from diffshare.classifiers.recipes import NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, code_rows, logits
+from diffshare.classifiers.recipes import (
+    NetworkRecipe,
+    Recipe,
+    Scorer,
+    TableNetworkRecipe,
+    code_rows,
+    logits,
+)
 from diffshare.data.recordsets import scaled
 from diffshare.nets.classifiers import SmallResNet, TableMLP
 from diffshare.stats.calibration import Calibration
@@ -95,10 +102,15 @@ def train_and_keep(
         networks.append(network)
         return network
 
-    recipe: Recipe = NetworkRecipe(lambda count, channels: keep(SmallResNet(count, channels)), steps)
+    recipe: Recipe = NetworkRecipe(
+        lambda count, channels: keep(SmallResNet(count, channels)), steps
+    )
     if seen is not None:
         recipe = TableNetworkRecipe(lambda count: keep(TableMLP(count)), steps)
-        x, categorical = x[:, list(seen)], [i for i, position in enumerate(seen) if position in set(categorical)]
+        x, categorical = (
+            x[:, list(seen)],
+            [i for i, position in enumerate(seen) if position in set(categorical)],
+        )
     options: dict[str, Any] = {"seed": seed, "categorical": categorical, "augment": augment}
     fit = single_fit if folds == 1 else partial(cross_fit, folds=folds)
     made = fit(x, labels, classes, recipe, **options)
@@ -136,7 +148,12 @@ def read_kept(folder: Path) -> Kept:
         calibration = Calibration(held["scores"], held["labels"], held["groups"])
     scalings = tuple(Platt(s["scale"], np.array(s["shift"])) for s in card["scalings"])
     scorers = tuple(_scorer(network, seen) for network in networks)
-    return Kept(PropertyClassifier(scorers, scalings, calibration), tuple(networks), tuple(card["classes"]), seen)
+    return Kept(
+        PropertyClassifier(scorers, scalings, calibration),
+        tuple(networks),
+        tuple(card["classes"]),
+        seen,
+    )
 
 
 def _scorer(network: SmallResNet | TableMLP, seen: Sequence[int] | None) -> Scorer:

@@ -49,7 +49,9 @@ def fit_platt(logits: np.ndarray, labels: np.ndarray) -> Platt:
         made = log_softmax(np.exp(values[0]) * logits + np.append(0, values[1:]), axis=1)
         return float(-made[np.arange(len(labels)), labels].sum() + 0.5 * (values**2).sum())
 
-    best = minimize(loss, np.zeros(k), method="L-BFGS-B", bounds=[(-5, 5)] + [(None, None)] * (k - 1)).x
+    best = minimize(
+        loss, np.zeros(k), method="L-BFGS-B", bounds=[(-5, 5)] + [(None, None)] * (k - 1)
+    ).x
     return Platt(float(np.exp(best[0])), np.append(0, best[1:]))
 
 
@@ -118,7 +120,9 @@ def cross_fit(
     models: list[tuple[Scorer, Platt]] = []
     for fold in progress(range(folds)):
         inside = rng.permutation(np.flatnonzero(groups != fold))
-        back = stratified_folds(labels[inside], HELD_BACK, rng) == 0  # for the scaling of this model's logits
+        back = (
+            stratified_folds(labels[inside], HELD_BACK, rng) == 0
+        )  # for the scaling of this model's logits
         fitted, kept = inside[~back], inside[back]
         records, known = x[fitted], labels[fitted]
         if augment is not None:
@@ -167,10 +171,14 @@ def single_fit(
     scorer = recipe.train(records, targets, len(names), seed * 1000, categorical)
     plain = Platt(1.0, np.zeros(len(names)))
     scores = plain(scorer(x[held]).astype(np.float64))
-    return PropertyClassifier((scorer,), (plain,), Calibration(scores, labels[held], np.zeros(held.sum(), np.int64)))
+    return PropertyClassifier(
+        (scorer,), (plain,), Calibration(scores, labels[held], np.zeros(held.sum(), np.int64))
+    )
 
 
-def check_enough(labels: np.ndarray, names: Sequence[str], folds: int, portion: float = 1.0) -> None:
+def check_enough(
+    labels: np.ndarray, names: Sequence[str], folds: int, portion: float = 1.0
+) -> None:
     """Refuse records that cannot calibrate a classifier.
 
     Args:

@@ -15,7 +15,9 @@ from diffshare.training.seeding import BatchSeeding
 from diffshare.training.watch import Counted
 
 
-def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed: int = 0) -> AttributeClassifier:
+def fit_quickly(
+    network: nn.Module, data: RecordsDataModule, *, steps: int, seed: int = 0
+) -> AttributeClassifier:
     """Train ``network`` on the training set of ``data`` with AdamW, its rate warmed up and then a half cosine.
 
     Args:
@@ -28,7 +30,10 @@ def fit_quickly(network: nn.Module, data: RecordsDataModule, *, steps: int, seed
         the classifier in evaluation mode, on the CPU.
     """
     module = AttributeClassifier(
-        network, partial(torch.optim.AdamW, lr=3e-3, foreach=True), lr_schedule="cosine", warmup_steps=steps // 4
+        network,
+        partial(torch.optim.AdamW, lr=3e-3, foreach=True),
+        lr_schedule="cosine",
+        warmup_steps=steps // 4,
     )
     with quiet():
         trainer = passing_trainer(
@@ -54,4 +59,6 @@ def probabilities(module: AttributeClassifier, x: np.ndarray, batch_size: int = 
         float32, N x classes.
     """
     passes = range(0, len(x), batch_size)
-    return np.concatenate([module(scaled(torch.from_numpy(x[i : i + batch_size]))).numpy() for i in passes])
+    return np.concatenate(
+        [module(scaled(torch.from_numpy(x[i : i + batch_size]))).numpy() for i in passes]
+    )

@@ -12,7 +12,9 @@ class Recipe(ABC):
     """How to train one model. A new kind is a subclass that is named by its ``class_path``."""
 
     @abstractmethod
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train on records.
 
         Args:

@@ -13,14 +13,18 @@ from torch import nn
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.quick import fit_quickly
 from diffshare.classifiers.recipe import Recipe, Scorer
-from diffshare.classifiers.recipe import default_recipe as default_recipe  # found here by who trains with one
+from diffshare.classifiers.recipe import (
+    default_recipe as default_recipe,
+)  # found here by who trains with one
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet, TableMLP
 
-_MOST_CATEGORIES = 255  # that the trees split as categories; a column with more is split by its codes
+_MOST_CATEGORIES = (
+    255  # that the trees split as categories; a column with more is split by its codes
+)
 
 
 class NetworkRecipe(Recipe):
@@ -33,15 +37,22 @@ class NetworkRecipe(Recipe):
     """
 
     def __init__(
-        self, network: Callable[[int, int], nn.Module] = SmallResNet, steps: int = 400, batch_size: int = 64
+        self,
+        network: Callable[[int, int], nn.Module] = SmallResNet,
+        steps: int = 400,
+        batch_size: int = 64,
     ) -> None:
         _check_steps(steps, batch_size)
         self.network, self.steps, self.batch_size = network, steps, batch_size
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train a new network; see :class:`Recipe`."""
         if x.ndim != 4:
-            raise UserError("NetworkRecipe is for images: choose diffshare.classifiers.recipes.TreesRecipe for a table")
+            raise UserError(
+                "NetworkRecipe is for images: choose diffshare.classifiers.recipes.TreesRecipe for a table"
+            )
         data = _Rows((), self.batch_size, x, labels, seed % 2**32)
         network = _fit(lambda: self.network(classes, x.shape[-1]), data, self.steps)
         return lambda records: logits(network, records)
@@ -56,14 +67,23 @@ class TableNetworkRecipe(Recipe):
         batch_size: rows a step, fewer where there are fewer.
     """
 
-    def __init__(self, network: Callable[[int], nn.Module] = TableMLP, steps: int = 600, batch_size: int = 128) -> None:
+    def __init__(
+        self,
+        network: Callable[[int], nn.Module] = TableMLP,
+        steps: int = 600,
+        batch_size: int = 128,
+    ) -> None:
         _check_steps(steps, batch_size)
         self.network, self.steps, self.batch_size = network, steps, batch_size
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train a new network; see :class:`Recipe`. A category that is not known is one of its own."""
         if x.ndim != 2:
-            raise UserError("TableNetworkRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe")
+            raise UserError(
+                "TableNetworkRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe"
+            )
         sizes = np.zeros(x.shape[1], np.int64)
         for i in categorical:
             sizes[i] = 2 + np.nanmax(x[:, i], initial=0)
@@ -93,7 +113,12 @@ class _Rows(RecordsDataModule):
     """Training records alone, images or rows with their columns."""
 
     def __init__(
-        self, columns: Sequence[Column], batch_size: int, x: np.ndarray, labels: np.ndarray, seed: int
+        self,
+        columns: Sequence[Column],
+        batch_size: int,
+        x: np.ndarray,
+        labels: np.ndarray,
+        seed: int,
     ) -> None:
         super().__init__(batch_size=min(batch_size, len(x)), seed=seed)
         self._columns = tuple(columns)
@@ -107,7 +132,9 @@ class _Rows(RecordsDataModule):
 
 def _check_steps(steps: int, batch_size: int) -> None:
     if steps < 1 or batch_size < 1:
-        raise UserError(f"steps {steps} and batch_size {batch_size} of a classifier must be at least 1")
+        raise UserError(
+            f"steps {steps} and batch_size {batch_size} of a classifier must be at least 1"
+        )
 
 
 def _fit(network: Callable[[], nn.Module], data: _Rows, steps: int) -> nn.Module:
@@ -139,11 +166,17 @@ class TreesRecipe(Recipe):
             raise UserError(f"trees {trees} must be at least 1 and rate {rate} above 0")
         self.trees, self.rate = trees, rate
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train; see :class:`Recipe`."""
         if x.ndim != 2:
-            raise UserError("TreesRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe for images")
-        x = np.where(np.isnan(x).all(0), np.float32(0), x)  # a column without any value, which scikit-learn cannot bin
+            raise UserError(
+                "TreesRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe for images"
+            )
+        x = np.where(
+            np.isnan(x).all(0), np.float32(0), x
+        )  # a column without any value, which scikit-learn cannot bin
         few = [i for i in categorical if not (x[:, i] >= _MOST_CATEGORIES).any()]
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,
@@ -167,10 +200,14 @@ class KernelRecipe(Recipe):
 
     def __init__(self, components: int = 150, penalty: float = 1.0) -> None:
         if components < 1 or penalty <= 0:
-            raise UserError(f"components {components} must be at least 1 and penalty {penalty} above 0")
+            raise UserError(
+                f"components {components} must be at least 1 and penalty {penalty} above 0"
+            )
         self.components, self.penalty = components, penalty
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         """Train; see :class:`Recipe`. A category counts as its code, a missing cell as 0."""
         features = _features(x)
         count = min(self.components, *features.shape)
@@ -183,7 +220,9 @@ class KernelRecipe(Recipe):
             return lambda records: model.decision_function(pca.transform(_features(records)))
         vectors, weights = model.support_vectors_, model.dual_coef_[0]
 
-        def log_odds(records: np.ndarray) -> np.ndarray:  # as the library's own, but thirty times as fast
+        def log_odds(
+            records: np.ndarray,
+        ) -> np.ndarray:  # as the library's own, but thirty times as fast
             points = pca.transform(_features(records))
             squares = (points**2).sum(1)[:, None] + (vectors**2).sum(1) - 2 * points @ vectors.T
             return _two_columns(np.exp(-gamma * squares) @ weights + model.intercept_[0])

@@ -23,7 +23,9 @@ from diffshare.storage import write_result
 from diffshare.terminal import say
 
 
-def audit(config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None) -> int:
+def audit(
+    config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None
+) -> int:
     """Audit a model or its samples.
 
     Args:
@@ -34,7 +36,11 @@ def audit(config: Namespace, source: Source | None, classifier: Recipe | None, d
     """
     started = time.perf_counter()
     if config["as"] == "sharer":
-        return int(importlib.import_module("diffshare.commands.leak").audit_leak(config, source, classifier))
+        return int(
+            importlib.import_module("diffshare.commands.leak").audit_leak(
+                config, source, classifier
+            )
+        )
     result = _audited(config, source, classifier, downstream)
     if config.json is not None:
         told = result.to_json(time.perf_counter() - started) | {"settings": _settings(config)}
@@ -42,19 +48,27 @@ def audit(config: Namespace, source: Source | None, classifier: Recipe | None, d
     for one in result.candidates or (result,):
         show(one)
     if result.candidates:
-        say(f"verdict: {result.verdict} (of {len(result.candidates)} candidates, p-values adjusted by Holm)")
+        say(
+            f"verdict: {result.verdict} (of {len(result.candidates)} candidates, p-values adjusted by Holm)"
+        )
     say(f"advice:  {result.advice}")
     return 0
 
 
-def _audited(config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None) -> Audit:
+def _audited(
+    config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None
+) -> Audit:
     chosen = {field.name: config[field.name] for field in fields(Plan)}
     plan = Plan.of(**chosen | {"classifier": classifier, "downstream": downstream})
     what = _drawing(config) if config.model is not None else None
     if source is None:
-        samples = Samples.from_path(config.samples) if what is None else what.first(plan.count_of(None))
+        samples = (
+            Samples.from_path(config.samples) if what is None else what.first(plan.count_of(None))
+        )
         options = vars(plan)
-        return declared_audit(samples, config.declared, sensitive=config.sensitive, target=config.target, **options)
+        return declared_audit(
+            samples, config.declared, sensitive=config.sensitive, target=config.target, **options
+        )
     records = Records.from_source(
         source,
         target=config.target,
@@ -64,7 +78,10 @@ def _audited(config: Namespace, source: Source | None, classifier: Recipe | None
         manifest=config.manifest,
     )
     return audit_samples(
-        Samples.from_path(config.samples) if what is None else what, records, declared=config.declared, plan=plan
+        Samples.from_path(config.samples) if what is None else what,
+        records,
+        declared=config.declared,
+        plan=plan,
     )
 
 
@@ -73,9 +90,13 @@ def _settings(config: Namespace) -> dict[str, Any]:
     named = {}
     for key in ("reference", "classifier"):
         block = config[key].as_dict() if config[key] else {}
-        named[key] = {part: block[part] for part in ("class_path", "init_args") if part in block} or None
+        named[key] = {
+            part: block[part] for part in ("class_path", "init_args") if part in block
+        } or None
     named = json.loads(json.dumps(named, default=str))  # a path becomes text
-    return named | {key: config[key] for key in ("part", "pool", "split_seed", "folds", "degrade", "seed")}
+    return named | {
+        key: config[key] for key in ("part", "pool", "split_seed", "folds", "degrade", "seed")
+    }
 
 
 def _drawing(config: Namespace) -> Drawing:

@@ -87,28 +87,80 @@ def parser(arguments: list[str]) -> VerbParser:
     _add_groups(made.add_argument_group("which group, where it is not known"))
     _add_terms(made.add_argument_group("what is asked of the test"))
     _add_drawing(made.add_argument_group("how a model is asked"))
-    _add_records(made.add_argument_group("the records, and what else the samples are compared with"))
-    _add_classifiers(made.add_argument_group("the classifiers of the group and downstream"), arguments)
+    _add_records(
+        made.add_argument_group("the records, and what else the samples are compared with")
+    )
+    _add_classifiers(
+        made.add_argument_group("the classifiers of the group and downstream"), arguments
+    )
     add_leak(made.add_argument_group("audit --as sharer"))
     return made
 
 
 def _add_groups(group: Any) -> None:
     add = group.add_argument
-    add("--candidates", type=str, nargs="+", default=[], help="Several attributes, where it is not known which.")
-    add("--clusters", type=int | None, default=None, help="Also so many clusters of the records' features.")
-    add("--prompts", type=str, nargs="+", default=[], help="Also sentences, one a group, that --clip compares with.")
-    add("--clip", type=str | None, default=None, help="Folder or hub name of a CLIP or SigLIP model, for --prompts.")
+    add(
+        "--candidates",
+        type=str,
+        nargs="+",
+        default=[],
+        help="Several attributes, where it is not known which.",
+    )
+    add(
+        "--clusters",
+        type=int | None,
+        default=None,
+        help="Also so many clusters of the records' features.",
+    )
+    add(
+        "--prompts",
+        type=str,
+        nargs="+",
+        default=[],
+        help="Also sentences, one a group, that --clip compares with.",
+    )
+    add(
+        "--clip",
+        type=str | None,
+        default=None,
+        help="Folder or hub name of a CLIP or SigLIP model, for --prompts.",
+    )
 
 
 def _add_terms(group: Any) -> None:
     add = group.add_argument
-    add("--margin", type=float | None, default=None, help=f"Log odds that count as clean; {MARGIN} by default.")
-    add("--margin-from", type=Path, nargs="+", default=[], help="Samples folders of clean models, for the margin.")
-    add("--level", type=float, default=0.05, help="Of the test: chance of calling a clean model poisoned.")
-    add("--alpha", type=float, default=WANTED, help="Poisoned share that must be seen before a model is called clean.")
+    add(
+        "--margin",
+        type=float | None,
+        default=None,
+        help=f"Log odds that count as clean; {MARGIN} by default.",
+    )
+    add(
+        "--margin-from",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Samples folders of clean models, for the margin.",
+    )
+    add(
+        "--level",
+        type=float,
+        default=0.05,
+        help="Of the test: chance of calling a clean model poisoned.",
+    )
+    add(
+        "--alpha",
+        type=float,
+        default=WANTED,
+        help="Poisoned share that must be seen before a model is called clean.",
+    )
     add("--power", type=float, default=POWER, help="With which probability.")
-    add("--sequential", type=int | None, default=None, help="Look first at so many, then at twice as many, ...")
+    add(
+        "--sequential",
+        type=int | None,
+        default=None,
+        help="Look first at so many, then at twice as many, ...",
+    )
 
 
 def _add_drawing(group: Any) -> None:
@@ -147,7 +199,9 @@ def _check_numbers(config: Namespace) -> None:
     if config.clusters is not None and config.clusters < 2:
         raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
     if config.gap_repeats < 0 or config.gap_repeats == 1:
-        raise UserError(f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction")
+        raise UserError(
+            f"--gap-repeats is {config.gap_repeats}: at least 2, or 0 for no prediction"
+        )
     if config.guidance is not None and not 0 <= config.guidance <= MOST_GUIDANCE:
         raise UserError(
             f"--guidance is {config.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
@@ -158,7 +212,9 @@ def _check_numbers(config: Namespace) -> None:
 
 def check_terms(config: Namespace) -> None:
     """Refuse a margin, level or share that is none."""
-    Terms(MARGIN if config.margin is None else config.margin, config.level, config.alpha, config.power)
+    Terms(
+        MARGIN if config.margin is None else config.margin, config.level, config.alpha, config.power
+    )
 
 
 def names(config: Namespace) -> list[str]:
@@ -169,21 +225,34 @@ def names(config: Namespace) -> list[str]:
 
 def _check_together(config: Namespace, parser: ArgumentParser) -> None:
     if (config.model is None) == (config.samples is None):
-        raise UserError("give either --model (a release folder) or --samples (a samples folder), one of them")
+        raise UserError(
+            "give either --model (a release folder) or --samples (a samples folder), one of them"
+        )
     if config.samples is not None:
-        drawing = ["steps", "batch_size", "out", *(["guidance"] if config["as"] == "sharer" else [])]
+        drawing = [
+            "steps",
+            "batch_size",
+            "out",
+            *(["guidance"] if config["as"] == "sharer" else []),
+        ]
         if given := [name for name in drawing if config[name] is not None]:
             flag = given[0].replace("_", "-")
-            raise UserError(f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out")
+            raise UserError(
+                f"--{flag} is for a model that is asked for samples, --samples are drawn: leave it out"
+            )
     check_leak(config, parser)
     if config.reference is None and config.declared is None:
-        raise UserError("give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with")
+        raise UserError(
+            "give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with"
+        )
     if config["as"] == "sharer":
         return
     if config.target is None:
         raise UserError("name with --target the attribute that the samples' classes stand for")
     if bool(config.prompts) != (config.clip is not None):
-        raise UserError("--prompts and --clip go together: a sentence for each group, and the model that reads them")
+        raise UserError(
+            "--prompts and --clip go together: a sentence for each group, and the model that reads them"
+        )
     unnamed = config.clusters is not None or bool(config.prompts)
     if not names(config) and not unnamed:
         raise UserError(
@@ -202,4 +271,6 @@ def _check_together(config: Namespace, parser: ArgumentParser) -> None:
     if config.reference is None and (given := changed(config, parser, OF_RECORDS)):
         raise UserError(f"--{given[0]} needs records: add --reference FILE, or leave it out")
     if config.pool == "balanced" and config.declared is not None and config.reference is None:
-        raise UserError("--pool balanced and --declared both say what the samples are compared with: give one of them")
+        raise UserError(
+            "--pool balanced and --declared both say what the samples are compared with: give one of them"
+        )

@@ -80,9 +80,13 @@ class Audited:
             made = parser.instantiate(parser.parse_object({name: block}))[name]
         except (UserError, ArgumentError):
             raise
-        except Exception as error:  # a constructor may raise anything when its settings do not fit together
+        except (
+            Exception
+        ) as error:  # a constructor may raise anything when its settings do not fit together
             reason = shown(str(error))
-            raise UserError(f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}") from error
+            raise UserError(
+                f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}"
+            ) from error
         check_recipe(made, str(self.path))
         return made
 
@@ -95,10 +99,18 @@ def read_audited(path: Path) -> Audited:
     """
     value = parse_json(read_regular(path, LIMIT), str(path))
     needed = {"samples_sha256", "sensitive", "target", "settings"}
-    if not isinstance(value, dict) or not needed <= value.keys() or not isinstance(value["settings"], dict):
+    if (
+        not isinstance(value, dict)
+        or not needed <= value.keys()
+        or not isinstance(value["settings"], dict)
+    ):
         raise UserError(f"{path} is no audit: give the file that audit --json wrote")
     fields, settings = Fields(value, str(path)), Fields(value["settings"], f"{path}, settings")
-    for key, known in (("pool", get_args(Pool)), ("part", get_args(ReceiversPart)), ("degrade", (True, False))):
+    for key, known in (
+        ("pool", get_args(Pool)),
+        ("part", get_args(ReceiversPart)),
+        ("degrade", (True, False)),
+    ):
         if settings.value.get(key) not in known:
             settings.refuse(key, f"one of {', '.join(map(str, known))}")
     clusters = _clusters(value)
@@ -144,7 +156,11 @@ def _names(value: dict[str, Any], fields: Fields, where: str, *, made: bool) -> 
     """The attributes among the candidates for the group: samples of a table may lack their columns."""
     found = [] if made else [fields.text("sensitive")]
     candidates = value.get("candidates", [])
-    if not isinstance(candidates, list) or len(candidates) > MOST or not all(isinstance(c, dict) for c in candidates):
+    if (
+        not isinstance(candidates, list)
+        or len(candidates) > MOST
+        or not all(isinstance(c, dict) for c in candidates)
+    ):
         fields.refuse("candidates", f"at most {MOST} candidates for the group")
     for candidate in candidates:
         name = Fields(candidate, f"{where}, candidates").text("sensitive")

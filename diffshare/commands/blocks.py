@@ -25,7 +25,10 @@ SOURCES = frozenset(
     )
 )
 RECIPES = frozenset(
-    {f"diffshare.classifiers.recipes.{kind}Recipe" for kind in ("Kernel", "Network", "TableNetwork", "Trees")}
+    {
+        f"diffshare.classifiers.recipes.{kind}Recipe"
+        for kind in ("Kernel", "Network", "TableNetwork", "Trees")
+    }
     | {f"diffshare.nets.classifiers.{kind}" for kind in ("LeNet", "SmallResNet", "TableMLP")}
 )
 MOST = {  # of whole numbers by the name of the setting; what is not here may be 10,000
@@ -59,7 +62,11 @@ def check_block(block: Any, allowed: frozenset[str], where: str, option: str) ->
         UserError: names the class, or the setting with what it may be.
     """
     named = [block.get("class_path") if isinstance(block, dict) else block]
-    named += [v for k, v in _leaves(block) if k == "class_path" or (allowed is RECIPES and isinstance(v, str))]
+    named += [
+        v
+        for k, v in _leaves(block)
+        if k == "class_path" or (allowed is RECIPES and isinstance(v, str))
+    ]
     for path in named:
         if not isinstance(path, str) or path not in allowed:
             raise UserError(
@@ -68,12 +75,16 @@ def check_block(block: Any, allowed: frozenset[str], where: str, option: str) ->
             )
     for key, value in _values(block):
         if (expected := _expected(key, value)) is not None:
-            raise UserError(f"{where}, {option}: {shown(key)} must be {expected}, not {shown(value)}")
+            raise UserError(
+                f"{where}, {option}: {shown(key)} must be {expected}, not {shown(value)}"
+            )
     settings = block.get("init_args") if isinstance(block, dict) else None
     if isinstance(settings, dict):
         count, side = settings.get("count", 0), settings.get("image_size", 0)
         if is_number(count) and is_number(side) and 3 * count * side**2 > PIXELS:
-            raise UserError(f"{where}, {option}: {count} images of {side} pixels are more than {PIXELS >> 30} GiB")
+            raise UserError(
+                f"{where}, {option}: {count} images of {side} pixels are more than {PIXELS >> 30} GiB"
+            )
 
 
 def _leaves(block: Any) -> Iterator[tuple[str, Any]]:
@@ -130,8 +141,14 @@ def check_recipe(recipe: Any, where: str) -> None:
     try:
         with torch.device("meta"):
             network: nn.Module = make(2, 3) if type(recipe).__name__ == "NetworkRecipe" else make(2)
-    except Exception as error:  # a constructor may raise anything when its settings do not fit together
-        raise UserError(f"{where}: the network of its classifier cannot be built: {shown(str(error))}") from error
+    except (
+        Exception
+    ) as error:  # a constructor may raise anything when its settings do not fit together
+        raise UserError(
+            f"{where}: the network of its classifier cannot be built: {shown(str(error))}"
+        ) from error
     total = sum(parameter.numel() for parameter in network.parameters())
     if total > PARAMETERS:
-        raise UserError(f"{where}: the network of its classifier has {total} parameters, more than {PARAMETERS}")
+        raise UserError(
+            f"{where}: the network of its classifier has {total} parameters, more than {PARAMETERS}"
+        )

@@ -39,7 +39,9 @@ def parser(arguments: list[str]) -> VerbParser:
     actions = Literal["list", "clear", "limit"]
     add("action", type=actions, nargs="?", default="list", help="list, clear or limit.")
     add("what", type=str, nargs="*", default=[], help="clear: keys; limit: the size.")
-    add("--dir", type=Path | None, default=None, help="The folder; $DIFFSHARE_CACHE where left out.")
+    add(
+        "--dir", type=Path | None, default=None, help="The folder; $DIFFSHARE_CACHE where left out."
+    )
     return made
 
 
@@ -71,12 +73,21 @@ def _list(root: Path, what: list[str]) -> None:
     for one in reversed(there):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
         count = "" if one.count is None else f"{one.count:,}"
-        table.add_row(one.folder.name[:SHOWN], one.kind, cell_text(one.what), count, size_text(one.bytes), used)
+        table.add_row(
+            one.folder.name[:SHOWN],
+            one.kind,
+            cell_text(one.what),
+            count,
+            size_text(one.bytes),
+            used,
+        )
     if there:
         console().print(table)
     limit = limit_of(root)
     within = "no limit" if limit is None else f"limit {size_text(limit)}"
-    say(f"cache:   {root} ({len(there)} entries, {size_text(sum(one.bytes for one in there))}, {within})")
+    say(
+        f"cache:   {root} ({len(there)} entries, {size_text(sum(one.bytes for one in there))}, {within})"
+    )
 
 
 def _clear(root: Path, keys: list[str]) -> None:
@@ -84,15 +95,25 @@ def _clear(root: Path, keys: list[str]) -> None:
     for key in keys:
         named = [one for one in there if one.folder.name.startswith(key)]
         if len(named) != 1 or len(key) < 4:
-            many = "is no key" if not named else "names more than one" if len(key) >= 4 else "is too short for a key"
+            many = (
+                "is no key"
+                if not named
+                else "names more than one"
+                if len(key) >= 4
+                else "is too short for a key"
+            )
             raise UserError(f"{key!r:.80} {many} of {root}: cache list shows them")
-    chosen = [one for one in there if not keys or any(one.folder.name.startswith(key) for key in keys)]
+    chosen = [
+        one for one in there if not keys or any(one.folder.name.startswith(key) for key in keys)
+    ]
     gone = [one for one in chosen if remove(one)]
     if not keys:
         sweep_leftovers(root)
     _tell(root, gone)
     if len(gone) < len(chosen):
-        say(f"note:    {len(chosen) - len(gone)} entries are being built right now, or cannot be deleted")
+        say(
+            f"note:    {len(chosen) - len(gone)} entries are being built right now, or cannot be deleted"
+        )
 
 
 def _limit(root: Path, what: list[str]) -> None:
@@ -114,11 +135,15 @@ def parse_size(text: str) -> int:
     Raises:
         UserError: it is no size.
     """
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(i?)B?", text.strip(), re.ASCII | re.IGNORECASE)
+    match = re.fullmatch(
+        r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(i?)B?", text.strip(), re.ASCII | re.IGNORECASE
+    )
     if match is None or (match[3] and not match[2]):
         raise UserError(f"{text!r:.40} is no size: write 20GB for instance, or none")
     unit = _UNITS[match[2].upper()]
-    return int(float(match[1]) * (1024 ** list(_UNITS).index(match[2].upper()) if match[3] else unit))
+    return int(
+        float(match[1]) * (1024 ** list(_UNITS).index(match[2].upper()) if match[3] else unit)
+    )
 
 
 def size_text(size: int) -> str:

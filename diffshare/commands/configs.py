@@ -13,7 +13,9 @@ from diffshare.errors import UserError
 from diffshare.settings import dump_yaml, load_argument, read_yaml
 from diffshare.storage import as_path
 
-register_type(Path, str, as_path, fail_already_registered=False)  # of every argument and setting that is a path
+register_type(
+    Path, str, as_path, fail_already_registered=False
+)  # of every argument and setting that is a path
 
 
 def read_plainly() -> None:
@@ -42,12 +44,16 @@ def with_files(arguments: Sequence[str], option: str) -> list[str]:
     """
     found: list[str] = []
     for argument in arguments:
-        name, value = argument.split("=", 1) if argument.startswith(f"{option}=") else (option, argument)
+        name, value = (
+            argument.split("=", 1) if argument.startswith(f"{option}=") else (option, argument)
+        )
         follows = bool(found) and found[-1] == option
         if (follows or argument.startswith(f"{option}=")) and value.endswith((".yaml", ".yml")):
             content = _content(value)
             if not isinstance(content, dict) or "class_path" not in content:
-                raise UserError(f"{value} names no class: a source file is YAML with class_path and init_args")
+                raise UserError(
+                    f"{value} names no class: a source file is YAML with class_path and init_args"
+                )
             word = json.dumps(content)
             found.append(word if follows else f"{name}={word}")
         else:

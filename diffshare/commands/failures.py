@@ -18,14 +18,20 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ArgumentError):
         return _parser_message(str(error))
     if _is_a(error, "lightning.fabric.utilities.exceptions", "MisconfigurationException"):
-        return _one_line(f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)")
-    if str(error).startswith("Does not validate"):  # a constructor refused its arguments, by whatever error
+        return _one_line(
+            f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)"
+        )
+    if str(error).startswith(
+        "Does not validate"
+    ):  # a constructor refused its arguments, by whatever error
         cause = _chain(error)[-1]
         reason = str(cause).rstrip(".") or type(cause).__name__
         return _one_line(f"this configuration cannot be built: {reason}; mend that setting")
     if isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         reason = "".join(str(error).splitlines()[1:2]).strip()[:200]
-        return _one_line(f"the checkpoint does not fit the model: {reason}...; use the config of the run that wrote it")
+        return _one_line(
+            f"the checkpoint does not fit the model: {reason}...; use the config of the run that wrote it"
+        )
     if lost(error):
         return (
             "another process of this job is gone: it was killed or ended with a message of its own; when that is "
@@ -44,7 +50,9 @@ def explain(error: BaseException) -> str | None:
 
 def lost(error: BaseException) -> bool:
     """Whether an error says no more than that another process of the job is gone."""
-    if "torch" not in sys.modules:  # which alone raises such an error; a refusal does not wait for its import
+    if (
+        "torch" not in sys.modules
+    ):  # which alone raises such an error; a refusal does not wait for its import
         return False
     from diffshare.training.processes import lost_another
 
@@ -83,12 +91,20 @@ def _parser_message(text: str) -> str:
     """
     keys = re.findall(r'Parser key "([^"]+)"', text)
     reasons = [line.strip().removeprefix("- ") for line in text.splitlines()]
-    reasons = [line for line in reasons if line and not line.startswith(SCAFFOLDING) and "NoneType" not in line]
+    reasons = [
+        line
+        for line in reasons
+        if line and not line.startswith(SCAFFOLDING) and "NoneType" not in line
+    ]
     if not reasons:
         return _one_line(text)
-    reason = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0])
+    reason = re.sub(
+        r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0]
+    )
     reason = re.sub(r"Expected a path but (.+) either not accessible or invalid", NO_NAME, reason)
-    given = re.search(r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text)  # a whole block of the config is no news
+    given = re.search(
+        r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text
+    )  # a whole block of the config is no news
     if given and given[1] not in reason:
         reason += f", got {given[1]}"
     where = ".".join(key for i, key in enumerate(keys) if key not in keys[:i])
@@ -103,4 +119,11 @@ REMEDIES = (
     (r"required: ", "; add them (--help explains each)"),
 )
 NO_NAME = r"\1 is neither a class that can be imported nor a file; mend the name"
-SCAFFOLDING = ("Parser key", "Problem with given class_path", "Does not validate", "Subtypes", "Errors:", "Given value")
+SCAFFOLDING = (
+    "Parser key",
+    "Problem with given class_path",
+    "Does not validate",
+    "Subtypes",
+    "Errors:",
+    "Given value",
+)

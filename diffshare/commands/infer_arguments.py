@@ -39,7 +39,10 @@ def parse(arguments: list[str]) -> tuple[Namespace, Any, Any]:
     """
     made = parser(arguments)
     check_configs(
-        [a.replace("--auxiliary", "--config", 1) if a.split("=")[0] == "--auxiliary" else a for a in arguments]
+        [
+            a.replace("--auxiliary", "--config", 1) if a.split("=")[0] == "--auxiliary" else a
+            for a in arguments
+        ]
     )
     config = made.parse_args(arguments)
     _check_numbers(config)
@@ -63,7 +66,14 @@ def parser(arguments: list[str]) -> VerbParser:
     first.add_argument("--property", required=True, help=names)
     values = "Class whose share is asked for; the second of two where left out."
     first.add_argument("--value", type=str, default=None, help=values)
-    add(first, "--model", type=Path | None, required=False, default=None, help="Release folder, asked for samples.")
+    add(
+        first,
+        "--model",
+        type=Path | None,
+        required=False,
+        default=None,
+        help="Release folder, asked for samples.",
+    )
     add(first, "--samples")
     named = "YAML file of the auxiliary source; the class that it names is imported, which runs its code."
     add(first, "--auxiliary", help=named)
@@ -71,11 +81,15 @@ def parser(arguments: list[str]) -> VerbParser:
     first.add_argument("--queries", type=str | None, default=None, help=counts)
     methods = f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc by default."
     first.add_argument("--method", type=str | None, default=None, help=methods)
-    first.add_argument("--level", type=float, default=0.95, help="Confidence level of the interval.")
+    first.add_argument(
+        "--level", type=float, default=0.95, help="Confidence level of the interval."
+    )
     add(first, "--seed", help="Of the classifier's training, the samples and the resampling.")
     add(first, "--json")
     _add_drawing(made.add_argument_group("how a model is asked"))
-    _add_classifier(made.add_argument_group("the records and the classifier of the property"), arguments)
+    _add_classifier(
+        made.add_argument_group("the records and the classifier of the property"), arguments
+    )
     _add_remedies(made.add_argument_group("where the classifier may err on samples"))
     _add_zero_shot(made.add_argument_group("without records"))
     return made
@@ -84,9 +98,8 @@ def parser(arguments: list[str]) -> VerbParser:
 def _add_drawing(group: Any) -> None:
     widths = "With --queries auto: half width that is wanted."
     group.add_argument("--width", type=float | None, default=None, help=widths)
-    labels = (
-        "As for the verb sample: natural, none, balanced or one class. Natural where the card declares it, else none."
-    )
+    labels = "As for the verb sample: natural, none, balanced or one class. "
+    labels += "Natural where the card declares it, else none."
     add(group, "--labels", help=labels)
     add(group, "--steps", "--guidance", "--batch-size", "--device")
     stand = "Attribute that the model's classes stand for."
@@ -105,11 +118,37 @@ def _add_classifier(group: Any, arguments: list[str]) -> None:
 
 def _add_remedies(group: Any) -> None:
     add = group.add_argument
-    add("--surrogate", type=Path, nargs="+", default=[], help="Samples folders of surrogate generators, 3 or more.")
-    add("--surrogate-p", type=float, nargs="+", default=[], help="Share of class 1 in each one's training set.")
-    add("--widen", action="store_true", help="Where the assumption fails, widen to the intervals of all methods.")
-    add("--labelled", type=Path | None, default=None, help="CSV of hand-labelled samples that corrects the estimate.")
-    add("--label-sheet", type=Path | None, default=None, help="Write a picture and a CSV to fill in; infer nothing.")
+    add(
+        "--surrogate",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Samples folders of surrogate generators, 3 or more.",
+    )
+    add(
+        "--surrogate-p",
+        type=float,
+        nargs="+",
+        default=[],
+        help="Share of class 1 in each one's training set.",
+    )
+    add(
+        "--widen",
+        action="store_true",
+        help="Where the assumption fails, widen to the intervals of all methods.",
+    )
+    add(
+        "--labelled",
+        type=Path | None,
+        default=None,
+        help="CSV of hand-labelled samples that corrects the estimate.",
+    )
+    add(
+        "--label-sheet",
+        type=Path | None,
+        default=None,
+        help="Write a picture and a CSV to fill in; infer nothing.",
+    )
     add("--label-count", type=int, default=100, help="Samples on the sheet.")
     add("--overwrite", action="store_true", help="Replace --label-sheet where it holds something.")
 
@@ -128,27 +167,37 @@ def _check_numbers(config: Namespace) -> None:
     for name in ("label_count", "steps", "batch_size"):
         check_number(f"--{name.replace('_', '-')}", config[name], 1)
     check_guidance(config.guidance)
-    if config.queries not in (None, AUTO) and not (config.queries.isascii() and config.queries.isdecimal()):
+    if config.queries not in (None, AUTO) and not (
+        config.queries.isascii() and config.queries.isdecimal()
+    ):
         raise UserError(f"--queries is '{config.queries}': give a number of samples, or auto")
     if config.queries not in (None, AUTO):
         if len(config.queries) > 18 or int(config.queries) > MOST_SAMPLES:
-            raise UserError(f"--queries is {config.queries:.20}: ask for at most {MOST_SAMPLES} samples")
+            raise UserError(
+                f"--queries is {config.queries:.20}: ask for at most {MOST_SAMPLES} samples"
+            )
         if int(config.queries) < 1:
             raise UserError(f"--queries is {config.queries}: ask for at least 1 sample")
     if (config.queries == AUTO) != (config.width is not None):
-        raise UserError("--queries auto and --width W go together: give both, or a number of queries")
+        raise UserError(
+            "--queries auto and --width W go together: give both, or a number of queries"
+        )
     if config.json is not None:
         check_new_file(config.json, Inferred.FIELDS)
 
 
 def _check_samples(config: Namespace) -> None:
     if (config.model is None) == (config.samples is None):
-        raise UserError("give either --model (a release folder) or --samples (a samples folder), one of them")
+        raise UserError(
+            "give either --model (a release folder) or --samples (a samples folder), one of them"
+        )
     if config.samples is not None:
         drawing = {"labels": None, "steps": None, "guidance": 1.0, "batch_size": None}
         if changed := [name for name, value in drawing.items() if config[name] != value]:
             flag = changed[0].replace("_", "-")
-            raise UserError(f"--{flag} is for --model: the samples of {config.samples} are drawn already; leave it out")
+            raise UserError(
+                f"--{flag} is for --model: the samples of {config.samples} are drawn already; leave it out"
+            )
 
 
 def _check_method(config: Namespace) -> None:
@@ -160,18 +209,37 @@ def _check_method(config: Namespace) -> None:
         raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
     if config.label_sheet is not None:
         if config.labelled is not None:
-            raise UserError("--label-sheet writes a table to fill in, --labelled reads it: give one of them")
+            raise UserError(
+                "--label-sheet writes a table to fill in, --labelled reads it: give one of them"
+            )
         return
     if zero_shot and (config.clip is None or not config.prompts):
-        raise UserError("--method zero-shot needs --clip FOLDER and --prompts with a sentence for each class")
+        raise UserError(
+            "--method zero-shot needs --clip FOLDER and --prompts with a sentence for each class"
+        )
     if not zero_shot and (config.clip is not None or config.prompts):
-        raise UserError("--clip and --prompts are for --method zero-shot: add it, or leave them out")
+        raise UserError(
+            "--clip and --prompts are for --method zero-shot: add it, or leave them out"
+        )
     if zero_shot:
-        trained = ("auxiliary", "degrade", "surrogate", "widen", "withhold", "manifest", "classifier", "value")
+        trained = (
+            "auxiliary",
+            "degrade",
+            "surrogate",
+            "widen",
+            "withhold",
+            "manifest",
+            "classifier",
+            "value",
+        )
         if given := [name for name in trained if config[name]]:
-            raise UserError(f"--{given[0]} is for a trained classifier, --method zero-shot has none: leave it out")
+            raise UserError(
+                f"--{given[0]} is for a trained classifier, --method zero-shot has none: leave it out"
+            )
         if config.queries == AUTO:
-            raise UserError("--queries auto needs a classifier whose errors are known: give a number of queries")
+            raise UserError(
+                "--queries auto needs a classifier whose errors are known: give a number of queries"
+            )
     elif config.queries == AUTO and config.method in UNCORRECTED:
         raise UserError(
             f"--queries auto plans a corrected share, --method {config.method} corrects none: give one of them"
@@ -182,19 +250,34 @@ def _check_method(config: Namespace) -> None:
             "at least 2 folds"
         )
     elif config.auxiliary is None:
-        raise UserError("give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts")
+        raise UserError(
+            "give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts"
+        )
 
 
 def _check_schema(config: Namespace) -> None:
     """Refuse what the method ``schema``, which reads a file of the release alone, has no use for."""
     if config.model is None:
-        raise UserError("--method schema reads the schema of a release: name it with --model instead of --samples")
-    asked = ("auxiliary", "degrade", "withhold", "manifest", "classifier", "clip", "prompts", "label_sheet")
+        raise UserError(
+            "--method schema reads the schema of a release: name it with --model instead of --samples"
+        )
+    asked = (
+        "auxiliary",
+        "degrade",
+        "withhold",
+        "manifest",
+        "classifier",
+        "clip",
+        "prompts",
+        "label_sheet",
+    )
     drawing = ("queries", "width", "labels", "steps", "batch_size", "conditioned_on")
     remedies = ("surrogate", "widen", "labelled")
     if given := [name for name in (*asked, *drawing, *remedies) if config[name]]:
         flag = given[0].replace("_", "-")
-        raise UserError(f"--{flag} is for reading samples, --method schema draws none: leave it out")
+        raise UserError(
+            f"--{flag} is for reading samples, --method schema draws none: leave it out"
+        )
 
 
 def _check_remedies(config: Namespace) -> None:
@@ -205,11 +288,19 @@ def _check_remedies(config: Namespace) -> None:
         )
     if bad := [p for p in config.surrogate_p if not 0 <= p <= 1]:
         raise UserError(f"--surrogate-p is {bad[0]}: a share lies in [0, 1]")
-    remedies: dict[str, Any] = {"--surrogate": config.surrogate, "--labelled": config.labelled, "--widen": config.widen}
+    remedies: dict[str, Any] = {
+        "--surrogate": config.surrogate,
+        "--labelled": config.labelled,
+        "--widen": config.widen,
+    }
     given = [name for name, value in remedies.items() if value]
     if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} each make an interval of their own: give one of them")
+        raise UserError(
+            f"{' and '.join(given)} each make an interval of their own: give one of them"
+        )
     if config.surrogate:
         refuse_surrogates(config.method or DEFAULT_METHOD, config.surrogate_p)
     if given and config.queries == AUTO:
-        raise UserError(f"{given[0]} makes an interval of its own: give a number of queries instead of auto")
+        raise UserError(
+            f"{given[0]} makes an interval of its own: give a number of queries instead of auto"
+        )

@@ -12,7 +12,13 @@ from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
-from diffshare.receiver.property.infer import AUTO, MODEL_QUERIES, Options, refuse_rows, zero_shot_share
+from diffshare.receiver.property.infer import (
+    AUTO,
+    MODEL_QUERIES,
+    Options,
+    refuse_rows,
+    zero_shot_share,
+)
 from diffshare.receiver.property.infer import infer_property as infer
 from diffshare.receiver.property.inference import ALIKE, Inferred, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
@@ -43,8 +49,12 @@ def infer_property(config: Namespace, source: Any, recipe: Any) -> int:
     if config.method == ZERO_SHOT:
         return _finish(config, _zero_shot(config, queries), started)
     assert source is not None  # the arguments were checked
-    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=config.manifest)
-    return _finish(config, infer(queries, records, config.property, options=_options(config, recipe)), started)
+    records = Records.from_source(
+        source, part=config.part, split_seed=config.split_seed, manifest=config.manifest
+    )
+    return _finish(
+        config, infer(queries, records, config.property, options=_options(config, recipe)), started
+    )
 
 
 def _options(config: Namespace, recipe: Recipe | None) -> Options:
@@ -66,7 +76,9 @@ def _told(config: Namespace) -> Inferred:
     check_level(config.level)
     release = open_release(config.model)
     if release.card.modality != "table":
-        raise UserError(f"{config.model} makes images, which have no schema: infer the property from samples")
+        raise UserError(
+            f"{config.model} makes images, which have no schema: infer the property from samples"
+        )
     return infer_told(load_schema(release), config.property, config.value, config.level)
 
 
@@ -74,7 +86,9 @@ def _queries(config: Namespace, source: Any) -> Queries:
     if config.samples is not None:
         table = source is not None and source.modality == "table"
         kinds = {column.name: column.kind for column in source.columns} if table else None
-        samples = SampleQueries(Samples.from_path(config.samples), kinds, getattr(source, "missing", "?"))
+        samples = SampleQueries(
+            Samples.from_path(config.samples), kinds, getattr(source, "missing", "?")
+        )
         if config.queries == AUTO or _count(config, samples) != samples.available:
             samples.shuffle(config.seed)
         return samples
@@ -93,7 +107,9 @@ def _asked_for(config: Namespace, source: Any) -> str:
     """What a 1 on a label sheet stands for: the class whose share is asked for."""
     name, value = config.property, config.value
     if source is not None:
-        value = asked(name, source.index().attribute(name).classes, value, config.level, config.seed).value
+        value = asked(
+            name, source.index().attribute(name).classes, value, config.level, config.seed
+        ).value
     return name if value in (None, name) else f"{name}: {value}"
 
 
@@ -135,8 +151,13 @@ def _show(result: Inferred, seconds: float) -> None:
         )
     table = Table(title=cell_text(f"share of {result.name}: {result.value}"), show_header=False)
     table.add_row("check of the classifier", _checked(result))
-    estimate, interval = f"{100 * result.estimate:.1f} %", f"{100 * result.low:.1f} - {100 * result.high:.1f} %"
-    table.add_row("estimate", f"{estimate}, doubtful" if result.fails else f"[bold]{estimate}[/bold]")
+    estimate, interval = (
+        f"{100 * result.estimate:.1f} %",
+        f"{100 * result.low:.1f} - {100 * result.high:.1f} %",
+    )
+    table.add_row(
+        "estimate", f"{estimate}, doubtful" if result.fails else f"[bold]{estimate}[/bold]"
+    )
     table.add_row(f"{100 * result.level:g} % interval", interval)
     table.add_row("which assumes that", result.assumes or "the samples are drawn alike")
     table.add_row("method", result.method)
@@ -145,13 +166,17 @@ def _show(result: Inferred, seconds: float) -> None:
     table.add_row("error: sampling", f"+- {100 * result.sampling:.1f} points")
     parts = (("classifier", result.classifier), ("generator", result.drift))
     for name, value in parts:
-        table.add_row(f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points")
+        table.add_row(
+            f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points"
+        )
     table.add_row("seconds", f"{seconds:.1f}")
     console().print(table)
     for note in result.notes:
         say(f"note:    {note}")
     if result.fails:
-        say("remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval")
+        say(
+            "remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval"
+        )
 
 
 def _checked(result: Inferred) -> str:
@@ -160,4 +185,6 @@ def _checked(result: Inferred) -> str:
     if check.p_value is None:
         return "none is needed" if check.ok else "[bold red]nothing can be tested[/]"
     said = "passes" if check.ok else "[bold red]FAILS[/]"
-    return f"{said} (p = {check.p_value:.3f})" + ("" if result.assumes == ALIKE else ", not relied on")
+    return f"{said} (p = {check.p_value:.3f})" + (
+        "" if result.assumes == ALIKE else ", not relied on"
+    )

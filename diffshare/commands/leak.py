@@ -34,9 +34,21 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     started = time.perf_counter()
     training = None if config.manifest is None else read_training(config.manifest, source.index())
     disjoint = config.manifest if training is not None and training.same_source else None
-    records = Records.from_source(source, part=config.part, split_seed=config.split_seed, manifest=disjoint)
+    records = Records.from_source(
+        source, part=config.part, split_seed=config.split_seed, manifest=disjoint
+    )
     box = None if config.model is None else open_model(config.model, device=config.device)
-    names = ("properties", "target", "queries", "level", "folds", "degrade", "seed", "steps", "batch_size")
+    names = (
+        "properties",
+        "target",
+        "queries",
+        "level",
+        "folds",
+        "degrade",
+        "seed",
+        "steps",
+        "batch_size",
+    )
     options = {name: config[name] for name in names}
     report = leak_of(
         Samples.from_path(config.samples) if box is None else box,
@@ -48,7 +60,9 @@ def audit_leak(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     )
     if training is not None and box is not None:
         drawn = {name: config[name] for name in ("split_seed", "device", "seed")}
-        found = member_leak(config.model, source, training, config.part, level=1 - config.level, **drawn)
+        found = member_leak(
+            config.model, source, training, config.part, level=1 - config.level, **drawn
+        )
         report = replace(report, membership=found)
     if config.write_card:
         report = report.of(write_section(config.model, HEADING, section_of(report)).sha256)
@@ -71,24 +85,47 @@ def show_leak(report: Report) -> None:
         f"what {report.queries} samples (labels: {report.labels}) give away; intervals assume that classifiers err on "
         "samples as on records"
     )
-    table = Table("share of", "method", "estimate", "interval", "+-", f"queries for +-{WIDTH:g}", "truth", title=title)
+    table = Table(
+        "share of",
+        "method",
+        "estimate",
+        "interval",
+        "+-",
+        f"queries for +-{WIDTH:g}",
+        "truth",
+        title=title,
+    )
     for said in report.disclosed:
-        shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items())
-        table.add_row(cell_text(said.name), f"card: {said.field}", cell_text(shares), "", "", "0", "")
+        shares = ", ".join(
+            f"{name} {100 * share:.1f} %" for name, share in said.json()["shares"].items()
+        )
+        table.add_row(
+            cell_text(said.name), f"card: {said.field}", cell_text(shares), "", "", "0", ""
+        )
     for leak in report.leaks:
         truth = "" if leak.truth is None else f"{100 * leak.truth:.1f} %"
         name = cell_text(f"{leak.name}: {leak.value}")
         for one in leak.readings:
             ends = f"{100 * one.low:.1f} - {100 * one.high:.1f} %"
             needed = one.needed()
-            cells = f"{100 * one.estimate:.1f} %", ends, f"{one.half_width:.3f}", f"{needed:,}" if needed else "never"
+            cells = (
+                f"{100 * one.estimate:.1f} %",
+                ends,
+                f"{one.half_width:.3f}",
+                f"{needed:,}" if needed else "never",
+            )
             usual = one.method == leak.usual
-            table.add_row(name if usual else "", one.method, *cells, truth, style="bold" if usual else None)
+            table.add_row(
+                name if usual else "", one.method, *cells, truth, style="bold" if usual else None
+            )
         if not leak.readings:
             table.add_row(name, "not read", "", "", "", "", truth)
     console().print(table)
     for content in report.contents:
-        say(f"says:    {content.file}: {content.says}" + ("" if content.records else " (not of the records)"))
+        say(
+            f"says:    {content.file}: {content.says}"
+            + ("" if content.records else " (not of the records)")
+        )
     for leak in report.leaks:
         say(f"verdict: {leak.name}: {leak.value}: {leak.said}")
     for note in report.notes:
@@ -98,7 +135,9 @@ def show_leak(report: Report) -> None:
             say(f"note:    {leak.name}: {leak.reason}")
         elif leak.fails and leak.assumption is not None:
             p = leak.assumption.p_value
-            say(f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})")
+            say(
+                f"note:    {leak.name}: the classifier errs on the samples otherwise than on records (p = {p:.3f})"
+            )
     if report.membership is not None:
         say(f"records: {report.membership.line}")
     say(f"advice:  {report.advice}")

@@ -56,7 +56,9 @@ def parse(arguments: list[str]) -> tuple[Namespace, Any, Any, Any]:
     what, *others = arguments
     renamed = [re.sub(r"^--against(?=$|[.=])", "--reference", word) for word in others]
     if renamed == others:
-        raise UserError("leak attacks with labelled records that were not trained on: add --against FILE")
+        raise UserError(
+            "leak attacks with labelled records that were not trained on: add --against FILE"
+        )
     kind = "--model" if (Path(what) / CARD).is_file() else "--samples"
     return audit_arguments.parse(["--as", "sharer", kind, what, *renamed])
 
@@ -70,10 +72,22 @@ def parser(arguments: list[str]) -> VerbParser:
         "lightning_logs/faces/release --against configs/source/faces.yaml --properties Male --json leak.json",
     )
     first = made.first
-    first.add_argument("what", type=Path, help="Release folder, or samples folder, that is to go out.")
-    first.add_argument("--against", required=True, help="YAML file of labelled records that it was not trained on.")
-    first.add_argument("--properties", type=str, nargs="+", default=[], help="Attributes to attack; all by default.")
-    first.add_argument("--queries", type=int | None, default=None, help="Number of samples; 2000 of a model.")
+    first.add_argument(
+        "what", type=Path, help="Release folder, or samples folder, that is to go out."
+    )
+    first.add_argument(
+        "--against", required=True, help="YAML file of labelled records that it was not trained on."
+    )
+    first.add_argument(
+        "--properties",
+        type=str,
+        nargs="+",
+        default=[],
+        help="Attributes to attack; all by default.",
+    )
+    first.add_argument(
+        "--queries", type=int | None, default=None, help="Number of samples; 2000 of a model."
+    )
     add(first, "--manifest", help="Your mix: the true shares are then known.")
     add(first, "--json")
     add(first, "--seed", help="Of training, samples and resampling.")
@@ -84,8 +98,18 @@ def add_leak(group: Any) -> None:
     """Add to a group what the sharer's audit has beyond the receiver's."""
     add = group.add_argument
     kinds = "NAME, or NAME:CLASS"
-    add("--properties", type=str, nargs="+", default=[], help=f"Sharer: attributes to attack, {kinds}; all by default.")
-    add("--write-card", action="store_true", help="Sharer: put what can be read, without the values, into README.md.")
+    add(
+        "--properties",
+        type=str,
+        nargs="+",
+        default=[],
+        help=f"Sharer: attributes to attack, {kinds}; all by default.",
+    )
+    add(
+        "--write-card",
+        action="store_true",
+        help="Sharer: put what can be read, without the values, into README.md.",
+    )
 
 
 def changed(config: Namespace, parser: ArgumentParser, names: Sequence[str]) -> list[str]:
@@ -106,11 +130,19 @@ def check_leak(config: Namespace, parser: ArgumentParser) -> None:
     if config["as"] == "receiver":
         if config.properties or config.write_card:
             flag = "properties" if config.properties else "write-card"
-            raise UserError(f"--{flag} is for a sharer who audits the own release: add --as sharer, or leave it out")
+            raise UserError(
+                f"--{flag} is for a sharer who audits the own release: add --as sharer, or leave it out"
+            )
         return
     if given := changed(config, parser, OF_RECEIVER):
-        raise UserError(f"--{given[0]} is for a receiver's audit, --as sharer has no use for it: leave it out")
+        raise UserError(
+            f"--{given[0]} is for a receiver's audit, --as sharer has no use for it: leave it out"
+        )
     if config.reference is None:
-        raise UserError("--as sharer attacks with labelled records that were not trained on: add --reference FILE")
+        raise UserError(
+            "--as sharer attacks with labelled records that were not trained on: add --reference FILE"
+        )
     if config.write_card and config.model is None:
-        raise UserError("--write-card writes into a release: name it with --model instead of --samples")
+        raise UserError(
+            "--write-card writes into a release: name it with --model instead of --samples"
+        )

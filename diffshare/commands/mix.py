@@ -46,7 +46,9 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
     add_class(made, "data", base, arguments, DATA_HELP)
     others = made.add_argument_group("settings of fit that make no difference")
     for ignored in IGNORED:
-        others.add_argument(f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone.")
+        others.add_argument(
+            f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone."
+        )
     return made
 
 
@@ -74,13 +76,17 @@ def _choose(arguments: list[str]) -> int:
     config = typed.parse_args(arguments)
     data = typed.instantiate(Namespace(data=config.data)).data
     if not isinstance(data, MixDataModule):
-        raise UserError(f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule")
+        raise UserError(
+            f"{config.data.class_path} chooses no mix: use a config whose data is a MixDataModule"
+        )
     if isinstance(data.mix, Listed):
         check_apart(config.out, data.mix.manifest, "manifest")
     check_new_folder(config.out, MANIFEST, overwrite=config.overwrite)
     chosen = data.chosen_mix()
     chosen.write(config.out, overwrite=config.overwrite)
-    say(f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)")
+    say(
+        f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)"
+    )
     say(f"records: {data.used}")
     for note in data.notes:
         say(f"note:    {note}")

@@ -20,15 +20,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--out": {"type": Path, "required": True, "help": "Folder to make."},
     # samples
     "--model": {"type": Path, "required": True, "help": "Release folder."},
-    "--samples": {"type": Path | None, "default": None, "help": "Samples folder, in place of a model."},
+    "--samples": {
+        "type": Path | None,
+        "default": None,
+        "help": "Samples folder, in place of a model.",
+    },
     "--count": {"type": int, "required": True, "help": "Number of samples."},
     "--labels": {
         "type": str,  # not "or None": that would read a class called null as left out
         "default": None,
         "help": "As for the verb sample: balanced, natural, none or one class.",
     },
-    "--steps": {"type": int | None, "default": None, "help": "Network calls a sample; the card's default."},
-    "--guidance": {"type": float, "default": 1.0, "help": "guidance_scale; 1 is plain conditional sampling."},
+    "--steps": {
+        "type": int | None,
+        "default": None,
+        "help": "Network calls a sample; the card's default.",
+    },
+    "--guidance": {
+        "type": float,
+        "default": 1.0,
+        "help": "guidance_scale; 1 is plain conditional sampling.",
+    },
     "--batch-size": {"type": int | None, "default": None, "help": "Samples a pass."},
     "--device": {"default": "cpu", "help": "Where to sample: cpu, cuda, cuda:1, ..."},
     ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
@@ -50,11 +62,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": None,
         "help": "The sharer's mix: checked to be disjoint (for auditors).",
     },
-    "--folds": {"type": int, "default": 5, "help": "Models of it, each for the records it has not seen."},
+    "--folds": {
+        "type": int,
+        "default": 5,
+        "help": "Models of it, each for the records it has not seen.",
+    },
     "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
     "--withhold": {"type": str, "nargs": "+", "default": []},
 }
-RECIPES = ("NetworkRecipe", "TableNetworkRecipe", "TreesRecipe", "KernelRecipe")  # of diffshare.classifiers.recipes
+RECIPES = (
+    "NetworkRecipe",
+    "TableNetworkRecipe",
+    "TreesRecipe",
+    "KernelRecipe",
+)  # of diffshare.classifiers.recipes
 
 
 def add(group: Any, *names: str, **changes: Any) -> None:
@@ -83,13 +104,20 @@ def add_recipe(group: Any, name: str, arguments: Sequence[str], help: str) -> No
         from diffshare.classifiers.recipes import Recipe
 
         kind = Recipe
-    group.add_argument(name, type=kind | None, default=None, help=f"{help} One of {', '.join(RECIPES)}, or your own.")
+    group.add_argument(
+        name,
+        type=kind | None,
+        default=None,
+        help=f"{help} One of {', '.join(RECIPES)}, or your own.",
+    )
 
 
 def check_guidance(guidance: float) -> None:
     """Refuse a guidance scale that is none."""
     if not math.isfinite(guidance) or guidance < 0:
-        raise UserError(f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+        raise UserError(
+            f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
+        )
 
 
 def check_device(device: str) -> None:
@@ -101,4 +129,6 @@ def check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device} cannot be used here: choose cpu, or cuda where there is one") from error
+        raise UserError(
+            f"--device {device} cannot be used here: choose cpu, or cuda where there is one"
+        ) from error

@@ -17,12 +17,20 @@ IN_CONFIGS = ("data", "study")  # classes that configs name
 class PlainHelp(DefaultHelpFormatter):
     """Tells of an argument what it is, whether it is required, and its default where it has one."""
 
-    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *others: Any, **options: Any) -> None:
+    def add_usage(
+        self, usage: str | None, actions: Iterable[argparse.Action], *others: Any, **options: Any
+    ) -> None:
         """The required arguments alone."""
         given = list(actions)
-        configs = any(isinstance(a, ActionConfigFile) for a in given)  # what has no default but a config's is not named
+        configs = any(
+            isinstance(a, ActionConfigFile) for a in given
+        )  # what has no default but a config's is not named
         words = ["--config CONFIG"] if configs else []
-        needed = [a for a in given if a.required and a.option_strings and not (configs and a.dest in IN_CONFIGS)]
+        needed = [
+            a
+            for a in given
+            if a.required and a.option_strings and not (configs and a.dest in IN_CONFIGS)
+        ]
         words += [f"{a.option_strings[-1]} {a.dest.upper()}" for a in needed]
         words += ["[options]", *(f"[{a.dest}]" for a in given if not a.option_strings)]
         super().add_usage(" ".join(["%(prog)s", *words]), given, *others, **options)
@@ -35,7 +43,9 @@ class PlainHelp(DefaultHelpFormatter):
             notes.append("required")
         elif action.default not in (None, []) and action.default is not False:
             notes.append("default: %(default)s")
-        if isinstance(action, ActionTypeHint) and (classes := action.extra_help().removeprefix(", ")):
+        if isinstance(action, ActionTypeHint) and (
+            classes := action.extra_help().removeprefix(", ")
+        ):
             notes.append(classes)
         return (action.help or "") + (f" ({', '.join(notes)})" if notes else "")
 
@@ -71,12 +81,18 @@ class VerbParser(ArgumentParser):
             self._action_groups = [*groups[2:], *groups[:2]]
         else:  # without --NAME.help, which jsonargparse adds for each class
             self._action_groups = [self.first]
-            self.first._group_actions = [action for action in actions if action.default != argparse.SUPPRESS]
+            self.first._group_actions = [
+                action for action in actions if action.default != argparse.SUPPRESS
+            ]
         try:
             text = super().format_help(*given)
         finally:
             self._action_groups, self.first._group_actions = groups, actions
-        lines = [text, "example:", f"  python -m diffshare.cli {self.prog.split()[-1]} {' '.join(self.example)}"]
+        lines = [
+            text,
+            "example:",
+            f"  python -m diffshare.cli {self.prog.split()[-1]} {' '.join(self.example)}",
+        ]
         more = [str(group.title) for group in groups[2:] if group is not self.first]
         if more and not self.everything:
             lines += ["", f"--help-all explains the other arguments: {'; '.join(more)}"]
@@ -104,7 +120,9 @@ def verb_parser(verb: str, description: str, example: str) -> VerbParser:
     return parser
 
 
-def add_class(made: VerbParser, name: str, base: type | None, arguments: Sequence[str], help: str) -> None:
+def add_class(
+    made: VerbParser, name: str, base: type | None, arguments: Sequence[str], help: str
+) -> None:
     """Add an argument that names a class and its settings, which a config has as well.
 
     Args:
@@ -117,7 +135,9 @@ def add_class(made: VerbParser, name: str, base: type | None, arguments: Sequenc
     """
     if base is None:
         given = len(without(arguments, (name,))) < len(arguments)
-        made.first.add_argument(f"--{name}", required=not given, help=help)  # typed, it would import the class
+        made.first.add_argument(
+            f"--{name}", required=not given, help=help
+        )  # typed, it would import the class
     else:
         made.add_subclass_arguments(base, name, required=True)
 

@@ -36,7 +36,9 @@ class Shown:
             self._open_bars()
         self.loops.append(loop)
         if self.bars is not None:
-            loop.task = self.bars.add_task(cell_text(loop.title), total=loop.total, completed=loop.done)
+            loop.task = self.bars.add_task(
+                cell_text(loop.title), total=loop.total, completed=loop.done
+            )
 
     def leave(self, loop: Loop) -> None:
         """See :class:`diffshare.progress.Display`."""
@@ -72,7 +74,12 @@ class Shown:
     def _say_if_due(self, now: float) -> None:
         outer = self.loops[0]
         left = self._left(now)
-        early = not outer.announced and now - outer.began >= FIRST and left is not None and left >= FIRST
+        early = (
+            not outer.announced
+            and now - outer.began >= FIRST
+            and left is not None
+            and left >= FIRST
+        )
         if early or now - (self.quiet_since or now) >= EVERY:
             outer.announced, self.quiet_since = True, now
             say(self._line(now, left), flush=True)
@@ -93,7 +100,9 @@ class Shown:
     def _line(self, now: float, left: float | None) -> str:
         outer, *inner = self.loops
         parts = ", ".join(
-            f"{one.title} {min(one.done, one.total):.0f} of {one.total:.0f}" for one in inner if one.total > 1
+            f"{one.title} {min(one.done, one.total):.0f} of {one.total:.0f}"
+            for one in inner
+            if one.total > 1
         )
         text = f"{outer.title}: {min(outer.done, outer.total):.0f} of {outer.total:.0f}"
         text += f" ({parts})" if parts else ""

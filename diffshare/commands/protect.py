@@ -8,7 +8,12 @@ from jsonargparse import Namespace
 from torch import nn
 
 from diffshare.classes import listed
-from diffshare.classifiers.property import PropertyClassifier, check_enough, cross_fit, stratified_folds
+from diffshare.classifiers.property import (
+    PropertyClassifier,
+    check_enough,
+    cross_fit,
+    stratified_folds,
+)
 from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.classifiers.recipes import NetworkRecipe
 from diffshare.commands.formulas import formula_notes, refuse_escape
@@ -65,7 +70,9 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     made = _guided if config.method == "guide" else _accepted
     say(f"records: {records.used}")
     if known.unknown:
-        say(f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown")
+        say(
+            f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown"
+        )
     for told in filter(None, (what.note, wanted.note, note)):
         say(f"note:    {told}")
     box = made(config, what, known, recipe, queries)
@@ -74,9 +81,13 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     if isinstance(box, GuidedShare):
         box.refuse_unguided(x, config.seed)
     _write(config, generator, x, labels, _info(config, what, generator.card, wanted, identity))
-    say(f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)")
+    say(
+        f"samples: {config.out} ({config.count} of {generator.ledger.queries - before} that were drawn)"
+    )
     if config.method == "guide":
-        say("note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale")
+        say(
+            "note:    guidance may fail: read the share with other records (infer-property), or change --guide-scale"
+        )
     return 0
 
 
@@ -96,7 +107,9 @@ def _check_other(name: str, records: Records, card: Card) -> str | None:
     )
 
 
-def _info(config: Namespace, what: Asked, card: Card, labels: Labels, identity: str) -> dict[str, Any]:
+def _info(
+    config: Namespace, what: Asked, card: Card, labels: Labels, identity: str
+) -> dict[str, Any]:
     """``samples.json``, which goes out with the samples.
 
     It does not say how many candidates there were, nor how long it took: that gives the model's own share away.
@@ -104,7 +117,9 @@ def _info(config: Namespace, what: Asked, card: Card, labels: Labels, identity: 
     name = what.name if what.value == what.name else f"{what.name}: {what.value}"
     done = f"share of '{name[:NAMED]}' {DECLARED[config.method]} {config.share:g} in every class"
     drawn = Drawn(labels.text, config.seed, config.steps or card.steps, config.guidance)
-    info = drawn_info(drawn, card.labels, model=config.model.resolve().name, sha256=identity, target=card.target)
+    info = drawn_info(
+        drawn, card.labels, model=config.model.resolve().name, sha256=identity, target=card.target
+    )
     return info | {"protections": [done]}
 
 
@@ -115,23 +130,34 @@ def _accepted(
     if is_column(what.name, queries):
         place = [column.name for column in queries.columns].index(what.name)
         if what.value not in queries.columns[place].categories:
-            raise UserError(f"the model never makes '{what.value}' in its column '{what.name}': name another --value")
+            raise UserError(
+                f"the model never makes '{what.value}' in its column '{what.name}': name another --value"
+            )
         code = queries.columns[place].categories.index(what.value)
         return TargetShare(queries.generator, ColumnReader(place, code), config.share)
     reader(known, queries, "reference")(queries.take(0, 1))  # refused before the training
     aside = stratified_folds(known.labels, ASIDE, np.random.default_rng([config.seed, ASIDE])) == 0
     check_enough(known.labels, known.classes, config.folds, portion=1 / ASIDE)
     readers = []
-    for number, rows in enumerate((~aside, aside)):  # initial weights of their own: equal ones would err alike
-        made = _classifier(config, known, rows, recipe or default_recipe(known.columns), config.seed + number)
+    for number, rows in enumerate(
+        (~aside, aside)
+    ):  # initial weights of their own: equal ones would err alike
+        made = _classifier(
+            config, known, rows, recipe or default_recipe(known.columns), config.seed + number
+        )
         if known.columns:
-            scorers = tuple(lambda x, one=one: one(recode(x, queries.columns, known.columns)) for one in made.scorers)
+            scorers = tuple(
+                lambda x, one=one: one(recode(x, queries.columns, known.columns))
+                for one in made.scorers
+            )
             made = PropertyClassifier(scorers, made.scalings, made.calibration)
         readers.append(ClassifierReader(made, what.place))
     return TargetShare(queries.generator, readers[0], config.share, readers[1])
 
 
-def _guided(config: Namespace, what: Asked, known: Labelled, recipe: Recipe | None, queries: ModelQueries) -> Generator:
+def _guided(
+    config: Namespace, what: Asked, known: Labelled, recipe: Recipe | None, queries: ModelQueries
+) -> Generator:
     """Samples that are guided by a classifier, whose networks are kept as it is trained."""
     chosen = copy(recipe) if recipe is not None else NetworkRecipe()
     if not isinstance(chosen, NetworkRecipe):
@@ -153,7 +179,9 @@ def _guided(config: Namespace, what: Asked, known: Labelled, recipe: Recipe | No
     return GuidedShare(queries.generator, guide, config.share, config.guide_scale)
 
 
-def _classifier(config: Namespace, known: Labelled, rows: np.ndarray, recipe: Recipe, seed: int) -> PropertyClassifier:
+def _classifier(
+    config: Namespace, known: Labelled, rows: np.ndarray, recipe: Recipe, seed: int
+) -> PropertyClassifier:
     """A classifier of the property, of some of the reference's records."""
     what = f"training classifiers of {config.property} ({np.count_nonzero(rows)} records)"
     return cross_fit(
@@ -168,7 +196,9 @@ def _classifier(config: Namespace, known: Labelled, rows: np.ndarray, recipe: Re
     )
 
 
-def _write(config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
+def _write(
+    config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]
+) -> None:
     if isinstance(generator, TableGenerator):
         options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
         write_table_samples(config.out, generator.schema, x, info, **options)

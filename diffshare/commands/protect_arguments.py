@@ -51,16 +51,25 @@ def parser(arguments: list[str]) -> VerbParser:
     )
     first = made.first
     add(first, "--model", "--count")
-    first.add_argument("--property", required=True, help="Attribute of the reference whose share is chosen.")
     first.add_argument(
-        "--value", type=str, default=None, help="Class of it that counts; the second of two where left out."
+        "--property", required=True, help="Attribute of the reference whose share is chosen."
+    )
+    first.add_argument(
+        "--value",
+        type=str,
+        default=None,
+        help="Class of it that counts; the second of two where left out.",
     )
     shares = "Share that the samples of every class are to show, in (0, 1)."
     first.add_argument("--share", type=float, required=True, help=shares)
     named = "YAML file of labelled records. The class that it names is imported: its code runs."
     add(first, "--reference", required=True, help=named)
     add(first, "--out", "--overwrite")
-    add(first, "--seed", help="Of the classifier and the samples; sample i depends on it and i alone.")
+    add(
+        first,
+        "--seed",
+        help="Of the classifier and the samples; sample i depends on it and i alone.",
+    )
     how = made.add_argument_group("how the samples are made and written")
     methods = Literal["accept", "guide"]
     choices = "Choose among candidates, or guide by the classifier."
@@ -72,7 +81,9 @@ def parser(arguments: list[str]) -> VerbParser:
     add(how, "--batch-size", ESCAPE)
     records = made.add_argument_group("the records and the classifier of the property")
     add(records, "--part", "--split-seed")
-    add_recipe(records, "--classifier", arguments, "How the property's classifier is trained: a recipe.")
+    add_recipe(
+        records, "--classifier", arguments, "How the property's classifier is trained: a recipe."
+    )
     add(records, "--folds")
     return made
 
@@ -84,7 +95,9 @@ def _check(config: Namespace) -> None:
     config.guide_scale = SCALE if config.guide_scale is None else config.guide_scale
     check_scale(config.guide_scale)
     if config.method == "guide" and not config.guide_scale:
-        raise UserError("--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample")
+        raise UserError(
+            "--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample"
+        )
     check_seed("--seed", config.seed)
     check_seed("--split-seed", config.split_seed)
     for name, least, most in (("count", 1, MOST_SAMPLES), ("steps", 1, None), ("batch_size", 1, None),

@@ -49,7 +49,9 @@ def repair(config: Namespace) -> int:
 
     def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         made = _opened(further, reference, audit)[1]
-        weighed = reweigh(reader, made, wanted, config.most, solved.weights, solved.checker, found.parts)
+        weighed = reweigh(
+            reader, made, wanted, config.most, solved.weights, solved.checker, found.parts
+        )
         return made.y, accept(weighed, made.y, rng)
 
     report: dict[str, Any] = {
@@ -58,8 +60,15 @@ def repair(config: Namespace) -> int:
         "weights": solved.weights,
         **found.json(samples.y),
     }
-    report |= {"sensitive": audit.sensitive, "target": audit.target, "samples_sha256": samples.sha256}
-    report |= {"groups": list(reader.attribute.classes), "classes": list(reference.classes)}  # of the cells' numbers
+    report |= {
+        "sensitive": audit.sensitive,
+        "target": audit.target,
+        "samples_sha256": samples.sha256,
+    }
+    report |= {
+        "groups": list(reader.attribute.classes),
+        "classes": list(reference.classes),
+    }  # of the cells' numbers
     named = {"classes": list(reference.classes), "target": reference.target}
     with atomic_folder(config.out, REPAIRED, overwrite=config.overwrite) as folder:
         if config.method == "reweigh":
@@ -97,7 +106,11 @@ def _reference(config: Namespace, audit: Audited) -> Records:
             "--sensitive NAME or with --clusters N alone, and repair after that audit"
         )
     return Records.from_source(
-        source, target=audit.target, sensitive=audit.names, part=audit.part, split_seed=audit.split_seed
+        source,
+        target=audit.target,
+        sensitive=audit.names,
+        part=audit.part,
+        split_seed=audit.split_seed,
     )
 
 
@@ -116,7 +129,11 @@ def _check_names(audit: Audited, reference: Records) -> None:
 def _opened(folder: Path, reference: Records, audit: Audited) -> tuple[Records, CodedSamples]:
     """Reference and samples, both with the cluster of each record where the audit found the group among clusters."""
     samples = Samples.from_path(folder).coded(reference)
-    return clusters(reference, samples, audit.clusters, audit.seed) if audit.clusters else (reference, samples)
+    return (
+        clusters(reference, samples, audit.clusters, audit.seed)
+        if audit.clusters
+        else (reference, samples)
+    )
 
 
 def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
@@ -124,7 +141,9 @@ def _check_model(config: Namespace, info: Mapping[str, Any]) -> None:
     identity, said = open_release(config.model).sha256, info.get("model")
     known = said.get("sha256") if isinstance(said, dict) else None
     if known is None:
-        say(f"note:    {config.samples} does not say which model it is of: that it is {config.model} is not checked")
+        say(
+            f"note:    {config.samples} does not say which model it is of: that it is {config.model} is not checked"
+        )
     elif known != identity:
         raise UserError(
             f"{config.samples} holds samples of another model than {config.model} (sha256 {shown(known)}, that model "
@@ -154,7 +173,9 @@ def _show(report: dict[str, Any], reader: GroupReader) -> None:
         table.add_row(cell_text(f"P({groups[s]} | {classes[y]})"), *values)
     console().print(table)
     sizes = " + ".join(f"{size:.0f}" for size in report["effective_sizes"])
-    say(f"samples: {report['count']}; effective sizes of the classes {sizes}; further queries {report['queries']}")
+    say(
+        f"samples: {report['count']}; effective sizes of the classes {sizes}; further queries {report['queries']}"
+    )
     missed = max(abs(cell["after"] - cell["wanted"]) for cell in report["cells"].values())
     if report["weights"] == "checked" and missed > MISSED:
         say(

@@ -24,7 +24,11 @@ REPORT = "repair.json"
 
 def _files(folder: Path) -> tuple[str, ...] | None:
     report, own = json_object(folder / REPORT), SAMPLES.files(folder)
-    return (*own, REPORT) if own and report is not None and {"method", "cells"} <= set(report) else None
+    return (
+        (*own, REPORT)
+        if own and report is not None and {"method", "cells"} <= set(report)
+        else None
+    )
 
 
 REPAIRED = Layout("repaired samples folder", _files)
@@ -63,7 +67,10 @@ def parser(arguments: list[str]) -> VerbParser:
     add(first, "--seed", help="Of the choice, and of further samples.")
     aims = made.add_argument_group("what is aimed at")
     aims.add_argument(
-        "--to", type=To, default="reference", help="P(s|y) of the reference, equal, or P(s) in every class."
+        "--to",
+        type=To,
+        default="reference",
+        help="P(s|y) of the reference, equal, or P(s) in every class.",
     )
     kinds = (
         "density: what a classifier sees is as wanted. checked: the same, so that a second reader sees the wanted "
@@ -71,11 +78,15 @@ def parser(arguments: list[str]) -> VerbParser:
         "groups are as wanted, for a strong reader."
     )
     aims.add_argument("--weights", type=Weights | None, default=None, help=kinds)
-    aims.add_argument("--most", type=float, default=10.0, help="Largest weight, in units of the mean.")
+    aims.add_argument(
+        "--most", type=float, default=10.0, help="Largest weight, in units of the mean."
+    )
     records = made.add_argument_group("the records and the classifier of the group")
     those = "Labelled records; those of the audit where left out."
     records.add_argument("--reference", type=Source | None, default=None, help=those)
-    add_recipe(records, "--classifier", arguments, "How the group's classifier is trained: a recipe.")
+    add_recipe(
+        records, "--classifier", arguments, "How the group's classifier is trained: a recipe."
+    )
     add(made.add_argument_group("how the samples are written"), ESCAPE)
     return made
 
@@ -91,7 +102,9 @@ def parse(arguments: list[str]) -> Namespace:
     if not config.most > 1:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):
-        raise UserError("--count is for resample with a --model that is asked for more, and at least 2")
+        raise UserError(
+            "--count is for resample with a --model that is asked for more, and at least 2"
+        )
     check_apart(config.out, config.samples, "samples folder")
     if config.model is not None:
         check_apart(config.out, config.model)
@@ -100,6 +113,8 @@ def parse(arguments: list[str]) -> Namespace:
     config.method = config.method or ("resample" if table or config.model else "reweigh")
     if config.method == "reweigh" and (table or config.model):
         what = "rows carry no weights" if table else "a model is asked for nothing"
-        raise UserError(f"--method reweigh: {what}; use --method resample{'' if table else ' or leave out --model'}")
+        raise UserError(
+            f"--method reweigh: {what}; use --method resample{'' if table else ' or leave out --model'}"
+        )
     check_new_folder(config.out, REPAIRED, overwrite=config.overwrite)
     return config

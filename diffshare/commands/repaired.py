@@ -37,9 +37,13 @@ class Chosen(NamedTuple):
     y: np.ndarray
 
 
-def write_weights(folder: Path, samples: CodedSamples, found: Repair, named: Mapping[str, Any]) -> None:
+def write_weights(
+    folder: Path, samples: CodedSamples, found: Repair, named: Mapping[str, Any]
+) -> None:
     """The samples with their weights, into ``folder``; ``named`` as for :func:`resample`."""
-    weight = found.weights.astype(np.float32)  # the samples carry none, or the same weight each: see open_samples
+    weight = found.weights.astype(
+        np.float32
+    )  # the samples carry none, or the same weight each: see open_samples
     info = {k: v for k, v in samples.info.items() if k != "count"} | dict(named)
     _write_images(folder, samples.x, samples.y, info, weight)
 
@@ -70,7 +74,13 @@ def resample(
     rng = np.random.default_rng([config.seed, 7])
     kept = accept(found, samples.y, rng)
     if config.model is None:
-        _write_choice(folder, [Chosen(config.samples, kept, samples.y)], {}, named, escape=config.escape_formulas)
+        _write_choice(
+            folder,
+            [Chosen(config.samples, kept, samples.y)],
+            {},
+            named,
+            escape=config.escape_formulas,
+        )
         return {"count": len(kept), "queries": 0}
     classes, drawn, y, more = len(found.wanted), 0, samples.y[:0], kept[:0]
     quota = quotas(samples.y, config.count or len(samples.y), classes)
@@ -90,11 +100,16 @@ def resample(
             _check_columns(place, config)
             y, more = chosen(place, rng)
         more = at_most(more, y, missing, rng)
-        parts = [Chosen(config.samples, first, samples.y), *([Chosen(place, more, y)] if drawn else [])]
+        parts = [
+            Chosen(config.samples, first, samples.y),
+            *([Chosen(place, more, y)] if drawn else []),
+        ]
         told = {"guidance": guidance} if drawn else {}
         _write_choice(folder, parts, told, named, escape=config.escape_formulas)
     if len(first) + len(more) < quota.sum():
-        say(f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less")
+        say(
+            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
+        )
     return {"count": len(first) + len(more), "queries": drawn}
 
 
@@ -120,7 +135,12 @@ def _check_columns(further: Path, config: Namespace) -> None:
 
 
 def _write_choice(
-    folder: Path, parts: list[Chosen], known: Mapping[str, Any], named: Mapping[str, Any], *, escape: bool = False
+    folder: Path,
+    parts: list[Chosen],
+    known: Mapping[str, Any],
+    named: Mapping[str, Any],
+    *,
+    escape: bool = False,
 ) -> None:
     """The chosen samples of some folders, as one.
 
@@ -150,7 +170,9 @@ def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any], esca
     elif note := formula_note(cell for cells in (names, *lines) for cell in cells):
         say(note)
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
+        writer = csv.writer(
+            stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL
+        )
         writer.writerows([names, *lines])
     write_json(folder / INFO, {**info, "count": len(lines)})
 
@@ -171,12 +193,18 @@ def _rows(part: Chosen, names: list[str]) -> list[tuple[str, ...]]:
         for cells in zip(*(block.columns[i] for i in order), strict=True)
     ]
     if len(every) != len(part.y):
-        raise UserError(f"{path} has {len(every)} rows, {len(part.y)} were audited: do not change it during a repair")
+        raise UserError(
+            f"{path} has {len(every)} rows, {len(part.y)} were audited: do not change it during a repair"
+        )
     return [every[i] for i in part.rows.tolist()]
 
 
 def _write_images(
-    folder: Path, x: np.ndarray, y: np.ndarray, info: Mapping[str, Any], weight: np.ndarray | None = None
+    folder: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    info: Mapping[str, Any],
+    weight: np.ndarray | None = None,
 ) -> None:
     """Into a folder that has more to take: a samples folder is written as a whole, its files then move."""
     whole = folder / "whole"

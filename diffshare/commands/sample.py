@@ -70,7 +70,9 @@ def _draw(config: Namespace) -> int:
     from diffshare.release.table import TableGenerator
     from diffshare.release.tables import write_table_samples
 
-    generator, identity = open_generator(config.model, device=config.device, scheduler=config.scheduler)
+    generator, identity = open_generator(
+        config.model, device=config.device, scheduler=config.scheduler
+    )
     refuse_escape(config.escape_formulas, generator)
     wanted = asked_labels(config.labels, generator.card)
     labels = plan_labels(wanted, config.count, generator.card)

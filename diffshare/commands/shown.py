@@ -20,17 +20,26 @@ def show(one: Audit) -> None:
         check = "passes" if one.fit.ok else "[bold red]FAILS[/]"
         table.add_row("check of the classifier", f"{check} (p = {one.fit.p_value:.3f})")
         table.add_row("intervals assume that", "it errs as on records")
-    table.add_row("verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})")
+    table.add_row(
+        "verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})"
+    )
     low, high = strongest.samples.interval(confidence)
-    table.add_row("log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
-    table.add_row("log odds ratio, reference", f"{strongest.reference[0]:+.2f} +- {strongest.reference[1]:.2f}")
+    table.add_row(
+        "log odds ratio, samples", f"{strongest.samples.estimate:+.2f} ({low:+.2f} to {high:+.2f})"
+    )
+    table.add_row(
+        "log odds ratio, reference",
+        f"{strongest.reference[0]:+.2f} +- {strongest.reference[1]:.2f}",
+    )
     low, high = strongest.difference.interval(confidence)
     table.add_row("difference", f"{strongest.difference.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
     table.add_row(f"margin, at guidance {one.terms.guidance:g}", f"{made.margin:.2f}")
     for name, cell in one.cells().items():
         s, y = (int(v) for v in name[1:].split("y"))
         low, high = cell["interval"]
-        text = f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
+        text = (
+            f"{cell['estimate']:.3f} ({low:.3f} to {high:.3f}), reference {cell['reference']:.3f}"
+        )
         table.add_row(cell_text(f"P({one.groups[s]} | {one.classes[y]})"), text)
     if one.gap is not None:
         low, high = one.gap.interval
@@ -46,10 +55,15 @@ def show(one: Audit) -> None:
         outside = ", ".join(one.declaration.cells) or "none"
         said = {True: "holds", False: "[bold red]does not hold[/]", None: "[yellow]not decided[/]"}
         holds = said[one.declaration.holds]
-        table.add_row("declared table", f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}")
+        table.add_row(
+            "declared table",
+            f"{holds} (p = {one.declaration.p_value:.3g}); cells outside: {outside}",
+        )
     console().print(table)
     if one.declaration is not None and one.declaration.reason is not None:
-        say(f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}")
+        say(
+            f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}"
+        )
     for note in one.notes:
         say(f"note:    {note}")
 

@@ -37,8 +37,17 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
     add("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
     add("--out", type=Path, required=True, help="Folder of the study.")
     add("--workers", type=int, default=1, help="Steps at once, each in a process of its own.")
-    add("--threads", type=int | None, default=None, help="Threads of each; cores / workers where left out.")
-    add("--resume", action="store_true", help="Go on with the study in --out: what is done is not done again.")
+    add(
+        "--threads",
+        type=int | None,
+        default=None,
+        help="Threads of each; cores / workers where left out.",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="Go on with the study in --out: what is done is not done again.",
+    )
     add_class(made, "study", base, arguments, STUDY_HELP)
     return made
 
@@ -62,10 +71,20 @@ def study(arguments: list[str]) -> int:
     built: Study = typed.instantiate(config).study
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
     try:
-        failures = run_study(built, config.out, runner, record, resume=config.resume, console=console(file=sys.stdout))
+        failures = run_study(
+            built,
+            config.out,
+            runner,
+            record,
+            resume=config.resume,
+            console=console(file=sys.stdout),
+        )
     except KeyboardInterrupt as stop:
         again = [a for a in arguments if a != "--resume"]
-        say("", f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}")
+        say(
+            "",
+            f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}",
+        )
         return 143 if isinstance(stop, Terminated) else 130
     for failure in failures:
         say(

@@ -9,7 +9,12 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    LearningRateMonitor,
+    ProgressBar,
+    TQDMProgressBar,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -24,7 +29,12 @@ from diffshare.sharer.export import export
 from diffshare.signals import exit_status
 from diffshare.storage import as_path, atomic_file, write_json
 from diffshare.terminal import say
-from diffshare.training.checkpoint import AtomicCheckpointIO, Interrupted, KeepCheckpoint, read_resumable
+from diffshare.training.checkpoint import (
+    AtomicCheckpointIO,
+    Interrupted,
+    KeepCheckpoint,
+    read_resumable,
+)
 from diffshare.training.imports import FLAG, HELP, installed_only
 from diffshare.training.precision import default_precision
 from diffshare.training.quiet import quiet
@@ -67,8 +77,15 @@ def _go(verb: str, cli: "DiffshareCLI") -> int:
     try:
         cli.go()
     except UserError:
-        if verb == "fit" and cli.trainer.is_global_zero and cli.new and not (cli.run_dir / LAST).exists():
-            shutil.rmtree(cli.run_dir, ignore_errors=True)  # refused before the first step: nothing worth keeping
+        if (
+            verb == "fit"
+            and cli.trainer.is_global_zero
+            and cli.new
+            and not (cli.run_dir / LAST).exists()
+        ):
+            shutil.rmtree(
+                cli.run_dir, ignore_errors=True
+            )  # refused before the first step: nothing worth keeping
         raise
     except Interrupted as stopped:
         if cli.trainer.is_global_zero:
@@ -111,11 +128,16 @@ class DiffshareCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of every run."""
         parser.add_argument(
-            "--run-dir", type=Path | None, default=None, help="Folder of the run; a new one below lightning_logs/."
+            "--run-dir",
+            type=Path | None,
+            default=None,
+            help="Folder of the run; a new one below lightning_logs/.",
         )
         parser.add_argument(FLAG, action="store_true", help=HELP)
         if self.verb == "fit":
-            parser.add_argument("--resume", action="store_true", help="Go on with the run in --run-dir.")
+            parser.add_argument(
+                "--resume", action="store_true", help="Go on with the run in --run-dir."
+            )
         # used by fit alone, but every verb reads the config of a fit
         parser.add_lightning_class_args(KeepCheckpoint, "checkpoint")
         parser.add_function_arguments(export, "release", skip={"module", "folder", "overwrite"})
@@ -123,7 +145,9 @@ class DiffshareCLI(LightningCLI):
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The seed: Lightning would take 0 for true."""
         told = "Seed of the training: a number from 0 to 4294967295."
-        parser.add_argument("--seed_everything", type=bool | int, default=self.seed_everything_default, help=told)
+        parser.add_argument(
+            "--seed_everything", type=bool | int, default=self.seed_everything_default, help=told
+        )
 
     def _set_seed(self) -> None:
         check_seed("seed_everything", self._get(self.config, "seed_everything"))
@@ -134,8 +158,14 @@ class DiffshareCLI(LightningCLI):
         folder, own = _value(arguments, "--run-dir"), _own_config(arguments)
         if own is not None:
             arguments = ["--config", str(own), *arguments]
-        elif folder and not _names_config(arguments) and (self.verb != "fit" or "--resume" in arguments):
-            raise UserError(f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made")
+        elif (
+            folder
+            and not _names_config(arguments)
+            and (self.verb != "fit" or "--resume" in arguments)
+        ):
+            raise UserError(
+                f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made"
+            )
         return [self.verb, *with_files(arguments, "--data.test_source")]
 
     def _parse_ckpt_path(self) -> None:
@@ -153,18 +183,24 @@ class DiffshareCLI(LightningCLI):
         check_counts(config.trainer, self.verb)
         if self.verb == "fit":
             if config.trainer.max_steps == 0 or config.trainer.max_epochs == 0:
-                raise UserError("no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1")
+                raise UserError(
+                    "no steps to train: set --trainer.max_steps or --trainer.max_epochs to at least 1"
+                )
             self._hold(config)
         elif config.get("ckpt_path") is None:
             if given is None:
-                raise UserError(f"{self.verb} needs a trained model: name its run with --run-dir or --ckpt_path FILE")
+                raise UserError(
+                    f"{self.verb} needs a trained model: name its run with --run-dir or --ckpt_path FILE"
+                )
             config.ckpt_path = str(check_resumable(self.run_dir))
         elif self.verb in RESULTS:
             check_own(self.run_dir, [RESULTS[self.verb]])
         if given is not None:
             refuse_elsewhere(self.run_dir, self.resolved)
         if config.get("ckpt_path") is not None and not Path(config.ckpt_path).is_file():
-            raise UserError(f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt")
+            raise UserError(
+                f"there is no checkpoint {config.ckpt_path}: give the path of a last.ckpt"
+            )
 
     def _hold(self, config: Namespace) -> None:
         """Hold the run's folder and refuse what cannot be begun, or gone on with, in it."""
@@ -203,7 +239,9 @@ class DiffshareCLI(LightningCLI):
             self.model.config = self.resolved["model"]
             self.model.sampling_seed = self.seed
         elif self.verb == "predict":
-            raise UserError(f"{type(self.model).__name__} makes no samples: predict is for generators; use test")
+            raise UserError(
+                f"{type(self.model).__name__} makes no samples: predict is for generators; use test"
+            )
 
     @property
     def seed(self) -> int:
@@ -213,19 +251,37 @@ class DiffshareCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's precision rule, safe checkpoints, the run's log and callbacks."""
         config: Namespace = self._get(self.config_init, "trainer").clone()
-        if config.precision is None:  # samples are drawn in fp32, as a receiver of the release draws them
-            config.precision = "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
+        if (
+            config.precision is None
+        ):  # samples are drawn in fp32, as a receiver of the release draws them
+            config.precision = (
+                "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
+            )
         callbacks = list(config.callbacks or [])
-        bar: list[Callback] = [TQDMProgressBar(refresh_rate=10)] if sys.stdout.isatty() else [Counted()]
+        bar: list[Callback] = (
+            [TQDMProgressBar(refresh_rate=10)] if sys.stdout.isatty() else [Counted()]
+        )
         config.enable_model_summary = bool(config.enable_model_summary)
-        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            config.enable_progress_bar = sys.stdout.isatty()  # in a file, a bar is one line of all its states
+        if config.enable_progress_bar is not False and not any(
+            isinstance(c, ProgressBar) for c in callbacks
+        ):
+            config.enable_progress_bar = (
+                sys.stdout.isatty()
+            )  # in a file, a bar is one line of all its states
             callbacks += bar
         config.callbacks = callbacks + self._callbacks()
         config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)
-        plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
+        plugins = (
+            config.plugins
+            if isinstance(config.plugins, list)
+            else [config.plugins]
+            if config.plugins
+            else []
+        )
         config.plugins = [*plugins, AtomicCheckpointIO()]
-        config.use_distributed_sampler = False  # the data modules share records out themselves, without padding
+        config.use_distributed_sampler = (
+            False  # the data modules share records out themselves, without padding
+        )
         if config.logger in (None, True):
             config.logger = self._logger()
         try:
@@ -244,7 +300,9 @@ class DiffshareCLI(LightningCLI):
         purge = 0  # entries of this step and later ones, of a run that was killed, will be written again
         if self.resumed:
             purge = log_steps(read_resumable(self.run_dir / LAST))
-        return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge)
+        return TensorBoardLogger(
+            self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge
+        )
 
     def _callbacks(self) -> list[Callback]:
         """What every run has; the order is part of the meaning.
@@ -256,7 +314,9 @@ class DiffshareCLI(LightningCLI):
             return [Announcement(), SamplesWriter(self.run_dir / "samples")]
         mine = self._get(self.config_init, "trainer").callbacks or []
         classifies = isinstance(self.model, AttributeClassifier)
-        fairness = [Fairness()] if classifies and not any(isinstance(c, Fairness) for c in mine) else []
+        fairness = (
+            [Fairness()] if classifies and not any(isinstance(c, Fairness) for c in mine) else []
+        )
         if self.verb != "fit":
             return [Announcement(), *fairness]
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
@@ -288,9 +348,12 @@ class DiffshareCLI(LightningCLI):
         elif self.verb == "predict":
             say(f"samples: {self.run_dir / 'samples'}")
         elif not result:
-            raise UserError(f"there are no records to {self.verb} on: set --data.validation_share above 0")
+            raise UserError(
+                f"there are no records to {self.verb} on: set --data.validation_share above 0"
+            )
         else:
-            measured = next((c.results for c in self.trainer.callbacks if isinstance(c, Fairness)), None)  # type: ignore[attr-defined]
+            callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+            measured = next((c.results for c in callbacks if isinstance(c, Fairness)), None)
             path = self.run_dir / RESULTS[self.verb]
             notes = [*getattr(self.datamodule, "notes", ()), *getattr(self.model, "notes", ())]
             write_json(path, {**(measured or result[0]), **({"notes": notes} if notes else {})})
@@ -298,8 +361,12 @@ class DiffshareCLI(LightningCLI):
 
     def _is_finished(self) -> bool:
         """Whether there is nothing left to do in a run that is resumed; says so."""
-        step = finished(read_resumable(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs)
-        if step is None or (isinstance(self.model, GenerativeModule) and not is_released(self.run_dir, step)):
+        step = finished(
+            read_resumable(self.run_dir / LAST), self.trainer.max_steps, self.trainer.max_epochs
+        )
+        if step is None or (
+            isinstance(self.model, GenerativeModule) and not is_released(self.run_dir, step)
+        ):
             return False
         if self.trainer.is_global_zero:
             say(f"{self.run_dir} is finished (step {step}): nothing is left to do")
@@ -312,10 +379,17 @@ class DiffshareCLI(LightningCLI):
             say(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
-            export(self.model, folder, overwrite=True, **self._get(self.config_init, "release").as_dict())
+            export(
+                self.model,
+                folder,
+                overwrite=True,
+                **self._get(self.config_init, "release").as_dict(),
+            )
             note_release(self.run_dir, self.trainer.global_step)
             say(f"release: {folder}")
-            say(f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples")
+            say(
+                f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples"
+            )
 
 
 def _names_config(arguments: list[str]) -> bool:

@@ -12,8 +12,17 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 BACKGROUND = (255, 255, 255)  # of transparent pictures: the page of a browser, the paper of a print
-_EXIF = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # where pillow looks for an orientation
-_SPACES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # a profile's colour space, and the mode of pictures that it fits
+_EXIF = (
+    "exif",
+    "Raw profile type exif",
+    "xmp",
+    "XML:com.adobe.xmp",
+)  # where pillow looks for an orientation
+_SPACES = {
+    "GRAY": "L",
+    "RGB": "RGB",
+    "CMYK": "CMYK",
+}  # a profile's colour space, and the mode of pictures that it fits
 _MAX_PROFILE = 4 << 20  # bytes: those of printers have some two million
 _SRGB_GAMMA = 0.45455
 
@@ -73,15 +82,25 @@ def _raw_mode(image: Image.Image) -> str:
     return str(arguments if isinstance(arguments, str) else arguments[0] if arguments else "")
 
 
-def _samples(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
+def _samples(
+    image: Image.Image, raw_mode: str, notes: list[str]
+) -> tuple[Image.Image, Image.Image | None]:
     """The picture in mode L, RGB or CMYK, and its alpha channel in mode L where it has transparency."""
     key = image.info.get("transparency")
     if image.mode.startswith("I"):  # grey of 16 bits
         values = np.asarray(image)
-        alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+        alpha = (
+            None
+            if key is None
+            else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+        )
         return Image.fromarray((values >> 8).astype(np.uint8)), alpha
     if image.mode in ("P", "PA"):
-        return _without_alpha(image.convert("RGBA")) if image.has_transparency_data else (image.convert("RGB"), None)
+        return (
+            _without_alpha(image.convert("RGBA"))
+            if image.has_transparency_data
+            else (image.convert("RGB"), None)
+        )
     if image.mode in ("LA", "RGBA"):
         return _without_alpha(image)
     picture = image.convert("L") if image.mode == "1" else image
@@ -90,7 +109,9 @@ def _samples(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Image
     if ";16" in raw_mode:  # pillow keeps the higher bytes of the pixels, and both of the colour
         notes.append(_KEY)
         return picture, None
-    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)  # pillow scales the pixels to 0..255, not the colour
+    scale = {"L;2": 85, "L;4": 17}.get(
+        raw_mode, 1
+    )  # pillow scales the pixels to 0..255, not the colour
     values = np.asarray(picture)
     same = values == (np.multiply(key, scale))
     clear = same.all(-1) if values.ndim == 3 else same
@@ -101,13 +122,18 @@ def _without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image]:
     return image.convert("RGB" if image.mode == "RGBA" else "L"), image.getchannel("A")
 
 
-def _in_srgb(image: Image.Image, info: dict[str | tuple[int, int], object], notes: list[str]) -> Image.Image:
+def _in_srgb(
+    image: Image.Image, info: dict[str | tuple[int, int], object], notes: list[str]
+) -> Image.Image:
     """The picture in mode RGB, its colours those that the embedded profile means."""
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
         try:
             transform = _transform(profile, image.mode)
-            if transform is not None and (converted := ImageCms.applyTransform(image, transform)) is not None:
+            if (
+                transform is not None
+                and (converted := ImageCms.applyTransform(image, transform)) is not None
+            ):
                 return converted
             notes.append(_FOREIGN)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError):
@@ -142,6 +168,8 @@ def _upright(picture: Image.Image, image: Image.Image, notes: list[str]) -> Imag
         return ImageOps.exif_transpose(picture)
     except MemoryError:
         raise
-    except Exception:  # hostile bytes make pillow raise nearly anything; a viewer shows such a picture as it lies
+    except (
+        Exception
+    ):  # hostile bytes make pillow raise nearly anything; a viewer shows such a picture as it lies
         notes.append(_BROKEN_EXIF)
         return picture

@@ -91,7 +91,11 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Decoded
         with building(folder):
             x, skipped = _load_or_build(folder, key, source, index)
         for gone in keep_within(root, keep=folder):
-            _logger.info("%s (%s) left the cache, which is kept within its limit", gone.folder.name, gone.what)
+            _logger.info(
+                "%s (%s) left the cache, which is kept within its limit",
+                gone.folder.name,
+                gone.what,
+            )
     note_use(folder)
     if skipped:
         bad = _left_out(index, skipped)
@@ -101,7 +105,9 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Decoded
                 f"cannot decode {skipped[0]} ({len(skipped)} of {len(index)} records in all): "
                 "replace it or set on_bad_image: skip",
             )
-        _logger.warning("%d of %d records cannot be decoded and are left out", len(skipped), len(index))
+        _logger.warning(
+            "%d of %d records cannot be decoded and are left out", len(skipped), len(index)
+        )
         index = index.take(~bad)
     return Decoded(index, x, sha256, tuple(skipped))
 
@@ -146,7 +152,9 @@ def _load(folder: Path, key: str, index: Index) -> tuple[np.ndarray, list[str]]:
         raise _Damaged(str(error)) from error
 
 
-def _load_or_build(folder: Path, key: str, source: Source, index: Index) -> tuple[np.ndarray, list[str]]:
+def _load_or_build(
+    folder: Path, key: str, source: Source, index: Index
+) -> tuple[np.ndarray, list[str]]:
     """What stands under the lock: read what another process built in the meantime, or build."""
     try:
         return _load(folder, key, index)
@@ -174,7 +182,9 @@ def _build(folder: Path, key: str, source: Source, index: Index) -> None:
         write_json(temporary / CARD, card | {"source": source.decoding()[:200]})
 
 
-def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, list[int]]:
+def _decode(
+    source: Source, index: Index, stream: BinaryIO
+) -> tuple[tuple[int, ...], np.dtype, list[int]]:
     """Decode all records in chunks and write them as a NPY file.
 
     The file is written, not mapped: a full disk is then an error that can be caught, and resident memory stays flat.
@@ -204,9 +214,13 @@ def _decode(source: Source, index: Index, stream: BinaryIO) -> tuple[tuple[int, 
             advance(len(chunk))
     if not rows:
         first = f"; the first: {reason}" if reason else ""
-        raise UserError(f"none of the source's {len(index)} records can be decoded: give it others{first}")
+        raise UserError(
+            f"none of the source's {len(index)} records can be decoded: give it others{first}"
+        )
     stream.seek(0)
-    stream.write(_header((rows, *item), dtype))  # numpy pads headers, so that another count fits into the same bytes
+    stream.write(
+        _header((rows, *item), dtype)
+    )  # numpy pads headers, so that another count fits into the same bytes
     return (rows, *item), dtype, bad
 
 
@@ -233,6 +247,10 @@ def _read(source: Source, positions: np.ndarray) -> Iterator[np.ndarray | BadRec
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     stream = io.BytesIO()
-    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    description = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
     np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()

@@ -70,8 +70,14 @@ def refuse_foreign(path: Path, status: os.stat_result | None = None) -> None:
         return
     mine = os.geteuid() if hasattr(os, "geteuid") else status.st_uid
     if stat.S_ISLNK(status.st_mode) or status.st_uid != mine:
-        whose = "is a link" if stat.S_ISLNK(status.st_mode) else f"belongs to another user (uid {status.st_uid})"
-        raise UserError(f"{path} in the cache {whose}: set DIFFSHARE_CACHE to a folder that is yours alone")
+        whose = (
+            "is a link"
+            if stat.S_ISLNK(status.st_mode)
+            else f"belongs to another user (uid {status.st_uid})"
+        )
+        raise UserError(
+            f"{path} in the cache {whose}: set DIFFSHARE_CACHE to a folder that is yours alone"
+        )
 
 
 @contextlib.contextmanager
@@ -100,7 +106,9 @@ def building(folder: Path) -> Iterator[None]:
                 held.callback(_remove_if_empty, lock.parent)
             lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_foreign(lock)
-            held.enter_context(hold(lock, waiting=f"another process is building the cache {folder}"))
+            held.enter_context(
+                hold(lock, waiting=f"another process is building the cache {folder}")
+            )
         except OSError as error:
             raise UserError(
                 f"cannot write the cache {folder}: {error.strerror}; set DIFFSHARE_CACHE to a folder that is writable"
@@ -130,13 +138,21 @@ def entries(root: Path) -> list[Cached]:
             continue
         card = json_object(mark) or {}
         shape = card.get("shape")
-        count = card.get("count") if drawn else shape[0] if isinstance(shape, list) and shape else None
+        count = (
+            card.get("count") if drawn else shape[0] if isinstance(shape, list) and shape else None
+        )
         model = card.get("model")
-        what = (model.get("name") if isinstance(model, dict) else None) if drawn else card.get("source")
+        what = (
+            (model.get("name") if isinstance(model, dict) else None)
+            if drawn
+            else card.get("source")
+        )
         size = sum(file.stat().st_size for file in folder.iterdir())
         used = mark.stat().st_mtime
         kind: Literal["records", "samples"] = "samples" if drawn else "records"
-        found.append(Cached(folder, kind, ascii(str(what or ""))[1:-1][:120], _number(count), size, used))
+        found.append(
+            Cached(folder, kind, ascii(str(what or ""))[1:-1][:120], _number(count), size, used)
+        )
     return sorted(found, key=lambda one: (one.used, one.folder.name))
 
 
@@ -146,7 +162,11 @@ def _number(value: object) -> int | None:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return [path for path in root.iterdir() if _KEY.fullmatch(path.name) and path.is_dir() and _is_own(path)]
+        return [
+            path
+            for path in root.iterdir()
+            if _KEY.fullmatch(path.name) and path.is_dir() and _is_own(path)
+        ]
     except OSError:
         return []
 

@@ -37,7 +37,10 @@ class Dice:
     """The chance of n faces: each call hands out the next column of one layer's stream, one number a face."""
 
     def __init__(self, seed: int, faces: np.ndarray, layer: int, columns: int = 20) -> None:
-        counters = faces.astype(np.uint64) * np.uint64(columns) + np.arange(columns, dtype=np.uint64)[:, None]
+        counters = (
+            faces.astype(np.uint64) * np.uint64(columns)
+            + np.arange(columns, dtype=np.uint64)[:, None]
+        )
         bits = (uniforms(seed, 1 + layer, counters) >> np.uint64(40)).astype(np.int32)
         self._columns = iter(bits.astype(np.float32) * np.float32(2**-24))
 
@@ -54,7 +57,9 @@ class Dice:
         colours = np.asarray(palette, np.float32).T
         place = self(0, len(palette) - 1)
         index = place.astype(np.int64)
-        return colours[:, index] + (place - index.astype(np.float32)) * (colours[:, index + 1] - colours[:, index])
+        return colours[:, index] + (place - index.astype(np.float32)) * (
+            colours[:, index + 1] - colours[:, index]
+        )
 
     def pick(self, palette: Sequence[tuple[float, float, float]]) -> Array:
         """One of a palette's colours, with a little of its own, float32, 3 x n."""
@@ -86,7 +91,10 @@ class Canvas:
         A window saves time and must change nothing: it holds all that is painted through it.
         """
         size = len(self.u)
-        area = slice(int(top * size), math.ceil(bottom * size)), slice(int(left * size), math.ceil(right * size))
+        area = (
+            slice(int(top * size), math.ceil(bottom * size)),
+            slice(int(left * size), math.ceil(right * size)),
+        )
         return Canvas(self.rgb[:, *area], self.u[area], self.v[area], self.zoom, area)
 
     def cover(self, distance: Array) -> Array:
@@ -105,7 +113,9 @@ class Canvas:
 
     def paint(self, mask: Array, colour: Array, shade: Array | None = None) -> None:
         """Lay a colour (3 x n), multiplied by ``shade`` (h x w x n), over the pixels as far as ``mask`` covers them."""
-        for plane, tint in zip(self.rgb, colour, strict=True):  # one after the other: what is at work fits the cache
+        for plane, tint in zip(
+            self.rgb, colour, strict=True
+        ):  # one after the other: what is at work fits the cache
             change = tint - plane if shade is None else tint * shade - plane
             change *= mask
             plane += change
@@ -143,4 +153,6 @@ def rgb(red: float, green: float, blue: float) -> Array:
 
 def middles(size: int) -> Array:
     """Middles of the pixels of a picture that spans [-1, 1], size x 1."""
-    return ((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - 1)[:, None]
+    return ((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - 1)[
+        :, None
+    ]

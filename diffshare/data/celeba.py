@@ -16,7 +16,11 @@ from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
 
-IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
+IMAGES, ATTRIBUTES, PARTITION = (
+    "img_align_celeba",
+    "list_attr_celeba.txt",
+    "list_eval_partition.txt",
+)
 _BY_HAND = (
     f"CelebA is never downloaded (its automatic download has failed for years): put {IMAGES}/ (unpacked from "
     f"{IMAGES}.zip), {ATTRIBUTES} and {PARTITION}, from the project page of CelebA, there by hand"
@@ -106,7 +110,9 @@ class CelebA:
         if not (self.root / IMAGES).is_dir():
             missing.insert(0, f"{IMAGES}/")
         if missing:
-            raise UserError(f"{self.root} is not CelebA's layout, it has no {', '.join(missing)}: {_BY_HAND}")
+            raise UserError(
+                f"{self.root} is not CelebA's layout, it has no {', '.join(missing)}: {_BY_HAND}"
+            )
 
     def _sizes_and_stamps(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Bytes and modification time (ns) of each image from one pass over the folder; 0 where it is missing."""
@@ -134,7 +140,9 @@ def read_attributes(path: Path) -> tuple[list[str], dict[str, Attribute]]:
     """
     head, _, rest = _read_bytes(path).partition(b"\n")
     if not head.strip().isdigit() or not int(head):
-        raise UserError(f"{path}, line 1: '{_text(head[:40])}' is not the number of records; restore the official file")
+        raise UserError(
+            f"{path}, line 1: '{_text(head[:40])}' is not the number of records; restore the official file"
+        )
     line, _, body = rest.partition(b"\n")
     columns = _text(line).split()
     if not columns:
@@ -142,9 +150,14 @@ def read_attributes(path: Path) -> tuple[list[str], dict[str, Attribute]]:
     _refuse_twins(path, "attribute", columns)
     names, codes = _parse(path, body, 3, len(columns), {b"-1": 0, b"1": 1})
     if len(names) != int(head):
-        raise UserError(f"{path} says {int(head)} records but holds {len(names)}; restore the official file")
+        raise UserError(
+            f"{path} says {int(head)} records but holds {len(names)}; restore the official file"
+        )
     table = np.ascontiguousarray(codes.T, np.int16)
-    return names, {name: Attribute(column, (f"not {name}", name)) for name, column in zip(columns, table, strict=True)}
+    return names, {
+        name: Attribute(column, (f"not {name}", name))
+        for name, column in zip(columns, table, strict=True)
+    }
 
 
 def read_partition(path: Path, names: list[str]) -> np.ndarray:
@@ -167,11 +180,15 @@ def read_partition(path: Path, names: list[str]) -> np.ndarray:
     row = {name: position for position, name in enumerate(listed)}
     missing = [name for name in names if name not in row]
     if missing:
-        raise UserError(f"{path} has no line for {missing[0]} ({len(missing)} missing in all); add its partition")
+        raise UserError(
+            f"{path} has no line for {missing[0]} ({len(missing)} missing in all); add its partition"
+        )
     if len(listed) != len(names):
         known = set(names)
         extra = next(name for name in listed if name not in known)
-        raise UserError(f"{path}, line {row[extra] + 1}: {extra} is not in {ATTRIBUTES}; restore the official files")
+        raise UserError(
+            f"{path}, line {row[extra] + 1}: {extra} is not in {ATTRIBUTES}; restore the official files"
+        )
     return parts[[row[name] for name in names]]
 
 
@@ -211,7 +228,9 @@ def _parse_block(
     raw = b"\n" + block
     data = np.frombuffer(raw, np.uint8)
     white = np.isin(data, np.frombuffer(b" \t\r\n", np.uint8))
-    edges = np.flatnonzero(white[1:] != white[:-1]) + 1  # a word begins, it ends, the next begins, ...
+    edges = (
+        np.flatnonzero(white[1:] != white[:-1]) + 1
+    )  # a word begins, it ends, the next begins, ...
     starts, ends = edges[0::2], edges[1::2]
     words = np.diff(np.searchsorted(starts, np.flatnonzero(data == ord("\n"))))  # of each line
     wrong = np.flatnonzero(words != columns + 1)
@@ -225,14 +244,20 @@ def _parse_block(
     letter, second = data[first], np.where(length > 1, data[first + 1], 0)
     table = np.full(first.shape, -1, np.int8)
     for word, code in codes.items():
-        table[(length == len(word)) & (letter == word[0]) & (second == (word[1:] or b"\0")[0])] = code
+        table[(length == len(word)) & (letter == word[0]) & (second == (word[1:] or b"\0")[0])] = (
+            code
+        )
     bad = np.argwhere(table < 0)
     if len(bad):
         line, column = bad[0]
         value = _text(raw[starts[line, column + 1] : ends[line, column + 1]][:40])
         choices = ", ".join(word.decode() for word in codes)
-        raise UserError(f"{path}, line {first_line + line}: value '{value}' is not one of {choices}; mend that line")
-    return [_text(raw[a:b]) for a, b in zip(starts[:, 0].tolist(), ends[:, 0].tolist(), strict=True)], table
+        raise UserError(
+            f"{path}, line {first_line + line}: value '{value}' is not one of {choices}; mend that line"
+        )
+    return [
+        _text(raw[a:b]) for a, b in zip(starts[:, 0].tolist(), ends[:, 0].tolist(), strict=True)
+    ], table
 
 
 def _scan(folder: Path) -> dict[str, tuple[int, int]]:
@@ -248,7 +273,9 @@ def _scan(folder: Path) -> dict[str, tuple[int, int]]:
                 if stat.S_ISREG(status.st_mode):
                     found[entry.name] = (status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror}; make it readable") from error
+        raise UserError(
+            f"cannot read the folder {folder}: {error.strerror}; make it readable"
+        ) from error
     return found
 
 

@@ -61,11 +61,19 @@ class NumericCells:
         except ValueError:
             fits = False
         if not fits:
-            row = next(row for row, cell in enumerate(cells) if cell != self.missing and not _is_number(cell))
+            row = next(
+                row
+                for row, cell in enumerate(cells)
+                if cell != self.missing and not _is_number(cell)
+            )
             where = f"{block.where(row)}, column '{self.name}'"
-            raise UserError(f"{where}: {cells[row]!r:.60} is no finite number (missing cells are '{self.missing}')")
+            raise UserError(
+                f"{where}: {cells[row]!r:.60} is no finite number (missing cells are '{self.missing}')"
+            )
         column = np.full(len(cells), np.nan)
-        column[[cell != self.missing for cell in cells] if len(known) < len(cells) else slice(None)] = values
+        column[
+            [cell != self.missing for cell in cells] if len(known) < len(cells) else slice(None)
+        ] = values
         self._values.append(column)
         self._note_decimals(known)
         if not self._inexact and len(known) and np.abs(values).max() > _EXACT:
@@ -118,7 +126,11 @@ class NumericCells:
         if self._decimals is None or not len(known):
             return None
         held = known.astype(np.float32).astype(np.float64)
-        return self._decimals if np.array_equal(held.round(self._decimals), known.round(self._decimals)) else None
+        return (
+            self._decimals
+            if np.array_equal(held.round(self._decimals), known.round(self._decimals))
+            else None
+        )
 
 
 class CategoricalCells:
@@ -138,11 +150,15 @@ class CategoricalCells:
         if self.declared is not None and not self._allowed.issuperset(cells):
             row = next(row for row, cell in enumerate(cells) if cell not in self._allowed)
             where = f"{block.where(row)}, column '{self.name}'"
-            raise UserError(f"{where}: {cells[row]!r:.60} is no declared category: {listed(self.declared)}")
+            raise UserError(
+                f"{where}: {cells[row]!r:.60} is no declared category: {listed(self.declared)}"
+            )
         self._coder.add(cells)
         if self._coder.overflow:
             what = "call it numeric" if self._coder.numeric() else "leave it out"
-            raise UserError(f"{block.file}: column '{self.name}' has more than {MAX_CLASSES} categories: {what}")
+            raise UserError(
+                f"{block.file}: column '{self.name}' has more than {MAX_CLASSES} categories: {what}"
+            )
 
     def finish(self) -> Parsed:
         """All cells as codes, and the attribute that they make."""

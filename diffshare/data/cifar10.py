@@ -65,7 +65,11 @@ class CIFAR10:
 
     def decoding(self) -> str:
         """The size, as text."""
-        return "CIFAR-10: as stored" if self.image_size == _SIDE else f"CIFAR-10: bicubic to {self.image_size}"
+        return (
+            "CIFAR-10: as stored"
+            if self.image_size == _SIDE
+            else f"CIFAR-10: bicubic to {self.image_size}"
+        )
 
     def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The images at these positions, uint8, n x image_size x image_size x 3."""
@@ -84,7 +88,9 @@ class CIFAR10:
         if not (self.root / _BATCHES[0]).is_file():
             for place in (self.root, self.root / "cifar-10-batches-py"):
                 if (place / "data_batch_1").exists():
-                    raise UserError(f"{place} is CIFAR-10's Python version, pickles that can run code: {_BINARY}")
+                    raise UserError(
+                        f"{place} is CIFAR-10's Python version, pickles that can run code: {_BINARY}"
+                    )
         missing = [name for name in (*_BATCHES, _NAMES) if not (self.root / name).is_file()]
         if missing:
             raise UserError(f"{self.root} has no {missing[0]}: {_BINARY}")
@@ -100,7 +106,11 @@ class CIFAR10:
         labels = np.concatenate([batch["label"] for batch in self._batches])
         sizes = np.full(len(labels), _RECORD.itemsize, np.int64)
         lengths = list(map(len, self._batches))
-        names = [f"{name}:{row}" for name, count in zip(_BATCHES, lengths, strict=True) for row in range(count)]
+        names = [
+            f"{name}:{row}"
+            for name, count in zip(_BATCHES, lengths, strict=True)
+            for row in range(count)
+        ]
         stamps = np.repeat([(self.root / name).stat().st_mtime_ns for name in _BATCHES], lengths)
         attributes = label_attributes("class", labels, self._classes(), self.groups)
         index = Index(np.array(names), sizes, attributes, stamps=stamps)
@@ -120,7 +130,9 @@ class CIFAR10:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path}: {_BINARY}") from error
         if len(classes) != 10 or len(set(classes)) != 10:
-            raise UserError(f"{path} names {len(set(classes))} classes, expected 10, one a line: {_BINARY}")
+            raise UserError(
+                f"{path} names {len(set(classes))} classes, expected 10, one a line: {_BINARY}"
+            )
         return classes
 
 
@@ -129,19 +141,28 @@ def _resized(images: np.ndarray, size: int) -> np.ndarray:
     if size == _SIDE:
         return images
     square = (size, size)
-    return np.stack([np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC)) for image in images])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC))
+            for image in images
+        ]
+    )
 
 
 def _mapped(path: Path) -> np.ndarray:
     """A batch file as a read-only memory map of ``_RECORD``, checked."""
     size = path.stat().st_size
     if not size or size % _RECORD.itemsize:
-        raise UserError(f"{path} has {size} bytes, which is no multiple of {_RECORD.itemsize}: {_BINARY}")
+        raise UserError(
+            f"{path} has {size} bytes, which is no multiple of {_RECORD.itemsize}: {_BINARY}"
+        )
     try:
         batch = np.memmap(path, _RECORD, "r")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; make it readable") from error
     if batch["label"].max() > 9:
         row = int(np.argmax(batch["label"] > 9))
-        raise UserError(f"{path}: label {batch['label'][row]} of record {row} is none of 0 to 9: {_BINARY}")
+        raise UserError(
+            f"{path}: label {batch['label'][row]} of record {row} is none of 0 to 9: {_BINARY}"
+        )
     return batch

@@ -61,7 +61,9 @@ class Coder:
         seen = [cell for cell in self._found if cell != self.missing]
         classes = tuple(in_order(seen) if declared is None else declared)
         code = {name: position for position, name in enumerate(classes)}
-        table = np.array([-1 if cell == self.missing else code[cell] for cell in self._found], np.int16)
+        table = np.array(
+            [-1 if cell == self.missing else code[cell] for cell in self._found], np.int16
+        )
         found = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int16)
         return Attribute(table[found], classes)
 
@@ -86,10 +88,14 @@ def label_attributes(
     attributes = {name: Attribute(labels.astype(np.int16), tuple(classes))}
     for group, members in groups.items():
         if group in attributes:
-            raise UserError(f"group '{group}' has the name of another attribute: choose a different name")
+            raise UserError(
+                f"group '{group}' has the name of another attribute: choose a different name"
+            )
         codes = {_code(member, classes, group) for member in members}
         if not 0 < len(codes) < len(classes):
-            raise UserError(f"group '{group}' must hold at least one and not all of: {', '.join(classes)}")
+            raise UserError(
+                f"group '{group}' must hold at least one and not all of: {', '.join(classes)}"
+            )
         within = np.isin(labels, sorted(codes)).astype(np.int16)
         attributes[group] = Attribute(within, (f"not {group}", group))
     return attributes
@@ -102,14 +108,20 @@ def _code(member: int | str, classes: Sequence[str], group: str) -> int:
     return place.code
 
 
-def check_official_shares(shares: tuple[float, float, float], test: str) -> tuple[float, float, float]:
+def check_official_shares(
+    shares: tuple[float, float, float], test: str
+) -> tuple[float, float, float]:
     """Refuse shares with a test share for a source whose test part is official (``test`` names it)."""
     if check_shares(shares)[2] != 0:
-        raise UserError(f"shares {list(shares)}: {test} is the test part, so the third share must be 0")
+        raise UserError(
+            f"shares {list(shares)}: {test} is the test part, so the third share must be 0"
+        )
     return shares
 
 
-def parts_beside_test(index: Index, test: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:
+def parts_beside_test(
+    index: Index, test: np.ndarray, shares: tuple[float, float, float]
+) -> np.ndarray:
     """Parts of a source with an official test set and none for sharer and auxiliary.
 
     The records outside the test set are split by the hash of their names under a fixed seed: like an official
@@ -124,5 +136,7 @@ def parts_beside_test(index: Index, test: np.ndarray, shares: tuple[float, float
         int8, N: positions in ``PARTS``.
     """
     drawn = split(replace(index, parts=None), shares, seed=0)
-    drawn = np.minimum(drawn, PARTS.index("auxiliary"))  # where rounding leaves the two shares a hair below 1
+    drawn = np.minimum(
+        drawn, PARTS.index("auxiliary")
+    )  # where rounding leaves the two shares a hair below 1
     return np.where(test, PARTS.index("test"), drawn).astype(np.int8)

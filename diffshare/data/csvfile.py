@@ -13,7 +13,9 @@ from diffshare.data.source import open_data
 from diffshare.errors import UserError
 
 BLOCK = 500  # records: so few stay in the processor's cache, which halves the time
-MAX_RECORD = 4 << 20  # bytes of a record, which a quoted cell may spread over lines; also of what a block reads
+MAX_RECORD = (
+    4 << 20
+)  # bytes of a record, which a quoted cell may spread over lines; also of what a block reads
 MAX_TABLE = 512 << 20  # bytes of a table that a verb wrote
 
 
@@ -57,7 +59,9 @@ class _Lines(Iterator[str]):
         text = raw.decode("utf-8" if self.bytes else "utf-8-sig")
         self.bytes += len(raw)
         if self.bytes - self.began > MAX_RECORD:
-            raise UserError(f"{self._path} has a record of more than {MAX_RECORD} bytes: check its quotes")
+            raise UserError(
+                f"{self._path} has a record of more than {MAX_RECORD} bytes: check its quotes"
+            )
         return text
 
 
@@ -74,9 +78,13 @@ def _records(
                 yield cells, line + 1, lines.bytes - lines.began
             line, lines.began = reader.line_num, lines.bytes
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}:{reader.line_num + 1} is not UTF-8 text: save the file as UTF-8") from error
+        raise UserError(
+            f"{path}:{reader.line_num + 1} is not UTF-8 text: save the file as UTF-8"
+        ) from error
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num} is not valid CSV ({error}): check its quotes") from error
+        raise UserError(
+            f"{path}:{reader.line_num} is not valid CSV ({error}): check its quotes"
+        ) from error
 
 
 def read_list(path: Path, remedy: str, *, most: int = MAX_TABLE) -> Iterator[tuple[list[str], int]]:
@@ -103,7 +111,9 @@ def read_list(path: Path, remedy: str, *, most: int = MAX_TABLE) -> Iterator[tup
 def check_delimiter(delimiter: str) -> str:
     """Refuse a delimiter that is not one character, or one that has another meaning in CSV."""
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise UserError(f"delimiter {delimiter!r} must be one character, for instance ',' or ';' or '\\t'")
+        raise UserError(
+            f"delimiter {delimiter!r} must be one character, for instance ',' or ';' or '\\t'"
+        )
     return delimiter
 
 
@@ -116,7 +126,9 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
     with open_data(path) as stream:
         header = next((cells for cells, _, _ in _records(path, stream, delimiter)), None)
     if header is None:
-        raise UserError(f"{path} is empty: expected a line of column names and a line for each record")
+        raise UserError(
+            f"{path} is empty: expected a line of column names and a line for each record"
+        )
     repeated = sorted(name for name, times in Counter(header).items() if times > 1)
     if repeated:
         raise UserError(f"{path} has more than one column {repeated[0]!r:.60}: rename all but one")
@@ -124,7 +136,11 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
 
 
 def no_column(
-    path: Path, name: str, header: Sequence[str], delimiter: str = ",", remedy: str = "name one of them"
+    path: Path,
+    name: str,
+    header: Sequence[str],
+    delimiter: str = ",",
+    remedy: str = "name one of them",
 ) -> UserError:
     """That a file lacks a column, and what it has in its place.
 
@@ -137,13 +153,22 @@ def no_column(
     """
     if twins := differing([name], header):
         remedy = f"write {quoted(twins[0][1])}, names must agree exactly"
-    elif len(header) == 1 and (others := [mark for mark in ",;\t|" if mark != delimiter and mark in header[0]]):
+    elif len(header) == 1 and (
+        others := [mark for mark in ",;\t|" if mark != delimiter and mark in header[0]]
+    ):
         remedy = f"is its delimiter {others[0]!r}?"
-    return UserError(f"{path} has no column {quoted(name)}: its header has {listed(header)}; {remedy}")
+    return UserError(
+        f"{path} has no column {quoted(name)}: its header has {listed(header)}; {remedy}"
+    )
 
 
 def read_blocks(
-    path: Path, width: int, *, delimiter: str = ",", header: bool = False, comment: str | None = None
+    path: Path,
+    width: int,
+    *,
+    delimiter: str = ",",
+    header: bool = False,
+    comment: str | None = None,
 ) -> Iterator[Block]:
     """The records of a CSV file, a block at a time.
 
@@ -174,7 +199,9 @@ def read_blocks(
             if comment and cells[0].startswith(comment):
                 continue
             if len(cells) != width:
-                raise UserError(f"{path}:{line} has {len(cells)} cells, expected {width}: mend or remove this line")
+                raise UserError(
+                    f"{path}:{line} has {len(cells)} cells, expected {width}: mend or remove this line"
+                )
             empty = False
             rows.append(cells)
             lines.append(line)

@@ -97,7 +97,11 @@ def _hair_shape(canvas: Canvas, person: Person, dice: Dice) -> tuple[Array, Arra
 
 def _body(canvas: Canvas, person: Person, dice: Dice) -> None:
     low = canvas.window(0, 1, 0.55, 1)
-    neck = low.cover(np.maximum(np.abs(low.u) - either(person.male, dice(0.24, 0.3), dice(0.19, 0.24)), 0.1 - low.v))
+    neck = low.cover(
+        np.maximum(
+            np.abs(low.u) - either(person.male, dice(0.24, 0.3), dice(0.19, 0.24)), 0.1 - low.v
+        )
+    )
     low.paint(neck, person.skin * 0.78)
     cloth, broad = dice.pick(_CLOTH), either(person.male, dice(0.85, 1.05), dice(0.7, 0.85))
     shoulders = low.cover(ellipse(low.u, low.v - 1.3, broad, dice(0.48, 0.56)))
@@ -109,7 +113,10 @@ def _head(canvas: Canvas, person: Person, dice: Dice) -> Array:
     """Paint ears and the bare face; return the distance to the face's edge."""
     sides = canvas.window(0.03, 0.97, 0.33, 0.8)
     away = np.abs(sides.u) - person.half_width
-    sides.paint(sides.cover(ellipse(away, sides.v - 0.02, dice(0.06, 0.09), dice(0.1, 0.15))), person.skin * 0.86)
+    sides.paint(
+        sides.cover(ellipse(away, sides.v - 0.02, dice(0.06, 0.09), dice(0.1, 0.15))),
+        person.skin * 0.86,
+    )
     # the lower half narrows towards the chin, less so with a broad jaw
     below = np.clip(canvas.v, 0, 2)
     jaw = either(person.male, dice(0.1, 0.26), dice(0.3, 0.44))
@@ -134,7 +141,12 @@ def _hat(canvas: Canvas, person: Person, dice: Dice) -> None:
     height = person.half_height - 0.3 + dice(0.14, 0.3)
     above = top.v - band
     dome = np.maximum(ellipse(top.u, above, wide, height), above)
-    shade = 0.95 + 0.6 * person.light_u * top.u - 0.35 * above + 0.1 * wave(top.u * either(cap | straw, 1.5, 5.0))
+    shade = (
+        0.95
+        + 0.6 * person.light_u * top.u
+        - 0.35 * above
+        + 0.1 * wave(top.u * either(cap | straw, 1.5, 5.0))
+    )
     top.paint(top.cover(dome) * worn, colour, shade)
     ribbon = top.cover(np.maximum(dome, -above - dice(0.1, 0.16))) * either(cap, 0.0, 1.0)
     top.paint(ribbon * worn, dice.pick(_CLOTH))
@@ -194,5 +206,7 @@ def draw(seed: int, faces: np.ndarray, codes: np.ndarray, size: int) -> np.ndarr
     for channel, (plane, tint) in enumerate(zip(canvas.rgb, gain, strict=True)):
         plane *= tint
         plane += np.float32(0.5)
-        levels[:, channel] = np.clip(plane, 0, 255, out=plane).astype(np.uint8).reshape(-1, len(faces)).T
+        levels[:, channel] = (
+            np.clip(plane, 0, 255, out=plane).astype(np.uint8).reshape(-1, len(faces)).T
+        )
     return levels.reshape(-1, 3, size, size).transpose(0, 2, 3, 1)

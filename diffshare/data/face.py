@@ -64,7 +64,9 @@ def person_of(dice: Dice, codes: np.ndarray) -> Person:
     hair = either(young, hair, hair + (grey - hair) * dice(0.8, 1.0))
     half_width = either(male, dice(0.52, 0.58), dice(0.48, 0.54))
     half_height, light_u, light_v = dice(0.62, 0.69), dice(-0.3, 0.3), dice(-0.25, 0.1)
-    return Person(smiling, glasses, hat, young, male, skin, hair, half_width, half_height, light_u, light_v)
+    return Person(
+        smiling, glasses, hat, young, male, skin, hair, half_width, half_height, light_u, light_v
+    )
 
 
 def paint_age(face: Canvas, person: Person, dice: Dice) -> None:
@@ -73,14 +75,20 @@ def paint_age(face: Canvas, person: Person, dice: Dice) -> None:
     old = either(person.young, 0.0, dice(0.4, 0.75))
     dark = person.skin * np.array([[0.55], [0.48], [0.46]], np.float32)
     side = np.abs(face.u)
-    fold = face.stroke(side - 0.17 - 0.3 * (face.v - 0.2), 0.04) * face.cover(np.abs(face.v - 0.29) - 0.08)
+    fold = face.stroke(side - 0.17 - 0.3 * (face.v - 0.2), 0.04) * face.cover(
+        np.abs(face.v - 0.29) - 0.08
+    )
     eye = side - 0.21
     bag = face.stroke(face.v - 0.115 + 1.6 * eye * eye, 0.035) * face.cover(np.abs(eye) - 0.1)
     brow = np.abs(np.abs(face.v + 0.335) - 0.05) + 0.25 * face.u * face.u
     brow = face.stroke(brow, 0.04) * face.cover(side - dice(0.2, 0.3))
     face.paint(np.maximum(np.maximum(fold, bag), brow) * old, dark)
-    blush = np.clip(1 - ((side - 0.3) * (side - 0.3) + (face.v - 0.17) * (face.v - 0.17)) * 40, 0, 1)
-    face.paint(blush * either(person.young, dice(0.05, 0.3), 0.0), person.skin * rgb(1.0, 0.66, 0.62))
+    blush = np.clip(
+        1 - ((side - 0.3) * (side - 0.3) + (face.v - 0.17) * (face.v - 0.17)) * 40, 0, 1
+    )
+    face.paint(
+        blush * either(person.young, dice(0.05, 0.3), 0.0), person.skin * rgb(1.0, 0.66, 0.62)
+    )
 
 
 def paint_beard(canvas: Canvas, face: Canvas, person: Person, dice: Dice, edge: Array) -> None:
@@ -90,7 +98,9 @@ def paint_beard(canvas: Canvas, face: Canvas, person: Person, dice: Dice, edge: 
     beard = low.cover(np.maximum(-0.4 * line, edge[low.area] - 0.01))
     beard *= 1 - low.cover(ellipse(face.u[low.area], face.v[low.area] - 0.38, 0.27, 0.12))
     face = face.window(0.13, 0.87, 0.52, 0.87)
-    strip = face.cover(ellipse(face.u, face.v - 0.255 - 0.3 * face.u * face.u, dice(0.15, 0.21), dice(0.03, 0.045)))
+    strip = face.cover(
+        ellipse(face.u, face.v - 0.255 - 0.3 * face.u * face.u, dice(0.15, 0.21), dice(0.03, 0.045))
+    )
     full = dice.chance(0.45)
     strength = either(full, dice(0.6, 0.95), dice(0.1, 0.28)) * person.male
     low.paint(beard * strength, person.hair * 0.85)
@@ -115,7 +125,9 @@ def paint_eyes(face: Canvas, person: Person, dice: Dice) -> None:
     face.paint(white * face.cover(np.sqrt(ball) - 0.03), rgb(0.03, 0.02, 0.02))
     # upper lid: lashes where the face is a woman's
     lash = np.abs(lid) + np.clip(v + 0.02, 0, 2)
-    face.paint(face.stroke(lash, either(person.male, 0.02, dice(0.045, 0.06))), rgb(0.1, 0.07, 0.06))
+    face.paint(
+        face.stroke(lash, either(person.male, 0.02, dice(0.045, 0.06))), rgb(0.1, 0.07, 0.06)
+    )
     tilt = either(person.male, dice(-0.15, 0.1), dice(-0.1, 0.1))
     arch = either(person.male, dice(0.3, 1.5), dice(2.0, 3.5))
     brow = face.v + dice(0.165, 0.2) - tilt * side - arch * side * side
@@ -131,7 +143,9 @@ def paint_nose(face: Canvas, person: Person, dice: Dice) -> None:
     bridge = np.clip(1 - np.abs(face.u - 0.03 * either(person.light_u > 0, -1.0, 1.0)) * 14, 0, 1)
     bridge *= face.cover(np.abs(face.v - long + 0.12) - 0.12)
     face.paint(bridge * 0.3, np.minimum(person.skin * 1.25, 1))
-    face.paint(face.cover(ellipse(face.u, face.v - long - 0.01, broad, 0.03)) * 0.5, person.skin * 0.6)
+    face.paint(
+        face.cover(ellipse(face.u, face.v - long - 0.01, broad, 0.03)) * 0.5, person.skin * 0.6
+    )
 
 
 def paint_mouth(face: Canvas, person: Person, dice: Dice) -> None:
@@ -173,6 +187,10 @@ def paint_glasses(face: Canvas, person: Person, dice: Dice) -> None:
     glare = face.stroke(side + v + dice(-0.08, 0.08), 0.05) * lens
     face.paint(glare * dice(0.1, 0.45), rgb(1, 1, 1))
     bridge = face.stroke(v + 0.03, 0.05) * face.cover(side + wide)
-    temple = face.stroke(v + 0.05, 0.05) * face.cover(wide - side) * face.cover(np.abs(face.u) - person.half_width)
+    temple = (
+        face.stroke(v + 0.05, 0.05)
+        * face.cover(wide - side)
+        * face.cover(np.abs(face.u) - person.half_width)
+    )
     frame = np.maximum(face.stroke(rim, dice(0.05, 0.075)), np.maximum(bridge, temple))
     face.paint(frame * worn, dice.pick(_FRAMES))

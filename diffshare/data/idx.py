@@ -60,8 +60,14 @@ class Colouring:
         """
         shares = self.green if isinstance(self.green, list) else [self.green]
         if len(shares) != len(given.classes):
-            remedy = f"one for each class of '{self.follows}'" if self.follows else "or name an attribute in follows"
-            raise UserError(f"coloured.green has {len(shares)} shares, expected {len(given.classes)}, {remedy}")
+            remedy = (
+                f"one for each class of '{self.follows}'"
+                if self.follows
+                else "or name an attribute in follows"
+            )
+            raise UserError(
+                f"coloured.green has {len(shares)} shares, expected {len(given.classes)}, {remedy}"
+            )
         if not all(0 <= share <= 1 for share in shares):
             raise UserError(f"coloured.green {self.green} must lie between 0 and 1")
         order = np.random.default_rng(self.seed).permutation(len(labels))
@@ -69,7 +75,9 @@ class Colouring:
         codes = np.zeros(len(labels), np.int16)
         for code, share in enumerate(shares):
             rows = order[given.codes[order] == code]
-            due = np.floor(share * np.arange(len(rows) + 1) + 0.5)  # green ones among the first 0, 1, .. of the rows
+            due = np.floor(
+                share * np.arange(len(rows) + 1) + 0.5
+            )  # green ones among the first 0, 1, .. of the rows
             codes[rows] = np.diff(due)
         return codes
 
@@ -111,7 +119,9 @@ class IDX:
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
     ) -> None:
         if image_size is not None and not 1 <= image_size <= LARGEST:
-            raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null")
+            raise UserError(
+                f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null"
+            )
         self.images, self.labels = as_path(images), as_path(labels)
         self.image_size = image_size
         self.label = label
@@ -148,7 +158,9 @@ class IDX:
             result[..., 0] = grey
         else:
             result[:] = 0
-            result[np.arange(len(grey)), :, :, self._index.attributes[COLOUR].codes[positions]] = grey
+            result[np.arange(len(grey)), :, :, self._index.attributes[COLOUR].codes[positions]] = (
+                grey
+            )
         return result
 
     @cached_property
@@ -156,7 +168,9 @@ class IDX:
         """All images as stored, uint8, N x H x W."""
         pixels = read_idx(self.images, _IMAGES)
         if not pixels.size:
-            raise UserError(f"{self.images} holds no images (its dimensions are {'x'.join(map(str, pixels.shape))})")
+            raise UserError(
+                f"{self.images} holds no images (its dimensions are {'x'.join(map(str, pixels.shape))})"
+            )
         return pixels
 
     @cached_property
@@ -189,7 +203,9 @@ class IDX:
         if self.coloured is None:
             return attributes
         if COLOUR in attributes:
-            raise UserError(f"'{COLOUR}' is the name of the colour's attribute: choose another for your own")
+            raise UserError(
+                f"'{COLOUR}' is the name of the colour's attribute: choose another for your own"
+            )
         follows = self.coloured.follows
         if follows is not None and follows not in attributes:
             raise one_of("attribute", follows, attributes)
@@ -209,7 +225,10 @@ def _framed(grey: np.ndarray, size: int | None) -> np.ndarray:
     square[:, top : top + height, left : left + width] = grey
     if side == size:
         return square
-    small = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)) for image in square]
+    small = [
+        np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+        for image in square
+    ]
     return np.stack(small) if small else square[:, :size, :size]
 
 
@@ -238,7 +257,9 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
             shape = _shape(path, body.read(4 + 4 * (magic & 0xFF)), magic)
             declared = math.prod(shape)
             if declared > min(holds, _LARGEST):
-                raise UserError(f"{path} declares {declared} bytes of data, more than it can hold: {_AGAIN}")
+                raise UserError(
+                    f"{path} declares {declared} bytes of data, more than it can hold: {_AGAIN}"
+                )
             data = body.read(declared + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path} is a damaged gzip file: {_AGAIN}") from error

@@ -17,7 +17,15 @@ from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
 
 FILE, SPLIT = "file_name", "split"
-_PARTS = {"sharer": 0, "train": 0, "auxiliary": 1, "validation": 1, "valid": 1, "val": 1, "test": 2}  # in source.PARTS
+_PARTS = {
+    "sharer": 0,
+    "train": 0,
+    "auxiliary": 1,
+    "validation": 1,
+    "valid": 1,
+    "val": 1,
+    "test": 2,
+}  # in source.PARTS
 
 
 class ImageFolder:
@@ -92,7 +100,9 @@ class ImageFolder:
         if not self.root.is_dir():
             raise UserError(f"no folder {self.root}: check root")
         if not self.metadata.is_file():
-            raise UserError(f"no {self.metadata}: write one line for each image, with a column {FILE} and attributes")
+            raise UserError(
+                f"no {self.metadata}: write one line for each image, with a column {FILE} and attributes"
+            )
         header = read_header(self.metadata)
         if FILE not in header:
             raise no_column(self.metadata, FILE, header, remedy="name that of the files so")
@@ -100,7 +110,10 @@ class ImageFolder:
         for name in self.attributes or []:
             if name not in offered:
                 raise one_of("attribute", name, offered)
-        coders = {name: Coder(missing="") for name in (offered if self.attributes is None else self.attributes)}
+        coders = {
+            name: Coder(missing="")
+            for name in (offered if self.attributes is None else self.attributes)
+        }
         position: dict[str, int] = {}
         lines: list[int] = []
         parts: list[np.ndarray] = []
@@ -117,11 +130,15 @@ class ImageFolder:
         probe = probe_files([os.path.join(self.root, name) for name in position])
         return Index(np.array(list(position)), sizes, attributes, official, stamps, probe)
 
-    def _add_names(self, block: Block, names: Sequence[str], position: dict[str, int], lines: list[int]) -> None:
+    def _add_names(
+        self, block: Block, names: Sequence[str], position: dict[str, int], lines: list[int]
+    ) -> None:
         for row, name in enumerate(names):
             if name in position:
                 first = lines[position[name]]
-                raise UserError(f"{block.where(row)} lists {name!r:.200} again (first in line {first}): keep one")
+                raise UserError(
+                    f"{block.where(row)} lists {name!r:.200} again (first in line {first}): keep one"
+                )
             if "\\" in name or "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
                 raise UserError(
                     f"{block.where(row)}: {name!r:.200} is no plain path inside the folder; write some/name.jpg"
@@ -137,15 +154,23 @@ class ImageFolder:
                 attributes[name] = attribute
             elif self.attributes is not None:
                 kind = "numbers" if coder.numeric() else "cells"
-                reason = f"more than {MAX_CLASSES} different {kind}" if coder.overflow else "empty cells only"
-                raise UserError(f"column '{name}' of {self.metadata} has {reason}: give it classes, such as ranges")
+                reason = (
+                    f"more than {MAX_CLASSES} different {kind}"
+                    if coder.overflow
+                    else "empty cells only"
+                )
+                raise UserError(
+                    f"column '{name}' of {self.metadata} has {reason}: give it classes, such as ranges"
+                )
         return attributes
 
     def _scan(self, position: dict[str, int], lines: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Bytes and modification time (ns) of each file from one pass over each folder; 0 where it is missing."""
         inside = os.path.realpath(self.root)
         sizes, stamps = np.full(len(position), -1, np.int64), np.zeros(len(position), np.int64)
-        files: dict[tuple[int, int], int] = {}  # under two names one record could stand in two parts
+        files: dict[
+            tuple[int, int], int
+        ] = {}  # under two names one record could stand in two parts
         for folder in dict.fromkeys(name.rpartition("/")[0] for name in position):
             path = os.path.join(self.root, folder)
             self._refuse_outside(path, inside)
@@ -171,7 +196,9 @@ class ImageFolder:
             )
         return np.maximum(sizes, 0), stamps
 
-    def _refuse_twin(self, first: int, row: int, position: dict[str, int], lines: list[int]) -> None:
+    def _refuse_twin(
+        self, first: int, row: int, position: dict[str, int], lines: list[int]
+    ) -> None:
         names = list(position)
         raise UserError(
             f"{self.metadata}:{lines[row]}: {names[row]!r:.200} is the same file as {names[first]!r:.200} (line "
@@ -180,7 +207,9 @@ class ImageFolder:
 
     def _refuse_outside(self, path: str, inside: str) -> None:
         if os.path.commonpath([inside, os.path.realpath(path)]) != inside:
-            raise UserError(f"{path} is a link that leads out of {self.root}: put the files themselves there")
+            raise UserError(
+                f"{path} is a link that leads out of {self.root}: put the files themselves there"
+            )
 
 
 def _entries(path: str) -> Iterator[os.DirEntry[str]]:
@@ -190,7 +219,9 @@ def _entries(path: str) -> Iterator[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return  # its files are missing, and reported so
     except OSError as error:
-        raise UserError(f"cannot read the folder {path}: {error.strerror}; make it readable") from error
+        raise UserError(
+            f"cannot read the folder {path}: {error.strerror}; make it readable"
+        ) from error
 
 
 def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
@@ -206,5 +237,7 @@ def _part_codes(block: Block, cells: Sequence[str]) -> np.ndarray:
     unknown = set(cells) - _PARTS.keys()
     if unknown:
         row = next(row for row, cell in enumerate(cells) if cell in unknown)
-        raise UserError(f"{block.where(row)}, column '{SPLIT}': {cells[row]!r:.60} is none of {', '.join(_PARTS)}")
+        raise UserError(
+            f"{block.where(row)}, column '{SPLIT}': {cells[row]!r:.60} is none of {', '.join(_PARTS)}"
+        )
     return np.array([_PARTS[cell] for cell in cells], np.int8)

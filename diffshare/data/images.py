@@ -14,7 +14,10 @@ from diffshare.data.source import BadRecord
 from diffshare.errors import UserError
 
 LARGEST = 1024  # pixels: side of the largest array made of a picture
-_FORMATS = ("JPEG", "PNG")  # other decoders of pillow are never reached, whatever a file claims to be
+_FORMATS = (
+    "JPEG",
+    "PNG",
+)  # other decoders of pillow are never reached, whatever a file claims to be
 _logger = logging.getLogger(__name__)
 _BLOCK = 16  # pictures per task: spares the pool's overhead and still stops soon at a bad one
 
@@ -38,9 +41,13 @@ class Framing:
 
     def __post_init__(self) -> None:
         if not 1 <= self.image_size <= LARGEST:
-            raise UserError(f"image_size {self.image_size} makes no sense: choose 1 to {LARGEST} pixels")
+            raise UserError(
+                f"image_size {self.image_size} makes no sense: choose 1 to {LARGEST} pixels"
+            )
         if self.crop is not None and self.crop < 1:
-            raise UserError(f"crop {self.crop} makes no sense: choose at least 1 pixel, or null for the largest square")
+            raise UserError(
+                f"crop {self.crop} makes no sense: choose at least 1 pixel, or null for the largest square"
+            )
 
     def __str__(self) -> str:
         square = f"centred square of {self.crop or 'largest'} pixels"
@@ -63,7 +70,9 @@ def decode(path: str, framing: Framing) -> np.ndarray:
         width, height = image.size
         # Pillow itself only warns up to twice its limit.
         if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-            raise ValueError(f"{width}x{height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}")
+            raise ValueError(
+                f"{width}x{height} pixels are more than the limit of {Image.MAX_IMAGE_PIXELS}"
+            )
         crop = framing.crop or min(width, height)
         if min(width, height) < crop:
             raise ValueError(f"its {width}x{height} pixels are smaller than the crop of {crop}")
@@ -101,7 +110,11 @@ def read_images(
         BadRecord: the first file, in the order of ``paths``, that is missing or cannot be decoded.
         UserError: a file cannot be read for another reason (permission, a failing disk): never skipped.
     """
-    result = np.empty((len(paths), framing.image_size, framing.image_size, 3), np.uint8) if out is None else out
+    result = (
+        np.empty((len(paths), framing.image_size, framing.image_size, 3), np.uint8)
+        if out is None
+        else out
+    )
 
     def block(start: int) -> None:
         for row in range(start, min(start + _BLOCK, len(paths))):

@@ -46,7 +46,9 @@ class Listed:
         summary = self._summary(pool)
         rows = list(self._rows(pool))
         if self.n not in (None, len(rows)):
-            raise UserError(f"mix.n is {self.n}, {self.manifest} lists {len(rows)} records: leave data.mix.n out")
+            raise UserError(
+                f"mix.n is {self.n}, {self.manifest} lists {len(rows)} records: leave data.mix.n out"
+            )
         if not rows:
             self._refuse("records.csv lists no records")
         names, targets, groups, origins = (list(column) for column in zip(*rows, strict=True))
@@ -62,7 +64,9 @@ class Listed:
         return Choice(positions, target, poisoned, self._report(summary, poisoned))
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise UserError(f"the manifest {self.manifest} does not fit: {reason}; write it anew with the verb mix")
+        raise UserError(
+            f"the manifest {self.manifest} does not fit: {reason}; write it anew with the verb mix"
+        )
 
     def _summary(self, pool: Pool) -> dict[str, Any]:
         restore(self.manifest)
@@ -71,7 +75,9 @@ class Listed:
             self._refuse("mix.json holds no table of fields")
         for role, name in (("target", pool.target), ("sensitive", pool.sensitive)):
             if summary.get(role, "") != name:
-                self._refuse(f"its {role} attribute is {_shown(summary.get(role))}, data.{role} is {_shown(name)}")
+                self._refuse(
+                    f"its {role} attribute is {_shown(summary.get(role))}, data.{role} is {_shown(name)}"
+                )
         if summary.get("source_sha256") != pool.source_sha256:
             self._refuse(
                 f"the source has changed since (source_sha256 was {_shown(summary.get('source_sha256'))}, is now "
@@ -86,7 +92,9 @@ class Listed:
         if not path.is_file():
             self._refuse("it has no file records.csv")
         if path.stat().st_size > bound:
-            self._refuse(f"records.csv is larger than a list of all {len(pool)} records of the pool can be")
+            self._refuse(
+                f"records.csv is larger than a list of all {len(pool)} records of the pool can be"
+            )
         rows = read_list(path, "make it readable")
         if next(rows, None) != (HEADER, 1):
             self._refuse(f"the first line of records.csv is not {','.join(HEADER)}")
@@ -95,26 +103,38 @@ class Listed:
 
     def _row(self, cells: list[str], line: int, classes: int) -> tuple[str, int, int, str]:
         if len(cells) != len(HEADER):
-            self._refuse(f"line {line} of records.csv has {len(cells)} cells, expected {len(HEADER)}")
+            self._refuse(
+                f"line {line} of records.csv has {len(cells)} cells, expected {len(HEADER)}"
+            )
         name, target, sensitive, origin = cells
         codes = []
         for role, cell in (("target", target), ("sensitive", sensitive)):
-            digits = cell.removeprefix("-") if role == "sensitive" else cell  # an unknown group is -1
+            digits = (
+                cell.removeprefix("-") if role == "sensitive" else cell
+            )  # an unknown group is -1
             if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
                 self._refuse(f"line {line} of records.csv: {role} {_shown(cell)} is no code")
             codes.append(int(cell))
         if codes[0] >= classes:
-            self._refuse(f"line {line} of records.csv: target {codes[0]} is none of the {classes} classes")
+            self._refuse(
+                f"line {line} of records.csv: target {codes[0]} is none of the {classes} classes"
+            )
         if origin not in ORIGINS:
-            self._refuse(f"line {line} of records.csv: origin {_shown(origin)} is neither {' nor '.join(ORIGINS)}")
+            self._refuse(
+                f"line {line} of records.csv: origin {_shown(origin)} is neither {' nor '.join(ORIGINS)}"
+            )
         return name, codes[0], codes[1], origin
 
-    def _positions(self, pool: Pool, names: list[str], summary: dict[str, Any], seed: int) -> np.ndarray:
+    def _positions(
+        self, pool: Pool, names: list[str], summary: dict[str, Any], seed: int
+    ) -> np.ndarray:
         """The pool's position of each name, int64."""
         where = {name: position for position, name in enumerate(pool.index.names.tolist())}
         if missing := [name for name in names if name not in where]:
             made_with = ", ".join(
-                f"{key} {_shown(summary[key])}" for key in ("part", "shares", "seed") if summary.get(key) is not None
+                f"{key} {_shown(summary[key])}"
+                for key in ("part", "shares", "seed")
+                if summary.get(key) is not None
             )
             self._refuse(
                 f"{len(missing)} of its {len(names)} records are not in the pool, the first {_shown(missing[0])} "
@@ -124,7 +144,9 @@ class Listed:
         positions = np.array([where[name] for name in names], np.int64)
         if len(np.unique(positions)) < len(positions):
             first, counts = np.unique(positions, return_counts=True)
-            self._refuse(f"record '{pool.index.names[first[np.argmax(counts > 1)]]}' is listed twice")
+            self._refuse(
+                f"record '{pool.index.names[first[np.argmax(counts > 1)]]}' is listed twice"
+            )
         return positions
 
     def _report(self, summary: dict[str, Any], poisoned: np.ndarray) -> dict[str, Any]:
@@ -137,7 +159,9 @@ class Listed:
             report["alpha"] = summary["alpha"]
         shares = summary.get("mutual_information_xy")
         fields = ("pool", "chosen", "tolerance")
-        if isinstance(shares, dict) and all(shares.get(f) is None or _is_number(shares[f]) for f in fields):
+        if isinstance(shares, dict) and all(
+            shares.get(f) is None or _is_number(shares[f]) for f in fields
+        ):
             report["mutual_information_xy"] = {field: shares.get(field) for field in fields}
         digest = hashlib.sha256((self.manifest / "records.csv").read_bytes()).hexdigest()
         report["manifest"] = {"policy": str(summary.get("policy"))[:40], "records_sha256": digest}
@@ -145,7 +169,11 @@ class Listed:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < float("inf")
+    )
 
 
 def _shown(value: object) -> str:
@@ -165,7 +193,9 @@ def listed_names(manifest: Path, source_sha256: str) -> set[str]:
         UserError: the folder is no manifest, or one of another source, whose names say nothing.
     """
     if not (manifest / "mix.json").is_file():
-        raise UserError(f"{manifest} is no manifest, it has no mix.json: give a folder that the verb mix wrote")
+        raise UserError(
+            f"{manifest} is no manifest, it has no mix.json: give a folder that the verb mix wrote"
+        )
     summary = read_json(manifest / "mix.json", limit=_SUMMARY_BYTES)
     if not isinstance(summary, dict) or summary.get("source_sha256") != source_sha256:
         raise UserError(
@@ -174,5 +204,7 @@ def listed_names(manifest: Path, source_sha256: str) -> set[str]:
         )
     rows = read_list(manifest / "records.csv", "make it readable")
     if next(rows, None) != (HEADER, 1):
-        raise UserError(f"the first line of {manifest / 'records.csv'} is not {','.join(HEADER)}: write it anew")
+        raise UserError(
+            f"the first line of {manifest / 'records.csv'} is not {','.join(HEADER)}: write it anew"
+        )
     return {cells[0] for cells, _ in rows}

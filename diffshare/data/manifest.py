@@ -17,7 +17,11 @@ RECORDS, SUMMARY = "records.csv", "mix.json"
 
 def _files(folder: Path) -> tuple[str, ...] | None:
     summary = json_object(folder / SUMMARY)
-    return (RECORDS, SUMMARY) if summary is not None and {"policy", "counts", "source_sha256"} <= set(summary) else None
+    return (
+        (RECORDS, SUMMARY)
+        if summary is not None and {"policy", "counts", "source_sha256"} <= set(summary)
+        else None
+    )
 
 
 MANIFEST = Layout("manifest of a mix", _files)
@@ -69,7 +73,9 @@ class ChosenMix:
                 "target": list(self.pool.y.classes),
                 "sensitive": list(self.pool.s.classes) if known else None,
             },
-            "counts": {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(counts)} if known else None,
+            "counts": {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(counts)}
+            if known
+            else None,
             "mutual_information_sy": mutual_information(counts) if known else None,
             "mutual_information_xy": {"pool": None, "chosen": None, "tolerance": None},
             "violations": 0,

@@ -31,7 +31,9 @@ def attribute_of(labels: Labels, name: str, count: int | None = None) -> Attribu
     if values.ndim != 1:
         raise UserError(f"{name} has the shape {values.shape}: give one label a record, N")
     if count is not None and len(values) != count:
-        raise UserError(f"{name} has {len(values)} labels, there are {count} records: give one label a record")
+        raise UserError(
+            f"{name} has {len(values)} labels, there are {count} records: give one label a record"
+        )
     texts = [_text(value, name) for value in values.tolist()]
     classes = tuple(in_order(sorted({text for text in texts if text is not None})))
     place: dict[str | None, int] = {text: code for code, text in enumerate(classes)} | {None: -1}
@@ -146,7 +148,10 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
         UserError: no record or column, an array of another shape, or two columns of one name.
     """
     if isinstance(x, Mapping):
-        x = {name: values if hasattr(values, "dtype") else np.asarray(values) for name, values in x.items()}
+        x = {
+            name: values if hasattr(values, "dtype") else np.asarray(values)
+            for name, values in x.items()
+        }
     if isinstance(x, Mapping) or (hasattr(x, "columns") and not isinstance(x, np.ndarray)):
         names = list(x) if isinstance(x, Mapping) else list(x.columns)
         if len(set(map(str, names))) < len(names):
@@ -163,13 +168,19 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
         raise UserError("the table has no record or no column: give at least one of each")
     sizes = {name: len(values) for name, values in cells.items()}
     if len(set(sizes.values())) > 1:
-        raise UserError(f"the columns have different lengths: {listed([f'{n} ({c})' for n, c in sizes.items()])}")
+        raise UserError(
+            f"the columns have different lengths: {listed([f'{n} ({c})' for n, c in sizes.items()])}"
+        )
     return cells, kinds
 
 
 def _kind(values: Any) -> Kind:
     """By the type: also of a column of pandas that may lack numbers, which is an array of objects."""
-    return "numeric" if getattr(values.dtype, "kind", np.asarray(values).dtype.kind) in "iuf" else "categorical"
+    return (
+        "numeric"
+        if getattr(values.dtype, "kind", np.asarray(values).dtype.kind) in "iuf"
+        else "categorical"
+    )
 
 
 def _texts(values: np.ndarray, missing: str) -> list[str]:
@@ -179,7 +190,9 @@ def _texts(values: np.ndarray, missing: str) -> list[str]:
 def is_missing(value: Any) -> bool:
     """Whether a cell says that nothing is there: None, NaN, and what pandas has for it."""
     return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and value != value)
     )
 
 
@@ -187,7 +200,13 @@ def _blocks(texts: Sequence[Sequence[str]]) -> Iterable[Block]:
     count = len(texts[0])
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
-        yield Block("row", [column[start:stop] for column in texts], range(start, stop), [0] * (stop - start), 0)
+        yield Block(
+            "row",
+            [column[start:stop] for column in texts],
+            range(start, stop),
+            [0] * (stop - start),
+            0,
+        )
 
 
 def _index(count: int, attributes: Mapping[str, Attribute]) -> Index:

@@ -15,7 +15,10 @@ from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribu
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
 
-CHOICE, BALANCE = 2**32 - 1, 2**32 - 2  # streams of a seed that no pass over the data uses (those are numbered from 0)
+CHOICE, BALANCE = (
+    2**32 - 1,
+    2**32 - 2,
+)  # streams of a seed that no pass over the data uses (those are numbered from 0)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,11 @@ class Proportion:
     policy = "proportion"
 
     def __init__(
-        self, p: float, n: int | None = None, property: str | None = None, value: int | str | None = None
+        self,
+        p: float,
+        n: int | None = None,
+        property: str | None = None,
+        value: int | str | None = None,
     ) -> None:
         if not 0 <= p <= 1:
             raise UserError(f"mix.p is {p}: a share lies in [0, 1]")
@@ -171,12 +178,20 @@ class Proportion:
         """Draw records with and without the property, each at random."""
         name = self.property or pool.sensitive
         if name is None:
-            raise UserError("the mix 'proportion' needs data.mix.property or data.sensitive: name an attribute")
+            raise UserError(
+                "the mix 'proportion' needs data.mix.property or data.sensitive: name an attribute"
+            )
         attribute = pool.index.attribute(name)
         code, note = self._place(name, attribute)
         have = np.flatnonzero(attribute.codes == code)
-        lack = np.flatnonzero((attribute.codes != code) & (attribute.codes >= 0))  # unknown is not lacking
-        n = self._most(name, len(have), len(lack)) if self.n is None else check_size(self.n, len(pool))
+        lack = np.flatnonzero(
+            (attribute.codes != code) & (attribute.codes >= 0)
+        )  # unknown is not lacking
+        n = (
+            self._most(name, len(have), len(lack))
+            if self.n is None
+            else check_size(self.n, len(pool))
+        )
         wanted = self._share(n)
         if wanted > len(have) or n - wanted > len(lack):
             raise UserError(
@@ -184,7 +199,9 @@ class Proportion:
                 f"{n - wanted} without; the pool has {len(have)} and {len(lack)}: lower data.mix.n or change data.mix.p"
             )
         rng = np.random.default_rng([seed, CHOICE])
-        positions = np.concatenate([rng.permutation(have)[:wanted], rng.permutation(lack)[: n - wanted]])
+        positions = np.concatenate(
+            [rng.permutation(have)[:wanted], rng.permutation(lack)[: n - wanted]]
+        )
         positions = rng.permutation(positions)
         report = {
             "property": name,
@@ -193,19 +210,25 @@ class Proportion:
             "p": self.p,
             **({"notes": [note]} if note else {}),
         }
-        return Choice(positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report)
+        return Choice(
+            positions, pool.y.codes[positions].astype(np.int64), np.zeros(n, bool), report
+        )
 
     def _place(self, name: str, attribute: Attribute) -> Place:
         """The class that counts as having the property."""
         if self.value is not None:
             return place_of(self.value, attribute.classes, f"value of '{name}'")
         if len(attribute.classes) < 2:
-            raise UserError(f"'{name}' has one class only, {listed(attribute.classes)}: name it in data.mix.value")
+            raise UserError(
+                f"'{name}' has one class only, {listed(attribute.classes)}: name it in data.mix.value"
+            )
         return Place(1)
 
     def _share(self, n: int) -> int:
         """How many of n records have the property: p * n rounded, a half upwards."""
-        return int(np.floor(np.round(self.p * n, 9) + 0.5))  # 0.57 * 50 is 28.499...: the product is rounded first
+        return int(
+            np.floor(np.round(self.p * n, 9) + 0.5)
+        )  # 0.57 * 50 is 28.499...: the product is rounded first
 
     def _most(self, name: str, have: int, lack: int) -> int:
         """The largest n for which both kinds suffice; a kind that is asked for must not be missing altogether."""
@@ -237,7 +260,9 @@ def balanced(index: Index, names: list[str], seed: int) -> np.ndarray:
             f"{', '.join(a.classes[c] for a, c in zip(attributes, np.unravel_index(i, shape), strict=True))}: {count}"
             for i, count in enumerate(counts)
         )
-        raise UserError(f"an empty cell of {' x '.join(names)} cannot be balanced ({table}): use data.pool natural")
+        raise UserError(
+            f"an empty cell of {' x '.join(names)} cannot be balanced ({table}): use data.pool natural"
+        )
     order = np.random.default_rng([seed, BALANCE]).permutation(len(index))
     by_cell = order[np.argsort(cells[order], kind="stable")]
     starts = np.cumsum(counts) - counts

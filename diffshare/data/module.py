@@ -46,7 +46,11 @@ class RecordsDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -63,12 +67,27 @@ class RecordsDataModule(LightningDataModule):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the target: their codes where nothing else is known."""
-        return tuple(map(str, range(1 + max(int(records.target.max(initial=-1)) for records in self.sets.values()))))
+        return tuple(
+            map(
+                str,
+                range(
+                    1 + max(int(records.target.max(initial=-1)) for records in self.sets.values())
+                ),
+            )
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups: their codes where nothing else is known; none where no group is known."""
-        return tuple(map(str, range(1 + max(int(records.sensitive.max(initial=-1)) for records in self.sets.values()))))
+        return tuple(
+            map(
+                str,
+                range(
+                    1
+                    + max(int(records.sensitive.max(initial=-1)) for records in self.sets.values())
+                ),
+            )
+        )
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -111,9 +130,13 @@ class RecordsDataModule(LightningDataModule):
         """
         target = self.sets["test"].target
         if not len(target):
-            raise UserError("the test part of the source holds no records: change the source's shares or its files")
+            raise UserError(
+                "the test part of the source holds no records: change the source's shares or its files"
+            )
         if unknown := int(np.sum(target < 0)):
-            raise UserError(f"the class of {unknown} of {len(target)} test records is unknown: fill it in or drop them")
+            raise UserError(
+                f"the class of {unknown} of {len(target)} test records is unknown: fill it in or drop them"
+            )
         return self._sequential("test")
 
     def _shard(self, size: int) -> SequentialShard:
@@ -128,9 +151,13 @@ class RecordsDataModule(LightningDataModule):
 
     def _sequential(self, name: str) -> DataLoader[Batch]:
         records = self.sets[name]
-        return self._loader(records, self._shard(len(records)), self.eval_batch_size, drop_last=False)
+        return self._loader(
+            records, self._shard(len(records)), self.eval_batch_size, drop_last=False
+        )
 
-    def _loader(self, records: Any, sampler: Any, batch_size: int, *, drop_last: bool) -> DataLoader[Any]:
+    def _loader(
+        self, records: Any, sampler: Any, batch_size: int, *, drop_last: bool
+    ) -> DataLoader[Any]:
         return DataLoader(
             records,
             batch_size=batch_size,
@@ -190,7 +217,9 @@ class MixDataModule(RecordsDataModule):
         if not 0 <= validation_share < 1:
             raise UserError(f"data.validation_share is {validation_share}: it lies in [0, 1)")
         if pool == "balanced" and sensitive is None:
-            raise UserError("data.pool balanced needs data.sensitive: name the attribute to balance with the target")
+            raise UserError(
+                "data.pool balanced needs data.sensitive: name the attribute to balance with the target"
+            )
         self.source, self.target, self.sensitive = source, target, sensitive
         self.roles = Roles(target, sensitive)
         self.mix: Mix = mix or Clean()
@@ -225,19 +254,25 @@ class MixDataModule(RecordsDataModule):
         self.roles.check_known(records.index, whole, self.part)
         mine, kept = self._hold_out(whole, records.index)
         auxiliary = self._pool(records, np.flatnonzero(parts == PARTS.index("auxiliary")))
-        self.chosen, rows = self._choose(records, mine, None if self.part == "auxiliary" else auxiliary)
+        self.chosen, rows = self._choose(
+            records, mine, None if self.part == "auxiliary" else auxiliary
+        )
         pool, choice = self.chosen.pool, self.chosen.choice
         sensitive = pool.s.codes[choice.positions].astype(np.int64)
         self.sets["train"] = RecordSet(records.x, rows[choice.positions], choice.target, sensitive)
         if len(kept):
             self.sets["val"] = RecordSet(records.x, kept, *self.roles.codes(records.index, kept))
-        test = self.roles.rows_of(records.index, parts, "test", balance=self.test_balance, seed=self.seed)
+        test = self.roles.rows_of(
+            records.index, parts, "test", balance=self.test_balance, seed=self.seed
+        )
         self.sets["test"] = RecordSet(records.x, test, *self.roles.codes(records.index, test))
 
     def predict_dataloader(self) -> DataLoader[Request]:
         """Requests for samples, each to one process."""
         requests = RequestSet(self.predict_count, len(self.classes))
-        return self._loader(requests, self._shard(len(requests)), self.eval_batch_size, drop_last=False)
+        return self._loader(
+            requests, self._shard(len(requests)), self.eval_batch_size, drop_last=False
+        )
 
     def chosen_mix(self) -> ChosenMix:
         """The mix that training reads (``setup`` is called where it was not)."""
@@ -281,7 +316,10 @@ class MixDataModule(RecordsDataModule):
             return rows, rows[:0]
         # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
         bare = Index(index.names[rows], index.sizes[rows], {})
-        kept = split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed) == 1
+        kept = (
+            split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed)
+            == 1
+        )
         if kept.all():
             raise UserError(
                 f"data.validation_share {self.validation_share} leaves none of the {len(rows)} {self.part} records "
@@ -300,15 +338,21 @@ class MixDataModule(RecordsDataModule):
             source_sha256=records.source_sha256,
         )
 
-    def _choose(self, records: Decoded, rows: np.ndarray, auxiliary: Pool | None) -> tuple[ChosenMix, np.ndarray]:
+    def _choose(
+        self, records: Decoded, rows: np.ndarray, auxiliary: Pool | None
+    ) -> tuple[ChosenMix, np.ndarray]:
         """Choose the mix; also the row of ``records`` of each record of the pool."""
         if self.pool == "balanced":
             assert self.sensitive is not None
-            rows = rows[balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)]
+            rows = rows[
+                balanced(records.index.take(rows), [self.sensitive, self.target], self.seed)
+            ]
         pool = self._pool(records, rows, auxiliary)
         started = time.perf_counter()
         choice = self.mix.choose(pool, self.seed)
         seconds = time.perf_counter() - started
         shares = None if records.index.parts is not None else self.source.shares
         sha256 = records.source_sha256
-        return ChosenMix(self.mix.policy, pool, choice, self.seed, seconds, sha256, self.part, shares), rows
+        return ChosenMix(
+            self.mix.policy, pool, choice, self.seed, seconds, sha256, self.part, shares
+        ), rows

@@ -27,7 +27,13 @@ class ShuffledShard(Sampler[int]):
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, rank: int, world: int, batches_done: Callable[[], int]
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        batches_done: Callable[[], int],
     ) -> None:
         self.batches = size // (batch_size * world)
         if self.batches == 0:
@@ -36,7 +42,13 @@ class ShuffledShard(Sampler[int]):
                 f"{size} training records do not fill one batch of data.batch_size {batch_size}{each}: "
                 f"lower data.batch_size to at most {max(1, size // world)} or train on more records"
             )
-        self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
+        self.size, self.batch_size, self.seed, self.rank, self.world = (
+            size,
+            batch_size,
+            seed,
+            rank,
+            world,
+        )
         self.batches_done = batches_done
 
     def __len__(self) -> int:
@@ -60,7 +72,9 @@ class SequentialShard(Sampler[int]):
 
     def __init__(self, size: int, rank: int, world: int) -> None:
         if size < world:
-            raise UserError(f"{world} processes share {size} records: use at most {max(size, 1)} devices")
+            raise UserError(
+                f"{world} processes share {size} records: use at most {max(size, 1)} devices"
+            )
         self.positions = range(rank, size, world)
 
     def __len__(self) -> int:

@@ -21,7 +21,9 @@ class NamedColumn(Protocol):
     def categories(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-def recode(x: np.ndarray, columns: Sequence[NamedColumn], wanted: Sequence[NamedColumn]) -> np.ndarray:
+def recode(
+    x: np.ndarray, columns: Sequence[NamedColumn], wanted: Sequence[NamedColumn]
+) -> np.ndarray:
     """Rows in another table's columns and codes.
 
     Args:
@@ -52,7 +54,9 @@ def recode(x: np.ndarray, columns: Sequence[NamedColumn], wanted: Sequence[Named
         if column.categories:
             codes = {text: code for code, text in enumerate(column.categories)}
             table = np.array([codes.get(text, np.nan) for text in mine.categories], np.float32)
-            values = np.where(np.isnan(values), np.nan, table[np.nan_to_num(values).astype(np.int64)])
+            values = np.where(
+                np.isnan(values), np.nan, table[np.nan_to_num(values).astype(np.int64)]
+            )
         made[:, j] = values
     return made
 

@@ -35,9 +35,16 @@ class RecordSet(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """The batch of these positions (the loader calls this once a batch)."""
         chosen = np.asarray(positions)
-        x = torch.from_numpy(self.x[self.rows[chosen]])  # fancy indexing copies: the mapped file is never written
+        x = torch.from_numpy(
+            self.x[self.rows[chosen]]
+        )  # fancy indexing copies: the mapped file is never written
         weight = None if self.weight is None else torch.from_numpy(self.weight[chosen])
-        return Batch(x, torch.from_numpy(self.target[chosen]), torch.from_numpy(self.sensitive[chosen]), weight)
+        return Batch(
+            x,
+            torch.from_numpy(self.target[chosen]),
+            torch.from_numpy(self.sensitive[chosen]),
+            weight,
+        )
 
     def __getitem__(self, position: int) -> Batch:
         x, target, sensitive, weight = self.__getitems__([position])
@@ -65,4 +72,6 @@ class RequestSet(Dataset[Request]):
 
 def scaled(x: Tensor) -> Tensor:
     """Images as networks take them: uint8 N x H x W x C in 0..255 => float32 N x C x H x W in [-1, 1]."""
-    return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
+    return (
+        x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
+    )

@@ -118,7 +118,9 @@ def _chunks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
-def _assign(count: int, seed: int, prevalence: Mapping[str, float], joint: Mapping[str, float]) -> np.ndarray:
+def _assign(
+    count: int, seed: int, prevalence: Mapping[str, float], joint: Mapping[str, float]
+) -> np.ndarray:
     """The values of ``ATTRIBUTES`` of every face, uint8, count x 5: exact counts in an order drawn from the seed."""
     for name, share in prevalence.items():
         if name not in ATTRIBUTES:
@@ -127,7 +129,9 @@ def _assign(count: int, seed: int, prevalence: Mapping[str, float], joint: Mappi
             raise UserError(f"prevalence {share} of '{name}' must be from 0 to 1")
     together, cells = _cells(joint)
     if twice := [name for name in together if name in prevalence]:
-        raise UserError(f"attribute '{twice[0]}' is in both joint and prevalence: name it in one of them")
+        raise UserError(
+            f"attribute '{twice[0]}' is in both joint and prevalence: name it in one of them"
+        )
     groups: list[tuple[tuple[str, ...], dict[tuple[int, ...], float]]] = [
         ((name,), {(0,): 1 - (share := prevalence.get(name, 0.5)), (1,): share})
         for name in ATTRIBUTES
@@ -137,7 +141,9 @@ def _assign(count: int, seed: int, prevalence: Mapping[str, float], joint: Mappi
     codes = np.empty((count, len(ATTRIBUTES)), np.uint8)
     for names, probabilities in groups:
         columns = [ATTRIBUTES.index(name) for name in names]
-        values = np.repeat(np.array(list(probabilities)), _exact(list(probabilities.values()), count), axis=0)
+        values = np.repeat(
+            np.array(list(probabilities)), _exact(list(probabilities.values()), count), axis=0
+        )
         order = np.argsort(uniforms(seed, 100 + columns[0], np.arange(count)), kind="stable")
         codes[order[:, None], columns] = values
     return codes
@@ -157,8 +163,12 @@ def _cells(joint: Mapping[str, float]) -> tuple[tuple[str, ...], dict[tuple[int,
     """Names (in the order of ``ATTRIBUTES``) and probabilities of its cells, by values, of what the user wrote."""
     parsed: dict[frozenset[tuple[str, int]], float] = {}
     for text, probability in joint.items():
-        pairs = [tuple(part.strip() for part in pair.partition("=")[::2]) for pair in text.split(",")]
-        if any(value not in ("0", "1") for _, value in pairs) or len({name for name, _ in pairs}) < len(pairs):
+        pairs = [
+            tuple(part.strip() for part in pair.partition("=")[::2]) for pair in text.split(",")
+        ]
+        if any(value not in ("0", "1") for _, value in pairs) or len(
+            {name for name, _ in pairs}
+        ) < len(pairs):
             raise UserError(f"joint cell '{text}' must look like 'Smiling=1,Male=0'")
         for name, _ in pairs:
             if name not in ATTRIBUTES:
@@ -174,7 +184,9 @@ def _cells(joint: Mapping[str, float]) -> tuple[tuple[str, ...], dict[tuple[int,
     named = {name for name, _ in next(iter(parsed))}
     names = tuple(name for name in ATTRIBUTES if name in named)
     if len(names) < 2:
-        raise UserError(f"joint names '{names[0]}' alone: name two or more attributes, or use prevalence")
+        raise UserError(
+            f"joint names '{names[0]}' alone: name two or more attributes, or use prevalence"
+        )
     cells = {}
     for values in itertools.product((0, 1), repeat=len(names)):
         cell = frozenset(zip(names, values, strict=True))
@@ -186,7 +198,9 @@ def _cells(joint: Mapping[str, float]) -> tuple[tuple[str, ...], dict[tuple[int,
         cells[values] = parsed.pop(cell)
     if parsed:
         text = ",".join(f"{name}={value}" for name, value in sorted(next(iter(parsed))))
-        raise UserError(f"joint cell '{text}' does not name the attributes {', '.join(names)} of the others")
+        raise UserError(
+            f"joint cell '{text}' does not name the attributes {', '.join(names)} of the others"
+        )
     if abs(sum(cells.values()) - 1) > _TOLERANCE:
         raise UserError(f"joint probabilities sum to {sum(cells.values()):g}: they must sum to 1")
     return names, cells

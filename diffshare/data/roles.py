@@ -46,7 +46,9 @@ class Roles:
             UserError: there are no records, an attribute has one class only, or is unknown for some records.
         """
         if not len(rows):
-            raise UserError(f"the {part} part of the source holds no records: change the source's shares or its files")
+            raise UserError(
+                f"the {part} part of the source holds no records: change the source's shares or its files"
+            )
         for role, name in (("target", self.target), ("sensitive", self.sensitive)):
             if name is None:
                 continue
@@ -60,7 +62,9 @@ class Roles:
                     f"{self.prefix}.{role} '{name}' is unknown for {unknown} {part} records: fill it in or drop them"
                 )
 
-    def rows_of(self, index: Index, parts: np.ndarray, part: Part, *, balance: bool, seed: int) -> np.ndarray:
+    def rows_of(
+        self, index: Index, parts: np.ndarray, part: Part, *, balance: bool, seed: int
+    ) -> np.ndarray:
         """The records of a part, cut down to equal S x Y cells where ``balance`` asks for it; int64."""
         rows = np.flatnonzero(parts == PARTS.index(part))
         if balance and len(rows):

@@ -30,7 +30,12 @@ class ShadowDataModule(RecordsDataModule):
     """
 
     def __init__(
-        self, root: Path, batch_size: int = 16, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
+        self,
+        root: Path,
+        batch_size: int = 16,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.root = root
@@ -47,7 +52,9 @@ class ShadowDataModule(RecordsDataModule):
         content = read_json(self.root / INDEX)
         shadows = content.get("shadows") if isinstance(content, dict) else None
         if not isinstance(shadows, list) or not shadows:
-            raise UserError(f"{self.root / INDEX} lists no shadows: expected {{'shadows': [{{file, p, part}}, ...]}}")
+            raise UserError(
+                f"{self.root / INDEX} lists no shadows: expected {{'shadows': [{{file, p, part}}, ...]}}"
+            )
         parts, proportions = zip(*(self._checked(entry) for entry in shadows), strict=True)
         x = self._read([str(entry["file"]) for entry in shadows])
         for part in PARTS:
@@ -64,7 +71,9 @@ class ShadowDataModule(RecordsDataModule):
     def _checked(self, entry: Any) -> tuple[str, float]:
         where = self.root / INDEX
         if not isinstance(entry, dict) or not {"file", "p", "part"} <= entry.keys():
-            raise UserError(f"{where} has an entry without file, p and part: mend it, or make the shadows anew")
+            raise UserError(
+                f"{where} has an entry without file, p and part: mend it, or make the shadows anew"
+            )
         if entry["part"] not in PARTS:
             raise UserError(f"{where} has the part '{entry['part']}': expected {', '.join(PARTS)}")
         if not isinstance(entry["p"], int | float) or not 0 <= entry["p"] <= 1:
@@ -79,7 +88,9 @@ class ShadowDataModule(RecordsDataModule):
             except (OSError, ValueError) as error:
                 raise UserError(f"cannot read {self.root / name}: make the shadows anew") from error
             if array.dtype != np.float32 or array.ndim != 2 or not np.isfinite(array).all():
-                raise UserError(f"{self.root / name} is no M x D of finite float32: make the shadows anew")
+                raise UserError(
+                    f"{self.root / name} is no M x D of finite float32: make the shadows anew"
+                )
             if arrays and array.shape != arrays[0].shape:
                 raise UserError(
                     f"{self.root / name} is {array.shape}, {names[0]} is {arrays[0].shape}: one shape for all"

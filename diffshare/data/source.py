@@ -73,7 +73,9 @@ class Index:
             self,
             names=self.names[positions],
             sizes=self.sizes[positions],
-            attributes={k: Attribute(a.codes[positions], a.classes) for k, a in self.attributes.items()},
+            attributes={
+                k: Attribute(a.codes[positions], a.classes) for k, a in self.attributes.items()
+            },
             parts=None if self.parts is None else self.parts[positions],
             stamps=None if self.stamps is None else self.stamps[positions],
         )
@@ -152,7 +154,9 @@ def open_data(path: Path, remedy: str = "check the path") -> BinaryIO:
             raise UserError(f"cannot read {path}: it is not a regular file; {remedy}")
         return path.open("rb")
     except (OSError, ValueError) as error:  # a null character in a name is a ValueError
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', error)}; {remedy}") from error
+        raise UserError(
+            f"cannot read {path}: {getattr(error, 'strerror', error)}; {remedy}"
+        ) from error
 
 
 class BadRecord(UserError):
@@ -169,8 +173,12 @@ class BadRecord(UserError):
 
 def check_shares(shares: tuple[float, float, float]) -> tuple[float, float, float]:
     """Refuse shares of the three parts that are negative or do not sum to 1."""
-    if not (len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):  # NaN fails each comparison
-        raise UserError(f"shares {list(shares)} of {', '.join(PARTS)} must be three numbers >= 0 that sum to 1")
+    if not (
+        len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6
+    ):  # NaN fails each comparison
+        raise UserError(
+            f"shares {list(shares)} of {', '.join(PARTS)} must be three numbers >= 0 that sum to 1"
+        )
     return shares
 
 
@@ -187,11 +195,16 @@ def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.nda
         return index.parts
     check_shares(shares)
     key = seed.to_bytes(16, "little", signed=True)
-    raw = b"".join(hashlib.blake2b(name.encode(), digest_size=8, key=key).digest() for name in index.names.tolist())
+    raw = b"".join(
+        hashlib.blake2b(name.encode(), digest_size=8, key=key).digest()
+        for name in index.names.tolist()
+    )
     uniform = np.frombuffer(raw, "<u8") / 2.0**64
     return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.int8)
 
 
 def portion(part: Part | Literal["all"], used: int, total: int) -> str:
     """How many records of a source are used, in words: ``auxiliary part: 400 of 2,000 records``."""
-    return f"all {total:,} records" if part == "all" else f"{part} part: {used:,} of {total:,} records"
+    return (
+        f"all {total:,} records" if part == "all" else f"{part} part: {used:,} of {total:,} records"
+    )

@@ -88,7 +88,9 @@ class SyntheticDataModule(RecordsDataModule):
         x, y, weight = self._read(records)
         kept, held = self._hold_out(len(x))
         if (y < 0).any():
-            raise UserError(f"{self.samples} has samples without a class: draw them with --labels balanced or natural")
+            raise UserError(
+                f"{self.samples} has samples without a class: draw them with --labels balanced or natural"
+            )
         self._check_both(y[kept] if weight is None else y[kept][weight[kept] > 0])
         if weight is not None:
             weight = (weight / weight[kept].mean(dtype=np.float64)).astype(np.float32)
@@ -149,19 +151,27 @@ class SyntheticDataModule(RecordsDataModule):
         """The samples' classes as the test source numbers them; what is to be said of it becomes a note."""
         who, whose = f"the samples in {self.samples}", f"data.target '{self.target}'"
         joined = join(class_names(info, self.samples), self.classes, who, whose)
-        self._notes = tuple(filter(None, (joined.note, another_attribute(class_target(info), self.target, who))))
+        self._notes = tuple(
+            filter(None, (joined.note, another_attribute(class_target(info), self.target, who)))
+        )
         return joined
 
     def _read_rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         if not (self.samples / CSV).is_file():
-            raise UserError(f"{self.samples} holds no {CSV}: give the samples folder of a model of this table")
-        x, index = read_rows(self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"), self.target)
+            raise UserError(
+                f"{self.samples} holds no {CSV}: give the samples folder of a model of this table"
+            )
+        x, index = read_rows(
+            self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"), self.target
+        )
         return x, index.attribute(self.target).codes.astype(np.int64), None
 
     def _check_both(self, y: np.ndarray) -> None:
         """Refuse training samples of one class; ``y`` are the classes of those that count."""
         if not len(y):
-            raise UserError(f"{self.samples}: the weights of all training samples are 0, give some of them more")
+            raise UserError(
+                f"{self.samples}: the weights of all training samples are 0, give some of them more"
+            )
         if y.min() == y.max():
             raise UserError(
                 f"all training samples in {self.samples} are of class '{self.classes[y[0]]}': a classifier needs two, "
@@ -176,7 +186,9 @@ class SyntheticDataModule(RecordsDataModule):
 
     def _test(self, records: Decoded) -> RecordSet:
         parts = split(records.index, self.test_source.shares, self.seed)
-        rows = self.roles.rows_of(records.index, parts, self.test_part, balance=self.test_balance, seed=self.seed)
+        rows = self.roles.rows_of(
+            records.index, parts, self.test_part, balance=self.test_balance, seed=self.seed
+        )
         self.roles.check_known(records.index, rows, self.test_part)
         if self.training_manifest is not None:
             trained = listed_names(self.training_manifest, records.source_sha256)

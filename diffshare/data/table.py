@@ -188,7 +188,9 @@ class Adult(TableSource):
     def _load(self) -> _Table:
         for name in ("adult.data", "adult.test"):
             if not (self.root / name).is_file():
-                raise UserError(f"no {name} in {self.root}: give the folder of UCI's Adult data set as root")
+                raise UserError(
+                    f"no {name} in {self.root}: give the folder of UCI's Adult data set as root"
+                )
         table = assemble(self._blocks(), self.SCHEMA, "?")
         test = np.char.startswith(table.index.names, "adult.test:")
         parts = parts_beside_test(table.index, test, self.shares)
@@ -201,18 +203,28 @@ class Adult(TableSource):
             yield replace(block, columns=[*block.columns[:-1], labels])
 
 
-def _check_schema(columns: Mapping[str, Kind | list[str | int]], missing: str) -> Mapping[str, Kind | list[str]]:
+def _check_schema(
+    columns: Mapping[str, Kind | list[str | int]], missing: str
+) -> Mapping[str, Kind | list[str]]:
     if not columns:
         raise UserError("columns is empty: describe at least one column as numeric or categorical")
     schema = {
-        str(name): list(map(str, kind)) if isinstance(kind, list) else kind  # a category in YAML may look like a number
+        str(name): list(map(str, kind))
+        if isinstance(kind, list)
+        else kind  # a category in YAML may look like a number
         for name, kind in columns.items()
     }
     for name, kind in schema.items():
-        if isinstance(kind, list) and (len(set(kind)) < len(kind) or not 0 < len(kind) <= MAX_CLASSES):
-            raise UserError(f"column '{name}' must declare 1 to {MAX_CLASSES} different categories, not {len(kind)}")
+        if isinstance(kind, list) and (
+            len(set(kind)) < len(kind) or not 0 < len(kind) <= MAX_CLASSES
+        ):
+            raise UserError(
+                f"column '{name}' must declare 1 to {MAX_CLASSES} different categories, not {len(kind)}"
+            )
         if isinstance(kind, list) and missing in kind:
-            raise UserError(f"column '{name}' declares '{missing}', the mark of a missing cell: leave it out")
+            raise UserError(
+                f"column '{name}' declares '{missing}', the mark of a missing cell: leave it out"
+            )
     return schema
 
 
@@ -220,7 +232,9 @@ def _select(block: Block, chosen: Sequence[int]) -> Block:
     return replace(block, columns=[block.columns[position] for position in chosen])
 
 
-def assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str) -> _Table:
+def assemble(
+    blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str
+) -> _Table:
     """Parse all blocks, whose columns are those of the schema."""
     parsers = [parser_of(name, kind, missing) for name, kind in schema.items()]
     names: list[str] = []
@@ -233,7 +247,9 @@ def assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], mi
         sizes += block.sizes
         stamps += [block.stamp] * len(block.lines)
     found = {parser.name: parser.finish() for parser in parsers}
-    coded = {name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None}
+    coded = {
+        name: parsed.attribute for name, parsed in found.items() if parsed.attribute is not None
+    }
     values = np.stack([parsed.values for parsed in found.values()], axis=1)
     index = Index(
         np.array(names),
@@ -243,6 +259,7 @@ def assemble(blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], mi
         probe=probe_array(values),
     )
     columns = tuple(
-        Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals) for name, parsed in found.items()
+        Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals)
+        for name, parsed in found.items()
     )
     return _Table(columns, values, index)

@@ -74,12 +74,22 @@ class Autoencoder(GenerativeModule):
         warmup_steps: int = 0,
     ) -> None:
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps=1, guidance=1.0)
-        weights = {"kl": kl_weight, "perceptual": perceptual_weight, "adversarial": adversarial_weight}
+        weights = {
+            "kl": kl_weight,
+            "perceptual": perceptual_weight,
+            "adversarial": adversarial_weight,
+        }
         for name, weight in weights.items():
             if not 0 <= weight < float("inf"):
-                raise UserError(f"model.{name}_weight is {weight}: a number of at least 0 is expected")
+                raise UserError(
+                    f"model.{name}_weight is {weight}: a number of at least 0 is expected"
+                )
         self.network: Any = network
-        self.kl_weight, self.perceptual, self.perceptual_weight = kl_weight, perceptual, perceptual_weight
+        self.kl_weight, self.perceptual, self.perceptual_weight = (
+            kl_weight,
+            perceptual,
+            perceptual_weight,
+        )
         self.discriminator, self.adversarial_weight = discriminator, adversarial_weight
         self.adversarial_start = adversarial_start
         self.automatic_optimization = discriminator is None
@@ -105,7 +115,9 @@ class Autoencoder(GenerativeModule):
         """Mean loss, and the reconstructions."""
         posterior = self.network.encode(x).latent_dist
         made = self.network.decode(posterior.sample()).sample.float()
-        loss = autoencoder_loss(x, made, posterior.mean.float(), posterior.logvar.float(), self.kl_weight)
+        loss = autoencoder_loss(
+            x, made, posterior.mean.float(), posterior.logvar.float(), self.kl_weight
+        )
         if self.perceptual is not None:
             loss = loss + self.perceptual_weight * self.perceptual(x, made)
         return loss.mean(), made
@@ -128,7 +140,9 @@ class Autoencoder(GenerativeModule):
         optimizer.step()
         cast(Any, self.lr_schedulers()).step()
         if begun:
-            told = hinge_loss(self.discriminator(batch.x).float(), self.discriminator(made.detach()).float())
+            told = hinge_loss(
+                self.discriminator(batch.x).float(), self.discriminator(made.detach()).float()
+            )
             self.log("train/discriminator", told.detach())
             other.zero_grad()
             self.manual_backward(told)
@@ -142,7 +156,9 @@ class Autoencoder(GenerativeModule):
         self.discriminator.requires_grad_(False)
         first = super().configure_optimizers()
         self.discriminator.requires_grad_(True)
-        return [first["optimizer"], self.optimizer(self.discriminator.parameters())], [first["lr_scheduler"]]
+        return [first["optimizer"], self.optimizer(self.discriminator.parameters())], [
+            first["lr_scheduler"]
+        ]
 
     # --- validation ----------------------------------------------------------------------------------------------
 
@@ -150,10 +166,18 @@ class Autoencoder(GenerativeModule):
         """Error of the reconstruction of the posterior's mean; a picture of the first records."""
         made = self._evaluate(batch)
         logger = getattr(self, "logger", None)
-        if batch_idx == 0 and isinstance(logger, TensorBoardLogger) and not self.trainer.sanity_checking:
-            shown = np.concatenate([to_bytes(batch.x[:PICTURED].float()), to_bytes(made[:PICTURED])])
+        if (
+            batch_idx == 0
+            and isinstance(logger, TensorBoardLogger)
+            and not self.trainer.sanity_checking
+        ):
+            shown = np.concatenate(
+                [to_bytes(batch.x[:PICTURED].float()), to_bytes(made[:PICTURED])]
+            )
             grid = image_grid(shown, len(shown) // 2)
-            logger.experiment.add_image("reconstructions", grid, self.trainer.global_step - 1, dataformats="HWC")
+            logger.experiment.add_image(
+                "reconstructions", grid, self.trainer.global_step - 1, dataformats="HWC"
+            )
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Error of the reconstruction of the posterior's mean."""
@@ -208,6 +232,13 @@ class Autoencoder(GenerativeModule):
         vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL}, trial=decode_once)
         config: Any = vae.config
         size = release.card.image_size
-        if release.card.labels or size is None or size % downscaling(vae) or config.out_channels not in (1, 3):
-            raise UserError(f"{release.folder}: the network does not fit the card ({config.out_channels} channels)")
+        if (
+            release.card.labels
+            or size is None
+            or size % downscaling(vae)
+            or config.out_channels not in (1, 3)
+        ):
+            raise UserError(
+                f"{release.folder}: the network does not fit the card ({config.out_channels} channels)"
+            )
         return AutoencoderBox(release.card, vae.to(device))

@@ -69,13 +69,18 @@ class GenerativeModule(LightningModule):
         guidance: float,
     ) -> None:
         super().__init__()
-        for name, value, least in (("warmup_steps", warmup_steps, 0), ("sampling_steps", sampling_steps, 1)):
+        for name, value, least in (
+            ("warmup_steps", warmup_steps, 0),
+            ("sampling_steps", sampling_steps, 1),
+        ):
             if value < least:
                 raise UserError(f"model.{name} is {value}: it must be at least {least}")
         self.optimizer, self.lr_schedule, self.warmup_steps = optimizer, lr_schedule, warmup_steps
         self.sampling_steps, self.guidance = sampling_steps, guidance
         self.facts: Facts | None = None
-        self.config: dict[str, Any] | None = None  # class_path and init_args, set by the command line
+        self.config: dict[str, Any] | None = (
+            None  # class_path and init_args, set by the command line
+        )
         self.sampling_seed = 0
         self.loaded_step: int | None = None  # of the checkpoint that the weights are from
 
@@ -130,7 +135,9 @@ class GenerativeModule(LightningModule):
             facts = describe(data)
             self.check(facts)
             self.facts = facts
-            check_fields(self.card_fields(declare_labels=True, declare_counts=True))  # not only after the training
+            check_fields(
+                self.card_fields(declare_labels=True, declare_counts=True)
+            )  # not only after the training
             if stage == "fit":
                 rehearse(self, data)
 
@@ -148,7 +155,9 @@ class GenerativeModule(LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
 
-    def predict_step(self, batch: Request, batch_idx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict_step(
+        self, batch: Request, batch_idx: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples of a request: their numbers, classes and images or rows (see ``draw``)."""
         indices, labels = batch.number.cpu().numpy(), batch.label.cpu().numpy()
         if not self.conditional:
@@ -168,7 +177,10 @@ class GenerativeModule(LightningModule):
         """Refuse a checkpoint of another class of model."""
         self.loaded_step = checkpoint.get("global_step")
         known = checkpoint.get("diffshare") or {}
-        trained, mine = (known.get("model") or {}).get("class_path"), (self.config or {}).get("class_path")
+        trained, mine = (
+            (known.get("model") or {}).get("class_path"),
+            (self.config or {}).get("class_path"),
+        )
         if trained and mine and trained != mine:
             raise UserError(
                 f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
@@ -187,7 +199,9 @@ class GenerativeModule(LightningModule):
                 ("classes of", facts.target, now_of or None),
             ):
                 if now is not None and tuple(was) != tuple(now):
-                    raise UserError(f"the model was trained on {what} {was}, the data has {now}: use the run's config")
+                    raise UserError(
+                        f"the model was trained on {what} {was}, the data has {now}: use the run's config"
+                    )
             self.facts = facts
 
     def card_fields(self, *, declare_labels: bool | None, declare_counts: bool) -> dict[str, Any]:
@@ -198,20 +212,28 @@ class GenerativeModule(LightningModule):
             declare_counts: S x Y counts.
         """
         if self.facts is None:
-            raise UserError("this model does not know its training data: release it after fit, or from a checkpoint")
+            raise UserError(
+                "this model does not know its training data: release it after fit, or from a checkpoint"
+            )
         declared = declare_labels is not False and self.conditional
         frequencies = _rounded(self.facts.label_counts) if declared else None
         return {
             "family": self.family,
             "modality": self.modality,
             "image_size": self.facts.shape[1] if self.modality == "image" else None,
-            "columns": [column["name"] for column in self.facts.table["columns"]] if self.facts.table else None,
+            "columns": [column["name"] for column in self.facts.table["columns"]]
+            if self.facts.table
+            else None,
             "labels": list(self.facts.labels) if self.conditional else [],
             "steps": self.sampling_steps,
             "label_frequencies": frequencies,
-            "target": self.facts.target if self.conditional and is_name(self.facts.target) else None,
+            "target": self.facts.target
+            if self.conditional and is_name(self.facts.target)
+            else None,
             "declared": dict(self.facts.cells) if declare_counts and self.facts.cells else None,
-            "declared_names": self._declared_names() if declare_counts and self.facts.cells else None,
+            "declared_names": self._declared_names()
+            if declare_counts and self.facts.cells
+            else None,
             "protections": list(self.facts.protections),
         }
 
@@ -244,7 +266,11 @@ def describe(data: MixDataModule) -> Facts:
     train = data.sets["train"]
     labels = mix.pool.y.classes
     counts = np.bincount(mix.choice.target, minlength=len(labels))
-    cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())} if data.sensitive else None
+    cells = (
+        {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(mix.counts())}
+        if data.sensitive
+        else None
+    )
     label_counts = tuple(counts.tolist())
     protections = tuple(mix.choice.report.get("protections", ()))
     names = (data.target, data.sensitive or "", data.groups)
@@ -252,6 +278,8 @@ def describe(data: MixDataModule) -> Facts:
         source: Any = data.source
         mark = getattr(source, "missing", "?")
         schema = fit_schema(train.x[train.rows], source.columns, data.target, mark)
-        return Facts(labels, train.x.shape[1:], label_counts, cells, schema.to_json(), protections, *names)
+        return Facts(
+            labels, train.x.shape[1:], label_counts, cells, schema.to_json(), protections, *names
+        )
     _, height, width, channels = train.x.shape
     return Facts(labels, (channels, height, width), label_counts, cells, None, protections, *names)

@@ -36,9 +36,14 @@ class DDPM(DenoisingModule):
     ) -> None:
         super().__init__(denoiser, DDPMScheduler() if scheduler is None else scheduler, **options)
         if min_snr_gamma is not None and min_snr_gamma <= 0:
-            raise UserError(f"model.min_snr_gamma is {min_snr_gamma}: it must be positive, 5 is usual")
+            raise UserError(
+                f"model.min_snr_gamma is {min_snr_gamma}: it must be positive, 5 is usual"
+            )
         self.min_snr_gamma = min_snr_gamma
-        if self.scheduler.config.prediction_type == "epsilon" and float(self.scheduler.alphas_cumprod[-1]) == 0:
+        if (
+            self.scheduler.config.prediction_type == "epsilon"
+            and float(self.scheduler.alphas_cumprod[-1]) == 0
+        ):
             raise UserError(
                 "model.scheduler ends in noise alone (rescale_betas_zero_snr, or a beta of 1 or more), where a network "
                 "that predicts the noise learns nothing: set prediction_type to v_prediction"
@@ -56,7 +61,9 @@ class DDPM(DenoisingModule):
 
     def losses(self, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor) -> Tensor:
         """Squared error of the predicted noise or velocity."""
-        return diffusion_loss(self.denoiser, self.scheduler, x, labels, noise, times, self.min_snr_gamma)
+        return diffusion_loss(
+            self.denoiser, self.scheduler, x, labels, noise, times, self.min_snr_gamma
+        )
 
     def band_name(self, band: int) -> str:
         """First and last timestep."""

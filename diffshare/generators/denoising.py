@@ -51,7 +51,9 @@ class DenoisingModule(GenerativeModule):
         guidance: ``guidance_scale`` of ``predict`` and of the preview; a receiver chooses his own.
     """
 
-    own_schedulers: ClassVar[Mapping[str, type[SchedulerMixin]]] = {}  # those that diffusers does not have
+    own_schedulers: ClassVar[
+        Mapping[str, type[SchedulerMixin]]
+    ] = {}  # those that diffusers does not have
     box: ClassVar[type[DiffusionBox]] = DiffusionBox  # what a receiver opens
     records_are: ClassVar[str] = "images"  # what the denoiser sees
 
@@ -68,7 +70,9 @@ class DenoisingModule(GenerativeModule):
     ) -> None:
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps, guidance)
         if not 0 <= condition_dropout < 1:
-            raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
+            raise UserError(
+                f"model.condition_dropout is {condition_dropout}: a probability below 1"
+            )
         _check_sizes(denoiser)
         self.denoiser: Any = denoiser
         self.scheduler: Any = scheduler
@@ -77,7 +81,9 @@ class DenoisingModule(GenerativeModule):
         except UserError as error:
             raise UserError(f"model.scheduler: {error}") from error
         self.condition_dropout = condition_dropout
-        self.input_shape: tuple[int, ...] = ()  # of what the denoiser sees: C, H, W; set by ``check``
+        self.input_shape: tuple[
+            int, ...
+        ] = ()  # of what the denoiser sees: C, H, W; set by ``check``
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen
@@ -93,7 +99,9 @@ class DenoisingModule(GenerativeModule):
         raise NotImplementedError
 
     @classmethod
-    def sampler(cls, scheduler: SchedulerMixin, name: str | None = None) -> SchedulerMixin | Sampler:
+    def sampler(
+        cls, scheduler: SchedulerMixin, name: str | None = None
+    ) -> SchedulerMixin | Sampler:
         """What samples from a network that was trained with ``scheduler``: the family's default, or the one named.
 
         Raises:
@@ -137,7 +145,9 @@ class DenoisingModule(GenerativeModule):
                 raise UserError(
                     f"model.denoiser has {name} {config[name]}, the {self.records_are} have {channels} channels: set it"
                 )
-        if config.time_embedding_type == "fourier":  # that network divides its output by what it is told of the time
+        if (
+            config.time_embedding_type == "fourier"
+        ):  # that network divides its output by what it is told of the time
             raise UserError("model.denoiser has time_embedding_type fourier: use positional")
         stride = 2 ** (len(config.block_out_channels) - 1)
         if height % stride or width % stride:
@@ -196,13 +206,19 @@ class DenoisingModule(GenerativeModule):
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         # of the record's number in its set, so that neither batches nor processes change what is measured
-        number = (self._evaluated + np.arange(len(batch.x))) * self.trainer.world_size + self.global_rank
+        number = (
+            self._evaluated + np.arange(len(batch.x))
+        ) * self.trainer.world_size + self.global_rank
         self._evaluated += len(batch.x)
         uniform = torch.from_numpy(number * GOLDEN % 1)
         times = self.times(uniform)
         times = (times if times.dtype == torch.long else times.float()).to(batch.x.device)
-        noise = torch.stack([torch.randn(batch.x.shape[1:], generator=s) for s in noise_streams(0, number)])
-        losses = self.losses(self.encode(batch.x), self._labels(batch.target), noise.to(batch.x.device), times)
+        noise = torch.stack(
+            [torch.randn(batch.x.shape[1:], generator=s) for s in noise_streams(0, number)]
+        )
+        losses = self.losses(
+            self.encode(batch.x), self._labels(batch.target), noise.to(batch.x.device), times
+        )
         self.val_mean.update(losses)
         bands = (uniform * BANDS).long().to(losses.device)
         for band, metric in enumerate(self.val_bands):
@@ -212,7 +228,9 @@ class DenoisingModule(GenerativeModule):
         self.log(f"{stage}/loss", self.val_mean.compute(), prog_bar=True)
         self.val_mean.reset()
         for band, metric in enumerate(self.val_bands):
-            if torch.isfinite(loss := metric.compute()):  # a handful of records may leave a band empty
+            if torch.isfinite(
+                loss := metric.compute()
+            ):  # a handful of records may leave a band empty
                 self.log(f"{stage}/loss_{self.band_name(band)}", loss)
             metric.reset()
         self._evaluated = 0
@@ -241,4 +259,6 @@ class DenoisingModule(GenerativeModule):
     @classmethod
     def receive(cls, release: Release, **options: Any) -> DiffusionBox:
         """Open a release as a black box."""
-        return cls.box.open(release, sampler=cls.sampler, own_schedulers=cls.own_schedulers, **options)
+        return cls.box.open(
+            release, sampler=cls.sampler, own_schedulers=cls.own_schedulers, **options
+        )

@@ -19,7 +19,9 @@ from diffshare.generators.samplers import Bound, Normal, bounded
 from diffshare.generators.scheduler_names import SAMPLERS
 from diffshare.training.seeding import seed_of
 
-Sampler = Callable[[Network, Normal, int], Tensor]  # (guided network, noise, most network calls a sample) -> x
+Sampler = Callable[
+    [Network, Normal, int], Tensor
+]  # (guided network, noise, most network calls a sample) -> x
 
 PREDICTIONS = ("epsilon", "v_prediction")
 LEAST_LOG_SNR = -5.1  # half log SNR of the first step: beyond it a cosine schedule is noise alone
@@ -34,11 +36,17 @@ class LogSnrSolver(DPMSolverMultistepScheduler):
     """
 
     def set_timesteps(
-        self, num_inference_steps: int | None = None, device: Any = None, mu: Any = None, timesteps: Any = None
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        mu: Any = None,
+        timesteps: Any = None,
     ) -> None:
         """Choose ``num_inference_steps`` trained levels, as evenly spaced in log SNR as there are different ones."""
         assert num_inference_steps is not None
-        super().set_timesteps(device=device, timesteps=log_snr_timesteps(self.lambda_t.numpy(), num_inference_steps))
+        super().set_timesteps(
+            device=device, timesteps=log_snr_timesteps(self.lambda_t.numpy(), num_inference_steps)
+        )
 
 
 def log_snr_timesteps(half_log_snr: np.ndarray, steps: int) -> list[int]:
@@ -53,7 +61,9 @@ def log_snr_timesteps(half_log_snr: np.ndarray, steps: int) -> list[int]:
     wanted = np.linspace(levels[-1], levels[0], steps)
     nearest = usable - 1 - np.searchsorted(levels[::-1], wanted)
     chosen = np.empty(steps, int)
-    for i, t in enumerate(np.clip(nearest, 0, usable - 1)):  # falling, and leaving room for those that follow
+    for i, t in enumerate(
+        np.clip(nearest, 0, usable - 1)
+    ):  # falling, and leaving room for those that follow
         highest = usable - 1 if i == 0 else chosen[i - 1] - 1
         chosen[i] = max(min(t, highest), steps - 1 - i)
     return chosen.tolist()
@@ -75,7 +85,9 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     try:
         sample_once(kind.from_config(trained.config), 1)
         return kind.from_config(trained.config)
-    except Exception as error:  # each scheduler has settings of its own that it does not take, found at any time
+    except (
+        Exception
+    ) as error:  # each scheduler has settings of its own that it does not take, found at any time
         cause = error.__cause__ or error
         reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
         raise UserError(
@@ -92,7 +104,9 @@ def ddpm_sampler(trained: SchedulerMixin, name: str | None = None) -> SchedulerM
     """
     expect(trained, DDPMScheduler, DDIMScheduler)
     if trained.config.prediction_type not in PREDICTIONS:
-        raise UserError(f"it predicts '{trained.config.prediction_type}': use epsilon or v_prediction")
+        raise UserError(
+            f"it predicts '{trained.config.prediction_type}': use epsilon or v_prediction"
+        )
     return sampling_scheduler(trained, name)
 
 
@@ -125,7 +139,9 @@ def both_ways(makers: Mapping[str, Callable[[Bound], Sampler]]) -> dict[str, Sam
     trained briefly; the others leave it as it is, as their sources do.
     """
     kept = {name: make(bounded) for name, make in makers.items()}
-    return kept | {f"unbounded_{name}": make(lambda denoise: denoise) for name, make in makers.items()}
+    return kept | {
+        f"unbounded_{name}": make(lambda denoise: denoise) for name, make in makers.items()
+    }
 
 
 def noise_streams(seed: int, indices: np.ndarray) -> list[torch.Generator]:
@@ -142,7 +158,12 @@ def guided(
 ) -> Network:
     """The denoiser as a function of input and time alone; arguments as in :func:`sample_diffusion`."""
     both = None
-    if guidance != 1 and labels is not None and null_label is not None and torch.ne(labels, null_label).any():
+    if (
+        guidance != 1
+        and labels is not None
+        and null_label is not None
+        and torch.ne(labels, null_label).any()
+    ):
         both = torch.cat([labels, torch.full_like(labels, null_label)])
 
     def network(inputs: Tensor, time: Tensor) -> Tensor:
@@ -166,8 +187,14 @@ def _run_scheduler(
     extra = {"generator": streams if len(streams) > 1 else streams[0]} if takes_generator else {}
     for t in scheduler.timesteps:
         with _stepping(scheduler, steps):
-            inputs = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        made = _tilted(network, scheduler, inputs, t) if isinstance(network, Tilted) else network(inputs, t)
+            inputs = (
+                scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+            )
+        made = (
+            _tilted(network, scheduler, inputs, t)
+            if isinstance(network, Tilted)
+            else network(inputs, t)
+        )
         with _stepping(scheduler, steps):
             x = scheduler.step(made, t, x, **extra).prev_sample
     return x
@@ -249,7 +276,9 @@ def sample_diffusion(
         else:
             x = scheduler(tilted or network, normal, steps)
     if tilted is not None and not tilted.used:
-        raise UserError("the sampler of this model calls its network itself, so that it cannot be guided")
+        raise UserError(
+            "the sampler of this model calls its network itself, so that it cannot be guided"
+        )
     if not torch.isfinite(x).all():
         raise UserError(
             f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
@@ -288,4 +317,12 @@ def sample_once(scheduler: SchedulerMixin | Sampler, channels: int) -> None:
 
 def to_bytes(x: Tensor) -> np.ndarray:
     """Float N x C x H x W, cut to [-1, 1] => uint8 N x H x W x C, rounded to the nearest grey level."""
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return (
+        ((x.clamp(-1, 1) + 1) * 127.5)
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .cpu()
+        .numpy()
+    )

@@ -37,7 +37,10 @@ class EDM(DenoisingModule):
         **options: Any,
     ) -> None:
         super().__init__(
-            denoiser, EDMEulerScheduler() if scheduler is None else scheduler, sampling_steps=sampling_steps, **options
+            denoiser,
+            EDMEulerScheduler() if scheduler is None else scheduler,
+            sampling_steps=sampling_steps,
+            **options,
         )
         self.process = process_of(self.scheduler, p_mean=p_mean, p_std=p_std)
 
@@ -50,12 +53,20 @@ class EDM(DenoisingModule):
         return edm_loss(self.denoiser, self.process, x, labels, noise, times)
 
     @classmethod
-    def sampler(cls, scheduler: SchedulerMixin, name: str | None = None) -> SchedulerMixin | Sampler:
+    def sampler(
+        cls, scheduler: SchedulerMixin, name: str | None = None
+    ) -> SchedulerMixin | Sampler:
         """``heun``, ``stochastic_heun`` or one of diffusers' EDM schedulers."""
         process = process_of(scheduler)
-        samplers = {"heun": heun_of(process), "stochastic_heun": churned(process), "EDMEulerScheduler": scheduler}
+        samplers = {
+            "heun": heun_of(process),
+            "stochastic_heun": churned(process),
+            "EDMEulerScheduler": scheduler,
+        }
         solver = "EDMDPMSolverMultistepScheduler"
-        return chosen(name, samplers | {solver: EDMDPMSolverMultistepScheduler.from_config(scheduler.config)})
+        return chosen(
+            name, samplers | {solver: EDMDPMSolverMultistepScheduler.from_config(scheduler.config)}
+        )
 
 
 def process_of(scheduler: Any, **levels: float) -> Elucidated:
@@ -67,7 +78,9 @@ def process_of(scheduler: Any, **levels: float) -> Elucidated:
     expect(scheduler, EDMEulerScheduler)
     config = scheduler.config
     if config.prediction_type != "epsilon":
-        raise UserError(f"prediction_type is '{config.prediction_type}': EDM is trained with diffusers' epsilon")
+        raise UserError(
+            f"prediction_type is '{config.prediction_type}': EDM is trained with diffusers' epsilon"
+        )
     return Elucidated(config.sigma_max, config.sigma_min, config.sigma_data, config.rho, **levels)
 
 
@@ -86,6 +99,8 @@ def churned(process: Elucidated) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = [*process.ratios((steps + 1) // 2), 0.0]
-        return stochastic_heun(process.denoiser(network), process.largest * normal(), levels, normal)
+        return stochastic_heun(
+            process.denoiser(network), process.largest * normal(), levels, normal
+        )
 
     return sample

@@ -54,7 +54,9 @@ class Flow(DenoisingModule):
         expect(scheduler, FlowMatchEulerDiscreteScheduler)
         config: Any = scheduler.config
         if not 0 < config.shift <= 100:
-            raise UserError(f"shift is {config.shift}: a number above 0 and at most 100 is expected")
+            raise UserError(
+                f"shift is {config.shift}: a number above 0 and at most 100 is expected"
+            )
         return chosen(name, {"heun": heun_of(config.shift), "euler": euler_of(config.shift)})
 
 

@@ -70,13 +70,17 @@ class GAN(GenerativeModule):
     ) -> None:
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps=1, guidance=1.0)
         if discriminator_steps < 1:
-            raise UserError(f"model.discriminator_steps is {discriminator_steps}: it must be at least 1")
+            raise UserError(
+                f"model.discriminator_steps is {discriminator_steps}: it must be at least 1"
+            )
         if not all(0 <= weight < float("inf") for weight in rotation_weights):
             raise UserError(
                 f"model.rotation_weights is {list(rotation_weights)}: two numbers of at least 0 are expected"
             )
         if not 0 <= condition_dropout < 1:
-            raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
+            raise UserError(
+                f"model.condition_dropout is {condition_dropout}: a probability below 1"
+            )
         self.generator: Any = generator
         self.discriminator: Any = discriminator
         if any(rotation_weights) != self.discriminator.config.rotations:
@@ -85,7 +89,10 @@ class GAN(GenerativeModule):
                 f"{self.discriminator.config.rotations}: set that to true for a second task, both weights to 0 for none"
             )
         self.discriminator_optimizer = discriminator_optimizer or optimizer
-        self.discriminator_steps, self.rotation_weights = discriminator_steps, tuple(rotation_weights)
+        self.discriminator_steps, self.rotation_weights = (
+            discriminator_steps,
+            tuple(rotation_weights),
+        )
         self.condition_dropout = condition_dropout
         self.automatic_optimization = False
         self.deviation = MeanMetric()
@@ -99,7 +106,9 @@ class GAN(GenerativeModule):
     def setup(self, stage: str) -> None:
         """Refuse a precision that two optimisers cannot share; learn what is trained on."""
         if str(self.trainer.precision).startswith("16"):
-            raise UserError(f"trainer.precision is {self.trainer.precision}: a GAN trains in bf16-mixed or 32-true")
+            raise UserError(
+                f"trainer.precision is {self.trainer.precision}: a GAN trains in bf16-mixed or 32-true"
+            )
         super().setup(stage)
 
     def check(self, facts: Facts) -> None:
@@ -111,7 +120,9 @@ class GAN(GenerativeModule):
             ("discriminator.in_channels", judged.in_channels),
         ):
             if value != channels:
-                raise UserError(f"model.{name} is {value}, the images have {channels} channels: set it to that")
+                raise UserError(
+                    f"model.{name} is {value}, the images have {channels} channels: set it to that"
+                )
         stride = self.discriminator.stride
         if height % stride or width % stride:
             raise UserError(
@@ -124,7 +135,10 @@ class GAN(GenerativeModule):
                 f"{made.sample_size}, or data.source.image_size to the other's value"
             )
         due = len(facts.labels) + 1
-        if made.num_class_embeds != judged.num_class_embeds or made.num_class_embeds not in (None, due):
+        if made.num_class_embeds != judged.num_class_embeds or made.num_class_embeds not in (
+            None,
+            due,
+        ):
             raise UserError(
                 f"num_class_embeds is {made.num_class_embeds} in model.generator and {judged.num_class_embeds} in "
                 f"model.discriminator, the target has {due - 1} classes: set both to {due} (one more, for 'no class') "
@@ -198,14 +212,22 @@ class GAN(GenerativeModule):
         noise = torch.randn(len(labels), self.generator.config.latent_dim, device=labels.device)
         return self.generator(noise, labels if self.conditional else None)
 
-    def _judge(self, x: Tensor, labels: Tensor, whole: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _judge(
+        self, x: Tensor, labels: Tensor, whole: Tensor, weight: float
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Scores of images; the weighted loss of the second task on a quarter of ``whole``; its accuracy."""
         known = labels if self.conditional else None
         if not weight:
             return self.discriminator(x, known)[0], x.new_zeros(()), None
-        turned, quarters = turn(whole[: -(-len(whole) // TURNS)])  # in each direction: as many images as there are
+        turned, quarters = turn(
+            whole[: -(-len(whole) // TURNS)]
+        )  # in each direction: as many images as there are
         scores, logits = self.discriminator(x, known, turned)
-        return scores, weight * F.cross_entropy(logits, quarters), (logits.argmax(1) == quarters).float().mean()
+        return (
+            scores,
+            weight * F.cross_entropy(logits, quarters),
+            (logits.argmax(1) == quarters).float().mean(),
+        )
 
     def _hide(self, target: Tensor) -> Tensor:
         """Classes as the networks number them, some of them replaced by "no class"."""
@@ -216,11 +238,20 @@ class GAN(GenerativeModule):
 
     def configure_optimizers(self) -> Any:
         """An optimiser and its rate for each network."""
-        first = optimizer_and_rate(self, self.optimizer, self.lr_schedule, self.warmup_steps, self.generator)
-        second = optimizer_and_rate(
-            self, self.discriminator_optimizer, self.lr_schedule, self.warmup_steps, self.discriminator
+        first = optimizer_and_rate(
+            self, self.optimizer, self.lr_schedule, self.warmup_steps, self.generator
         )
-        return [first["optimizer"], second["optimizer"]], [first["lr_scheduler"], second["lr_scheduler"]]
+        second = optimizer_and_rate(
+            self,
+            self.discriminator_optimizer,
+            self.lr_schedule,
+            self.warmup_steps,
+            self.discriminator,
+        )
+        return [first["optimizer"], second["optimizer"]], [
+            first["lr_scheduler"],
+            second["lr_scheduler"],
+        ]
 
     # --- validation: how much samples differ, from noise that is the same every time ---------------------------------
 
@@ -242,9 +273,13 @@ class GAN(GenerativeModule):
 
     def _evaluate(self, batch: Batch) -> None:
         assert self.facts is not None
-        number = (self._evaluated + np.arange(len(batch.x))) * self.trainer.world_size + self.global_rank
+        number = (
+            self._evaluated + np.arange(len(batch.x))
+        ) * self.trainer.world_size + self.global_rank
         self._evaluated += len(batch.x)
-        labels = batch.target.cpu().numpy() if self.conditional else np.full(len(number), UNCONDITIONAL)
+        labels = (
+            batch.target.cpu().numpy() if self.conditional else np.full(len(number), UNCONDITIONAL)
+        )
         found = deviations(self.draw(labels, number, 0), labels)
         for deviation in found.values():
             self.deviation.update(deviation)

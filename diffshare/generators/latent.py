@@ -50,13 +50,17 @@ class LatentBox(DiffusionBox):
         vae = load_part(release, "vae", {"AutoencoderKL": AutoencoderKL}, trial=decode_once)
         config: Any = vae.config
         if config.out_channels not in (1, 3):
-            raise UserError(f"{release.folder}: a decoder to {config.out_channels} channels makes no images")
+            raise UserError(
+                f"{release.folder}: a decoder to {config.out_channels} channels makes no images"
+            )
         scale, shift = config.scaling_factor, config.shift_factor or 0.0
         if not all(isinstance(v, int | float) for v in (scale, shift)) or not scale > 0:
             raise UserError(
                 f"{release.folder}: vae/config.json has the scaling_factor {scale}: a number above 0 is due"
             )
-        box = super().open(release, channels=(config.latent_channels,), factor=downscaling(vae), **options)
+        box = super().open(
+            release, channels=(config.latent_channels,), factor=downscaling(vae), **options
+        )
         box.vae = vae.to(box.denoiser.device)
         return box
 
@@ -138,7 +142,12 @@ class LatentDiffusion(DDPM):
             return
         device = self.trainer.strategy.root_device
         latents = open_latents(
-            data.source, data.records(), self.vae, self.vae_sha256, device=device, cache_dir=data.cache_dir
+            data.source,
+            data.records(),
+            self.vae,
+            self.vae_sha256,
+            device=device,
+            cache_dir=data.cache_dir,
         )
         shift, scale = measure(latents, data.sets["train"].rows)
         self.vae.register_to_config(shift_factor=shift, scaling_factor=scale)
@@ -173,5 +182,7 @@ class LatentDiffusion(DDPM):
         super().on_load_checkpoint(checkpoint)
         known = dict((checkpoint.get("diffshare") or {}).get("vae") or {})
         if known.pop("sha256", None) != self.vae_sha256:
-            raise UserError("the checkpoint was trained on the latents of another VAE: name that one as model.vae")
+            raise UserError(
+                "the checkpoint was trained on the latents of another VAE: name that one as model.vae"
+            )
         self.vae.register_to_config(**known)

@@ -34,7 +34,9 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
         UserError: there is none, or it is of another class or damaged.
     """
     path = Path(path)
-    folder = next((f for f in (path, path / "vae", path / "release" / "vae") if (f / WEIGHTS).is_file()), None)
+    folder = next(
+        (f for f in (path, path / "vae", path / "release" / "vae") if (f / WEIGHTS).is_file()), None
+    )
     if folder is None or not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no VAE: give a folder with config.json and {WEIGHTS}, as diffusers saves an AutoencoderKL, "
@@ -47,7 +49,9 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
         options = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False}
         vae = AutoencoderKL.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{folder} is no VAE that diffusers can load: {str(error).splitlines()[0]:.200}") from error
+        raise UserError(
+            f"{folder} is no VAE that diffusers can load: {str(error).splitlines()[0]:.200}"
+        ) from error
     digest = hashlib.sha256()
     for name in ("config.json", WEIGHTS):
         digest.update((folder / name).read_bytes())
@@ -70,7 +74,9 @@ def latent_shape(vae: AutoencoderKL, shape: tuple[int, ...]) -> tuple[int, int, 
     channels, height, width = shape
     for name in ("in_channels", "out_channels"):
         if config[name] != channels:
-            raise UserError(f"the VAE has {name} {config[name]}, the images have {channels} channels: use another VAE")
+            raise UserError(
+                f"the VAE has {name} {config[name]}, the images have {channels} channels: use another VAE"
+            )
     factor = downscaling(vae)
     if height % factor or width % factor:
         raise UserError(
@@ -94,7 +100,12 @@ class LatentSource:
     on_bad_image: Literal["error", "skip"] = "error"
 
     def __init__(
-        self, source: Source, records: Decoded, vae: AutoencoderKL, identity: str, device: torch.device
+        self,
+        source: Source,
+        records: Decoded,
+        vae: AutoencoderKL,
+        identity: str,
+        device: torch.device,
     ) -> None:
         self.modality, self.shares = source.modality, source.shares
         self._records, self._vae, self._device = records, vae, device
@@ -153,7 +164,9 @@ def measure(latents: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     part = latents[chosen].astype(np.float64)
     deviation = float(part.std())
     if not deviation > 1e-6:
-        raise UserError("the VAE gives all training records the same latent: train it longer or use another one")
+        raise UserError(
+            "the VAE gives all training records the same latent: train it longer or use another one"
+        )
     rounded = 2 ** (round(4 * np.log2(deviation)) / 4)
     shift = round(4 * float(part.mean()) / rounded) / 4 * rounded
     return float(f"{shift:.4g}"), float(f"{1 / rounded:.4g}")
@@ -167,4 +180,6 @@ def decode_once(vae: Any) -> None:
 @torch.inference_mode()
 def decode_images(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """Images of latents as the VAE gives them: N x C x H x W => uint8 N x H x W x C, ``AT_ONCE`` in a pass."""
-    return np.concatenate([to_bytes(vae.decode(part).sample.float()) for part in latents.split(AT_ONCE)])
+    return np.concatenate(
+        [to_bytes(vae.decode(part).sample.float()) for part in latents.split(AT_ONCE)]
+    )

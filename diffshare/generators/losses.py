@@ -53,7 +53,12 @@ def diffusion_loss(
 
 
 def noise_loss(
-    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+    denoiser: nn.Module,
+    process: Process,
+    x: Tensor,
+    labels: Tensor | None,
+    noise: Tensor,
+    times: Tensor,
 ) -> Tensor:
     """Denoising score matching weighted by sigma^2: ||sigma s + eps||^2, with the score s = -F / sigma.
 
@@ -71,35 +76,53 @@ def noise_loss(
         float32, N.
     """
     noisy = process.add_noise(x, noise, times)
-    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    output = process.output(
+        lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times
+    )
     return (output - noise).square().flatten(1).mean(1)
 
 
 def flow_loss(
-    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+    denoiser: nn.Module,
+    process: Process,
+    x: Tensor,
+    labels: Tensor | None,
+    noise: Tensor,
+    times: Tensor,
 ) -> Tensor:
     """Velocity of the straight path from record to noise: ||F - (eps - x)||^2 (Liu et al. 2023, eq. 1).
 
     Arguments and result as in :func:`noise_loss`.
     """
     noisy = process.add_noise(x, noise, times)
-    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    output = process.output(
+        lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times
+    )
     return (output - (noise - x)).square().flatten(1).mean(1)
 
 
 def edm_loss(
-    denoiser: nn.Module, process: Process, x: Tensor, labels: Tensor | None, noise: Tensor, times: Tensor
+    denoiser: nn.Module,
+    process: Process,
+    x: Tensor,
+    labels: Tensor | None,
+    noise: Tensor,
+    times: Tensor,
 ) -> Tensor:
     """||D - x||^2 / c_out^2: as large at each level in an untrained network (Karras et al. 2022, eq. 8).
 
     Arguments and result as in :func:`noise_loss`; D is the record that the network's output stands for.
     """
     noisy = process.add_noise(x, noise, times)
-    output = process.output(lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times)
+    output = process.output(
+        lambda inputs, time: denoise(denoiser, inputs, time, labels), noisy, times
+    )
     return (output - process.target(x, noisy, times)).square().flatten(1).mean(1)
 
 
-def autoencoder_loss(x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_weight: float) -> Tensor:
+def autoencoder_loss(
+    x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_weight: float
+) -> Tensor:
     """Absolute error a pixel, and the posterior's KL divergence to N(0, 1) divided by the record's pixels.
 
     |x - made| + w (mean^2 + var - 1 - log var) / 2 (Kingma & Welling 2014, appendix B; Rombach et al. 2022,
@@ -115,11 +138,18 @@ def autoencoder_loss(x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_w
     Returns:
         float32, N.
     """
-    return (x - made).abs().flatten(1).mean(1) + kl_weight * kl_divergence(mean, logvar) / x[0].numel()
+    return (x - made).abs().flatten(1).mean(1) + kl_weight * kl_divergence(mean, logvar) / x[
+        0
+    ].numel()
 
 
 def vae_loss(
-    x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, scale: float | None = None, kl_weight: float = 1.0
+    x: Tensor,
+    made: Tensor,
+    mean: Tensor,
+    logvar: Tensor,
+    scale: float | None = None,
+    kl_weight: float = 1.0,
 ) -> Tensor:
     """Negative evidence lower bound a value, records being Gaussian around their reconstructions.
 
@@ -147,7 +177,9 @@ def gaussian_nats(error: Tensor, scale: float | None = None) -> Tensor:
     Where no scale s is given it is the likeliest for these errors, the root of their mean (Rybkin et al. 2021, section
     3.2: the optimal sigma-VAE).
     """
-    variance = error.detach().mean().clamp(min=1e-6) if scale is None else error.new_tensor(scale**2)
+    variance = (
+        error.detach().mean().clamp(min=1e-6) if scale is None else error.new_tensor(scale**2)
+    )
     return (error / variance + torch.log(2 * math.pi * variance)) / 2
 
 

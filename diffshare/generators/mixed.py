@@ -14,7 +14,13 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from diffshare.errors import UserError
-from diffshare.generators.multinomial import TINY, Categories, divergence, log_forward, log_posterior
+from diffshare.generators.multinomial import (
+    TINY,
+    Categories,
+    divergence,
+    log_forward,
+    log_posterior,
+)
 from diffshare.stats.counters import RowStreams
 
 FARTHEST = 5.2  # no record has a larger score: 3.8 on a grid, 5.2 by quantiles, as models of format 1 have them
@@ -54,8 +60,12 @@ class MixedDiffusion:
             )
         bars = torch.cumprod(1 - scheduler.betas.double(), 0)
         if not 0 < float(bars[-1]) <= float(bars[0]) < 1:  # also what is no number
-            raise UserError("the scheduler's noise levels do not rise from little noise to much: use other betas")
-        return cls(bars, scheduler.config.prediction_type == "v_prediction", numeric, Categories(sizes))
+            raise UserError(
+                "the scheduler's noise levels do not rise from little noise to much: use other betas"
+            )
+        return cls(
+            bars, scheduler.config.prediction_type == "v_prediction", numeric, Categories(sizes)
+        )
 
     @property
     def steps(self) -> int:
@@ -70,7 +80,11 @@ class MixedDiffusion:
     def clean(self, noisy: Tensor, prediction: Tensor, bar: Tensor) -> Tensor:
         """The scores that a prediction stands for, within those that training records can have. n x D."""
         alpha, sigma = bar.sqrt().to(noisy.dtype), (1 - bar).sqrt().to(noisy.dtype)
-        x = alpha * noisy - sigma * prediction if self.velocity else (noisy - sigma * prediction) / alpha
+        x = (
+            alpha * noisy - sigma * prediction
+            if self.velocity
+            else (noisy - sigma * prediction) / alpha
+        )
         return x.clamp(-FARTHEST, FARTHEST)
 
 
@@ -102,7 +116,9 @@ def mixed_loss(
     alpha, sigma = bar_t.sqrt().float(), (1 - bar_t).sqrt().float()
     noise = normal(uniform[:, :numeric])
     log_x = categories.one_hot(codes).clamp_min(TINY).log()
-    seen = categories.one_hot(categories.draw(log_forward(categories, log_x, bar_t).float(), uniform[:, numeric:]))
+    seen = categories.one_hot(
+        categories.draw(log_forward(categories, log_x, bar_t).float(), uniform[:, numeric:])
+    )
     row = torch.cat([alpha * scores + sigma * noise, seen], 1)
     made = denoiser(row, timesteps, labels).float()
     wanted = alpha * noise - sigma * scores if process.velocity else noise
@@ -152,13 +168,22 @@ def sample_mixed(
         UserError: the result is not finite.
     """
     device = next(denoiser.parameters()).device
-    categories, numeric, places = process.categories, process.numeric, process.numeric + len(process.categories.sizes)
+    categories, numeric, places = (
+        process.categories,
+        process.numeric,
+        process.numeric + len(process.categories.sizes),
+    )
 
     def drawn(round_: int) -> Tensor:
         return torch.from_numpy(streams.uniform(round_ * places, places)).to(device)
 
     both = None
-    if guidance != 1 and labels is not None and null_label is not None and torch.ne(labels, null_label).any():
+    if (
+        guidance != 1
+        and labels is not None
+        and null_label is not None
+        and torch.ne(labels, null_label).any()
+    ):
         both = torch.cat([labels, torch.full_like(labels, null_label)])
     scores = normal(drawn(0)[:, :numeric])
     flat = categories.normalise(torch.zeros(count, categories.width, device=device))
@@ -171,13 +196,17 @@ def sample_mixed(
         if both is None:
             made = denoiser(row, at, labels).float()
         else:
-            asked, free = denoiser(torch.cat([row, row]), torch.cat([at, at]), both).float().chunk(2)
+            asked, free = (
+                denoiser(torch.cat([row, row]), torch.cat([at, at]), both).float().chunk(2)
+            )
             made = free + guidance * (asked - free)
         bar_t, bar_s = process.levels(at[:1]), process.levels(at[:1] * 0 + s)
         uniform = drawn(i + 1)
         clean = process.clean(scores, made[:, :numeric], bar_t)
         scores = gaussian_step(scores, clean, bar_s, bar_t, normal(uniform[:, :numeric]))
-        log_p = log_posterior(categories, categories.normalise(made[:, numeric:]), seen, bar_s, bar_t)
+        log_p = log_posterior(
+            categories, categories.normalise(made[:, numeric:]), seen, bar_s, bar_t
+        )
         codes = categories.draw(log_p, uniform[:, numeric:])
         if not torch.isfinite(made).all():
             raise UserError(
@@ -186,7 +215,9 @@ def sample_mixed(
     return scores.cpu().numpy(), codes.cpu().numpy()
 
 
-def gaussian_step(noisy: Tensor, clean: Tensor, bar_s: Tensor, bar_t: Tensor, noise: Tensor) -> Tensor:
+def gaussian_step(
+    noisy: Tensor, clean: Tensor, bar_s: Tensor, bar_t: Tensor, noise: Tensor
+) -> Tensor:
     """A draw of q(x_s | x_t, x_0), the normal distribution of Ho et al. (2020, eq. 6 and 7) for any s < t. n x D."""
     ratio = bar_t / bar_s
     of_clean = bar_s.sqrt() * (1 - ratio) / (1 - bar_t)

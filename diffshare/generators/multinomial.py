@@ -25,7 +25,9 @@ class Categories:
         self.sizes = list(sizes)
         self.width = sum(sizes)
         self.starts = torch.tensor([0, *accumulate(sizes)][:-1], dtype=torch.int64)
-        self.log_sizes = torch.tensor([k for k in sizes for _ in range(k)], dtype=torch.float64).log()
+        self.log_sizes = torch.tensor(
+            [k for k in sizes for _ in range(k)], dtype=torch.float64
+        ).log()
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """Codes (int64, N x J) as zeros and ones (float32, N x F)."""
@@ -53,8 +55,12 @@ class Categories:
         codes = torch.zeros(uniform.shape, dtype=torch.int64, device=log_p.device)
         for j, column in enumerate(log_p.exp().double().split(self.sizes, 1) if self.sizes else ()):
             total = column.cumsum(1)
-            codes[:, j] = torch.searchsorted(total, uniform[:, j : j + 1] * total[:, -1:], right=True)[:, 0]
-        return torch.minimum(codes, torch.tensor(self.sizes, dtype=torch.int64, device=codes.device) - 1)
+            codes[:, j] = torch.searchsorted(
+                total, uniform[:, j : j + 1] * total[:, -1:], right=True
+            )[:, 0]
+        return torch.minimum(
+            codes, torch.tensor(self.sizes, dtype=torch.int64, device=codes.device) - 1
+        )
 
 
 def log_forward(categories: Categories, log_x: Tensor, bar: Tensor) -> Tensor:
@@ -73,7 +79,9 @@ def log_forward(categories: Categories, log_x: Tensor, bar: Tensor) -> Tensor:
     return torch.logaddexp(log_x + stay.to(log_x.dtype), noise.to(log_x.dtype))
 
 
-def log_posterior(categories: Categories, log_x: Tensor, noisy: Tensor, bar_s: Tensor, bar_t: Tensor) -> Tensor:
+def log_posterior(
+    categories: Categories, log_x: Tensor, noisy: Tensor, bar_s: Tensor, bar_t: Tensor
+) -> Tensor:
     """Log of q(x_s | x_t, x_0), proportional to q(x_t | x_s) q(x_s | x_0) (eq. 13 and 14, for any s < t).
 
     With the network's probabilities in place of x_0 it is the model's p(x_s | x_t). The best such probabilities are

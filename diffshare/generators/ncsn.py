@@ -117,7 +117,9 @@ class NCSN(DenoisingModule):
         assert isinstance(scheduler, NoiseLevelsScheduler)
         makers = {"annealed_langevin": langevin_of, "probability_flow": flow_of}
         process = scheduler.process(dimension=1)
-        return chosen(name, both_ways({key: partial(make, process) for key, make in makers.items()}))
+        return chosen(
+            name, both_ways({key: partial(make, process) for key, make in makers.items()})
+        )
 
 
 def langevin_of(process: NoiseLevels, bound: Bound) -> Sampler:
@@ -130,7 +132,9 @@ def langevin_of(process: NoiseLevels, bound: Bound) -> Sampler:
         levels = process.ratios(steps - 1)
         repeats = (steps - 1) // len(levels)
         gamma = (levels[0] / levels[-1]) ** (1 / max(1, len(levels) - 1))
-        return annealed_langevin(denoise, start, levels, normal, repeats, langevin_step(gamma, repeats))
+        return annealed_langevin(
+            denoise, start, levels, normal, repeats, langevin_step(gamma, repeats)
+        )
 
     return sample
 
@@ -140,6 +144,8 @@ def flow_of(process: NoiseLevels, bound: Bound) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return heun(flow_slope(bound(process.denoiser(network))), process.largest * normal(), [*levels, 0.0])
+        return heun(
+            flow_slope(bound(process.denoiser(network))), process.largest * normal(), [*levels, 0.0]
+        )
 
     return sample

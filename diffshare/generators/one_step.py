@@ -22,7 +22,9 @@ PIXELS = 1 << 20  # of the images in one pass
 
 def prior(shape: tuple[int, ...], seed: int, indices: np.ndarray, device: torch.device) -> Tensor:
     """Standard normal latents of a shape, each from its own stream: len(indices) x shape."""
-    return randn_tensor((len(indices), *shape), generator=noise_streams(seed, indices), device=device)
+    return randn_tensor(
+        (len(indices), *shape), generator=noise_streams(seed, indices), device=device
+    )
 
 
 def make_once(network: Any) -> None:
@@ -55,14 +57,21 @@ def generate(network: Any, labels: np.ndarray, indices: np.ndarray, seed: int) -
     Raises:
         UserError: values that are not finite.
     """
-    latents, known = prior((network.config.latent_dim,), seed, indices, network.device), network.config.num_class_embeds
-    asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (known or 1) - 1, labels)).to(network.device)
+    latents, known = (
+        prior((network.config.latent_dim,), seed, indices, network.device),
+        network.config.num_class_embeds,
+    )
+    asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (known or 1) - 1, labels)).to(
+        network.device
+    )
     at_once = max(1, PIXELS // network.config.sample_size**2)
     made = []
     for z, y in zip(latents.split(at_once), asked.split(at_once), strict=True):
         x = network(z, None if known is None else y).float()
         if not torch.isfinite(x).all():
-            raise UserError("the model makes values that are not finite: it is broken; ask for another")
+            raise UserError(
+                "the model makes values that are not finite: it is broken; ask for another"
+            )
         made.append(to_bytes(x))
     return np.concatenate(made)
 
@@ -114,7 +123,9 @@ class OneStepBox:
                 f"{config.sample_size}) does not fit the card ({len(card.labels)} labels, image_size {card.image_size})"
             )
         if config.out_channels not in (1, 3):
-            raise UserError(f"{release.folder}: a network to {config.out_channels} channels: 1 or 3 are expected")
+            raise UserError(
+                f"{release.folder}: a network to {config.out_channels} channels: 1 or 3 are expected"
+            )
         return cls(card, network.to(device))
 
     def make(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
@@ -122,7 +133,13 @@ class OneStepBox:
         return generate(self.network, labels, indices, seed)
 
     def sample(
-        self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0
+        self,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Make one sample for each label; see :class:`diffshare.release.generator.Generator`.
 
@@ -130,7 +147,9 @@ class OneStepBox:
             UserError: other steps or another guidance than 1.
         """
         if steps not in (None, 1):
-            raise UserError(f"steps is {steps}: a model of the family {self.card.family} samples in 1; leave it out")
+            raise UserError(
+                f"steps is {steps}: a model of the family {self.card.family} samples in 1; leave it out"
+            )
         if guidance != 1:
             raise UserError(
                 f"guidance is {guidance:g}: a model of the family {self.card.family} has none, only diffusion models "
@@ -145,4 +164,6 @@ class OneStepBox:
 def refuse_scheduler(card: Card, scheduler: str | None) -> None:
     """Refuse the name of a scheduler: there is nothing to choose."""
     if scheduler is not None:
-        raise UserError(f"scheduler '{scheduler}': a model of the family {card.family} has none; leave it out")
+        raise UserError(
+            f"scheduler '{scheduler}': a model of the family {card.family} has none; leave it out"
+        )

@@ -34,7 +34,9 @@ class Perceptual(nn.Module):
             ) from error
         body = getattr(network, "body", None)
         if not isinstance(body, nn.Sequential):
-            raise UserError(f"model.perceptual.network {type(network).__name__} has no stages: use a SmallResNet")
+            raise UserError(
+                f"model.perceptual.network {type(network).__name__} has no stages: use a SmallResNet"
+            )
         self.body = body.requires_grad_(False).eval()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -42,6 +44,8 @@ class Perceptual(nn.Module):
         total = torch.zeros(len(x), device=x.device)
         for stage in self.body.children():
             x, y = stage(x), stage(y)
-            difference = nn.functional.normalize(x.float(), dim=1) - nn.functional.normalize(y.float(), dim=1)
+            difference = nn.functional.normalize(x.float(), dim=1) - nn.functional.normalize(
+                y.float(), dim=1
+            )
             total = total + difference.square().sum(1).mean((1, 2))
         return total

@@ -32,11 +32,17 @@ class SamplesWriter(BasePredictionWriter):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a model that draws nothing, and a folder that is taken, before any time is spent."""
         if not isinstance(pl_module, GenerativeModule):
-            raise UserError("predict draws samples: it needs a generator; use test for a classifier")
+            raise UserError(
+                "predict draws samples: it needs a generator; use test for a classifier"
+            )
         if pl_module.loaded_step == 0:
-            raise UserError("the checkpoint is of a training that has made no step: go on with it, or name another run")
+            raise UserError(
+                "the checkpoint is of a training that has made no step: go on with it, or name another run"
+            )
         if self.folder.exists() and any(self.folder.iterdir()):
-            raise UserError(f"{self.folder} already holds samples: move it away or predict into another --run-dir")
+            raise UserError(
+                f"{self.folder} already holds samples: move it away or predict into another --run-dir"
+            )
         self._started = time.perf_counter()
 
     def write_on_epoch_end(
@@ -56,7 +62,9 @@ class SamplesWriter(BasePredictionWriter):
         if not trainer.is_global_zero:
             return
         loaded = [dict(np.load(part, allow_pickle=False)) for part in parts]
-        index, label, x = (np.concatenate([part[name] for part in loaded]) for name in ("index", "label", "x"))
+        index, label, x = (
+            np.concatenate([part[name] for part in loaded]) for name in ("index", "label", "x")
+        )
         order = np.argsort(index)
         facts = pl_module.facts
         info = drawn_info(

@@ -33,7 +33,10 @@ class SampleGrid(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draw where it is time to, after the optimizer's step (not after each batch that it accumulates)."""
-        if trainer.global_step % self.every_n_steps == 0 and not trainer.fit_loop._should_accumulate():
+        if (
+            trainer.global_step % self.every_n_steps == 0
+            and not trainer.fit_loop._should_accumulate()
+        ):
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,7 +59,11 @@ class SampleGrid(Callback):
         indices = np.tile(np.arange(self.per_class), len(classes))
         training = module.training
         module.eval()
-        with isolate_rng(), averaged_weights(trainer, module), trainer.precision_plugin.forward_context():
+        with (
+            isolate_rng(),
+            averaged_weights(trainer, module),
+            trainer.precision_plugin.forward_context(),
+        ):
             made = module.draw(labels, indices, seed=0)
         module.train(training)
         grid = image_grid(made, self.per_class)

@@ -54,7 +54,9 @@ class Tilted:
         """The network's own output."""
         return self.network(inputs, told)
 
-    def output(self, noisy: Tensor, scales: Preconditioning, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def output(
+        self, noisy: Tensor, scales: Preconditioning, alpha: Tensor, sigma: Tensor
+    ) -> Tensor:
         """F that stands for the moved record.
 
         Args:

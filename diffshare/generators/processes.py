@@ -29,7 +29,9 @@ class NoiseLevels(Process):
     """
 
     def __init__(self, levels: list[float]) -> None:
-        if len(levels) < 2 or not all(later < earlier for earlier, later in zip(levels, levels[1:], strict=False)):
+        if len(levels) < 2 or not all(
+            later < earlier for earlier, later in zip(levels, levels[1:], strict=False)
+        ):
             raise UserError(
                 f"noise levels that are not decreasing ({len(levels)} of them): give at least two, the largest first"
             )
@@ -56,7 +58,9 @@ class NoiseLevels(Process):
 
     def ratios(self, steps: int) -> list[float]:
         """``steps`` of the levels, evenly spread; all of them where there are fewer."""
-        chosen = np.linspace(0, len(self.table) - 1, min(steps, len(self.table))).round().astype(int)
+        chosen = (
+            np.linspace(0, len(self.table) - 1, min(steps, len(self.table))).round().astype(int)
+        )
         return self.table[chosen].tolist()
 
 
@@ -108,10 +112,14 @@ class VariancePreserving(Process):
 
     def __init__(self, beta_min: float, beta_max: float, least_time: float) -> None:
         if not 0 < beta_min < beta_max < 200:
-            raise UserError(f"beta_min {beta_min:g} and beta_max {beta_max:g}: they must rise, between 0 and 200")
+            raise UserError(
+                f"beta_min {beta_min:g} and beta_max {beta_max:g}: they must rise, between 0 and 200"
+            )
         self.beta_min, self.slope = float(beta_min), float(beta_max - beta_min)
         self.least_time = _proper(least_time, least=1e-9)
-        super().__init__(*(self._ratio(torch.tensor(t, dtype=torch.float64)).item() for t in (1.0, least_time)))
+        super().__init__(
+            *(self._ratio(torch.tensor(t, dtype=torch.float64)).item() for t in (1.0, least_time))
+        )
 
     def _integral(self, time: Tensor) -> Tensor:
         return self.beta_min * time + self.slope * time**2 / 2
@@ -180,7 +188,9 @@ class Elucidated(Process):
     ) -> None:
         super().__init__(sigma_max, sigma_min)
         if not (0 < sigma_data < 1e3 and 1 <= rho <= 100 and p_std > 0):
-            raise UserError(f"sigma_data {sigma_data:g}, rho {rho:g}, p_std {p_std:g}: positive, rho from 1 to 100")
+            raise UserError(
+                f"sigma_data {sigma_data:g}, rho {rho:g}, p_std {p_std:g}: positive, rho from 1 to 100"
+            )
         self.sigma_data, self.rho, self.p_mean, self.p_std = sigma_data, rho, p_mean, p_std
 
     def levels(self, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,5 +265,7 @@ def karras_levels(largest: float, least: float, steps: int, rho: float = 7.0) ->
 
 def _proper(least_time: Any, least: float = 0.0) -> float:
     if not least <= least_time < 0.5:
-        raise UserError(f"sampling_eps is {least_time:g}: a small time from {least:g} to 0.5 is expected")
+        raise UserError(
+            f"sampling_eps is {least_time:g}: a small time from {least:g} to 0.5 is expected"
+        )
     return float(least_time)

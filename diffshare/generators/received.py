@@ -42,19 +42,25 @@ def denoise_once(network: Any) -> None:
     if isinstance(network, ClasswiseUNet):
         made = network.networks[0](x, torch.zeros(1)).sample
     else:
-        made = network(x, torch.zeros(1), class_labels=labels if config.num_class_embeds is not None else None).sample
+        made = network(
+            x, torch.zeros(1), class_labels=labels if config.num_class_embeds is not None else None
+        ).sample
     if config.in_channels == config.out_channels and made.shape != x.shape:
         raise ValueError(f"of {tuple(x.shape)} it makes {tuple(made.shape)}")
 
 
-def _chosen(trained: SchedulerMixin, name: str, sampler: SamplerOf, release: Release) -> SchedulerMixin | Sampler:
+def _chosen(
+    trained: SchedulerMixin, name: str, sampler: SamplerOf, release: Release
+) -> SchedulerMixin | Sampler:
     """The sampler that the receiver named, with the release's settings."""
     try:
         return sampler(trained, name)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{release.folder}: its settings do not suit --scheduler {name}: {error}") from error
+        raise UserError(
+            f"{release.folder}: its settings do not suit --scheduler {name}: {error}"
+        ) from error
 
 
 @dataclass
@@ -120,12 +126,16 @@ class DiffusionBox:
             if isinstance(default, SchedulerMixin):
                 default.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
         except Exception as error:  # as its constructor, it may raise anything
-            raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
+            raise UserError(
+                f"{release.folder}: its scheduler settings do not sample: {error}"
+            ) from error
         chosen = default if scheduler is None else _chosen(trained, scheduler, sampler, release)
         try:
             sample_once(chosen, config.in_channels)
         except Exception as error:
-            raise UserError(f"{release.folder}: its scheduler settings do not sample: {error}") from error
+            raise UserError(
+                f"{release.folder}: its scheduler settings do not sample: {error}"
+            ) from error
         return cls(card, denoiser.to(device), chosen)
 
     def sample(
@@ -143,7 +153,9 @@ class DiffusionBox:
         ``tilt`` is for whoever owns the model: see :func:`sample_diffusion`.
         """
         steps = self.card.steps if steps is None else steps
-        fixed = isinstance(self.scheduler, SchedulerMixin)  # to levels that were trained; other samplers go between
+        fixed = isinstance(
+            self.scheduler, SchedulerMixin
+        )  # to levels that were trained; other samplers go between
         most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
         if not 1 <= steps <= most:
             raise UserError(f"steps is {steps}: this model takes 1 to {most}")
@@ -151,7 +163,9 @@ class DiffusionBox:
         started = time.perf_counter()
         config = self.denoiser.config
         null = len(self.card.labels)
-        asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(self.denoiser.device)
+        asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(
+            self.denoiser.device
+        )
         with counted_calls(calls, steps * len(labels)) as on_call:
             x = sample_diffusion(
                 self.denoiser,

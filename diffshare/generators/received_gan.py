@@ -8,7 +8,9 @@ import numpy as np
 from diffshare.generators.one_step import OneStepBox
 from diffshare.release.generator import UNCONDITIONAL
 
-COLLAPSED = 1.0  # grey levels: samples that deviate less from each other are all the same to the eye
+COLLAPSED = (
+    1.0  # grey levels: samples that deviate less from each other are all the same to the eye
+)
 
 
 def deviations(made: np.ndarray, labels: np.ndarray) -> dict[int, float]:

@@ -52,7 +52,9 @@ class TableBox:
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
-    def open(cls, release: Release, *, device: str = "cpu", scheduler: str | None = None) -> "TableBox":
+    def open(
+        cls, release: Release, *, device: str = "cpu", scheduler: str | None = None
+    ) -> "TableBox":
         """Load the parts of a checked release.
 
         Args:
@@ -69,7 +71,9 @@ class TableBox:
             )
         schema = load_schema(release)
         rows, card = Rows(schema), release.card
-        denoiser: Any = load_part(release, "denoiser", {"TableDenoiser": TableDenoiser}, trial=denoise_once)
+        denoiser: Any = load_part(
+            release, "denoiser", {"TableDenoiser": TableDenoiser}, trial=denoise_once
+        )
         embeddings = len(card.labels) + 1 if card.labels else None
         found = (denoiser.config.features, denoiser.config.num_class_embeds)
         if found != (rows.features, embeddings):
@@ -80,11 +84,19 @@ class TableBox:
         try:
             process = MixedDiffusion.of(load_scheduler(release), len(rows.numeric), rows.sizes)
         except (UserError, IndexError) as error:  # no timesteps at all
-            raise UserError(f"{release.folder}: its scheduler is not one that such a model is trained with") from error
+            raise UserError(
+                f"{release.folder}: its scheduler is not one that such a model is trained with"
+            ) from error
         return cls(card, schema, denoiser.to(device), process)
 
     def sample(
-        self, labels: np.ndarray, indices: np.ndarray, *, seed: int, steps: int | None = None, guidance: float = 1.0
+        self,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Make one row for each label; see :class:`diffshare.release.generator.Generator`.
 
@@ -100,7 +112,9 @@ class TableBox:
         calls: list[int] = []
         started = time.perf_counter()
         null = len(self.card.labels)
-        asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(self.denoiser.device)
+        asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, null, labels)).to(
+            self.denoiser.device
+        )
         with counted_calls(calls, steps * len(labels)) as on_call:
             scores, codes = sample_mixed(
                 self.denoiser,

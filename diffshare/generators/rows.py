@@ -48,17 +48,29 @@ class Rows:
         Raises:
             UserError: the columns are others than the model was trained on.
         """
-        ours, theirs = ([f"{c.name} ({c.kind})" for c in side] for side in (self.schema.columns, columns))
+        ours, theirs = (
+            [f"{c.name} ({c.kind})" for c in side] for side in (self.schema.columns, columns)
+        )
         if ours != theirs:
-            known, found = ([name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours)))
-            differ = f"{listed(known)} and not {listed(found)}" if known or found else "them in another order"
-            raise UserError(f"the model was trained on other columns than the data has: {differ}; use the run's config")
+            known, found = (
+                [name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours))
+            )
+            differ = (
+                f"{listed(known)} and not {listed(found)}"
+                if known or found
+                else "them in another order"
+            )
+            raise UserError(
+                f"the model was trained on other columns than the data has: {differ}; use the run's config"
+            )
         self._recode = []
         for i in self.categorical:
             code = {text: number for number, text in enumerate(self.schema.columns[i].categories)}
             rare = code.get(self.schema.mark, code.get(OTHER, -1))
             rare = -1 if self.schema.columns[i].name == self.schema.target else rare
-            self._recode.append(np.array([code.get(text, rare) for text in columns[i].categories], np.int64))
+            self._recode.append(
+                np.array([code.get(text, rare) for text in columns[i].categories], np.int64)
+            )
 
     def encode(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and codes of records.
@@ -72,7 +84,10 @@ class Rows:
         """
         assert self._recode is not None
         scores = np.zeros((len(x), len(self.numeric)), np.float32)
-        codes = [recode[x[:, i].astype(np.int64)] for i, recode in zip(self.categorical, self._recode, strict=True)]
+        codes = [
+            recode[x[:, i].astype(np.int64)]
+            for i, recode in zip(self.categorical, self._recode, strict=True)
+        ]
         for i in self.schema.numeric:
             code, score = _coded(x[:, i], self.schema.columns[i])
             if i in self.numeric:
@@ -81,7 +96,9 @@ class Rows:
                 codes.append(code)
         return scores, np.stack(codes, 1)
 
-    def decode(self, scores: np.ndarray, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    def decode(
+        self, scores: np.ndarray, codes: np.ndarray, labels: np.ndarray | None = None
+    ) -> np.ndarray:
         """Records of scores and codes, with the codes of the schema.
 
         Args:
@@ -93,7 +110,9 @@ class Rows:
             float32, N x columns, NaN where a number is missing.
         """
         x = np.empty((len(scores), len(self.schema.columns)), np.float32)
-        x[:, self.schema.categorical] = 0  # of a constant column; of another one the code is put over it
+        x[:, self.schema.categorical] = (
+            0  # of a constant column; of another one the code is put over it
+        )
         x[:, self.categorical] = codes[:, : len(self.categorical)]
         code = dict(zip(self.coded, codes[:, len(self.categorical) :].T, strict=True))
         score = dict(zip(self.numeric, scores.T, strict=True))
@@ -129,7 +148,9 @@ def _values(state: np.ndarray, scores: np.ndarray | None, column: TableColumn) -
         values = from_normal(scores, np.array(column.quantiles))
         values = np.round(values) if column.integer else values
     else:
-        values = from_cells(np.minimum(state, cells - 1), scores, column.bounds, cells, whole=column.integer)
+        values = from_cells(
+            np.minimum(state, cells - 1), scores, column.bounds, cells, whole=column.integer
+        )
         values = values if column.decimals is None else np.round(values, column.decimals)
     values = np.where((state == cells) & column.zero, 0.0, values)
     return np.where((state == cells + column.zero) & column.missing, np.nan, values)

@@ -165,7 +165,10 @@ def geometric_count(largest: float, least: float, dimension: int) -> int:
 
     def overlap(gamma: float) -> float:
         shift = math.sqrt(2 * dimension) * (gamma - 1)
-        return (math.erf((shift + 3 * gamma) / math.sqrt(2)) - math.erf((shift - 3 * gamma) / math.sqrt(2))) / 2
+        return (
+            math.erf((shift + 3 * gamma) / math.sqrt(2))
+            - math.erf((shift - 3 * gamma) / math.sqrt(2))
+        ) / 2
 
     low, high = 1.0, 100.0
     for _ in range(100):

@@ -67,10 +67,17 @@ class SDE(DenoisingModule):
     own_schedulers: ClassVar[Any] = {"BetaSdeScheduler": BetaSdeScheduler}
 
     def __init__(
-        self, denoiser: UNet2DModel, scheduler: SchedulerMixin | None = None, sampling_steps: int = 50, **options: Any
+        self,
+        denoiser: UNet2DModel,
+        scheduler: SchedulerMixin | None = None,
+        sampling_steps: int = 50,
+        **options: Any,
     ) -> None:
         super().__init__(
-            denoiser, BetaSdeScheduler() if scheduler is None else scheduler, sampling_steps=sampling_steps, **options
+            denoiser,
+            BetaSdeScheduler() if scheduler is None else scheduler,
+            sampling_steps=sampling_steps,
+            **options,
         )
         self.process = process_of(self.scheduler)
 
@@ -115,7 +122,9 @@ def flow_of(process: Process, bound: Bound) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = [*karras_levels(process.largest, process.least, (steps + 1) // 2), 0.0]
-        return heun(flow_slope(bound(process.denoiser(network))), process.largest * normal(), levels)
+        return heun(
+            flow_slope(bound(process.denoiser(network))), process.largest * normal(), levels
+        )
 
     return sample
 
@@ -125,7 +134,9 @@ def corrected(process: Process, snr: float, bound: Bound) -> Sampler:
 
     def sample(network: Network, normal: Normal, steps: int) -> Tensor:
         levels = process.ratios((steps + 1) // 2)
-        return predictor_corrector(bound(process.denoiser(network)), process.largest * normal(), levels, normal, snr)
+        return predictor_corrector(
+            bound(process.denoiser(network)), process.largest * normal(), levels, normal, snr
+        )
 
     return sample
 

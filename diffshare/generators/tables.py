@@ -70,9 +70,13 @@ class TableModule(FittedModule):
     ) -> None:
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps, guidance)
         if not 0 <= condition_dropout < 1:
-            raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
+            raise UserError(
+                f"model.condition_dropout is {condition_dropout}: a probability below 1"
+            )
         if schema is not None and bounds:
-            raise UserError("model.bounds and model.schema both say how numbers are coded: give one of them")
+            raise UserError(
+                "model.bounds and model.schema both say how numbers are coded: give one of them"
+            )
         self.given, self.bounds = schema, dict(bounds or {})
         self.asked, self.condition_dropout = conditional, condition_dropout
         self.rows: Rows
@@ -89,7 +93,9 @@ class TableModule(FittedModule):
         """
         raise NotImplementedError
 
-    def losses_of(self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray) -> Tensor:
+    def losses_of(
+        self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray
+    ) -> Tensor:
         """Loss of each record in validation, its noise a function of the record's number alone.
 
         Args:
@@ -118,7 +124,9 @@ class TableModule(FittedModule):
     def build(self, facts: Facts) -> None:
         """Make the coding and the network; see the base class."""
         fitted = parse_schema(facts.table, "the training's schema")
-        self.rows = Rows(bounded(fitted, self.bounds) if self.given is None else read_schema(self.given, fitted))
+        self.rows = Rows(
+            bounded(fitted, self.bounds) if self.given is None else read_schema(self.given, fitted)
+        )
         self.build_network(len(facts.labels) + 1 if self.asked else None)
         data = getattr(self._trainer, "datamodule", None)
         if isinstance(data, MixDataModule):
@@ -196,13 +204,17 @@ class TableModule(FittedModule):
     def _evaluate(self, batch: Batch) -> None:
         """Add the losses of a batch, without records that have a cell which the schema does not name."""
         # of the record's number in its set, so that neither batches nor processes change what is measured
-        number = (self._evaluated + np.arange(len(batch.x))) * self.trainer.world_size + self.global_rank
+        number = (
+            self._evaluated + np.arange(len(batch.x))
+        ) * self.trainer.world_size + self.global_rank
         self._evaluated += len(batch.x)
         scores, codes, known = self.encode(batch.x)
         labels = self.labels(batch.target)
         if known.any():
             kept = labels if labels is None else labels[known]
-            self.val_mean.update(self.losses_of(scores[known], codes[known], kept, number[known.cpu().numpy()]))
+            self.val_mean.update(
+                self.losses_of(scores[known], codes[known], kept, number[known.cpu().numpy()])
+            )
 
     def _log_mean(self, stage: str) -> None:
         self.log(f"{stage}/loss", self.val_mean.compute(), prog_bar=True)
@@ -235,7 +247,9 @@ def read_schema(path: Path, fitted: TableSchema) -> TableSchema:
             f"'{fitted.target}' and '{fitted.mark}': make model.schema of the same source and target"
         )
     if [(c.name, c.kind) for c in given.columns] != [(c.name, c.kind) for c in fitted.columns]:
-        raise UserError(f"{path} has other columns than the data: make model.schema of the same source")
+        raise UserError(
+            f"{path} has other columns than the data: make model.schema of the same source"
+        )
     if given.target_column.categories != fitted.target_column.categories:
         raise UserError(
             f"{path} has the classes {listed(given.target_column.categories)} of '{given.target}', the mix "
@@ -243,11 +257,17 @@ def read_schema(path: Path, fitted: TableSchema) -> TableSchema:
         )
     for mine, theirs in zip(given.columns, fitted.columns, strict=True):
         if beyond := set(theirs.categories) - {*mine.categories, OTHER}:
-            raise UserError(f"{path}: column '{mine.name}' lacks the category '{min(beyond)}' of the mix: add it")
+            raise UserError(
+                f"{path}: column '{mine.name}' lacks the category '{min(beyond)}' of the mix: add it"
+            )
         if mine.constant and not theirs.constant:
-            raise UserError(f"{path}: column '{mine.name}' is constant, that of the mix is not: widen it")
+            raise UserError(
+                f"{path}: column '{mine.name}' is constant, that of the mix is not: widen it"
+            )
         if theirs.missing and not mine.missing:
-            raise UserError(f"{path}: column '{mine.name}' has no missing cells, that of the mix has: set missing")
+            raise UserError(
+                f"{path}: column '{mine.name}' has no missing cells, that of the mix has: set missing"
+            )
     return given
 
 
@@ -267,12 +287,23 @@ def bounded(schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> T
         whole = not numeric[name].integer or all(float(end).is_integer() for end in ends)
         if not (np.isfinite(ends).all() and ends[0] < ends[1] and whole):
             kind = "whole numbers" if numeric[name].integer else "numbers"
-            raise UserError(f"model.bounds of '{name}' are {list(ends)}: two rising {kind} are expected")
-    changed = {name: replace(numeric[name], bounds=(float(low), float(high))) for name, (low, high) in bounds.items()}
-    return with_cells(replace(schema, columns=tuple(changed.get(column.name, column) for column in schema.columns)))
+            raise UserError(
+                f"model.bounds of '{name}' are {list(ends)}: two rising {kind} are expected"
+            )
+    changed = {
+        name: replace(numeric[name], bounds=(float(low), float(high)))
+        for name, (low, high) in bounds.items()
+    }
+    return with_cells(
+        replace(
+            schema, columns=tuple(changed.get(column.name, column) for column in schema.columns)
+        )
+    )
 
 
-def refuse_cut(rows: np.ndarray, schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> None:
+def refuse_cut(
+    rows: np.ndarray, schema: TableSchema, bounds: Mapping[str, tuple[float, float]]
+) -> None:
     """Refuse given bounds that cut more than a tenth of the records.
 
     Raises:

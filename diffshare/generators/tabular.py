@@ -65,7 +65,9 @@ class TabularDDPM(TableModule):
     ) -> None:
         rates = (lr_schedule, warmup_steps, sampling_steps, guidance)
         super().__init__(optimizer, bounds, schema, conditional, condition_dropout, *rates)
-        cosine: Any = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+        cosine: Any = DDPMScheduler(
+            beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
+        )
         self.scheduler: Any = cosine if scheduler is None else scheduler
         levels = MixedDiffusion.of(self.scheduler, 0, []).steps
         if sampling_steps > levels:
@@ -94,11 +96,17 @@ class TabularDDPM(TableModule):
         labels = self.hidden_labels(target)
         places = self.process.numeric + len(self.rows.sizes)
         uniform = torch.rand(n, places, device=device, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
-        return mixed_loss(self.denoiser, self.process, scores, codes, labels, timesteps, uniform).mean()
+        return mixed_loss(
+            self.denoiser, self.process, scores, codes, labels, timesteps, uniform
+        ).mean()
 
-    def losses_of(self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray) -> Tensor:
+    def losses_of(
+        self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray
+    ) -> Tensor:
         """Loss at timesteps that are spread evenly over the records; see the base class."""
-        timesteps = torch.from_numpy(number * GOLDEN % 1 * self.process.steps).long().to(scores.device)
+        timesteps = (
+            torch.from_numpy(number * GOLDEN % 1 * self.process.steps).long().to(scores.device)
+        )
         uniform = RowStreams(0, number).uniform(0, self.process.numeric + len(self.rows.sizes))
         noise = torch.from_numpy(uniform).to(scores.device)
         return mixed_loss(self.denoiser, self.process, scores, codes, labels, timesteps, noise)

@@ -29,7 +29,9 @@ from diffshare.training.rates import Rate
 
 NetworkCallable = Callable[[int, int, int | None], RowVAE]
 
-Decoded = tuple[Tensor, Tensor, Tensor]  # means of the scores, their log deviations, logits of the categories
+Decoded = tuple[
+    Tensor, Tensor, Tensor
+]  # means of the scores, their log deviations, logits of the categories
 
 
 @dataclass(kw_only=True)
@@ -80,13 +82,17 @@ def row_loss(
         nats, float32, n.
     """
     means, log_scales, logits = made
-    numbers = ((scores - means).square() * torch.exp(-2 * log_scales) + math.log(2 * math.pi)) / 2 + log_scales
+    numbers = (
+        (scores - means).square() * torch.exp(-2 * log_scales) + math.log(2 * math.pi)
+    ) / 2 + log_scales
     chosen = categories.normalise(logits).gather(1, codes + categories.starts.to(codes.device))
     return numbers.sum(1) - chosen.sum(1) + kl_weight * kl_divergence(mean, logvar)
 
 
 @torch.inference_mode()
-def sample_rows(network: Any, rows: Rows, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
+def sample_rows(
+    network: Any, rows: Rows, labels: np.ndarray, indices: np.ndarray, seed: int
+) -> np.ndarray:
     """Rows from latents of N(0, 1): every number and category drawn from what the decoder says of it.
 
     Args:
@@ -105,9 +111,13 @@ def sample_rows(network: Any, rows: Rows, labels: np.ndarray, indices: np.ndarra
     config, device = network.config, network.device
     numeric, latent = config.numeric, config.latent_dim
     null = config.num_class_embeds
-    uniform = torch.from_numpy(RowStreams(seed, indices).uniform(0, latent + numeric + len(rows.sizes))).to(device)
+    uniform = torch.from_numpy(
+        RowStreams(seed, indices).uniform(0, latent + numeric + len(rows.sizes))
+    ).to(device)
     asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (null or 1) - 1, labels)).to(device)
-    means, log_scales, logits = network(normal(uniform[:, :latent]), None if null is None else asked)
+    means, log_scales, logits = network(
+        normal(uniform[:, :latent]), None if null is None else asked
+    )
     if not (torch.isfinite(means).all() and torch.isfinite(logits).all()):
         raise UserError("the model makes values that are not finite: it is broken; ask for another")
     scores = means + torch.exp(log_scales) * normal(uniform[:, latent : latent + numeric])
@@ -151,7 +161,17 @@ class TVAE(TableModule):
         lr_schedule: Rate = "constant",
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(optimizer, bounds, schema, conditional, condition_dropout, lr_schedule, warmup_steps, 1, 1.0)
+        super().__init__(
+            optimizer,
+            bounds,
+            schema,
+            conditional,
+            condition_dropout,
+            lr_schedule,
+            warmup_steps,
+            1,
+            1.0,
+        )
         if not 0 <= kl_weight < float("inf"):
             raise UserError(f"model.kl_weight is {kl_weight}: a number of at least 0 is expected")
         self.make_network, self.kl_weight = network, kl_weight
@@ -169,16 +189,26 @@ class TVAE(TableModule):
         if not len(scores):
             return self.no_loss()
         labels = self.hidden_labels(target)
-        noise = torch.randn(len(scores), self.network.decoder.config.latent_dim, device=scores.device)
+        noise = torch.randn(
+            len(scores), self.network.decoder.config.latent_dim, device=scores.device
+        )
         return self._losses(scores, codes, labels, noise).mean()
 
-    def losses_of(self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray) -> Tensor:
+    def losses_of(
+        self, scores: Tensor, codes: Tensor, labels: Tensor | None, number: np.ndarray
+    ) -> Tensor:
         """Bound from noise that is the same every time; see the base class."""
         uniform = RowStreams(0, number).uniform(0, self.network.decoder.config.latent_dim)
-        return self._losses(scores, codes, labels, normal(torch.from_numpy(uniform)).to(scores.device))
+        return self._losses(
+            scores, codes, labels, normal(torch.from_numpy(uniform)).to(scores.device)
+        )
 
-    def _losses(self, scores: Tensor, codes: Tensor, labels: Tensor | None, noise: Tensor) -> Tensor:
-        mean, logvar = self.network.encoder(torch.cat([scores, self.categories.one_hot(codes)], 1), labels)
+    def _losses(
+        self, scores: Tensor, codes: Tensor, labels: Tensor | None, noise: Tensor
+    ) -> Tensor:
+        mean, logvar = self.network.encoder(
+            torch.cat([scores, self.categories.one_hot(codes)], 1), labels
+        )
         made = self.network.decoder(mean + torch.exp(logvar / 2) * noise, labels)
         return row_loss(self.categories, scores, codes, made, mean, logvar, self.kl_weight)
 
@@ -192,7 +222,9 @@ class TVAE(TableModule):
         super().save_parts(folder)
 
     @classmethod
-    def receive(cls, release: Release, *, device: str = "cpu", scheduler: str | None = None, **_: Any) -> RowBox:
+    def receive(
+        cls, release: Release, *, device: str = "cpu", scheduler: str | None = None, **_: Any
+    ) -> RowBox:
         """Open a release as a black box.
 
         Raises:
@@ -200,9 +232,16 @@ class TVAE(TableModule):
         """
         refuse_scheduler(release.card, scheduler)
         schema = load_schema(release)
-        rows, decoder = Rows(schema), load_part(release, "decoder", {"RowDecoder": RowDecoder}, trial=decode_once)
+        rows, decoder = (
+            Rows(schema),
+            load_part(release, "decoder", {"RowDecoder": RowDecoder}, trial=decode_once),
+        )
         config: Any = decoder.config
-        expected = (rows.features, len(rows.numeric), len(release.card.labels) + 1 if release.card.labels else None)
+        expected = (
+            rows.features,
+            len(rows.numeric),
+            len(release.card.labels) + 1 if release.card.labels else None,
+        )
         if (config.features, config.numeric, config.num_class_embeds) != expected:
             found = (config.features, config.numeric, config.num_class_embeds)
             raise UserError(

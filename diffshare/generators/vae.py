@@ -59,7 +59,9 @@ class VAE(FittedModule):
     ) -> None:
         super().__init__(optimizer, lr_schedule, warmup_steps, sampling_steps=1, guidance=1.0)
         if not 0 <= condition_dropout < 1:
-            raise UserError(f"model.condition_dropout is {condition_dropout}: a probability below 1")
+            raise UserError(
+                f"model.condition_dropout is {condition_dropout}: a probability below 1"
+            )
         if not 0 <= kl_weight < float("inf"):
             raise UserError(f"model.kl_weight is {kl_weight}: a number of at least 0 is expected")
         if scale is not None and not 1e-3 <= scale <= 1e3:
@@ -67,7 +69,11 @@ class VAE(FittedModule):
         self.make_network, self.asked = network, conditional
         self.condition_dropout, self.scale, self.kl_weight = condition_dropout, scale, kl_weight
         self.network: Any = None
-        self.val_nearest, self.val_error, self.val_divergence = MeanMetric(), MeanMetric(), MeanMetric()
+        self.val_nearest, self.val_error, self.val_divergence = (
+            MeanMetric(),
+            MeanMetric(),
+            MeanMetric(),
+        )
         self._evaluated = 0  # records of the present validation or test that this process has seen
 
     @property
@@ -81,7 +87,9 @@ class VAE(FittedModule):
             channels, height, width = facts.shape
             if height != width:
                 raise UserError(f"images of {width}x{height} pixels: a VAE takes square ones")
-            self.network = self.make_network(channels, height, len(facts.labels) + 1 if self.asked else None)
+            self.network = self.make_network(
+                channels, height, len(facts.labels) + 1 if self.asked else None
+            )
 
     def check(self, facts: Facts) -> None:
         """Refuse images that the network was not made for."""
@@ -104,7 +112,11 @@ class VAE(FittedModule):
 
     def _labels(self, target: Tensor) -> Tensor | None:
         """Classes as the network numbers them: -1 becomes its last embedding."""
-        return target.masked_fill(target == UNCONDITIONAL, self.network.num_class_embeds - 1) if self.asked else None
+        return (
+            target.masked_fill(target == UNCONDITIONAL, self.network.num_class_embeds - 1)
+            if self.asked
+            else None
+        )
 
     # --- validation ----------------------------------------------------------------------------------------------
 
@@ -126,20 +138,28 @@ class VAE(FittedModule):
 
     def _evaluate(self, batch: Batch) -> None:
         # of the record's number in its set, so that neither batches nor processes change what is measured
-        number = (self._evaluated + np.arange(len(batch.x))) * self.trainer.world_size + self.global_rank
+        number = (
+            self._evaluated + np.arange(len(batch.x))
+        ) * self.trainer.world_size + self.global_rank
         self._evaluated += len(batch.x)
         labels = self._labels(batch.target)
         mean, logvar = self.network.encoder(batch.x, labels)
         drawn = mean + torch.exp(logvar / 2) * prior(tuple(mean.shape[1:]), 0, number, mean.device)
         for metric, latents in ((self.val_error, drawn), (self.val_nearest, mean)):
-            metric.update((self.network.decoder(latents, labels) - batch.x).square().flatten(1).mean(1))
+            metric.update(
+                (self.network.decoder(latents, labels) - batch.x).square().flatten(1).mean(1)
+            )
         self.val_divergence.update(kl_divergence(mean, logvar))
 
     def _log_means(self, stage: str) -> None:
         assert self.facts is not None
         divergence = self.val_divergence.compute()
         bound = gaussian_nats(self.val_error.compute()[None], self.scale)[0]
-        self.log(f"{stage}/loss", bound + self.kl_weight * divergence / math.prod(self.facts.shape), prog_bar=True)
+        self.log(
+            f"{stage}/loss",
+            bound + self.kl_weight * divergence / math.prod(self.facts.shape),
+            prog_bar=True,
+        )
         self.log(f"{stage}/kl_nats", divergence, prog_bar=True)
         error = self.val_nearest.compute().clamp(min=1e-10)  # of values 2 apart
         self.log(f"{stage}/psnr_db", 10 * torch.log10(4 / error), prog_bar=True)

@@ -24,7 +24,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-            nn.GroupNorm(8, channels_out),  # no running statistics: nothing to average, nothing to share over processes
+            nn.GroupNorm(
+                8, channels_out
+            ),  # no running statistics: nothing to average, nothing to share over processes
             nn.SiLU(),
             nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
             nn.GroupNorm(8, channels_out),
@@ -48,7 +50,9 @@ class SmallResNet(nn.Module):
         dropout: probability before the last layer.
     """
 
-    def __init__(self, classes: int = 2, in_channels: int = 3, width: int = 24, dropout: float = 0.2) -> None:
+    def __init__(
+        self, classes: int = 2, in_channels: int = 3, width: int = 24, dropout: float = 0.2
+    ) -> None:
         super().__init__()
         bounded("network", 8, 2048, width=width)
         widths = [width, 2 * width, 3 * width, 4 * width]
@@ -82,7 +86,11 @@ class LeNet(nn.Module):
     SIZE = 32
 
     def __init__(
-        self, classes: int = 2, in_channels: int = 3, dropout: float = 0.5, hidden: tuple[int, int] = (100, 20)
+        self,
+        classes: int = 2,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        hidden: tuple[int, int] = (100, 20),
     ) -> None:
         super().__init__()
         first, last = hidden
@@ -151,7 +159,9 @@ class TableMLP(nn.Module):
         mean = np.where(known, numbers, 0).sum(0) / count
         spread = np.sqrt(np.where(known, (numbers - mean) ** 2, 0).sum(0) / count)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32))
+        self.register_buffer(
+            "std", torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32)
+        )
         features = sum(size or 2 for size in self.sizes)  # a number and whether it is missing
         units = [features, self.width, self.width]
         hidden_layers = [

@@ -47,13 +47,18 @@ class ClassBatchNorm(nn.Module):
         self.momentum = momentum
         self.mean = nn.Parameter(torch.zeros(channels), requires_grad=False)
         self.variance = nn.Parameter(torch.ones(channels), requires_grad=False)
-        self.scale, self.shift = nn.Embedding(classes or 1, channels), nn.Embedding(classes or 1, channels)
+        self.scale, self.shift = (
+            nn.Embedding(classes or 1, channels),
+            nn.Embedding(classes or 1, channels),
+        )
         nn.init.ones_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """N x C x H x W and classes, int64 N, as the embeddings number them => N x C x H x W."""
-        x = F.batch_norm(x, self.mean, self.variance, training=self.training, momentum=self.momentum)
+        x = F.batch_norm(
+            x, self.mean, self.variance, training=self.training, momentum=self.momentum
+        )
         return x * self.scale(labels)[..., None, None] + self.shift(labels)[..., None, None]
 
 
@@ -62,16 +67,28 @@ class _UpBlock(nn.Module):
 
     def __init__(self, before: int, after: int, classes: int | None) -> None:
         super().__init__()
-        self.norm1, self.conv1 = ClassBatchNorm(before, classes), nn.Conv2d(before, after, 3, padding=1)
-        self.norm2, self.conv2 = ClassBatchNorm(after, classes), nn.Conv2d(after, after, 3, padding=1)
+        self.norm1, self.conv1 = (
+            ClassBatchNorm(before, classes),
+            nn.Conv2d(before, after, 3, padding=1),
+        )
+        self.norm2, self.conv2 = (
+            ClassBatchNorm(after, classes),
+            nn.Conv2d(after, after, 3, padding=1),
+        )
         self.shortcut = nn.Conv2d(before, after, 1)
-        for layer, gain in ((self.conv1, math.sqrt(2)), (self.conv2, math.sqrt(2)), (self.shortcut, 1.0)):
+        for layer, gain in (
+            (self.conv1, math.sqrt(2)),
+            (self.conv2, math.sqrt(2)),
+            (self.shortcut, 1.0),
+        ):
             _xavier(layer, gain)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, labels)), scale_factor=2.0))
         h = self.conv2(F.relu(self.norm2(h, labels)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2.0)  # nothing in between: the order does not matter
+        return h + F.interpolate(
+            self.shortcut(x), scale_factor=2.0
+        )  # nothing in between: the order does not matter
 
 
 class ResnetGenerator(ModelMixin, ConfigMixin):
@@ -115,8 +132,13 @@ class ResnetGenerator(ModelMixin, ConfigMixin):
         first, last = block_out_channels[0], block_out_channels[-1]
         self.start = nn.Linear(latent_dim, first * self.start_side**2)
         pairs = zip(block_out_channels, block_out_channels[1:], strict=False)
-        self.blocks = nn.ModuleList(_UpBlock(before, after, num_class_embeds) for before, after in pairs)
-        self.norm, self.end = ClassBatchNorm(last, None), nn.Conv2d(last, out_channels, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            _UpBlock(before, after, num_class_embeds) for before, after in pairs
+        )
+        self.norm, self.end = (
+            ClassBatchNorm(last, None),
+            nn.Conv2d(last, out_channels, 3, padding=1),
+        )
         _xavier(self.start)
         _xavier(self.end)
 
@@ -154,7 +176,9 @@ class _DownBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity() if plain else spectral_norm(shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))  # the first block sees an image: no ReLU
+        h = self.conv2(
+            F.relu(self.conv1(x if self.first else F.relu(x)))
+        )  # the first block sees an image: no ReLU
         if self.halves:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         return h + self.shortcut(x)
@@ -196,9 +220,13 @@ class ResnetDiscriminator(ModelMixin, ConfigMixin):
             bounded(where, 1, 10_001, num_class_embeds=num_class_embeds)
         self.stride, last = 2**halvings, block_out_channels[-1]
         pairs = zip((in_channels, *block_out_channels), block_out_channels, strict=False)
-        self.blocks = nn.Sequential(*(_DownBlock(a, b, i < halvings, i == 0) for i, (a, b) in enumerate(pairs)))
+        self.blocks = nn.Sequential(
+            *(_DownBlock(a, b, i < halvings, i == 0) for i, (a, b) in enumerate(pairs))
+        )
         self.score = self._head(nn.Linear(last, 1))
-        self.classes = None if num_class_embeds is None else self._head(nn.Embedding(num_class_embeds, last))
+        self.classes = (
+            None if num_class_embeds is None else self._head(nn.Embedding(num_class_embeds, last))
+        )
         self.turn = self._head(nn.Linear(last, TURNS)) if rotations else None
 
     @staticmethod

@@ -22,7 +22,11 @@ class PatchDiscriminator(nn.Module):
         bounded("discriminator", 1, 12, layers=layers)
         body: list[Any] = [nn.Conv2d(in_channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for _ in range(layers - 1):
-            body += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.GroupNorm(8, 2 * width), nn.LeakyReLU(0.2)]
+            body += [
+                nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
+                nn.GroupNorm(8, 2 * width),
+                nn.LeakyReLU(0.2),
+            ]
             width *= 2
         self.body = nn.Sequential(*body, nn.Conv2d(width, 1, 3, 1, 1))
 

@@ -26,18 +26,29 @@ class MomentSets(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, features: int, hidden: int = 32, moments: int = 2, outputs: int = 2, dropout: float = 0.1
+        self,
+        features: int,
+        hidden: int = 32,
+        moments: int = 2,
+        outputs: int = 2,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if features < 1 or hidden < 1 or not 1 <= moments <= 3:
-            raise ValueError(f"features {features} and hidden {hidden} must be 1 or more, moments {moments} 1 to 3")
+            raise ValueError(
+                f"features {features} and hidden {hidden} must be 1 or more, moments {moments} 1 to 3"
+            )
         self.moments = moments
         self.register_buffer("centre", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.phi = nn.Sequential(nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         pooled = moments * hidden
         self.rho = nn.Sequential(
-            nn.LayerNorm(pooled), nn.Dropout(dropout), nn.Linear(pooled, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
+            nn.LayerNorm(pooled),
+            nn.Dropout(dropout),
+            nn.Linear(pooled, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, outputs),
         )
 
     @torch.no_grad()

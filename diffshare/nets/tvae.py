@@ -16,7 +16,13 @@ class RowEncoder(nn.Module):
     """Row and class to mean and log variance of the latent; arguments as of :class:`RowDecoder`."""
 
     def __init__(
-        self, features: int, num_class_embeds: int | None, latent_dim: int, width: int, layers: int, dropout: float
+        self,
+        features: int,
+        num_class_embeds: int | None,
+        latent_dim: int,
+        width: int,
+        layers: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.label = embedding(num_class_embeds, CLASS_WIDTH)
@@ -62,7 +68,9 @@ class RowDecoder(ModelMixin, ConfigMixin):
         self.body = _perceptron(entering, width, layers, features, dropout)
         self.log_scale = nn.Parameter(torch.full((numeric,), -1.0))
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, latents: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The distribution of each row.
 
         Args:
@@ -91,11 +99,15 @@ class RowVAE(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.decoder = RowDecoder(features, numeric, num_class_embeds, latent_dim, width, layers, dropout)
+        self.decoder = RowDecoder(
+            features, numeric, num_class_embeds, latent_dim, width, layers, dropout
+        )
         self.encoder = RowEncoder(features, num_class_embeds, latent_dim, width, layers, dropout)
 
 
-def _perceptron(entering: int, width: int, layers: int, leaving: int, dropout: float) -> nn.Sequential:
+def _perceptron(
+    entering: int, width: int, layers: int, leaving: int, dropout: float
+) -> nn.Sequential:
     widths = [entering, *[width] * layers]
     hidden = [
         layer

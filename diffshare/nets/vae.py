@@ -144,13 +144,22 @@ class ConvVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.latent_dim, self.num_class_embeds = latent_dim, num_class_embeds
-        shared = (image_size, latent_dim, num_class_embeds, list(block_out_channels), layers_per_block, norm_num_groups)
+        shared = (
+            image_size,
+            latent_dim,
+            num_class_embeds,
+            list(block_out_channels),
+            layers_per_block,
+            norm_num_groups,
+        )
         self.encoder, self.decoder = VAEEncoder(channels, *shared), VAEDecoder(channels, *shared)
 
 
 def _layers(channels: int, blocks: int, groups: int) -> list[nn.Module]:
     """Residual blocks, then normalisation and activation."""
-    inner = [_Residual(in_channels=channels, temb_channels=None, groups=groups) for _ in range(blocks)]
+    inner = [
+        _Residual(in_channels=channels, temb_channels=None, groups=groups) for _ in range(blocks)
+    ]
     return [*inner, nn.GroupNorm(groups, channels), nn.SiLU()]
 
 

@@ -33,7 +33,9 @@ class Box:
 
     def __repr__(self) -> str:
         card = self.card
-        return f"Box({card.family}, {card.modality}, classes={list(card.labels)}, steps={card.steps})"
+        return (
+            f"Box({card.family}, {card.modality}, classes={list(card.labels)}, steps={card.steps})"
+        )
 
     @property
     def card(self) -> Card:
@@ -66,16 +68,27 @@ class Box:
         """
         if isinstance(labels, str):
             if count is None:
-                raise UserError(f"count is missing: say how many samples to draw with the labels {labels}")
+                raise UserError(
+                    f"count is missing: say how many samples to draw with the labels {labels}"
+                )
             codes, said = plan_labels(labels, count, self.card), labels
         else:
-            codes = np.array([place_of(_plain(label), self.card.labels).code for label in labels], np.int64)
+            codes = np.array(
+                [place_of(_plain(label), self.card.labels).code for label in labels], np.int64
+            )
             said = "given"
             if count is not None and count != len(codes):
                 raise UserError(f"count is {count}, {len(codes)} labels are given: leave one out")
-        options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+        options: dict[str, Any] = {
+            "seed": seed,
+            "steps": steps,
+            "guidance": guidance,
+            "batch_size": batch_size,
+        }
         x = draw_samples(self.generator, codes, **options)
-        info = asked_info(self.generator, Drawn(said, seed, steps, guidance), self.folder, self.identity)
+        info = asked_info(
+            self.generator, Drawn(said, seed, steps, guidance), self.folder, self.identity
+        )
         if isinstance(self.generator, TableGenerator):
             return Samples.drawn(_columns(x, self.generator.schema), None, info)
         return Samples.drawn(x, codes, info, self.card.labels)
@@ -107,5 +120,7 @@ def _columns(x: np.ndarray, schema: TableSchema) -> dict[str, np.ndarray]:
             columns[column.name] = x[:, i]
         else:
             texts = [None if text == schema.mark else text for text in column.categories]
-            columns[column.name] = np.array([texts[code] for code in x[:, i].astype(np.int64)], object)
+            columns[column.name] = np.array(
+                [texts[code] for code in x[:, i].astype(np.int64)], object
+            )
     return columns

@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 from diffshare.classes import join
 from diffshare.data.cache import Decoded, open_records
-from diffshare.data.cachefolder import DRAWN, building, default_cache_dir, keep_within, note_use, refuse_foreign
+from diffshare.data.cachefolder import (
+    DRAWN,
+    building,
+    default_cache_dir,
+    keep_within,
+    note_use,
+    refuse_foreign,
+)
 from diffshare.data.source import Source
 from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.errors import UserError
@@ -63,7 +70,9 @@ class DrawnDataModule(SyntheticDataModule):
         if folder.is_dir():
             note_use(folder)
             return
-        self._test(records)  # what is wrong with the test records shows now, not after hours of drawing
+        self._test(
+            records
+        )  # what is wrong with the test records shows now, not after hours of drawing
         generator, identity = open_generator(self.model)
         self._check(generator.card, records)
         with building(folder):
@@ -73,7 +82,9 @@ class DrawnDataModule(SyntheticDataModule):
 
     def _draw(self, folder: Path, generator: Generator, identity: str) -> None:
         y = plan_labels(Labels(self.labels), self.count, generator.card)
-        x = draw_samples(generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance)
+        x = draw_samples(
+            generator, y, seed=self.sample_seed, steps=self.steps, guidance=self.guidance
+        )
         drawn = Drawn(self.labels, self.sample_seed, self.steps, self.guidance)
         info = asked_info(generator, drawn, self.model, identity)
         if isinstance(generator, TableGenerator):
@@ -101,8 +112,15 @@ class DrawnDataModule(SyntheticDataModule):
                 f"set --data.test_source.image_size {card.image_size}"
             )
         if not card.labels:
-            raise UserError(f"{self.model} has no classes: its samples have none that a classifier could learn")
-        whole = join(card.labels, self.classes, f"the samples of {self.model}", f"data.target '{self.target}'")
+            raise UserError(
+                f"{self.model} has no classes: its samples have none that a classifier could learn"
+            )
+        whole = join(
+            card.labels,
+            self.classes,
+            f"the samples of {self.model}",
+            f"data.target '{self.target}'",
+        )
         if whole.beyond:
             raise whole.refusal(whole.beyond[0])
 

@@ -17,7 +17,11 @@ from diffshare.storage import atomic_folder
 SHEET, LABELS = "sheet.png", "labels.csv"
 HEADER = ["sample", "label"]
 UNFILLED_BYTES = 1 << 20  # of a table that is read to see whether anything was filled in
-COLUMNS, SEPARATOR, TILE = 10, 18, 96  # images in a row; pixels between them, room for a number; least pixels a side
+COLUMNS, SEPARATOR, TILE = (
+    10,
+    18,
+    96,
+)  # images in a row; pixels between them, room for a number; least pixels a side
 
 
 def _files(folder: Path) -> tuple[str, ...] | None:
@@ -26,7 +30,9 @@ def _files(folder: Path) -> tuple[str, ...] | None:
     if table.is_symlink() or not table.is_file() or table.stat().st_size > UNFILLED_BYTES:
         return None
     lines = table.read_bytes().split()
-    unfilled = lines[:1] == [",".join(HEADER).encode()] and all(re.fullmatch(rb"\d+,", line) for line in lines[1:])
+    unfilled = lines[:1] == [",".join(HEADER).encode()] and all(
+        re.fullmatch(rb"\d+,", line) for line in lines[1:]
+    )
     return (SHEET, LABELS) if unfilled else None
 
 
@@ -34,7 +40,13 @@ LAYOUT = Layout("label sheet without labels", _files)
 
 
 def write_sheet(
-    folder: Path, x: np.ndarray, count: int, seed: int, *, numbers: np.ndarray | None = None, overwrite: bool = False
+    folder: Path,
+    x: np.ndarray,
+    count: int,
+    seed: int,
+    *,
+    numbers: np.ndarray | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write ``sheet.png``, pictures with the numbers of their samples, and ``labels.csv`` with these to be filled in.
 
@@ -58,9 +70,16 @@ def write_sheet(
     sheet = image_grid(x[chosen], columns, tile=TILE, separator=SEPARATOR)
     picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).convert("RGB")
     pen = ImageDraw.Draw(picture)
-    wide, high = (sheet.shape[1] - SEPARATOR) // columns, (sheet.shape[0] - SEPARATOR) // -(-count // columns)
+    wide, high = (
+        (sheet.shape[1] - SEPARATOR) // columns,
+        (sheet.shape[0] - SEPARATOR) // -(-count // columns),
+    )
     for i, number in enumerate(numbers[chosen].tolist()):
-        pen.text((SEPARATOR + i % columns * wide, 3 + i // columns * high), str(number), fill=(255, 255, 255))
+        pen.text(
+            (SEPARATOR + i % columns * wide, 3 + i // columns * high),
+            str(number),
+            fill=(255, 255, 255),
+        )
     with atomic_folder(folder, LAYOUT, overwrite=overwrite) as temporary:
         picture.save(temporary / SHEET)
         with (temporary / LABELS).open("w", newline="", encoding="utf-8") as stream:
@@ -85,7 +104,9 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
     places = {str(number): place for place, number in enumerate(numbers.tolist())}
     read = read_list(path, "give the table that --label-sheet wrote")
     if [cell.strip() for cell in next(read, ([], 1))[0]] != HEADER:
-        raise UserError(f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it")
+        raise UserError(
+            f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it"
+        )
     rows: dict[int, str] = {}
     for cells, line in read:
         place, label = _row(path, line, [cell.strip() for cell in cells], places)
@@ -93,7 +114,9 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
             raise UserError(f"{path}, line {line}: sample {numbers[place]} comes twice; keep one")
         rows[place] = label
     known = {place: label for place, label in rows.items() if label}
-    return np.array(list(known), np.int64), np.array([label == "1" for label in known.values()], bool)
+    return np.array(list(known), np.int64), np.array(
+        [label == "1" for label in known.values()], bool
+    )
 
 
 def _row(path: Path, line: int, cells: list[str], places: Mapping[str, int]) -> tuple[int, str]:
@@ -104,5 +127,7 @@ def _row(path: Path, line: int, cells: list[str], places: Mapping[str, int]) -> 
             "and --seed as with --label-sheet), and its label"
         )
     if cells[1] not in ("", "0", "1"):
-        raise UserError(f"{path}, line {line}: label {cells[1]!r:.40} must be 1 (has the property), 0 or empty")
+        raise UserError(
+            f"{path}, line {line}: label {cells[1]!r:.40} must be 1 (has the property), 0 or empty"
+        )
     return place, cells[1]

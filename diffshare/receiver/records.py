@@ -82,14 +82,20 @@ class Records:
     compared: bool
     used: str
 
-    def __init__(self, x: Any, y: Labels | None = None, *, s: Labels | Mapping[str, Labels] | None = None) -> None:
+    def __init__(
+        self, x: Any, y: Labels | None = None, *, s: Labels | Mapping[str, Labels] | None = None
+    ) -> None:
         groups = dict(s) if isinstance(s, Mapping) else {} if s is None else {"s": s}
         given = groups | ({} if y is None else {"y": y})
         count = count_of(x)
         attributes = {name: attribute_of(labels, name, count) for name, labels in given.items()}
-        source: Source = ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
+        source: Source = (
+            ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
+        )
         target = None if y is None else "y"
-        self.__dict__.update(vars(self.from_source(source, target=target, sensitive=tuple(groups), part="all")))
+        self.__dict__.update(
+            vars(self.from_source(source, target=target, sensitive=tuple(groups), part="all"))
+        )
 
     @classmethod
     def from_codes(
@@ -190,7 +196,9 @@ class Records:
         return len(self.x)
 
     def __repr__(self) -> str:
-        kind = f"{self.x.shape[1]} columns" if self.columns else " x ".join(map(str, self.x.shape[1:]))
+        kind = (
+            f"{self.x.shape[1]} columns" if self.columns else " x ".join(map(str, self.x.shape[1:]))
+        )
         return f"Records({len(self)} of {kind}, target={self.target!r}, attributes={sorted(self.attributes)})"
 
     @property
@@ -226,7 +234,9 @@ class Records:
         """
         attribute = self.attribute(name)
         if unknown := int((attribute.codes < 0).sum()):
-            raise UserError(f"'{name}' is unknown for {unknown} records of the reference: fill it in or drop them")
+            raise UserError(
+                f"'{name}' is unknown for {unknown} records of the reference: fill it in or drop them"
+            )
         table = self.table(attribute)
         if table.min() == 0 or len(attribute.classes) < 2:
             group, label = np.unravel_index(int(table.argmin()), table.shape)
@@ -266,7 +276,9 @@ class Records:
 
     def part(self, rows: np.ndarray) -> Self:
         """Some of the records: ``rows`` are positions in any order, or a mask, bool, N."""
-        attributes = {name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()}
+        attributes = {
+            name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()
+        }
         return self._with(x=self.x[rows], attributes=attributes)
 
     def with_groups(self, names: Sequence[str]) -> Self:
@@ -312,7 +324,9 @@ def _is_images(x: Any) -> bool:
 def _known(attribute: Attribute, rows: np.ndarray, name: str) -> np.ndarray:
     known = attribute.codes[rows] >= 0
     if not known.any():
-        raise UserError(f"the class '{name}' is known of none of the {len(rows)} records: choose another target")
+        raise UserError(
+            f"the class '{name}' is known of none of the {len(rows)} records: choose another target"
+        )
     return known
 
 
@@ -365,7 +379,9 @@ def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str
     path = manifest / "records.csv"
     rows = read_list(path, "give the folder that 'mix' wrote")
     if next(rows, ([""], 1))[0][0] != "record":
-        raise UserError(f"{path} is no manifest: its first column is not 'record'; give the folder of a mix")
+        raise UserError(
+            f"{path} is no manifest: its first column is not 'record'; give the folder of a mix"
+        )
     listed = {cells[0] for cells, _ in rows}
     both = [name for name in names.tolist() if name in listed]
     if both:
@@ -376,7 +392,11 @@ def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str
     count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
     if theirs == source_sha256:
         return f"{count}: compared by name, within one source (source_sha256 agrees)"
-    why = "is of another source (source_sha256 differs)" if theirs else "names no source (no source_sha256)"
+    why = (
+        "is of another source (source_sha256 differs)"
+        if theirs
+        else "names no source (no source_sha256)"
+    )
     return f"{count}: compared by name alone, since the manifest {why}; equal records of other names are not seen"
 
 

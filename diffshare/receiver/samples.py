@@ -92,15 +92,21 @@ class Samples:
         path, samples = samples_file(folder), cls.__new__(cls)
         if path.name == CSV:
             info = read_info(folder)
-            return samples._set(images=None, table=path, y=None, weighted=False, info=info, folder=folder)
+            return samples._set(
+                images=None, table=path, y=None, weighted=False, info=info, folder=folder
+            )
         read = read_samples(folder)
         labels = Attribute(read.y, class_names(read.info, folder))
         weighted = read.weight is not None and bool(np.ptp(read.weight) > 0)
         info = dict(read.info)
-        return samples._set(images=read.x, table=None, y=labels, weighted=weighted, info=info, folder=folder)
+        return samples._set(
+            images=read.x, table=None, y=labels, weighted=weighted, info=info, folder=folder
+        )
 
     @classmethod
-    def drawn(cls, x: Any, y: np.ndarray | None, info: Mapping[str, Any], classes: Sequence[str] = ()) -> Self:
+    def drawn(
+        cls, x: Any, y: np.ndarray | None, info: Mapping[str, Any], classes: Sequence[str] = ()
+    ) -> Self:
         """Samples that were asked for: codes of classes, -1 for none, and what ``samples.json`` would say."""
         samples = cls(x)
         labels = None if y is None else Attribute(y, tuple(classes))
@@ -114,8 +120,14 @@ class Samples:
         what = "images" if self.images is not None else "rows"
         if self.images is None and not isinstance(self.table, TableInMemory):
             return f"Samples({what} in {self.folder})"
-        count = len(self.images) if self.images is not None else len(self._rows().cells[next(iter(self._rows().cells))])
-        return f"Samples({count} {what} {'in memory' if self.folder is None else f'in {self.folder}'})"
+        count = (
+            len(self.images)
+            if self.images is not None
+            else len(self._rows().cells[next(iter(self._rows().cells))])
+        )
+        return (
+            f"Samples({count} {what} {'in memory' if self.folder is None else f'in {self.folder}'})"
+        )
 
     def _rows(self) -> TableInMemory:
         assert isinstance(self.table, TableInMemory)
@@ -143,7 +155,9 @@ class Samples:
             for name, cells in self._rows().cells.items():
                 digest.update("\0".join((name, *map(str, cells.tolist()), "")).encode())
         if self.y is not None:
-            digest.update(np.ascontiguousarray(self.y.codes).tobytes() + "\0".join(self.y.classes).encode())
+            digest.update(
+                np.ascontiguousarray(self.y.codes).tobytes() + "\0".join(self.y.classes).encode()
+            )
         return digest.hexdigest()
 
     @property
@@ -195,15 +209,22 @@ class Samples:
                 f"{self.where} carries weights, which an audit does not see: audit and repair samples as they were "
                 "drawn, without the array 'weight'"
             )
-        notes = (joined.note, another_attribute(class_target(self.info), str(records.target), self.who))
-        return CodedSamples(self.images, y, {}, self.sha256, dict(self.info), notes=tuple(filter(None, notes)))
+        notes = (
+            joined.note,
+            another_attribute(class_target(self.info), str(records.target), self.who),
+        )
+        return CodedSamples(
+            self.images, y, {}, self.sha256, dict(self.info), notes=tuple(filter(None, notes))
+        )
 
     def _coded_rows(self, records: Records) -> "CodedSamples":
         kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
         own = None if self.y is None else join_classes(self.y.classes, records, self.who)
         if own is None:
             kinds[str(records.target)] = list(records.classes)
-        absent = tuple(name for name in records.sensitive if name in kinds and name not in self.header)
+        absent = tuple(
+            name for name in records.sensitive if name in kinds and name not in self.header
+        )
         table = self.rows({k: v for k, v in kinds.items() if k not in absent}, records.missing)
         index = table.index()
         x = table.read(np.arange(len(index)))
@@ -263,12 +284,16 @@ def samples_file(folder: Path) -> Path:
     """
     restore(folder)
     if not folder.is_dir():
-        raise UserError(f"no such samples: {folder} is not a folder; give the folder that holds {NPZ} or {CSV}")
+        raise UserError(
+            f"no such samples: {folder} is not a folder; give the folder that holds {NPZ} or {CSV}"
+        )
     for name in (NPZ, CSV):
         if (folder / name).is_file():
             return folder / name
     if (folder / "diffshare.json").is_file():
-        raise UserError(f"{folder} is a release: name it with --model, --samples is for a folder of samples")
+        raise UserError(
+            f"{folder} is a release: name it with --model, --samples is for a folder of samples"
+        )
     raise UserError(f"{folder} holds neither {NPZ} nor {CSV}: give a folder that 'sample' wrote")
 
 
@@ -309,7 +334,9 @@ def _column(name: str, texts: tuple[str, ...], records: Records) -> tuple[np.nda
         place = {text: code for code, text in enumerate(classes)}
         return np.array([place.get(text, -1) for text in texts], np.int64), None
     who = f"the samples' column '{name}'"
-    joined = join(texts, classes, who, f"'{name}' of the reference", kind="values", by_position=False)
+    joined = join(
+        texts, classes, who, f"'{name}' of the reference", kind="values", by_position=False
+    )
     told = f"{who} holds {listed(joined.beyond)}, the reference knows {listed(classes)} alone"
     return joined.codes, told if joined.beyond else None
 
@@ -356,7 +383,9 @@ def _check_classes(y: np.ndarray, records: Records, where: str) -> None:
     counts = np.bincount(y, minlength=len(records.classes))
     if counts.min() == 0:
         missing = records.classes[int(counts.argmin())]
-        raise UserError(f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural")
+        raise UserError(
+            f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural"
+        )
 
 
 def _size(x: np.ndarray) -> str:

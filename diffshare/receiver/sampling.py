@@ -40,7 +40,9 @@ def draw_samples(
     if batch_size < 1:
         raise UserError(f"batch size is {batch_size}: it must be at least 1")
     if not np.isfinite(guidance) or guidance < 0:
-        raise UserError(f"guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)")
+        raise UserError(
+            f"guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
+        )
     starts = range(0, len(labels), batch_size)
     indices = np.arange(len(labels))
     made: np.ndarray | None = None

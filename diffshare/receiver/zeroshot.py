@@ -33,7 +33,9 @@ class ZeroShot:
     def __init__(self, place: str, prompts: Sequence[str]) -> None:
         ensembles = [[text.strip() for text in prompt.split(SEPARATOR)] for prompt in prompts]
         if len(ensembles) < 2 or not all(all(texts) for texts in ensembles):
-            raise UserError("--prompts needs two sentences or more, one a class, that of the asked-for class first")
+            raise UserError(
+                "--prompts needs two sentences or more, one a class, that of the asked-for class first"
+            )
         if len({tuple(texts) for texts in ensembles}) < len(ensembles):
             raise UserError("--prompts has the same sentence for two classes: they must differ")
         self.model, tokenizer = _load(place)
@@ -44,12 +46,16 @@ class ZeroShot:
 
     def _texts(self, texts: list[str], tokenizer: Any) -> torch.Tensor:
         most = self.model.config.text_config.max_position_embeddings
-        given = tokenizer(texts, padding="max_length", max_length=most, truncation=True, return_tensors="pt")
+        given = tokenizer(
+            texts, padding="max_length", max_length=most, truncation=True, return_tensors="pt"
+        )
         wanted = {name: given[name] for name in ("input_ids", "attention_mask") if name in given}
         return normalize(_tensor(self.model.get_text_features(**wanted)), dim=1)
 
     @torch.inference_mode()
-    def __call__(self, x: np.ndarray, progress: Callable[..., Any] = lambda items, *_: items) -> np.ndarray:
+    def __call__(
+        self, x: np.ndarray, progress: Callable[..., Any] = lambda items, *_: items
+    ) -> np.ndarray:
         """Posteriors of images.
 
         Args:
@@ -85,20 +91,28 @@ def _load(place: str) -> tuple[Any, Any]:
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise UserError("--method zero-shot needs transformers: pip install 'diffshare[clip]'") from error
+        raise UserError(
+            "--method zero-shot needs transformers: pip install 'diffshare[clip]'"
+        ) from error
     local = Path(place).exists()
     if local and not (Path(place) / "config.json").is_file():
-        raise UserError(f"{place} is no CLIP folder: it has no config.json; give a folder that save_pretrained wrote")
+        raise UserError(
+            f"{place} is no CLIP folder: it has no config.json; give a folder that save_pretrained wrote"
+        )
     options = {"local_files_only": local, "trust_remote_code": False}
     try:
         model = AutoModel.from_pretrained(place, use_safetensors=True, **options).eval()
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    except Exception as error:  # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
+    except (
+        Exception
+    ) as error:  # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"{place} is no CLIP or SigLIP model in safetensors with its tokenizer ({reason}): give its folder"
         ) from error
-    if not all(hasattr(model, name) for name in ("get_text_features", "get_image_features", "logit_scale")):
+    if not all(
+        hasattr(model, name) for name in ("get_text_features", "get_image_features", "logit_scale")
+    ):
         raise UserError(
             f"{place} holds a {type(model).__name__}, no CLIP or SigLIP model: give one of images and texts"
         )
@@ -114,11 +128,17 @@ def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
     path = Path(place) / "preprocessor_config.json"
     said = read_json(path, limit=1 << 20) if path.is_file() else {}
     if not isinstance(said, dict):
-        raise UserError(f"{path} is no JSON object: give the file that save_pretrained wrote, or delete it")
+        raise UserError(
+            f"{path} is no JSON object: give the file that save_pretrained wrote, or delete it"
+        )
     made = []
     for name, usual, least in (("image_mean", MEAN, -np.inf), ("image_std", STD, 0.0)):
         values = said.get(name, usual)
-        fits = isinstance(values, list | tuple) and len(values) == 3 and all(is_number(v) and v > least for v in values)
+        fits = (
+            isinstance(values, list | tuple)
+            and len(values) == 3
+            and all(is_number(v) and v > least for v in values)
+        )
         if not fits:
             raise UserError(
                 f"{path}: {name} must be 3 numbers, one a channel{' and above 0' if least == 0 else ''}, not "

@@ -40,7 +40,9 @@ def tensors_in(path: Path, most: int) -> int:
     if not isinstance(header, dict):
         raise UserError(f"{path} is no safetensors file: its header is no object")
     if len(header) > MAX_TENSORS:
-        raise UserError(f"{path} holds {len(header)} tensors, more than the {MAX_TENSORS} that are loaded")
+        raise UserError(
+            f"{path} holds {len(header)} tensors, more than the {MAX_TENSORS} that are loaded"
+        )
     return len(header)
 
 
@@ -62,7 +64,9 @@ def bounded_building(tensors: int) -> Iterator[None]:
         elif value is not None:
             held += 1
         if held > 2 * tensors + _SLACK or made > _MODULES * (2 * tensors + _SLACK):
-            raise UserError(f"the settings ask for a network of many more tensors than the {tensors} of its weights")
+            raise UserError(
+                f"the settings ask for a network of many more tensors than the {tensors} of its weights"
+            )
 
     handles = [
         hooks.register_module_parameter_registration_hook(count),

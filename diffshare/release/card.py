@@ -107,7 +107,9 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """The object that ``diffshare.json`` holds: ``format`` first; a table has no ``image_size`` and vice versa."""
         value = {"format": self.format} | asdict(self)
-        value["declared_names"] = None if self.declared_names is None else self.declared_names._asdict()
+        value["declared_names"] = (
+            None if self.declared_names is None else self.declared_names._asdict()
+        )
         if self.privacy is not None:
             value["privacy"]["outside"] = list(self.privacy.outside)
         del value["columns" if self.modality == "image" else "image_size"]
@@ -159,9 +161,16 @@ def _frequencies(fields: Fields, classes: int) -> tuple[float, ...] | None:
     shares = fields.value.get("label_frequencies")
     if shares is None:
         return None
-    fits = isinstance(shares, list) and len(shares) == classes and all(is_number(v) and 0 <= v <= 1 for v in shares)
+    fits = (
+        isinstance(shares, list)
+        and len(shares) == classes
+        and all(is_number(v) and 0 <= v <= 1 for v in shares)
+    )
     if not fits or abs(sum(shares) - 1) > 1e-6:
-        fields.refuse("label_frequencies", f"null or {classes} numbers from 0 to 1 that sum to 1, one for each label")
+        fields.refuse(
+            "label_frequencies",
+            f"null or {classes} numbers from 0 to 1 that sum to 1, one for each label",
+        )
     return tuple(map(float, shares))
 
 
@@ -188,10 +197,18 @@ def _declared_names(fields: Fields, declared: Mapping[str, int] | None) -> Decla
         return None
     names = Fields(value, f"{fields.where}, declared_names")
     read = DeclaredNames(
-        names.text("sensitive"), names.names("groups", 100), names.text("target"), names.names("classes", MAX_LABELS)
+        names.text("sensitive"),
+        names.names("groups", 100),
+        names.text("target"),
+        names.names("classes", MAX_LABELS),
     )
-    if len(read.groups) * len(read.classes) != len(declared) or f"s{len(read.groups) - 1}y0" not in declared:
-        fields.refuse("declared_names", "the names of the groups and classes that 'declared' counts")
+    if (
+        len(read.groups) * len(read.classes) != len(declared)
+        or f"s{len(read.groups) - 1}y0" not in declared
+    ):
+        fields.refuse(
+            "declared_names", "the names of the groups and classes that 'declared' counts"
+        )
     return read
 
 
@@ -234,7 +251,9 @@ def _files(fields: Fields) -> dict[str, str]:
     for name, digest in files.items():
         check_file_name(name, fields.where)
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-            fields.refuse("files", f"file names with their SHA-256 in 64 hexadecimal digits ({name} has none)")
+            fields.refuse(
+                "files", f"file names with their SHA-256 in 64 hexadecimal digits ({name} has none)"
+            )
     return files
 
 
@@ -254,6 +273,10 @@ def check_file_name(name: str, where: str) -> None:
 
 def _versions(fields: Fields) -> dict[str, str]:
     versions = fields.value.get("created_with")
-    if not isinstance(versions, dict) or len(versions) > 16 or not all(map(is_name, [*versions, *versions.values()])):
+    if (
+        not isinstance(versions, dict)
+        or len(versions) > 16
+        or not all(map(is_name, [*versions, *versions.values()]))
+    ):
         fields.refuse("created_with", "an object of at most 16 names with their versions")
     return versions

@@ -11,8 +11,17 @@ from diffshare.release.folder import MAX_JSON, Release
 MAX_INTEGER = 8192  # of every integer that has no bound of its own: channels, sizes, groups
 MAX_FLOAT = 1e6  # magnitude
 MAX_LIST = 16  # entries, and as many in a list within a list
-BOUNDS = {"layers_per_block": 32, "num_layers": 64, "num_class_embeds": 10_001, "num_train_timesteps": 10_000}
-_PRIVATE = {"_class_name", "_diffusers_version", "_name_or_path"}  # what diffusers adds; none of it reaches a class
+BOUNDS = {
+    "layers_per_block": 32,
+    "num_layers": 64,
+    "num_class_embeds": 10_001,
+    "num_train_timesteps": 10_000,
+}
+_PRIVATE = {
+    "_class_name",
+    "_diffusers_version",
+    "_name_or_path",
+}  # what diffusers adds; none of it reaches a class
 
 
 def read_config(release: Release, file: str) -> tuple[str, dict[str, Any]]:
@@ -23,7 +32,9 @@ def read_config(release: Release, file: str) -> tuple[str, dict[str, Any]]:
     """
     value = parse_json(release.read(file, MAX_JSON), f"{release.folder / file}", infinite=True)
     if not isinstance(value, dict) or not is_name(value.get("_class_name")):
-        raise UserError(f"{release.folder / file} names no class: it is no configuration that diffusers saved")
+        raise UserError(
+            f"{release.folder / file} names no class: it is no configuration that diffusers saved"
+        )
     return value["_class_name"], {key: v for key, v in value.items() if key not in _PRIVATE}
 
 
@@ -73,16 +84,26 @@ def _check_value(key: str, value: Any, where: str, long: bool) -> None:
 
     if key == "trained_betas" and value is not None:
         most = BOUNDS["num_train_timesteps"]
-        if not isinstance(value, list) or len(value) > most or not all(is_number(v) and 0 < v <= 1 for v in value):
+        if (
+            not isinstance(value, list)
+            or len(value) > most
+            or not all(is_number(v) and 0 < v <= 1 for v in value)
+        ):
             refuse("at most 10000 numbers above 0 and at most 1")
     elif long and isinstance(value, list):
-        if len(value) > BOUNDS["num_train_timesteps"] or not all(is_number(v) and abs(v) <= MAX_FLOAT for v in value):
+        if len(value) > BOUNDS["num_train_timesteps"] or not all(
+            is_number(v) and abs(v) <= MAX_FLOAT for v in value
+        ):
             refuse(f"at most {BOUNDS['num_train_timesteps']} numbers within {MAX_FLOAT:.0e}")
     elif key in ("beta_start", "beta_end"):
         if type(value) is not float or not 0 < value < 1:
             refuse("a number between 0 and 1")
     elif isinstance(value, list):
-        flat = [v for entry in value[: MAX_LIST + 1] for v in (entry if isinstance(entry, list) else [entry])]
+        flat = [
+            v
+            for entry in value[: MAX_LIST + 1]
+            for v in (entry if isinstance(entry, list) else [entry])
+        ]
         if max(len(value), *(len(v) for v in value if isinstance(v, list)), 0) > MAX_LIST:
             refuse(f"a list of at most {MAX_LIST} values")
         if not all(_is_plain(key, v) for v in flat):

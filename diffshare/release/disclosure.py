@@ -27,7 +27,10 @@ from diffshare.stats.grid import CELLS, coarse_bounds
 LEAST, MOST = 5, 20  # records that it takes to name something, by the hash of the records
 PART = 25  # it takes no more than one in so many of them, but the least
 SHARE = 1e-3  # of the records that it takes where they are many
-OTHER, MANY = "other", 0.05  # what rare categories are called where they have more than this share of the records
+OTHER, MANY = (
+    "other",
+    0.05,
+)  # what rare categories are called where they have more than this share of the records
 
 
 class SourceColumn(Protocol):
@@ -89,19 +92,25 @@ def fit_schema(
     fitted = []
     for i, column in enumerate(columns):
         if column.kind == "categorical":
-            fitted.append(_categorical(rows[:, i], column, 1 if column.name == target else least, mark))
+            fitted.append(
+                _categorical(rows[:, i], column, 1 if column.name == target else least, mark)
+            )
         else:
             dither = tuple(secret.random(3).tolist())
             fitted.append(_numeric(rows[:, i], column, least, dither))
     schema = with_cells(TableSchema(tuple(fitted), target, mark))
     if target not in schema.names or schema.target_column.kind != "categorical":
-        raise UserError(f"data.target '{target}' is no categorical column of the table: choose one of its columns")
+        raise UserError(
+            f"data.target '{target}' is no categorical column of the table: choose one of its columns"
+        )
     if schema.target_column.constant:
         raise UserError(
             f"data.target '{target}' is constant, {schema.target_column.categories[0]!r:.60} in all {len(rows)} "
             "training records: choose another mix or another target"
         )
-    return parse_schema(schema.to_json(), "the table")  # what a receiver would refuse is refused before the training
+    return parse_schema(
+        schema.to_json(), "the table"
+    )  # what a receiver would refuse is refused before the training
 
 
 def with_cells(schema: TableSchema) -> TableSchema:
@@ -113,10 +122,14 @@ def with_cells(schema: TableSchema) -> TableSchema:
     named = sum(len(column.categories) for column in schema.columns)
     room = max(1, (MAX_FEATURES - named) // max(len(numeric), 1) - 3)
     changed = {
-        column.name: replace(column, cells=min(CELLS, room, *_whole_numbers(column.bounds, column.integer)))
+        column.name: replace(
+            column, cells=min(CELLS, room, *_whole_numbers(column.bounds, column.integer))
+        )
         for column in numeric
     }
-    return replace(schema, columns=tuple(changed.get(column.name, column) for column in schema.columns))
+    return replace(
+        schema, columns=tuple(changed.get(column.name, column) for column in schema.columns)
+    )
 
 
 def _whole_numbers(bounds: tuple[float, ...], whole: bool) -> list[int]:
@@ -125,7 +138,11 @@ def _whole_numbers(bounds: tuple[float, ...], whole: bool) -> list[int]:
 
 def _categorical(values: np.ndarray, column: SourceColumn, least: int, mark: str) -> TableColumn:
     counts = np.bincount(values.astype(np.int64), minlength=len(column.categories))
-    named = [text for text, count in zip(column.categories, counts.tolist(), strict=True) if count >= least]
+    named = [
+        text
+        for text, count in zip(column.categories, counts.tolist(), strict=True)
+        if count >= least
+    ]
     kept = set(named) - {mark}
     rare = int(counts[(counts > 0) & (counts < least)].sum())
     if rare and mark in column.categories and mark not in named and rare >= least:
@@ -140,7 +157,9 @@ def _categorical(values: np.ndarray, column: SourceColumn, least: int, mark: str
     return TableColumn(column.name, "categorical", tuple(named))
 
 
-def _numeric(values: np.ndarray, column: SourceColumn, least: int, dither: tuple[float, float, float]) -> TableColumn:
+def _numeric(
+    values: np.ndarray, column: SourceColumn, least: int, dither: tuple[float, float, float]
+) -> TableColumn:
     present = values[~np.isnan(values)]
     if len(present) < least:
         return TableColumn(column.name, "numeric", missing=True)
@@ -151,8 +170,12 @@ def _numeric(values: np.ndarray, column: SourceColumn, least: int, dither: tuple
     if (value := _constant(present, least)) is not None:
         bounds, zero = (value, value), False
     else:
-        bounds = coarse_bounds(present[present != 0] if zero else present, least, dither, whole=whole)
-    return TableColumn(column.name, "numeric", (), whole, missing, bounds=bounds, zero=zero, decimals=decimals)
+        bounds = coarse_bounds(
+            present[present != 0] if zero else present, least, dither, whole=whole
+        )
+    return TableColumn(
+        column.name, "numeric", (), whole, missing, bounds=bounds, zero=zero, decimals=decimals
+    )
 
 
 def _constant(present: np.ndarray, least: int) -> float | None:

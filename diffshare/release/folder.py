@@ -23,7 +23,11 @@ MAX_TOTAL = 16 << 30  # bytes of all files together
 
 def _own_files(folder: Path) -> list[str] | None:
     card = json_object(folder / CARD, MAX_JSON)
-    if card is None or type(card.get("format")) is not int or not isinstance(card.get("files"), dict):
+    if (
+        card is None
+        or type(card.get("format")) is not int
+        or not isinstance(card.get("files"), dict)
+    ):
         return None
     return [CARD, *card["files"]]
 
@@ -58,10 +62,14 @@ class Release:
             UserError: no such file, too large, or its hash is not the card's.
         """
         if name not in self.card.files:
-            raise UserError(f"{self.folder} has no {name}: it is no complete release; ask for it again")
+            raise UserError(
+                f"{self.folder} has no {name}: it is no complete release; ask for it again"
+            )
         data = read_regular(self.folder / name, limit)
         if hashlib.sha256(data).hexdigest() != self.card.files[name]:
-            raise UserError(f"{self.folder / name} does not have the hash that {CARD} gives: get the release again")
+            raise UserError(
+                f"{self.folder / name} does not have the hash that {CARD} gives: get the release again"
+            )
         return data
 
 
@@ -71,15 +79,28 @@ def check_fields(card_fields: Mapping[str, Any]) -> None:
 
 
 def _parse(card_fields: Mapping[str, Any], files: Mapping[str, str]) -> Card:
-    made = {"created_with": versions(("torch", "diffusers")), "format": FORMAT, "files": dict(files)}
-    fields: dict[str, Any] = {"label_frequencies": None, "declared": None, "protections": [], "epsilon": None}
+    made = {
+        "created_with": versions(("torch", "diffusers")),
+        "format": FORMAT,
+        "files": dict(files),
+    }
+    fields: dict[str, Any] = {
+        "label_frequencies": None,
+        "declared": None,
+        "protections": [],
+        "epsilon": None,
+    }
     fields["privacy"] = None
     fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
     return parse_card(fields | made)
 
 
 def write_release(
-    folder: str | Path, card_fields: Mapping[str, Any], save_parts: Callable[[Path], None], *, overwrite: bool = False
+    folder: str | Path,
+    card_fields: Mapping[str, Any],
+    save_parts: Callable[[Path], None],
+    *,
+    overwrite: bool = False,
 ) -> Release:
     """Write a release as a whole: the parts, a README.md, and last ``diffshare.json`` with the hash of every file.
 
@@ -119,20 +140,28 @@ def open_release(path: str | Path) -> Release:
     folder = Path(path)
     restore(folder)
     if not folder.is_dir():
-        raise UserError(f"no such release: {folder} is not a folder; give the folder that holds {CARD}")
+        raise UserError(
+            f"no such release: {folder} is not a folder; give the folder that holds {CARD}"
+        )
     if not os.path.lexists(folder / CARD):
-        raise UserError(f"{folder} is not a release: it has no {CARD}; give the folder that 'diffshare fit' wrote")
+        raise UserError(
+            f"{folder} is not a release: it has no {CARD}; give the folder that 'diffshare fit' wrote"
+        )
     data = read_regular(folder / CARD, MAX_JSON)
     card = parse_card(parse_json(data, str(folder / CARD)), str(folder / CARD))
     sizes = _list_files(folder)
     for name in sorted(set(sizes) ^ set(card.files)):
         problem = "holds" if name in sizes else "lacks"
-        raise UserError(f"{folder} {problem} the file {name}, against what its {CARD} says: get the release again")
+        raise UserError(
+            f"{folder} {problem} the file {name}, against what its {CARD} says: get the release again"
+        )
     for name, size in sizes.items():
         stream, _ = open_regular(folder / name, size)
         with stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != card.files[name]:
-                raise UserError(f"{folder / name} does not have the hash that {CARD} gives: get the release again")
+                raise UserError(
+                    f"{folder / name} does not have the hash that {CARD} gives: get the release again"
+                )
     return Release(folder, card, hashlib.sha256(data).hexdigest())
 
 
@@ -142,16 +171,22 @@ def _list_files(folder: Path) -> dict[str, int]:
     for seen, entry in enumerate(_entries(folder)):
         name = Path(entry.path).relative_to(folder).as_posix()
         if seen > 2 * MAX_FILES:  # stop at once: a folder may hold millions
-            raise UserError(f"{folder} holds more than {MAX_FILES} files: that is no release of diffshare")
+            raise UserError(
+                f"{folder} holds more than {MAX_FILES} files: that is no release of diffshare"
+            )
         if entry.is_dir(follow_symlinks=False) and "/" not in name:
             continue
         if not entry.is_file(follow_symlinks=False):
-            raise UserError(f"{folder}: refused {shown(name)}: a release holds plain files at most one folder deep")
+            raise UserError(
+                f"{folder}: refused {shown(name)}: a release holds plain files at most one folder deep"
+            )
         if name != CARD:
             check_file_name(name, str(folder))
             sizes[name] = entry.stat(follow_symlinks=False).st_size
     if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL:
-        raise UserError(f"{folder} holds more than {MAX_FILES} files or {MAX_TOTAL >> 30} GiB: that is no release")
+        raise UserError(
+            f"{folder} holds more than {MAX_FILES} files or {MAX_TOTAL >> 30} GiB: that is no release"
+        )
     return sizes
 
 
@@ -165,7 +200,9 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
                     with os.scandir(entry.path) as inner:
                         yield from inner
     except OSError as error:
-        raise UserError(f"cannot read {shown(str(error.filename), 200)}: {error.strerror}") from error
+        raise UserError(
+            f"cannot read {shown(str(error.filename), 200)}: {error.strerror}"
+        ) from error
 
 
 def _forget_paths(folder: Path) -> None:

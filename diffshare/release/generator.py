@@ -145,13 +145,19 @@ def read_labels(said: str, card: Card) -> Labels:
     words = [mode for mode in MODES if said in (mode, f"mode:{mode}")]
     classes = [code for code, name in enumerate(names) if said in (name, f"class:{name}")]
     if len(words) + len(classes) > 1:
-        also = "a word and the name of a class of this model" if words else "two classes of this model"
-        remedy = " or ".join([f"mode:{word}" for word in words] + [f"class:{names[code]}" for code in classes])
+        also = (
+            "a word and the name of a class of this model" if words else "two classes of this model"
+        )
+        remedy = " or ".join(
+            [f"mode:{word}" for word in words] + [f"class:{names[code]}" for code in classes]
+        )
         raise UserError(f"labels {quoted(said)} can mean {also}: write {remedy}")
     if words:
         return Labels(words[0])
     if not names:
-        raise UserError(f"labels {quoted(said)} asked of a model that has no classes: use --labels none")
+        raise UserError(
+            f"labels {quoted(said)} asked of a model that has no classes: use --labels none"
+        )
     if classes:
         return Labels(None, classes[0], names[classes[0]])
     try:
@@ -163,7 +169,9 @@ def read_labels(said: str, card: Card) -> Labels:
 
 def asked_labels(said: str | None, card: Card) -> Labels:
     """What ``--labels`` asks for; ``balanced``, or ``none`` of a model without classes, where it is left out."""
-    return Labels("balanced" if card.labels else "none") if said is None else read_labels(said, card)
+    return (
+        Labels("balanced" if card.labels else "none") if said is None else read_labels(said, card)
+    )
 
 
 def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
@@ -189,11 +197,15 @@ def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
         return np.full(count, asked.code, np.int64)
     classes = len(card.labels)
     if not classes:
-        raise UserError(f"labels '{asked.mode}' asked of a model that has no classes: use --labels none")
+        raise UserError(
+            f"labels '{asked.mode}' asked of a model that has no classes: use --labels none"
+        )
     if asked.mode == "balanced":
         return np.arange(count, dtype=np.int64) % classes
     if card.label_frequencies is None:
-        raise UserError("the model's card declares no label frequencies: use --labels balanced, none or one class")
+        raise UserError(
+            "the model's card declares no label frequencies: use --labels balanced, none or one class"
+        )
     return _quota_sequence(np.array(card.label_frequencies), count)
 
 

@@ -16,7 +16,9 @@ def image_grid(x: np.ndarray, columns: int, *, tile: int = 64, separator: int = 
         uint8, rows x (tile + separator) + separator high, likewise wide, C channels.
     """
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] not in (1, 3) or not x.size or columns < 1:
-        raise ValueError(f"images must be uint8 N x H x W x 1 or 3 in at least one column, not {x.dtype} {x.shape}")
+        raise ValueError(
+            f"images must be uint8 N x H x W x 1 or 3 in at least one column, not {x.dtype} {x.shape}"
+        )
     factor = max(1, -(-tile // min(x.shape[1:3])))
     x = x.repeat(factor, axis=1).repeat(factor, axis=2)
     n, height, width, channels = x.shape

@@ -10,7 +10,12 @@ from diffshare.received import Fields, is_name, is_number, parse_json, read_regu
 from diffshare.release.card import MAX_LABELS
 from diffshare.release.generator import Generator
 
-INFO, NPZ, CSV, GRID = "samples.json", "samples.npz", "samples.csv", "grid.png"  # all that a samples folder holds
+INFO, NPZ, CSV, GRID = (
+    "samples.json",
+    "samples.npz",
+    "samples.csv",
+    "grid.png",
+)  # all that a samples folder holds
 MAX_INFO = 1 << 20  # bytes
 
 
@@ -136,7 +141,9 @@ def read_info(folder: Path) -> dict[str, Any]:
         elif isinstance(item, list):
             pending += item
         elif not (item is None or isinstance(item, bool) or is_number(item) or is_name(item)):
-            raise UserError(f"{path} holds a number or a text that may not be shown: delete that file")
+            raise UserError(
+                f"{path} holds a number or a text that may not be shown: delete that file"
+            )
     if not isinstance(value, dict):
         raise UserError(f"{path} must be a JSON object: delete that file")
     return value

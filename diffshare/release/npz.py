@@ -37,7 +37,9 @@ class _ShortReads(io.RawIOBase):
         return self.stream.read(_READ if size < 0 else min(size, _READ))
 
 
-def read_npz(path: Path, kinds: Mapping[str, str], *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, kinds: Mapping[str, str], *, max_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file, stored or deflated, in C order.
 
     Memory: the arrays, at most ``max_bytes`` and at most 64 MiB or 100 times the file's size, and some 4 MiB besides.
@@ -59,26 +61,42 @@ def read_npz(path: Path, kinds: Mapping[str, str], *, max_bytes: int = MAX_BYTES
     with stream:
         try:
             with zipfile.ZipFile(_ShortReads(stream)) as archive:
-                entries = _entries(archive, kinds, where, min(max_bytes, max(_FREE, MAX_RATIO * size)))
-                return {name: _read(archive, info, kinds[name], where) for name, info in entries.items()}
+                entries = _entries(
+                    archive, kinds, where, min(max_bytes, max(_FREE, MAX_RATIO * size))
+                )
+                return {
+                    name: _read(archive, info, kinds[name], where) for name, info in entries.items()
+                }
         except UserError:
             raise
-        except Exception as error:  # zipfile, zlib and numpy's header parser each have a family of their own
-            raise UserError(f"{where} is no NPZ file that can be read ({shown(str(error))}): get it again") from error
+        except (
+            Exception
+        ) as error:  # zipfile, zlib and numpy's header parser each have a family of their own
+            raise UserError(
+                f"{where} is no NPZ file that can be read ({shown(str(error))}): get it again"
+            ) from error
 
 
-def _entries(archive: zipfile.ZipFile, kinds: Mapping[str, str], where: str, most: int) -> dict[str, zipfile.ZipInfo]:
+def _entries(
+    archive: zipfile.ZipFile, kinds: Mapping[str, str], where: str, most: int
+) -> dict[str, zipfile.ZipInfo]:
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if info.filename != f"{name}.npy" or name not in kinds or name in entries:
-            raise UserError(f"{where} holds {shown(info.filename)}: expected {', '.join(kinds)}, each at most once")
+            raise UserError(
+                f"{where} holds {shown(info.filename)}: expected {', '.join(kinds)}, each at most once"
+            )
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UserError(f"{where}: {info.filename} is compressed in an odd way: save it with numpy.savez")
+            raise UserError(
+                f"{where}: {info.filename} is compressed in an odd way: save it with numpy.savez"
+            )
         entries[name] = info
     total = sum(info.file_size for info in entries.values())
     if total > most:
-        raise UserError(f"{where} would unpack to {total} bytes, more than the {most} that a file of its size may hold")
+        raise UserError(
+            f"{where} would unpack to {total} bytes, more than the {most} that a file of its size may hold"
+        )
     return entries
 
 
@@ -89,16 +107,26 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kind: str, where: str
         start = entry.read(len(_MAGIC) + 2)
         length = int.from_bytes(start[-2:], "little")
         if start[:-2] != _MAGIC or length > _MAX_HEADER:
-            raise UserError(f"{where}: {info.filename} is no plain numpy array (format 1.0): save it with numpy.savez")
+            raise UserError(
+                f"{where}: {info.filename} is no plain numpy array (format 1.0): save it with numpy.savez"
+            )
         header = io.BytesIO(start[-2:] + entry.read(length))
-        shape, fortran, found = np.lib.format.read_array_header_1_0(header, max_header_size=_MAX_HEADER)
+        shape, fortran, found = np.lib.format.read_array_header_1_0(
+            header, max_header_size=_MAX_HEADER
+        )
         if found != dtype:
-            raise UserError(f"{where}: {info.filename} must be {dtype}, not {shown(str(found))}; objects are refused")
+            raise UserError(
+                f"{where}: {info.filename} must be {dtype}, not {shown(str(found))}; objects are refused"
+            )
         if fortran:
-            raise UserError(f"{where}: {info.filename} is in Fortran order: save numpy.ascontiguousarray of it")
+            raise UserError(
+                f"{where}: {info.filename} is in Fortran order: save numpy.ascontiguousarray of it"
+            )
         size = math.prod(shape) * dtype.itemsize
         if min(shape, default=1) < 0 or len(start) + length + size != info.file_size:
-            raise UserError(f"{where}: {info.filename} says the shape {shown(shape)}, which is not what it holds")
+            raise UserError(
+                f"{where}: {info.filename} says the shape {shown(shape)}, which is not what it holds"
+            )
         array = np.empty(shape, dtype)
         _fill(array.reshape(-1).view(np.uint8), entry)
     return array

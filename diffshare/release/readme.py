@@ -13,7 +13,11 @@ def readme(card: Card, folder: Path) -> str:
         card: what is said of the model.
         folder: where the parts were saved; their classes are read from their configurations.
     """
-    size = f"{card.image_size} x {card.image_size} pixels" if card.image_size else f"{len(card.columns or ())} columns"
+    size = (
+        f"{card.image_size} x {card.image_size} pixels"
+        if card.image_size
+        else f"{len(card.columns or ())} columns"
+    )
     of_target = f" of {card.target}" if card.target else ""
     return "\n".join(
         [
@@ -71,7 +75,12 @@ def _private(card: Card) -> list[str]:
         "delta": f"{said.delta:g}",
         "accountant": said.accountant,
     }
-    lines = [f"Epsilon is of {said.mechanism}:", "", *(f"- {name}: {value}" for name, value in numbers.items()), ""]
+    lines = [
+        f"Epsilon is of {said.mechanism}:",
+        "",
+        *(f"- {name}: {value}" for name, value in numbers.items()),
+        "",
+    ]
     return [*lines, "It does not bound:", "", *(f"- {what}" for what in said.outside), ""]
 
 

@@ -72,7 +72,8 @@ def write_samples(
             raise UserError(f"samples: {name} must be {_KINDS[name]}, not {array.dtype}")
     _check(arrays, "samples")
     with atomic_folder(folder, SAMPLES, overwrite=overwrite) as temporary:
-        np.savez(temporary / NPZ, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+        stored: Any = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        np.savez(temporary / NPZ, **stored)
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
         sheet = contact_sheet(x, y, grid_columns)
         Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary / GRID)
@@ -112,9 +113,13 @@ def read_samples(folder: str | Path, *, max_bytes: int = MAX_BYTES) -> Samples:
     folder = Path(folder)
     restore(folder)
     if not folder.is_dir():
-        raise UserError(f"no such samples: {folder} is not a folder; give the folder that holds {NPZ}")
+        raise UserError(
+            f"no such samples: {folder} is not a folder; give the folder that holds {NPZ}"
+        )
     if not (folder / NPZ).exists() and not (folder / NPZ).is_symlink():
-        raise UserError(f"{folder} is no samples folder: it has no {NPZ}; give a folder that 'sample' wrote")
+        raise UserError(
+            f"{folder} is no samples folder: it has no {NPZ}; give a folder that 'sample' wrote"
+        )
     arrays = read_npz(folder / NPZ, _KINDS, max_bytes=max_bytes)
     _check(arrays, str(folder / NPZ))
     return Samples(arrays["x"], arrays["y"], arrays.get("weight"), read_info(folder))
@@ -130,17 +135,23 @@ def refuse_alike(x: np.ndarray, what: str) -> None:
     Raises:
         UserError: all are the same.
     """
-    if len(x) < (2 if x.ndim == 4 else 10) or not np.array_equal(x[0], x[-1], equal_nan=x.dtype.kind == "f"):
+    if len(x) < (2 if x.ndim == 4 else 10) or not np.array_equal(
+        x[0], x[-1], equal_nan=x.dtype.kind == "f"
+    ):
         return
     if np.array_equal(x[1:], np.broadcast_to(x[:1], x[1:].shape), equal_nan=x.dtype.kind == "f"):
-        raise UserError(f"{what} are {len(x)} times the same: the model is broken, or they were drawn wrongly")
+        raise UserError(
+            f"{what} are {len(x)} times the same: the model is broken, or they were drawn wrongly"
+        )
 
 
 def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
     """Refuse arrays whose shapes or values are not those of samples; their types were checked before."""
     for name in ("x", "y"):
         if name not in arrays:
-            raise UserError(f"{where} lacks {name}: expected x (images) and y (their classes, -1 where none)")
+            raise UserError(
+                f"{where} lacks {name}: expected x (images) and y (their classes, -1 where none)"
+            )
     x, y, weight = arrays["x"], arrays["y"], arrays.get("weight")
     if x.ndim != 4 or x.shape[3] not in (1, 3) or min(x.shape) < 1 or max(x.shape[1:]) > _MAX_SIDE:
         raise UserError(
@@ -148,5 +159,9 @@ def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
         )
     if y.shape != x.shape[:1] or y.min() < -1:
         raise UserError(f"{where}: y must be {len(x)} numbers, one an image, each -1 or more")
-    if weight is not None and (weight.shape != y.shape or not np.isfinite(weight).all() or weight.min() < 0):
-        raise UserError(f"{where}: weight must be {len(x)} finite numbers, one an image, each 0 or more")
+    if weight is not None and (
+        weight.shape != y.shape or not np.isfinite(weight).all() or weight.min() < 0
+    ):
+        raise UserError(
+            f"{where}: weight must be {len(x)} finite numbers, one an image, each 0 or more"
+        )

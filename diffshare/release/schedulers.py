@@ -37,13 +37,19 @@ def load_scheduler(
     check_arguments(kind, arguments, where)
     betas, steps = arguments.get("trained_betas"), arguments.get("num_train_timesteps")
     if betas is not None and len(betas) != steps:
-        raise UserError(f"{where}: 'trained_betas' must hold one number for each of the {shown(steps)} timesteps")
+        raise UserError(
+            f"{where}: 'trained_betas' must hold one number for each of the {shown(steps)} timesteps"
+        )
     try:
         scheduler = kind(**arguments)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    except Exception as error:  # a constructor may raise anything when its settings do not fit together
-        raise UserError(f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}") from error
+    except (
+        Exception
+    ) as error:  # a constructor may raise anything when its settings do not fit together
+        raise UserError(
+            f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}"
+        ) from error
     check_levels(scheduler, where)
     return scheduler
 
@@ -62,9 +68,13 @@ def check_levels(scheduler: SchedulerMixin, where: str) -> None:
     for key in ("betas", "alphas_cumprod"):
         levels = torch.as_tensor(vars(scheduler).get(key, 0.0))
         if not bool(torch.isfinite(levels).all()):
-            raise UserError(f"{where}: these settings give a '{key}' that is not finite: use others")
+            raise UserError(
+                f"{where}: these settings give a '{key}' that is not finite: use others"
+            )
         if levels.ndim and len(levels) != steps:
-            raise UserError(f"{where}: 'trained_betas' must hold one number for each of the {steps} timesteps")
+            raise UserError(
+                f"{where}: 'trained_betas' must hold one number for each of the {steps} timesteps"
+            )
         if levels.ndim and not bool(((levels >= 0) & (levels <= 1)).all()):
             raise UserError(f"{where}: these settings give a '{key}' outside [0, 1]: use others")
 
@@ -72,4 +82,10 @@ def check_levels(scheduler: SchedulerMixin, where: str) -> None:
 def _exported(name: str) -> type[SchedulerMixin] | None:
     """The scheduler of that name among those that diffusers exports; None where there is none."""
     kind = getattr(diffusers.schedulers, name, None) if name in dir(diffusers.schedulers) else None
-    return kind if isinstance(kind, type) and issubclass(kind, SchedulerMixin) and kind is not SchedulerMixin else None
+    return (
+        kind
+        if isinstance(kind, type)
+        and issubclass(kind, SchedulerMixin)
+        and kind is not SchedulerMixin
+        else None
+    )

@@ -67,7 +67,11 @@ class TableColumn:
     @property
     def states(self) -> int:
         """Codes that say what a numeric cell is: a cell of the grid, or 0, or missing; 1 where all are missing."""
-        return max(self.cells, 1) + self.zero + (self.missing and len(self.quantiles or self.bounds) > 0)
+        return (
+            max(self.cells, 1)
+            + self.zero
+            + (self.missing and len(self.quantiles or self.bounds) > 0)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -78,7 +82,9 @@ class TableColumn:
         if self.quantiles:
             return numeric | {"quantiles": list(self.quantiles)}
         fixed = {} if self.decimals is None else {"decimals": self.decimals}
-        return numeric | {"bounds": list(self.bounds), "cells": self.cells, "zero": self.zero} | fixed
+        return (
+            numeric | {"bounds": list(self.bounds), "cells": self.cells, "zero": self.zero} | fixed
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,10 @@ def parse_schema(value: Any, where: str = SCHEMA, form: int = FORMAT) -> TableSc
     entries = fields.value.get("columns")
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_LABELS:
         fields.refuse("columns", f"a list of 1 to {MAX_LABELS} columns")
-    columns = tuple(_parse_column(Fields(entry, f"{where}, column {i}"), form) for i, entry in enumerate(entries))
+    columns = tuple(
+        _parse_column(Fields(entry, f"{where}, column {i}"), form)
+        for i, entry in enumerate(entries)
+    )
     if len({column.name for column in columns}) < len(columns):
         raise UserError(f"{where}: two columns have the same name: rename one")
     mark = fields.value.get("mark")
@@ -157,7 +166,9 @@ def parse_schema(value: Any, where: str = SCHEMA, form: int = FORMAT) -> TableSc
     schema = TableSchema(columns, fields.text("target"), mark)
     if schema.target not in schema.names or len(schema.target_column.categories) < 2:
         fields.refuse("target", "the name of a categorical column with two categories or more")
-    features = sum(len(column.categories) or 1 + column.states * (column.states > 1) for column in columns)
+    features = sum(
+        len(column.categories) or 1 + column.states * (column.states > 1) for column in columns
+    )
     if features > MAX_FEATURES:
         raise UserError(
             f"{where} takes {features} numbers a row (one a cell of a number and a category), more than "
@@ -172,7 +183,9 @@ def _parse_column(fields: Fields, form: int) -> TableColumn:
         categories: Any = fields.value.get("categories")
         fits = isinstance(categories, list) and 1 <= len(categories) <= MAX_FEATURES
         if not fits or not all(text == "" or is_name(text) for text in categories):
-            fields.refuse("categories", f"1 to {MAX_FEATURES} texts of at most 100 printable characters")
+            fields.refuse(
+                "categories", f"1 to {MAX_FEATURES} texts of at most 100 printable characters"
+            )
         if len(set(categories)) < len(categories):
             fields.refuse("categories", "a list without repetitions")
         return TableColumn(name, "categorical", tuple(categories))
@@ -191,7 +204,11 @@ def _parse_column(fields: Fields, form: int) -> TableColumn:
     if form == 1:
         return TableColumn(name, "numeric", quantiles=_quantiles(fields), **flags)
     bounds = _bounds(fields, whole=flags["integer"])
-    decimals = fields.integer("decimals", 0, MOST_DECIMALS) if fields.value.get("decimals") is not None else None
+    decimals = (
+        fields.integer("decimals", 0, MOST_DECIMALS)
+        if fields.value.get("decimals") is not None
+        else None
+    )
     cells = _cells(fields, bounds, whole=flags["integer"])
     return TableColumn(name, "numeric", bounds=bounds, cells=cells, decimals=decimals, **flags)
 
@@ -201,7 +218,10 @@ def _quantiles(fields: Fields) -> tuple[float, ...]:
     fits = isinstance(quantiles, list) and 2 <= len(quantiles) <= MAX_QUANTILES
     if not fits or not all(map(_fits, quantiles)):
         fields.refuse("quantiles", f"2 to {MAX_QUANTILES} numbers that float32 can hold")
-    if not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False)) or quantiles[0] == quantiles[-1]:
+    if (
+        not all(a <= b for a, b in zip(quantiles, quantiles[1:], strict=False))
+        or quantiles[0] == quantiles[-1]
+    ):
         fields.refuse("quantiles", "rising numbers that are not all the same")
     return tuple(map(float, quantiles))
 
@@ -210,7 +230,12 @@ def _bounds(fields: Fields, *, whole: bool) -> tuple[float, float] | tuple[()]:
     bounds: Any = fields.value.get("bounds")
     if bounds == [] and fields.value.get("missing") is True:  # no known value at all
         return ()
-    if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(_fits, bounds)) or not bounds[0] <= bounds[1]:
+    if (
+        not isinstance(bounds, list)
+        or len(bounds) != 2
+        or not all(map(_fits, bounds))
+        or not bounds[0] <= bounds[1]
+    ):
         fields.refuse("bounds", "two numbers that float32 can hold, the second not below the first")
     low, high = map(float, bounds)
     if whole and not (low.is_integer() and high.is_integer()):
@@ -243,5 +268,7 @@ def load_schema(release: Release) -> TableSchema:
     if schema.names != card.columns:
         raise UserError(f"{where} names other columns than the card: get the release again")
     if card.labels and card.labels != schema.target_column.categories:
-        raise UserError(f"{where}: the categories of '{schema.target}' are not the labels of the card")
+        raise UserError(
+            f"{where}: the categories of '{schema.target}' are not the labels of the card"
+        )
     return schema

@@ -15,7 +15,9 @@ from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
 MAX_CSV = 512 << 20  # bytes of a received samples.csv
-MAX_ROWS = MOST_SAMPLES + 1  # lines: a reader keeps a name for each row, which takes more than a short row itself
+MAX_ROWS = (
+    MOST_SAMPLES + 1
+)  # lines: a reader keeps a name for each row, which takes more than a short row itself
 MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 
@@ -56,7 +58,11 @@ def formula_note(cells: Iterable[str]) -> str | None:
 
 def texts(schema: TableSchema) -> list[str]:
     """The texts that cells of a table can have, and its header."""
-    return [schema.mark, *schema.names, *(text for column in schema.columns for text in column.categories)]
+    return [
+        schema.mark,
+        *schema.names,
+        *(text for column in schema.columns for text in column.categories),
+    ]
 
 
 def write_table_samples(
@@ -94,7 +100,9 @@ def write_table_samples(
     with atomic_folder(folder, SAMPLES, overwrite=overwrite) as temporary:
         with (temporary / CSV).open("w", encoding="utf-8", newline="") as stream:
             spaced = needs_quotes(texts(schema))
-            writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
+            writer = csv.writer(
+                stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL
+            )
             writer.writerow(names)
             writer.writerows(zip(*columns, strict=True))
         write_json(temporary / INFO, {"count": len(x)} | dict(info))
@@ -122,9 +130,13 @@ def check_rows_file(path: Path) -> None:
             lengths = [length + len(first), *map(len, others)]
             lines, length = lines + len(others), lengths[-1]
             if max(lengths) > MAX_LINE:
-                raise UserError(f"{where} has a line of more than {MAX_LINE} bytes, which is no row: get it again")
+                raise UserError(
+                    f"{where} has a line of more than {MAX_LINE} bytes, which is no row: get it again"
+                )
             if lines > MAX_ROWS:
-                raise UserError(f"{where} has more than {MAX_ROWS} lines: give a part of it, with its header")
+                raise UserError(
+                    f"{where} has more than {MAX_ROWS} lines: give a part of it, with its header"
+                )
 
 
 def table_cells(values: np.ndarray, column: TableColumn, mark: str) -> list[str]:
@@ -149,7 +161,10 @@ def table_cells(values: np.ndarray, column: TableColumn, mark: str) -> list[str]
         return [column.categories[code] for code in codes.astype(np.int64)]
     if not np.isfinite(values[~missing]).all() or (missing.any() and not column.missing):
         raise UserError(f"samples: column '{column.name}' holds a value that is not finite")
-    return [mark if gone else _number_text(value, column, mark) for value, gone in zip(values, missing, strict=True)]
+    return [
+        mark if gone else _number_text(value, column, mark)
+        for value, gone in zip(values, missing, strict=True)
+    ]
 
 
 def _number_text(value: np.float32, column: TableColumn, mark: str) -> str:

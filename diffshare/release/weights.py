@@ -14,9 +14,15 @@ from diffshare.release.building import bounded_building, tensors_in
 from diffshare.release.config import check_arguments, read_config
 from diffshare.release.folder import MAX_TOTAL, Release
 
-MAX_PARAMETERS = 2_500_000_000  # 10 GB in float32: the largest network that diffusers writes as one file
+MAX_PARAMETERS = (
+    2_500_000_000  # 10 GB in float32: the largest network that diffusers writes as one file
+)
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
-_FLOATS = ("F32", "F16", "BF16")  # a weight may be stored in any of these; other tensors in their own type only
+_FLOATS = (
+    "F32",
+    "F16",
+    "BF16",
+)  # a weight may be stored in any of these; other tensors in their own type only
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -60,13 +66,17 @@ def load_part(
     kind = allowed[class_name]
     check_arguments(kind, arguments, where)
     if (file := f"{name}/{_WEIGHTS}") not in release.card.files:
-        raise UserError(f"{release.folder} has no {file}: it is no complete release; ask for it again")
+        raise UserError(
+            f"{release.folder} has no {file}: it is no complete release; ask for it again"
+        )
     held = tensors_in(release.folder / file, MAX_TOTAL)
     with torch.device("meta"), bounded_building(held):
         network = _build(kind, arguments, where)
     total = sum(tensor.numel() for tensor in chain(network.parameters(), network.buffers()))
     if total > max_parameters:
-        raise UserError(f"{where}: the network has {total} parameters, more than the {max_parameters} that are loaded")
+        raise UserError(
+            f"{where}: the network has {total} parameters, more than the {max_parameters} that are loaded"
+        )
     if trial is not None:
         _try(trial, network, where)
     network.load_state_dict(_weights(release, name, network.state_dict()), strict=True, assign=True)
@@ -77,8 +87,12 @@ def load_part(
 def _build(kind: type[Network], arguments: dict[str, Any], where: str) -> Network:
     try:
         return kind(**arguments)
-    except Exception as error:  # a constructor may raise anything when its settings do not fit together
-        raise UserError(f"{where}: {kind.__name__} cannot be built with these settings: {shown(str(error))}") from error
+    except (
+        Exception
+    ) as error:  # a constructor may raise anything when its settings do not fit together
+        raise UserError(
+            f"{where}: {kind.__name__} cannot be built with these settings: {shown(str(error))}"
+        ) from error
 
 
 def _try(trial: Callable[[Any], object], network: nn.Module, where: str) -> None:
@@ -87,10 +101,14 @@ def _try(trial: Callable[[Any], object], network: nn.Module, where: str) -> None
             trial(network.eval())
     except Exception as error:  # a network may raise anything when its settings do not fit together
         name = type(network).__name__
-        raise UserError(f"{where}: {name} does not run with these settings: {shown(str(error))}") from error
+        raise UserError(
+            f"{where}: {name} does not run with these settings: {shown(str(error))}"
+        ) from error
 
 
-def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _weights(
+    release: Release, name: str, expected: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """The tensors of a part, floats in float32.
 
     Args:
@@ -101,7 +119,9 @@ def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) 
     file = f"{name}/{_WEIGHTS}"
     where = str(release.folder / file)
     largest = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in expected.values())
-    longest = (64 << 10) + sum(len(key) + 200 for key in expected)  # bytes of the header; an entry has about 100
+    longest = (64 << 10) + sum(
+        len(key) + 200 for key in expected
+    )  # bytes of the header; an entry has about 100
     data = release.read(file, min(8 + longest + largest, MAX_TOTAL))
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= min(longest, len(data) - 8):
@@ -110,13 +130,22 @@ def _weights(release: Release, name: str, expected: Mapping[str, torch.Tensor]) 
     _check_header(header, expected, where)
     try:
         tensors = safetensors.torch.load(data)
-    except Exception as error:  # the library has one exception for its format, and Python's own for the rest
-        raise UserError(f"{where} is no safetensors file ({shown(str(error))}): get the release again") from error
+    except (
+        Exception
+    ) as error:  # the library has one exception for its format, and Python's own for the rest
+        raise UserError(
+            f"{where} is no safetensors file ({shown(str(error))}): get the release again"
+        ) from error
     del data
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise UserError(f"{where}: the weights {key} are not all finite: the model is broken; ask for another")
-    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+            raise UserError(
+                f"{where}: the weights {key} are not all finite: the model is broken; ask for another"
+            )
+    return {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in tensors.items()
+    }
 
 
 def _check_header(header: Any, expected: Mapping[str, torch.Tensor], where: str) -> None:
@@ -125,31 +154,45 @@ def _check_header(header: Any, expected: Mapping[str, torch.Tensor], where: str)
         raise UserError(f"{where} is no safetensors file: its header is no object")
     header.pop("__metadata__", None)
     for key in sorted(set(header) ^ set(expected)):
-        problem = "has weights that the network lacks" if key in header else "lacks weights of the network"
+        problem = (
+            "has weights that the network lacks"
+            if key in header
+            else "lacks weights of the network"
+        )
         raise UserError(f"{where} {problem}: {shown(key)}")
     for key, tensor in expected.items():
         entry = header[key] if isinstance(header[key], dict) else {}
         if entry.get("shape") != list(tensor.shape):
-            raise UserError(f"{where}: {key} must have the shape {list(tensor.shape)}, not {shown(entry.get('shape'))}")
+            raise UserError(
+                f"{where}: {key} must have the shape {list(tensor.shape)}, not {shown(entry.get('shape'))}"
+            )
         types = _FLOATS if tensor.is_floating_point() else (_OTHERS[tensor.dtype],)
         if entry.get("dtype") not in types:
-            raise UserError(f"{where}: {key} must be of type {' or '.join(types)}, not {shown(entry.get('dtype'))}")
+            raise UserError(
+                f"{where}: {key} must be of type {' or '.join(types)}, not {shown(entry.get('dtype'))}"
+            )
 
 
-def _fill_buffers(network: nn.Module, kind: type[nn.Module], arguments: dict[str, Any], where: str) -> None:
+def _fill_buffers(
+    network: nn.Module, kind: type[nn.Module], arguments: dict[str, Any], where: str
+) -> None:
     """Give buffers that are no part of the file (tables that the constructor computes) their values.
 
     They are taken from a second network that is built in memory: by now its size is known to be that of the file.
     """
     if any(buffer.is_meta for buffer in network.buffers()):
-        with torch.random.fork_rng(devices=[]):  # the second network's initial weights must not move the user's noise
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the second network's initial weights must not move the user's noise
             computed = dict(_build(kind, arguments, where).named_buffers())
         for key, buffer in list(network.named_buffers()):
             if buffer.is_meta:
                 owner, _, leaf = key.rpartition(".")
                 network.get_submodule(owner).register_buffer(leaf, computed[key], persistent=False)
     if any(tensor.is_meta for tensor in _all_tensors(network)):
-        raise UserError(f"{where}: {kind.__name__} keeps tensors outside its state, which a release cannot carry")
+        raise UserError(
+            f"{where}: {kind.__name__} keeps tensors outside its state, which a release cannot carry"
+        )
 
 
 def _all_tensors(network: nn.Module) -> Iterator[torch.Tensor]:

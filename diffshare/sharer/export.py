@@ -58,7 +58,9 @@ def module_of_checkpoint(path: Path, *, trust_code: bool = False) -> GenerativeM
             f"{path} is not a checkpoint of a generator, it names no model class: give the last.ckpt of a run of fit"
         )
     if not checkpoint["global_step"]:
-        raise UserError(f"{path} is of a training that has made no step: go on with it, or give another last.ckpt")
+        raise UserError(
+            f"{path} is of a training that has made no step: go on with it, or give another last.ckpt"
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(GenerativeModule, "model")
     try:

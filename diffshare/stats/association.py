@@ -78,7 +78,9 @@ def log_odds_root(high: Share, low: Share) -> Root:
     places = [float(logit(share.clipped())) for share in (high, low)]
     error = standard_error(high, low, high.clipped(), low.clipped())
     values = _points(places[0] - places[1], error)
-    ends = [float(np.clip(logit(np.clip(s.estimate, 1e-7, 1 - 1e-7)), -END, END)) for s in (high, low)]
+    ends = [
+        float(np.clip(logit(np.clip(s.estimate, 1e-7, 1 - 1e-7)), -END, END)) for s in (high, low)
+    ]
     # each term falls towards its own estimate, so the minimum lies between p_high's place and where p_low is at its own
     start, stop = np.full(len(values), ends[0]), np.clip(values + ends[1], -END, END)
     for _ in range(2):
@@ -86,7 +88,10 @@ def log_odds_root(high: Share, low: Share) -> Root:
         terms = _term(high, grid) + _term(low, grid - values)
         best = terms.argmin(0)
         columns = np.arange(len(values))
-        start, stop = grid[np.maximum(best - 1, 0), columns], grid[np.minimum(best + 1, ACROSS - 1), columns]
+        start, stop = (
+            grid[np.maximum(best - 1, 0), columns],
+            grid[np.minimum(best + 1, ACROSS - 1), columns],
+        )
     return _signed(values, terms.min(0))
 
 
@@ -97,7 +102,9 @@ def _term(share: Share, place: np.ndarray) -> np.ndarray:
 
 def _points(middle: float, error: float) -> np.ndarray:
     near = middle + error * np.arange(-8 * FINE, 8 * FINE + 1) / FINE
-    outer = np.concatenate([np.linspace(-2 * END, near[0], COARSE), np.linspace(near[-1], 2 * END, COARSE)])
+    outer = np.concatenate(
+        [np.linspace(-2 * END, near[0], COARSE), np.linspace(near[-1], 2 * END, COARSE)]
+    )
     return np.unique(np.concatenate([near, outer]))
 
 
@@ -185,14 +192,20 @@ def collapsed(table: np.ndarray, contrast: Contrast) -> np.ndarray:
 
 def log_odds_ratio(cells: np.ndarray) -> float:
     """Log odds ratio of a 2 x 2 table with cells above 0."""
-    return float(np.log(cells[0, 0]) + np.log(cells[1, 1]) - np.log(cells[0, 1]) - np.log(cells[1, 0]))
+    return float(
+        np.log(cells[0, 0]) + np.log(cells[1, 1]) - np.log(cells[0, 1]) - np.log(cells[1, 0])
+    )
 
 
-def pair(samples: GroupShares, contrast: Contrast, label_weights: np.ndarray) -> tuple[Share, Share]:
+def pair(
+    samples: GroupShares, contrast: Contrast, label_weights: np.ndarray
+) -> tuple[Share, Share]:
     """The group's share within the class of a contrast and within the others, these weighted as in the reference."""
     others = np.array(label_weights, np.float64)
     others[contrast.label] = 0
-    return samples.shares[contrast.label][contrast.group], samples.pooled(contrast.group, others / others.sum())
+    return samples.shares[contrast.label][contrast.group], samples.pooled(
+        contrast.group, others / others.sum()
+    )
 
 
 class Association(NamedTuple):
@@ -262,10 +275,18 @@ def completed(
     ends = []
     for own in (False, True):
         rows = []
-        for label, (row, count) in enumerate(zip(samples.shares, np.asarray(unknown).tolist(), strict=True)):
-            group = contrast.group if (label == contrast.label) == own else (contrast.group + 1) % samples.groups
+        for label, (row, count) in enumerate(
+            zip(samples.shares, np.asarray(unknown).tolist(), strict=True)
+        ):
+            group = (
+                contrast.group
+                if (label == contrast.label) == own
+                else (contrast.group + 1) % samples.groups
+            )
             total = row[0].n + count
-            known = [share.estimate * row[0].n + count * (s == group) for s, share in enumerate(row)]
+            known = [
+                share.estimate * row[0].n + count * (s == group) for s, share in enumerate(row)
+            ]
             rows.append(tuple(Share(float(k / total), total) for k in known))
         ends.append(_association(GroupShares(tuple(rows)), reference, contrast))
     return ends[0], ends[1]

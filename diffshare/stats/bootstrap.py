@@ -8,11 +8,22 @@ import numpy as np
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration
 from diffshare.stats.intervals import check_level, unseen_share
-from diffshare.stats.prevalence import FORMS, UNCORRECTED, Method, checked, correcting, emq, estimate, separation
+from diffshare.stats.prevalence import (
+    FORMS,
+    UNCORRECTED,
+    Method,
+    checked,
+    correcting,
+    emq,
+    estimate,
+    separation,
+)
 
 CHUNK = 4_000_000  # resampled counts that are held at a time
 BLOCK = 50_000  # resampled counts that are made in one go: they stay in the processor's cache
-LOGITS = np.linspace(-14, 14, 281)  # centres of the bins in which EMQ's resamples are counted (two classes)
+LOGITS = np.linspace(
+    -14, 14, 281
+)  # centres of the bins in which EMQ's resamples are counted (two classes)
 
 
 class Estimate(NamedTuple):
@@ -66,18 +77,26 @@ def bootstrap(
     """
     check_level(level)
     if resamples < 1:
-        raise UserError(f"resamples is {resamples}: expected at least 1, and 1000 or more for an interval to rely on")
+        raise UserError(
+            f"resamples is {resamples}: expected at least 1, and 1000 or more for an interval to rely on"
+        )
     queries = checked(method, calibration, query_scores)
     if resample_queries and queries.shape[1] < 2:
-        raise UserError("one query tells nothing of its sampling error: ask for at least 2, and 100 or more to rely on")
+        raise UserError(
+            "one query tells nothing of its sampling error: ask for at least 2, and 100 or more to rely on"
+        )
     point = estimate(method, calibration, query_scores)
     kept = np.ones((1, queries.shape[1])) / queries.shape[1]
     parts = []
     per_chunk = max(1, CHUNK // max(queries.shape[1], len(calibration.labels)))
     for start in range(0, resamples, per_chunk):
         count = min(per_chunk, resamples - start)
-        weights = _drawn(queries.shape[1], count, rng) if resample_queries else np.repeat(kept, count, 0)
-        parts.append(_resolve(method, calibration, queries, weights, rng if resample_calibration else None))
+        weights = (
+            _drawn(queries.shape[1], count, rng) if resample_queries else np.repeat(kept, count, 0)
+        )
+        parts.append(
+            _resolve(method, calibration, queries, weights, rng if resample_calibration else None)
+        )
     draws = np.concatenate(parts)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     if resample_queries:
@@ -102,7 +121,9 @@ def drift_size(drifts: Sequence[float] | np.ndarray, level: float) -> float:
         UserError: drifts that are none.
     """
     if not (np.size(drifts) and (np.abs(drifts) <= 1).all()):
-        raise UserError(f"drifts {np.asarray(drifts).tolist()} are no differences of proportions in [-1, 1]")
+        raise UserError(
+            f"drifts {np.asarray(drifts).tolist()} are no differences of proportions in [-1, 1]"
+        )
     return float(np.quantile(np.abs(drifts), level))
 
 
@@ -115,12 +136,18 @@ def _drawn(size: int, count: int, rng: np.random.Generator, picks: int | None = 
     for start in range(0, count, block):
         rows = picked[start : start + block]
         cells = rows + size * np.arange(len(rows), dtype=np.uint32)[:, None]
-        weights[start : start + block] = np.bincount(cells.ravel(), minlength=size * len(rows)).reshape(-1, size)
+        weights[start : start + block] = np.bincount(
+            cells.ravel(), minlength=size * len(rows)
+        ).reshape(-1, size)
     return weights / picks
 
 
 def _resolve(
-    method: Method, calibration: Calibration, queries: np.ndarray, weights: np.ndarray, rng: np.random.Generator | None
+    method: Method,
+    calibration: Calibration,
+    queries: np.ndarray,
+    weights: np.ndarray,
+    rng: np.random.Generator | None,
 ) -> np.ndarray:
     """The estimates of resampled queries (weights, R x M) and, with an rng, resampled calibration. R x K."""
     if method == "emq":
@@ -135,7 +162,9 @@ def _resolve(
     return form.solve(query, classes)
 
 
-def _class_means(calibration: Calibration, features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _class_means(
+    calibration: Calibration, features: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
     """Class means of calibration records resampled within fold and class, R x K x D.
 
     Of n records n - 1 are drawn, which makes the variance of their mean s^2 / n (Rao & Wu 1988): n draws would give
@@ -156,7 +185,9 @@ def _resolve_emq(queries: np.ndarray, weights: np.ndarray, prior: np.ndarray) ->
     if k > 2:
         return emq(np.tile(weights, folds) / folds, queries.reshape(-1, k), prior)
     clipped = np.clip(queries[..., 1], 1e-6, 1 - 1e-6)
-    place = np.rint((np.log(clipped / (1 - clipped)) - LOGITS[0]) / (LOGITS[1] - LOGITS[0])).astype(np.int64)
+    place = np.rint((np.log(clipped / (1 - clipped)) - LOGITS[0]) / (LOGITS[1] - LOGITS[0])).astype(
+        np.int64
+    )
     shares = np.zeros((queries.shape[1], len(LOGITS)))
     for one in place:
         shares[np.arange(len(one)), one] += 1 / folds
@@ -228,7 +259,9 @@ def error_parts(
     if method in UNCORRECTED:
         fixed: Method = "acc" if method == "cc" else "pacc"
         try:
-            bias = estimate(method, calibration, query_scores) - estimate(fixed, calibration, query_scores)
+            bias = estimate(method, calibration, query_scores) - estimate(
+                fixed, calibration, query_scores
+            )
             classifier = float(abs(bias[place]))
         except UserError:  # at chance: the count stands, how far off it is nobody can say
             classifier = None

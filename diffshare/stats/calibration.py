@@ -26,10 +26,14 @@ def posteriors(scores: np.ndarray, what: str = "scores") -> np.ndarray:
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 0 or scores.size == 0 or (scores.ndim > 1 and scores.shape[-1] < 2):
-        raise UserError(f"{what} have shape {scores.shape}: expected N probabilities, or N x K with K >= 2 classes")
+        raise UserError(
+            f"{what} have shape {scores.shape}: expected N probabilities, or N x K with K >= 2 classes"
+        )
     least, most = scores.min(), scores.max()  # NaN where one score is
     if np.isnan(least):
-        raise UserError(f"{what} hold {int(np.isnan(scores).sum())} NaN: expected probabilities in [0, 1]")
+        raise UserError(
+            f"{what} hold {int(np.isnan(scores).sum())} NaN: expected probabilities in [0, 1]"
+        )
     if least < 0 or most > 1 + 1e-6:
         raise UserError(
             f"{what} reach from {least:.3g} to {most:.3g}: expected probabilities in [0, 1] "
@@ -40,12 +44,18 @@ def posteriors(scores: np.ndarray, what: str = "scores") -> np.ndarray:
     total = scores @ np.ones(scores.shape[-1])  # five times the speed of a sum over a short axis
     worst = float(total.flat[np.abs(total - 1).argmax()])
     if abs(worst - 1) > SUM_TOLERANCE:
-        raise UserError(f"{what} have a row that sums to {worst:.4g}: expected the probabilities of all classes, sum 1")
+        raise UserError(
+            f"{what} have a row that sums to {worst:.4g}: expected the probabilities of all classes, sum 1"
+        )
     return scores / total[..., None]
 
 
 def _whole(codes: np.ndarray) -> bool:
-    return codes.dtype.kind in "biuf" and bool(np.isfinite(codes).all()) and bool((codes == np.rint(codes)).all())
+    return (
+        codes.dtype.kind in "biuf"
+        and bool(np.isfinite(codes).all())
+        and bool((codes == np.rint(codes)).all())
+    )
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,9 @@ class Calibration:
     def counts(self) -> np.ndarray:
         """Records of each fold and class, int64, F x K."""
         cells = self._groups * self.classes + self.labels
-        return np.bincount(cells, minlength=self.folds * self.classes).reshape(self.folds, self.classes)
+        return np.bincount(cells, minlength=self.folds * self.classes).reshape(
+            self.folds, self.classes
+        )
 
     @property
     def prior(self) -> np.ndarray:
@@ -147,7 +159,9 @@ class Calibration:
         checked = posteriors(scores, "query scores")
         checked = checked[None] if checked.ndim == 2 else checked
         if checked.ndim != 3 or checked.shape[2] != self.classes:
-            raise UserError(f"query scores have shape {np.shape(scores)}: expected M x {self.classes} for each model")
+            raise UserError(
+                f"query scores have shape {np.shape(scores)}: expected M x {self.classes} for each model"
+            )
         if len(checked) != self.folds:
             raise UserError(
                 f"{len(checked)} models scored the queries, {self.folds} the calibration records: "

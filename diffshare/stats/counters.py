@@ -26,7 +26,9 @@ class RowStreams:
 
     def __init__(self, seed: int, indices: np.ndarray) -> None:
         key = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-        self._start = _mix(key + _mix((np.asarray(indices).astype(np.uint64) + np.uint64(1)) * _STEP))[:, None]
+        self._start = _mix(
+            key + _mix((np.asarray(indices).astype(np.uint64) + np.uint64(1)) * _STEP)
+        )[:, None]
 
     def uniform(self, first: int, count: int) -> np.ndarray:
         """Numbers ``first`` to ``first + count`` of each stream.

@@ -28,7 +28,9 @@ from diffshare.stats.association import (
 from diffshare.stats.information import mutual_information
 from diffshare.stats.shares import GroupShares
 
-ALPHAS = np.round(np.arange(1, 20) / 20, 2)  # shares that are looked at, then refined between two of them
+ALPHAS = np.round(
+    np.arange(1, 20) / 20, 2
+)  # shares that are looked at, then refined between two of them
 SPLITS = np.linspace(0, 1, 41)  # of the poison between its two cells
 ONLY = Contrast(1, 1)  # the contrast of two groups and two classes
 MOST = 2.0**30  # times the present samples that a plan goes up to: what is not seen then never is
@@ -74,7 +76,9 @@ def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
     return best
 
 
-def decide(association: Association, margin: float, harm: float, level: float, *, powered: bool) -> Verdict:
+def decide(
+    association: Association, margin: float, harm: float, level: float, *, powered: bool
+) -> Verdict:
     """The verdict on one contrast; see the module.
 
     Args:
@@ -87,7 +91,11 @@ def decide(association: Association, margin: float, harm: float, level: float, *
     if association.difference.p_value(margin) <= level:
         return "poisoned"
     within = powered and abs(association.difference.estimate) <= margin
-    return "clean" if within and association.difference.equivalence_p_value(harm) <= level else "inconclusive"
+    return (
+        "clean"
+        if within and association.difference.equivalence_p_value(harm) <= level
+        else "inconclusive"
+    )
 
 
 class Tolerance(NamedTuple):
@@ -117,7 +125,10 @@ class Tolerance(NamedTuple):
     def harm(self, table: np.ndarray, alpha: float, contrast: Contrast = ONLY) -> float:
         """|d| that a poisoned share of this table leads to at this guidance; the contrast by itself is attacked."""
         cells = collapsed(np.asarray(table, np.float64), contrast)
-        return abs(log_odds_ratio(guided(poisoned_table(cells, alpha), self.guidance)) - log_odds_ratio(cells))
+        return abs(
+            log_odds_ratio(guided(poisoned_table(cells, alpha), self.guidance))
+            - log_odds_ratio(cells)
+        )
 
 
 def guided(table: np.ndarray, guidance: float) -> np.ndarray:
@@ -141,7 +152,13 @@ class Power(NamedTuple):
 
 
 def power(
-    samples: GroupShares, reference: Reference, tolerance: Tolerance, level: float, *, wanted: float, power: float = 0.8
+    samples: GroupShares,
+    reference: Reference,
+    tolerance: Tolerance,
+    level: float,
+    *,
+    wanted: float,
+    power: float = 0.8,
 ) -> Power:
     """Smallest detectable poisoned share, and the samples that a wanted one takes.
 
@@ -191,7 +208,12 @@ def _least(seen: Callable[[float], bool]) -> float | None:
 
 
 def _seen(
-    samples: GroupShares, reference: Reference, poisoned: np.ndarray, tolerance: Tolerance, z: float, times: float
+    samples: GroupShares,
+    reference: Reference,
+    poisoned: np.ndarray,
+    tolerance: Tolerance,
+    z: float,
+    times: float,
 ) -> bool:
     """Whether a poisoned table moves some contrast by ``z`` standard errors more than the margin.
 
@@ -240,7 +262,9 @@ def looks(first: int, last: int) -> list[int]:
         UserError: numbers that make no plan.
     """
     if not 1 <= first <= last:
-        raise UserError(f"a sequential audit looks first at {first} of {last} samples: expected 1 <= first <= last")
+        raise UserError(
+            f"a sequential audit looks first at {first} of {last} samples: expected 1 <= first <= last"
+        )
     found = [first]
     while found[-1] * 2 < last:
         found.append(found[-1] * 2)

@@ -31,7 +31,9 @@ def n_leaked(accuracy: float, p0: float, p1: float) -> float:
         if not 0 <= value <= 1:
             raise UserError(f"{name} {value} is outside [0, 1]")
     if p0 == p1:
-        raise UserError(f"p0 and p1 are both {p0}: two different proportions are needed to tell them apart")
+        raise UserError(
+            f"p0 and p1 are both {p0}: two different proportions are needed to tell them apart"
+        )
     low, high = sorted((p0, p1))
     ratio = max(low / high, (1 - high) / (1 - low))
     advantage = max(0.0, 2 * accuracy - 1)

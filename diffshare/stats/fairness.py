@@ -66,7 +66,9 @@ def group_rates(counts: np.ndarray, positive: int = 1) -> GroupRates:
     counts = np.asarray(counts, np.float64)
     classes = counts.shape[-1]
     if counts.ndim < 3 or not counts.shape[-3]:
-        raise UserError(f"counts have shape {counts.shape}: one or more groups, by class and decision, are expected")
+        raise UserError(
+            f"counts have shape {counts.shape}: one or more groups, by class and decision, are expected"
+        )
     if not 0 <= positive < classes:
         raise UserError(f"positive is {positive}: name one of the classes 0 to {classes - 1}")
     n = counts.sum((-2, -1))
@@ -121,8 +123,12 @@ def bootstrap_counts(counts: np.ndarray, resamples: int, rng: np.random.Generato
     """
     flat = np.asarray(counts, np.int64).ravel()
     if not flat.sum():
-        raise UserError("there are no records to measure fairness on: test on a part that holds some")
-    return rng.multinomial(flat.sum(), flat / flat.sum(), resamples).reshape(resamples, *np.shape(counts))
+        raise UserError(
+            "there are no records to measure fairness on: test on a part that holds some"
+        )
+    return rng.multinomial(flat.sum(), flat / flat.sum(), resamples).reshape(
+        resamples, *np.shape(counts)
+    )
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ from scipy.special import ndtr, ndtri
 
 CELLS = 25  # of a column, where there is room for as many
 EDGE = 1e-4  # places within a cell are kept this far from its ends, scores within 3.8
-ROOT = 1 / 3  # cells grow with the third power of the distance to 0: as wide as fits columns with long tails
+ROOT = (
+    1 / 3
+)  # cells grow with the third power of the distance to 0: as wide as fits columns with long tails
 
 
 def coarse_bounds(
@@ -76,7 +78,12 @@ def to_cells(
 
 
 def from_cells(
-    codes: np.ndarray, scores: np.ndarray, bounds: tuple[float, float], cells: int = CELLS, *, whole: bool
+    codes: np.ndarray,
+    scores: np.ndarray,
+    bounds: tuple[float, float],
+    cells: int = CELLS,
+    *,
+    whole: bool,
 ) -> np.ndarray:
     """The value of each code of a cell and score, float64, N: the inverse of :func:`to_cells`."""
     low, high = bounds
@@ -96,7 +103,9 @@ def _zero(bounds: tuple[float, float]) -> float:
     return -bounds[0] / (bounds[1] - bounds[0])
 
 
-def _spread(part: np.ndarray, bounds: tuple[float, float], cells: int, *, whole: bool) -> np.ndarray:
+def _spread(
+    part: np.ndarray, bounds: tuple[float, float], cells: int, *, whole: bool
+) -> np.ndarray:
     """Place on the grid, in [0, 1], of a part of the way between the bounds: the cells are narrow about 0."""
     if _even(bounds, cells, whole=whole):
         return part
@@ -106,7 +115,9 @@ def _spread(part: np.ndarray, bounds: tuple[float, float], cells: int, *, whole:
     return (np.sign(away) * np.abs(away) ** ROOT - ends[0]) / (ends[1] - ends[0])
 
 
-def _gathered(place: np.ndarray, bounds: tuple[float, float], cells: int, *, whole: bool) -> np.ndarray:
+def _gathered(
+    place: np.ndarray, bounds: tuple[float, float], cells: int, *, whole: bool
+) -> np.ndarray:
     """The inverse of :func:`_spread`."""
     if _even(bounds, cells, whole=whole):
         return place

@@ -7,7 +7,10 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 from diffshare.errors import UserError
 
-SEPARATION, ERRORS = 0.02, 3.0  # least TPR - FPR that a correction divides by, absolute and in standard errors
+SEPARATION, ERRORS = (
+    0.02,
+    3.0,
+)  # least TPR - FPR that a correction divides by, absolute and in standard errors
 
 
 class Interval(NamedTuple):
@@ -21,7 +24,9 @@ class Interval(NamedTuple):
 def check_level(level: float) -> None:
     """Refuse a confidence level that is none."""
     if not 0 < level < 1:
-        raise UserError(f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95")
+        raise UserError(
+            f"level {level} is no confidence level: expected a number between 0 and 1, for instance 0.95"
+        )
 
 
 def normal_quantile(level: float) -> float:
@@ -41,7 +46,9 @@ def student_quantile(level: float, freedom: float) -> float:
 
 def _check(positives: int, total: int) -> None:
     if total < 1 or not 0 <= positives <= total:
-        raise UserError(f"{positives} of {total} is no proportion: expected 0 <= positives <= total and total >= 1")
+        raise UserError(
+            f"{positives} of {total} is no proportion: expected 0 <= positives <= total and total >= 1"
+        )
 
 
 def hoeffding_half_width(total: int, level: float = 0.95) -> float:
@@ -78,7 +85,9 @@ def clopper_pearson(positives: int, total: int, level: float = 0.95) -> Interval
     check_level(level)
     tail = (1 - level) / 2
     low = 0.0 if positives == 0 else float(betaincinv(positives, total - positives + 1, tail))
-    high = 1.0 if positives == total else float(betaincinv(positives + 1, total - positives, 1 - tail))
+    high = (
+        1.0 if positives == total else float(betaincinv(positives + 1, total - positives, 1 - tail))
+    )
     return Interval(positives / total, low, high)
 
 
@@ -130,10 +139,14 @@ def lang_reiczigel(positives: int, total: int, rates: ErrorRates, level: float =
     n, n_se, n_sp = total + z**2, rates.positives + 2, rates.negatives + 2
     share = (positives + z**2 / 2) / n
     se, sp = (rates.true_positives + 1) / n_se, (rates.negatives - rates.false_positives + 1) / n_sp
-    _check_gap(se, 1 - sp)  # of a handful of records these may meet where the rates themselves do not
+    _check_gap(
+        se, 1 - sp
+    )  # of a handful of records these may meet where the rates themselves do not
     p = _adjust(share, se, 1 - sp)
     of_se, of_sp = se * (1 - se) / n_se, sp * (1 - sp) / n_sp
-    error = float(np.sqrt(share * (1 - share) / n + p**2 * of_se + (1 - p) ** 2 * of_sp)) / abs(se + sp - 1)
+    error = float(np.sqrt(share * (1 - share) / n + p**2 * of_se + (1 - p) ** 2 * of_sp)) / abs(
+        se + sp - 1
+    )
     middle = p + 2 * z**2 * (p * of_se - (1 - p) * of_sp)
     low, high = (float(np.clip(middle + sign * z * error, 0, 1)) for sign in (-1, 1))
     return Interval(plain, min(low, plain), max(high, plain))
@@ -175,12 +188,18 @@ def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> In
     """
     shares = np.asarray(shares, dtype=np.float64)
     if shares.ndim != 1 or len(shares) < 2:
-        raise UserError(f"CLEAM needs the shares of two batches of samples at least, got shape {shares.shape}")
+        raise UserError(
+            f"CLEAM needs the shares of two batches of samples at least, got shape {shares.shape}"
+        )
     for name, values in (("shares", shares), ("TPR", np.array([tpr])), ("FPR", np.array([fpr]))):
         if not ((values >= 0) & (values <= 1)).all():
-            raise UserError(f"CLEAM's {name} reach from {values.min():.3g} to {values.max():.3g}: expected [0, 1]")
+            raise UserError(
+                f"CLEAM's {name} reach from {values.min():.3g} to {values.max():.3g}: expected [0, 1]"
+            )
     _check_gap(tpr, fpr)
     half = normal_quantile(level) * float(shares.std(ddof=1)) / len(shares) ** 0.5
     mean = float(shares.mean())
-    middle, *ends = (float(np.clip(_adjust(share, tpr, fpr), 0, 1)) for share in (mean, mean - half, mean + half))
+    middle, *ends = (
+        float(np.clip(_adjust(share, tpr, fpr), 0, 1)) for share in (mean, mean - half, mean + half)
+    )
     return Interval(middle, min(ends), max(ends))

@@ -111,6 +111,8 @@ def feature_mean(method: Method, scores: np.ndarray, place: int = 1) -> tuple[fl
         UserError: fewer than two samples, which have no spread.
     """
     if np.shape(scores)[1] < 2:
-        raise UserError(f"a mean of {np.shape(scores)[1]} samples has no error to be told: draw 2 at least")
+        raise UserError(
+            f"a mean of {np.shape(scores)[1]} samples has no error to be told: draw 2 at least"
+        )
     feature = FORMS[method].features(scores)[..., place].mean(0)
     return float(feature.mean()), float(feature.var(ddof=1)) / len(feature)

@@ -52,7 +52,9 @@ def _checked(least: int, *sets: np.ndarray) -> list[np.ndarray]:
     widths = {features.shape[1] if features.ndim == 2 else 0 for features in sets}
     if len(widths) > 1 or 0 in widths or min(map(len, sets)) < least:
         shapes = ", ".join("x".join(map(str, features.shape)) for features in sets)
-        raise UserError(f"a kernel distance needs {least} records or more of each set, with as many features: {shapes}")
+        raise UserError(
+            f"a kernel distance needs {least} records or more of each set, with as many features: {shapes}"
+        )
     return [features.astype(np.float64) for features in sets]
 
 
@@ -94,11 +96,20 @@ def kernel_distance_difference(
     if len(first) != len(second):
         raise UserError(f"{len(first)} and {len(second)} records are no pairs")
     of_first, of_second = _kernel(first, first), _kernel(second, second)
-    f, s, f_out, s_out = _within(of_first), _within(of_second), _within_without(of_first), _within_without(of_second)
+    f, s, f_out, s_out = (
+        _within(of_first),
+        _within(of_second),
+        _within_without(of_first),
+        _within_without(of_second),
+    )
     to_first, to_second = _kernel(first, reference), _kernel(second, reference)
     (fr_out, fr_ref), (sr_out, sr_ref) = _between(to_first), _between(to_second)
-    estimate = f - s - 2 * float(to_first.mean() - to_second.mean())  # what the reference has within itself cancels
-    variance = _jackknife(f_out - s_out - 2 * (fr_out - sr_out)) + _jackknife(f - s - 2 * (fr_ref - sr_ref))
+    estimate = (
+        f - s - 2 * float(to_first.mean() - to_second.mean())
+    )  # what the reference has within itself cancels
+    variance = _jackknife(f_out - s_out - 2 * (fr_out - sr_out)) + _jackknife(
+        f - s - 2 * (fr_ref - sr_ref)
+    )
     half = z * float(np.sqrt(variance))
     return Difference(estimate, estimate - half, estimate + half)
 

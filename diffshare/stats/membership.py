@@ -34,7 +34,12 @@ class Membership(NamedTuple):
 
 
 def membership(
-    members: np.ndarray, non_members: np.ndarray, *, level: float = 0.95, fpr: float = 0.01, seed: int = 0
+    members: np.ndarray,
+    non_members: np.ndarray,
+    *,
+    level: float = 0.95,
+    fpr: float = 0.01,
+    seed: int = 0,
 ) -> Membership:
     """All figures of a loss-threshold test (Yeom et al. 2018, arXiv 1709.01604; Carlini et al. 2022, arXiv 2112.03570).
 
@@ -62,7 +67,9 @@ def membership(
     )
 
 
-def advantage(members: np.ndarray, non_members: np.ndarray, *, level: float = 0.95, seed: int = 0) -> Interval:
+def advantage(
+    members: np.ndarray, non_members: np.ndarray, *, level: float = 0.95, seed: int = 0
+) -> Interval:
     """Membership advantage TPR - FPR of "a member where the loss is at most t" (Yeom et al. 2018, definition 4).
 
     Each kind is cut into halves at random. The t with the largest difference in one half judges the other, both ways
@@ -81,7 +88,9 @@ def advantage(members: np.ndarray, non_members: np.ndarray, *, level: float = 0.
     """
     members, non_members = _checked(members, non_members)
     check_level(level)
-    ranks = rankdata(np.concatenate([members, non_members]))  # so that a mean of two of them means the same everywhere
+    ranks = rankdata(
+        np.concatenate([members, non_members])
+    )  # so that a mean of two of them means the same everywhere
     kinds = ranks[: len(members)], ranks[len(members) :]
     rng = np.random.default_rng([seed, 1])
     halves = [np.array_split(rng.permutation(kind), 2) for kind in kinds]
@@ -105,7 +114,9 @@ def _best(members: np.ndarray, non_members: np.ndarray) -> float:
     return float(values[place] + values[min(place + 1, len(values) - 1)]) / 2
 
 
-def tpr_at(members: np.ndarray, non_members: np.ndarray, fpr: float = 0.01, *, level: float = 0.95) -> Interval:
+def tpr_at(
+    members: np.ndarray, non_members: np.ndarray, fpr: float = 0.01, *, level: float = 0.95
+) -> Interval:
     """Share of members whose loss is below all but a share ``fpr`` of the non-members'.
 
     The threshold is a non-member's loss, so no member has a say in it. It is a quantile that n losses know roughly: the
@@ -124,17 +135,26 @@ def tpr_at(members: np.ndarray, non_members: np.ndarray, fpr: float = 0.01, *, l
     members, non_members = _checked(members, non_members)
     check_level(level)
     if not 0 < fpr < 1:
-        raise UserError(f"the false positive rate {fpr} is none: expected a number between 0 and 1, for instance 0.01")
+        raise UserError(
+            f"the false positive rate {fpr} is none: expected a number between 0 and 1, for instance 0.01"
+        )
     n = len(non_members)
     if n * fpr < 1:
-        raise UserError(f"a false positive rate of {fpr:g} needs {int(np.ceil(1 / fpr))} non-members, got {n}")
+        raise UserError(
+            f"a false positive rate of {fpr:g} needs {int(np.ceil(1 / fpr))} non-members, got {n}"
+        )
     ordered, half = np.sort(non_members), (1 + level) / 2
     allowed = int(np.floor(n * fpr + 1e-9))
     # the number of losses below the true quantile is binomial; its bounds are places of losses that bracket it
     fewest, most = (int(binom.ppf(tail, n, fpr)) for tail in ((1 - half) / 2, (1 + half) / 2))
-    below = [int((members < (ordered[k] if k < n else np.inf)).sum()) for k in (max(fewest - 1, 0), allowed, most + 1)]
+    below = [
+        int((members < (ordered[k] if k < n else np.inf)).sum())
+        for k in (max(fewest - 1, 0), allowed, most + 1)
+    ]
     low = clopper_pearson(below[0], len(members), half).low if fewest > 0 else 0.0
-    return Interval(below[1] / len(members), low, clopper_pearson(below[2], len(members), half).high)
+    return Interval(
+        below[1] / len(members), low, clopper_pearson(below[2], len(members), half).high
+    )
 
 
 def _checked(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

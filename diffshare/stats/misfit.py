@@ -63,7 +63,9 @@ class Fit(NamedTuple):
     remedy: str
 
 
-def score_gap(calibration: Calibration, query_scores: np.ndarray, prevalence: np.ndarray) -> np.ndarray:
+def score_gap(
+    calibration: Calibration, query_scores: np.ndarray, prevalence: np.ndarray
+) -> np.ndarray:
     """Distribution of the queries' scores less that of a mixture of the calibration scores.
 
     Q(t) - sum_k p_k F_k(t), averaged over the models of the folds, at 200 scores t in the middles of equal steps.
@@ -107,12 +109,16 @@ def share_bias(calibration: Calibration, error: np.ndarray) -> np.ndarray:
     try:
         solve = np.linalg.inv(calibration.class_means(calibration.scores)).T
     except np.linalg.LinAlgError as error:
-        raise UserError("the classifier of the group tells the groups of a class apart by nothing") from error
+        raise UserError(
+            "the classifier of the group tells the groups of a class apart by nothing"
+        ) from error
     return np.array([min(np.abs(row - c) @ error for c in row) for row in solve])
 
 
 def blur(
-    calibrations: Sequence[Calibration], scores: Sequence[np.ndarray], prevalences: Sequence[np.ndarray]
+    calibrations: Sequence[Calibration],
+    scores: Sequence[np.ndarray],
+    prevalences: Sequence[np.ndarray],
 ) -> np.ndarray:
     """What is left of the distance of each group from the others where the samples' scores say that it has shrunk.
 
@@ -138,8 +144,14 @@ def blur(
         means = calibration.class_means(places)
         way = (p @ means - means)[calibration.labels]
         rows = [expit(places + (1 - slope) * way)[:, channels] for slope in SLOPES]
-        means = np.array([calibration.class_means(_below(moved).reshape(len(moved), -1)) for moved in rows])
-        known = means.reshape(len(SLOPES), groups, len(channels), GRID).swapaxes(1, 2).reshape(-1, groups, GRID)
+        means = np.array(
+            [calibration.class_means(_below(moved).reshape(len(moved), -1)) for moved in rows]
+        )
+        known = (
+            means.reshape(len(SLOPES), groups, len(channels), GRID)
+            .swapaxes(1, 2)
+            .reshape(-1, groups, GRID)
+        )
         fitted = np.einsum("rk,rkd->rd", least_squares(made, known), known)
         apart += ((made - fitted) ** 2).sum(-1).reshape(apart.shape)
     found = SLOPES[apart.argmin(0)]
@@ -152,7 +164,9 @@ def _below(scores: np.ndarray) -> np.ndarray:
 
 
 def biases(
-    calibrations: Sequence[Calibration], scores: Sequence[np.ndarray], prevalences: Sequence[np.ndarray]
+    calibrations: Sequence[Calibration],
+    scores: Sequence[np.ndarray],
+    prevalences: Sequence[np.ndarray],
 ) -> Bias:
     """The bias that the scores of all classes of samples stand for; see the module.
 
@@ -193,7 +207,10 @@ def extremes(association: Association, bias: Bias, label_weights: np.ndarray) ->
     middle = sum(share.estimate for share in association.pair) / 2
     shared = [*product((-b, b), (-b, b)), (lost * middle, -lost * (1 - middle))]
     for (low, high), sign in product(shared, (-1, 1)):
-        two = [_undone(share, low, high, sign * by) for share, by in zip(association.pair, own, strict=True)]
+        two = [
+            _undone(share, low, high, sign * by)
+            for share, by in zip(association.pair, own, strict=True)
+        ]
         if not all(0 < share.estimate < 1 for share in two):
             return None
         found.append(shifted(log_odds_root(*two), *association.reference))

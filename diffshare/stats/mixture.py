@@ -20,7 +20,10 @@ class Fit(NamedTuple):
 
 
 def mixture_fit(
-    calibration: Calibration, query_scores: np.ndarray, rng: np.random.Generator, resamples: int = 500
+    calibration: Calibration,
+    query_scores: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int = 500,
 ) -> Fit:
     """Goodness of fit of sum_k p_k f_k to the queries' scores, f_k the calibration scores of class k.
 
@@ -45,13 +48,17 @@ def mixture_fit(
         UserError: scores that do not fit the calibration, a set of scores that are all equal, or no resample.
     """
     if resamples < 1:
-        raise UserError(f"resamples is {resamples}: a p-value needs at least 1, and 99 or more to be below 0.01")
+        raise UserError(
+            f"resamples is {resamples}: a p-value needs at least 1, and 99 or more to be below 0.01"
+        )
     queries = calibration.queries(query_scores)
     edges = _edges(calibration.scores)
     features = _cumulative(queries, edges).mean(0)
     known = _cumulative(calibration.scores, edges)
     statistic, p = _distance(features.mean(0)[None], calibration.class_means(known)[None])
-    null = _null(calibration, known, p[0], len(features), _spread(features, queries, edges), rng, resamples)
+    null = _null(
+        calibration, known, p[0], len(features), _spread(features, queries, edges), rng, resamples
+    )
     beyond = int((null >= statistic[0] * (1 - 1e-12)).sum())
     return Fit(float(statistic[0]), (1 + beyond) / (1 + resamples), p[0])
 
@@ -60,7 +67,9 @@ def _edges(scores: np.ndarray) -> np.ndarray:
     """Inner edges of the bins of each channel, D' x (BINS - 1)."""
     channels = scores[:, 1:] if scores.shape[1] == 2 else scores
     if (channels.max(0) == channels.min(0)).all():
-        raise UserError("all calibration scores are equal: the classifier tells the classes apart by nothing")
+        raise UserError(
+            "all calibration scores are equal: the classifier tells the classes apart by nothing"
+        )
     return np.quantile(channels, np.arange(1, BINS) / BINS, axis=0).T
 
 

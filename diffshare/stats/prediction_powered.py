@@ -28,7 +28,9 @@ class Powered(NamedTuple):
     of_labels: float
 
 
-def prediction_powered(scores: np.ndarray, places: np.ndarray, labels: np.ndarray, level: float = 0.95) -> Powered:
+def prediction_powered(
+    scores: np.ndarray, places: np.ndarray, labels: np.ndarray, level: float = 0.95
+) -> Powered:
     """Mean of a label over M records of which a random n were labelled, with the help of scores of all.
 
     With scores f and labels y, p = mean_rest(w f) + mean_n(y - w f), whatever the scores are; the rest are the
@@ -48,19 +50,36 @@ def prediction_powered(scores: np.ndarray, places: np.ndarray, labels: np.ndarra
         UserError: fewer than ten labels, or labels and places that do not belong together.
     """
     check_level(level)
-    f, y, total, n = np.asarray(scores, np.float64), np.asarray(labels, np.float64), len(scores), len(labels)
+    f, y, total, n = (
+        np.asarray(scores, np.float64),
+        np.asarray(labels, np.float64),
+        len(scores),
+        len(labels),
+    )
     if n < LEAST:
         raise UserError(f"{n} labelled samples are too few: at least {LEAST} are needed")
-    inside = len(places) == n and len(np.unique(places)) == n and places.min() >= 0 and places.max() < total
+    inside = (
+        len(places) == n
+        and len(np.unique(places)) == n
+        and places.min() >= 0
+        and places.max() < total
+    )
     if not inside or not np.isin(y, (0, 1)).all():
-        raise UserError(f"labels must be 0 or 1 of {n} different samples among the {total} there are")
+        raise UserError(
+            f"labels must be 0 or 1 of {n} different samples among the {total} there are"
+        )
     spread, others = float(f.var(ddof=1)), np.delete(f, places)
     m = len(others)
     weight = float(np.cov(y, f[places])[0, 1]) / ((1 + n / m) * spread) if m and spread > 0 else 0.0
     rest = y - weight * f[places]
-    noise = max(float(rest.var(ddof=1)), (1 / (n + 1)) * (1 - 1 / (n + 1)) if y.min() == y.max() else 0.0)
+    noise = max(
+        float(rest.var(ddof=1)), (1 / (n + 1)) * (1 - 1 / (n + 1)) if y.min() == y.max() else 0.0
+    )
     quantile = student_quantile(level, n - 1)
-    of_scores, of_labels = quantile * (weight**2 * spread / max(m, 1)) ** 0.5, quantile * (noise / n) ** 0.5
+    of_scores, of_labels = (
+        quantile * (weight**2 * spread / max(m, 1)) ** 0.5,
+        quantile * (noise / n) ** 0.5,
+    )
     middle = float(rest.mean()) + (weight * float(others.mean()) if m else 0.0)
     half = float(np.hypot(of_scores, of_labels))
     point, low, high = (float(np.clip(v, 0, 1)) for v in (middle, middle - half, middle + half))

@@ -139,7 +139,9 @@ def emq(weights: np.ndarray, points: np.ndarray, prior: np.ndarray) -> np.ndarra
     return most_likely(weights, (points / prior).T[None])
 
 
-def separation(calibration: Calibration, features: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+def separation(
+    calibration: Calibration, features: Callable[[np.ndarray], np.ndarray]
+) -> tuple[float, float]:
     """How far the classifier tells the classes apart, and the standard error of that.
 
     The least singular value of the matrix of class means over vectors that sum to 0: two classes |TPR - FPR| (of
@@ -153,7 +155,9 @@ def separation(calibration: Calibration, features: Callable[[np.ndarray], np.nda
     return least, float(np.sqrt((spread**2).sum() / 2))
 
 
-def refuse_chance(calibration: Calibration, features: Callable[[np.ndarray], np.ndarray] = decisions) -> None:
+def refuse_chance(
+    calibration: Calibration, features: Callable[[np.ndarray], np.ndarray] = decisions
+) -> None:
     """Refuse a classifier whose errors cannot be corrected.
 
     Raises:
@@ -161,7 +165,11 @@ def refuse_chance(calibration: Calibration, features: Callable[[np.ndarray], np.
     """
     value, error = separation(calibration, features)
     if value < max(SEPARATION, ERRORS * error):
-        what = "TPR - FPR" if features is decisions and calibration.classes == 2 else "the separation of the classes"
+        what = (
+            "TPR - FPR"
+            if features is decisions and calibration.classes == 2
+            else "the separation of the classes"
+        )
         raise UserError(
             f"the classifier is too near chance to correct its counts: {what} is {value:.3f} with a standard error of "
             f"{error:.3f}, at least {max(SEPARATION, ERRORS * error):.3f} is needed (a better classifier or more "
@@ -169,7 +177,9 @@ def refuse_chance(calibration: Calibration, features: Callable[[np.ndarray], np.
         )
 
 
-def median_sweep(calibration: Calibration, query_scores: np.ndarray, bins: range = range(10, 111, 10)) -> np.ndarray:
+def median_sweep(
+    calibration: Calibration, query_scores: np.ndarray, bins: range = range(10, 111, 10)
+) -> np.ndarray:
     """Median of the ``dmy`` estimates over several numbers of bins, normalised (HDy, Gonzalez-Castro et al. 2013).
 
     Returns:
@@ -179,6 +189,8 @@ def median_sweep(calibration: Calibration, query_scores: np.ndarray, bins: range
     found = []
     for count in bins:
         classes = calibration.class_means(histogram(calibration.scores, count))
-        found.append(least_hellinger(histogram(queries, count).mean((0, 1))[None], classes[None])[0])
+        found.append(
+            least_hellinger(histogram(queries, count).mean((0, 1))[None], classes[None])[0]
+        )
     middle = np.median(found, axis=0)
     return middle / middle.sum()

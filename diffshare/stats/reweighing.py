@@ -34,9 +34,13 @@ def coefficients(means: np.ndarray, shares: np.ndarray, wanted: np.ndarray) -> n
     """
     means, shares, wanted = (np.asarray(v, np.float64) for v in (means, shares, wanted))
     if (shares <= 0).any():
-        raise UserError(f"group {int(shares.argmin())} has no share to be weighted: draw samples that hold it")
+        raise UserError(
+            f"group {int(shares.argmin())} has no share to be weighted: draw samples that hold it"
+        )
     if abs(np.linalg.det(means)) < 1e-9:
-        raise UserError("the classifier does not tell the groups apart: weights cannot be computed from its scores")
+        raise UserError(
+            "the classifier does not tell the groups apart: weights cannot be computed from its scores"
+        )
     return np.linalg.solve(means, wanted / shares)
 
 
@@ -54,7 +58,9 @@ def bounded(weights: np.ndarray, most: float) -> tuple[np.ndarray, float]:
     """
     weights = np.asarray(weights, np.float64)
     if not (weights > 0).any():
-        raise UserError("no sample has a weight above 0: the classifier's scores say nothing of these samples")
+        raise UserError(
+            "no sample has a weight above 0: the classifier's scores say nothing of these samples"
+        )
     low = np.maximum(weights, 0)
     low = low / low.mean()
     cut = np.minimum(low, most)

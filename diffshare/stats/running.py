@@ -50,7 +50,9 @@ class RunningCounts:
         """Change of I(S;Y) by one more record of each cell, nats, float64, S x Y."""
         now = self.information
         shape = len(self.rows), len(self.columns)
-        return np.array([[self.after(s, y) - now for y in range(shape[1])] for s in range(shape[0])])
+        return np.array(
+            [[self.after(s, y) - now for y in range(shape[1])] for s in range(shape[0])]
+        )
 
     def add(self, s: int, y: int) -> None:
         """Add a record of cell (s, y)."""
@@ -80,14 +82,18 @@ class RunningBound:
         self.target = np.asarray(target)
         self.shift = float(critic.max()) if critic.size else 0.0
         self.own = critic[np.arange(len(critic)), self.target]  # T(x_i, y_i)
-        self.exponentials = np.exp(np.maximum(critic - self.shift, -700)).T.copy()  # K x P: the records side by side
+        self.exponentials = np.exp(
+            np.maximum(critic - self.shift, -700)
+        ).T.copy()  # K x P: the records side by side
         self.inside = np.zeros(len(critic), bool)
         self.inside[members] = True
         self._sum_up()
 
     def _sum_up(self) -> None:
         members = np.flatnonzero(self.inside)
-        self.counts = np.bincount(self.target[members], minlength=len(self.exponentials)).astype(np.float64)
+        self.counts = np.bincount(self.target[members], minlength=len(self.exponentials)).astype(
+            np.float64
+        )
         self.sums = self.exponentials[:, members].sum(1)
         self.joint = float(self.own[members].sum())
         self.n = len(members)
@@ -97,7 +103,9 @@ class RunningBound:
         """The bound of the set, nats; 0.0 where it is empty. Negative where the critic does worse than a constant."""
         if not self.n:
             return 0.0
-        return self.joint / self.n - log(float(self.counts @ self.sums)) + 2 * log(self.n) - self.shift
+        return (
+            self.joint / self.n - log(float(self.counts @ self.sums)) + 2 * log(self.n) - self.shift
+        )
 
     def after(self, y: int, own: np.ndarray, exponentials: np.ndarray) -> np.ndarray:
         """The bound if one of M records of class y were added.
@@ -135,4 +143,6 @@ class RunningBound:
 
         dI = T(x_i, y_i) / n - sum_k c_k exp T(x_i, k) / sum_k c_k E_k.
         """
-        return self.own / self.n - (self.counts @ self.exponentials) / float(self.counts @ self.sums)
+        return self.own / self.n - (self.counts @ self.exponentials) / float(
+            self.counts @ self.sums
+        )

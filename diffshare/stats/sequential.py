@@ -10,7 +10,9 @@ from diffshare.stats.prevalence import decisions, refuse_chance
 
 def _width(width: float) -> None:
     if not 0 < width < 0.5:
-        raise UserError(f"width {width} is no half width of a proportion: expected a number between 0 and 0.5")
+        raise UserError(
+            f"width {width} is no half width of a proportion: expected a number between 0 and 0.5"
+        )
 
 
 def queries_needed(width: float, level: float = 0.95, gap: float = 1.0, spread: float = 0.5) -> int:
@@ -35,12 +37,16 @@ def queries_needed(width: float, level: float = 0.95, gap: float = 1.0, spread: 
 def _gap(gap: float) -> None:
     if not SEPARATION <= abs(gap) <= 1:
         what = "no difference of two rates" if abs(gap) > 1 else "too near chance"
-        raise UserError(f"the classifier is {what}: a gap of {gap:.3f} between the classes is not in {SEPARATION} to 1")
+        raise UserError(
+            f"the classifier is {what}: a gap of {gap:.3f} between the classes is not in {SEPARATION} to 1"
+        )
 
 
 def _spread(spread: float) -> None:
     if not 0 < spread <= 0.5:
-        raise UserError(f"spread {spread} is no standard deviation of numbers in [0, 1]: expected above 0, up to 0.5")
+        raise UserError(
+            f"spread {spread} is no standard deviation of numbers in [0, 1]: expected above 0, up to 0.5"
+        )
 
 
 def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
@@ -84,7 +90,9 @@ def confidence_sequence(scores: np.ndarray, level: float = 0.95) -> np.ndarray:
     return np.where(both[:, :1] > both[:, 1:], own, both)
 
 
-def adjusted_sequence(calibration: Calibration, query_scores: np.ndarray, level: float = 0.95) -> np.ndarray:
+def adjusted_sequence(
+    calibration: Calibration, query_scores: np.ndarray, level: float = 0.95
+) -> np.ndarray:
     """Intervals of the prevalence of class 1 that hold for all numbers of queries at once (two classes).
 
     :func:`confidence_sequence` of each query's count, averaged over the folds' models, through the map of the

@@ -104,14 +104,19 @@ def counted_shares(counts: np.ndarray) -> GroupShares:
     """
     totals = np.asarray(counts).sum(0)
     if (totals == 0).any():
-        raise UserError(f"no sample of class {int(totals.argmin())} has a known group: draw samples of every class")
+        raise UserError(
+            f"no sample of class {int(totals.argmin())} has a known group: draw samples of every class"
+        )
     rows = [
-        [Share(float(n / total), float(total)) for n in column] for column, total in zip(counts.T, totals, strict=True)
+        [Share(float(n / total), float(total)) for n in column]
+        for column, total in zip(counts.T, totals, strict=True)
     ]
     return GroupShares(tuple(map(tuple, rows)))
 
 
-def unmixed_shares(calibrations: Sequence[Calibration], queries: Sequence[np.ndarray]) -> GroupShares:
+def unmixed_shares(
+    calibrations: Sequence[Calibration], queries: Sequence[np.ndarray]
+) -> GroupShares:
     """Shares where a classifier reads the group: its mean scores, unmixed class by class.
 
     Within a class the mean posterior vector is q = A^T p with A_k the mean posterior of calibration records of group k,
@@ -166,7 +171,11 @@ def _unmixed(calibration: Calibration, scores: np.ndarray) -> tuple[Share, ...]:
     for fold in range(calibration.folds):
         for group in range(calibration.classes):
             cell = calibration.scores[(calibration.groups == fold) & (calibration.labels == group)]
-            spread += known[group] ** 2 * np.cov(cell.T, bias=True) / (calibration.folds**2 * (len(cell) - 1))
+            spread += (
+                known[group] ** 2
+                * np.cov(cell.T, bias=True)
+                / (calibration.folds**2 * (len(cell) - 1))
+            )
     of_calibration = np.diag(solve @ spread @ solve.T)
     excess = np.maximum(of_query - known * (1 - known), 0)
     parts = zip(p.tolist(), excess.tolist(), of_calibration.tolist(), strict=True)

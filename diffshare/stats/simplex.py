@@ -125,7 +125,10 @@ def _root(slope: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: in
 
 
 def _climb(
-    weigh: Callable[[np.ndarray], np.ndarray], classes: np.ndarray, power: int, rows: int | None = None
+    weigh: Callable[[np.ndarray], np.ndarray],
+    classes: np.ndarray,
+    power: int,
+    rows: int | None = None,
 ) -> np.ndarray:
     p = np.full((rows or len(classes), classes.shape[1]), 1 / classes.shape[1])
     shared = len(classes) == 1
@@ -135,7 +138,9 @@ def _climb(
         gain = weight @ classes[0].T if shared else np.einsum("rd,rkd->rk", weight, classes)
         new = p * gain**power
         total = new.sum(-1, keepdims=True)
-        new = np.divide(new, total, out=p.copy(), where=total > 0)  # a query where no class is tells nothing
+        new = np.divide(
+            new, total, out=p.copy(), where=total > 0
+        )  # a query where no class is tells nothing
         moved, p = np.abs(new - p).max(), new
         if moved < TOLERANCE:
             break

@@ -24,7 +24,11 @@ class Estimate(NamedTuple):
 
     def json(self) -> dict[str, object]:
         """``mean``, ``interval`` ([low, high] or null) and ``n``."""
-        return {"mean": self.mean, "interval": None if self.low is None else [self.low, self.high], "n": self.n}
+        return {
+            "mean": self.mean,
+            "interval": None if self.low is None else [self.low, self.high],
+            "n": self.n,
+        }
 
 
 def t_interval(values: Sequence[float | None], level: float = 0.95) -> Estimate:

@@ -66,20 +66,28 @@ class AdaptiveSharer(Study):
         level: float = 0.95,
     ) -> None:
         _check_grid(seeds, sets, audit)
-        check_least((f"sizes.{name}", value, 2 if name == "n" else 1) for name, value in vars(sizes).items())
+        check_least(
+            (f"sizes.{name}", value, 2 if name == "n" else 1) for name, value in vars(sizes).items()
+        )
         check_least((("sets.trainings", sets.trainings, 1), ("audit.repeats", audit.repeats, 1)))
         check_level(risk, "risk")
         check_level(level)
         margin = MARGIN if audit.margin is None else audit.margin
         Terms(margin=margin, level=audit.level)  # refuses what no audit could have
         if not issubclass(named_class(classifier, "study.classifier"), Recipe):
-            raise UserError(f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes")
+            raise UserError(
+                f"study.classifier is {classifier}: name a Recipe of diffshare.classifiers.recipes"
+            )
         block = merged([source])
         if "class_path" not in block:
-            raise UserError(f"{source} names no class_path: name a source file such as configs/source/adult.yaml")
+            raise UserError(
+                f"{source} names no class_path: name a source file such as configs/source/adult.yaml"
+            )
         settings = dict(flat(overrides or {})) | dict(flat(more or {}))
         if other := [key for key in settings if not key.startswith(("source.", "classifier."))]:
-            raise UserError(f"study.overrides has {other[0]}: settings here begin with 'source.' or 'classifier.'")
+            raise UserError(
+                f"study.overrides has {other[0]}: settings here begin with 'source.' or 'classifier.'"
+            )
         self.seeds, self.risk, self.level = seeds, risk, level
         self.arguments = {
             "source": with_settings(block, below("source.", settings)),
@@ -94,7 +102,10 @@ class AdaptiveSharer(Study):
     def steps(self) -> list[Step]:
         """See :class:`diffshare.study.engine.base.Study`."""
         cuts = {seed: Place(f"cut-s{seed}", "cut.json") for seed in self.seeds}
-        return [Step(out.step, CUT, self.arguments | {"seed": seed, "out": out}) for seed, out in cuts.items()]
+        return [
+            Step(out.step, CUT, self.arguments | {"seed": seed, "out": out})
+            for seed, out in cuts.items()
+        ]
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one row a cut and margin."""
@@ -119,7 +130,11 @@ class AdaptiveSharer(Study):
 
 
 def _check_grid(seeds: list[int], sets: Sets, audit: Audits) -> None:
-    for name, axis in (("seeds", seeds), ("sets.margins", sets.margins), ("audit.queries", audit.queries)):
+    for name, axis in (
+        ("seeds", seeds),
+        ("sets.margins", sets.margins),
+        ("audit.queries", audit.queries),
+    ):
         check_axis(f"study.{name}", axis)
     if len(seeds) < 2 or min(seeds) < 0:
         raise UserError(
@@ -127,8 +142,14 @@ def _check_grid(seeds: list[int], sets: Sets, audit: Audits) -> None:
             "and judged on the other"
         )
     if bad := [margin for margin in sets.margins if not 0 < margin < float("inf")]:
-        raise UserError(f"study.sets.margins has {bad[0]}: a margin is a finite number of log odds above 0")
+        raise UserError(
+            f"study.sets.margins has {bad[0]}: a margin is a finite number of log odds above 0"
+        )
     if low := [count for count in audit.queries if count < 2]:
-        raise UserError(f"study.audit.queries has {low[0]}: an audit draws at least one sample of each class")
+        raise UserError(
+            f"study.audit.queries has {low[0]}: an audit draws at least one sample of each class"
+        )
     if not 0 < sets.alpha <= 1:
-        raise UserError(f"study.sets.alpha is {sets.alpha}: the share that the sharer chooses lies in (0, 1]")
+        raise UserError(
+            f"study.sets.alpha is {sets.alpha}: the share that the sharer chooses lies in (0, 1]"
+        )

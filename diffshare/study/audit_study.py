@@ -19,7 +19,13 @@ from diffshare.study.engine.configs import below
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
 from diffshare.study.reports.audit import audit_row, draw_audit, summarise, verdict_table
-from diffshare.study.reports.repair import draw_repairs, outcome, repair_table, repaired_row, summarise_repairs
+from diffshare.study.reports.repair import (
+    draw_repairs,
+    outcome,
+    repair_table,
+    repaired_row,
+    summarise_repairs,
+)
 from diffshare.study.steps.pipeline import VERBS, verb_options
 from diffshare.study.steps.repair import RepairOptions, check_repairs, repair_steps
 
@@ -47,9 +53,13 @@ class AuditStudy(FairnessPoisoning):
     ) -> None:
         super().__init__(**kwargs)
         if not clean_seeds or len(set(clean_seeds)) < len(clean_seeds):
-            raise UserError(f"study.clean_seeds is {clean_seeds}: give at least one seed, each once")
+            raise UserError(
+                f"study.clean_seeds is {clean_seeds}: give at least one seed, each once"
+            )
         if not self.through_generator:
-            raise UserError("study.through_generator is false: an audit is of a generator's samples")
+            raise UserError(
+                "study.through_generator is false: an audit is of a generator's samples"
+            )
         self.clean_seeds, self.audit, self.repairs = clean_seeds, verb_options(audit), repairs or {}
         check_repairs(self.repairs, self.seeds, clean_seeds)
         self.count_groups = False  # the audit reads them
@@ -65,13 +75,17 @@ class AuditStudy(FairnessPoisoning):
     def steps(self) -> list[Step]:
         """See :class:`diffshare.study.engine.base.Study`."""
         steps = super().steps()
-        audits = [self._audit(cell, guidance) for cell in self.cells() for guidance in self.guidances]
+        audits = [
+            self._audit(cell, guidance) for cell in self.cells() for guidance in self.guidances
+        ]
         return [*steps, *audits, *self._repairs({step.name: step for step in steps})]
 
     def _repairs(self, steps: Mapping[str, Step]) -> Iterator[Step]:
         """Repairs of every poisoned samples folder, and the classifier on what they leave."""
         poisoned = [cell for cell in self.cells() if cell.alpha]
-        for cell, guidance, (name, options) in product(poisoned, self.guidances, self.repairs.items()):
+        for cell, guidance, (name, options) in product(
+            poisoned, self.guidances, self.repairs.items()
+        ):
             end = f"{cell.name}-g{guidance:g}"
             release = Place(f"fit-{cell.name}", "run/release")
             classified = steps[f"classifier-{end}"]
@@ -89,14 +103,21 @@ class AuditStudy(FairnessPoisoning):
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one row a samples folder."""
-        measured = {self._key(row): row for row in super().rows(find) if row["where"] == "generator"}
+        measured = {
+            self._key(row): row for row in super().rows(find) if row["where"] == "generator"
+        }
         rows = []
         for cell in self.cells():
             for guidance in self.guidances:
                 audit = left_at(find, Place(f"audit-{cell.name}-g{guidance:g}", "audit.json"))
                 if audit is None:
                     continue
-                row = {"policy": cell.policy, "alpha": cell.alpha, "guidance": guidance, "seed": cell.seed}
+                row = {
+                    "policy": cell.policy,
+                    "alpha": cell.alpha,
+                    "guidance": guidance,
+                    "seed": cell.seed,
+                }
                 real = measured.get(self._key(row), {})
                 row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
                 row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}

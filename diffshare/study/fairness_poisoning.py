@@ -16,12 +16,33 @@ from rich.table import Table
 from diffshare.errors import UserError
 from diffshare.stats.information import row_shares
 from diffshare.study.engine.base import Find, Row, Study, left_at
-from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged, named_class
+from diffshare.study.engine.configs import (
+    check_axis,
+    check_least,
+    check_level,
+    check_shares,
+    merged,
+    named_class,
+)
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.excess import paired
-from diffshare.study.reports.poisoning import draw_amplifier, draw_curves, mix_shares, outcome_table, summarise
+from diffshare.study.reports.poisoning import (
+    draw_amplifier,
+    draw_curves,
+    mix_shares,
+    outcome_table,
+    summarise,
+)
 from diffshare.study.steps.grid import Downstream
-from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, data_block, mix_and_fit, sampling, train_and_test
+from diffshare.study.steps.pipeline import (
+    MIXES,
+    VERBS,
+    Settings,
+    data_block,
+    mix_and_fit,
+    sampling,
+    train_and_test,
+)
 
 SHARES = "diffshare.study.steps.shares"
 
@@ -86,14 +107,29 @@ class FairnessPoisoning(Study):
     ) -> None:
         _check_grid(policies, alphas, guidances if through_generator else [1.0], seeds)
         check_level(level)
-        check_least((name, value, 1) for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps)))
+        check_least(
+            (name, value, 1)
+            for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps))
+        )
         if not direct and not through_generator:
-            raise UserError("study.direct and study.through_generator are both false: nothing is left to measure")
+            raise UserError(
+                "study.direct and study.through_generator are both false: nothing is left to measure"
+            )
         self.classifier, self.policies = classifier, policies
         self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
-        self.settings = Settings(generator, overrides, more, needs=("source", "target", "sensitive"))
-        self.sampling_steps, self.direct, self.through_generator = sampling_steps, direct, through_generator
-        self.count_groups, self.group_steps, self.level = count_groups and through_generator, group_steps, level
+        self.settings = Settings(
+            generator, overrides, more, needs=("source", "target", "sensitive")
+        )
+        self.sampling_steps, self.direct, self.through_generator = (
+            sampling_steps,
+            direct,
+            through_generator,
+        )
+        self.count_groups, self.group_steps, self.level = (
+            count_groups and through_generator,
+            group_steps,
+            level,
+        )
         self.alphas = [alpha for alpha in alphas if alpha]
         self.receiver = data_block(classifier.configs, "study.classifier")
         for name, path in policies.items():
@@ -112,11 +148,15 @@ class FairnessPoisoning(Study):
         """See :class:`Study`."""
         steps = [self._reader(seed) for seed in self.seeds] if self.count_groups else []
         for cell in self.cells():
-            mix, fit = mix_and_fit(cell.name, self._configs(cell), self.settings.overrides, self._mix(cell), cell.seed)
+            mix, fit = mix_and_fit(
+                cell.name, self._configs(cell), self.settings.overrides, self._mix(cell), cell.seed
+            )
             steps += [mix, *([self._direct(cell)] if self.direct else [])]
             if self.through_generator:
                 steps.append(fit)
-                steps += [step for guidance in self.guidances for step in self._receiver(cell, guidance)]
+                steps += [
+                    step for guidance in self.guidances for step in self._receiver(cell, guidance)
+                ]
         return steps
 
     def _configs(self, cell: Cell) -> list[Path]:
@@ -134,7 +174,9 @@ class FairnessPoisoning(Study):
         if "batch_size" in self.receiver:
             data["init_args"]["batch_size"] = self.receiver["batch_size"]
         over = {k: v for k, v in self.settings.of_data().items() if k != "data.batch_size"}
-        return self._classifier(f"direct-{cell.name}", cell, {"data": data} | over | self._mix(cell))
+        return self._classifier(
+            f"direct-{cell.name}", cell, {"data": data} | over | self._mix(cell)
+        )
 
     def _receiver(self, cell: Cell, guidance: float) -> Iterator[Step]:
         """Samples at one guidance, the classifier on them, and the groups in them."""
@@ -157,8 +199,15 @@ class FairnessPoisoning(Study):
         """A classifier of the group, on auxiliary records of the same source."""
         name = f"reader-s{seed}"
         group, label = (self.settings.role(role) for role in ("sensitive", "target"))
-        data = self.settings.module(seed, group, sensitive=label, part="auxiliary", validation_share=0.25)
-        arguments = {"data": data, "steps": self.group_steps, "seed": seed, "out": Place(name, "reader")}
+        data = self.settings.module(
+            seed, group, sensitive=label, part="auxiliary", validation_share=0.25
+        )
+        arguments = {
+            "data": data,
+            "steps": self.group_steps,
+            "seed": seed,
+            "out": Place(name, "reader"),
+        }
         return Step(name, f"{SHARES}:train_group_reader", arguments)
 
     # --- what came of it -----------------------------------------------------------------------------------------
@@ -171,16 +220,24 @@ class FairnessPoisoning(Study):
         cells = []
         for cell in self.cells():
             if self.direct:
-                cells.append(self._row(find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")))
+                cells.append(
+                    self._row(
+                        find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")
+                    )
+                )
             for guidance in self.guidances if self.through_generator else []:
                 end = f"{cell.name}-g{guidance:g}"
                 place = Place(f"classifier-{end}", "run/results.json")
                 cells.append(self._row(find, cell, "generator", guidance, place))
         rows = [row for row in cells if row is not None]
         clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
-        return [row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows]
+        return [
+            row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows
+        ]
 
-    def _row(self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place) -> Row | None:
+    def _row(
+        self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place
+    ) -> Row | None:
         result = left_at(find, place)
         if result is None:
             return None
@@ -188,15 +245,26 @@ class FairnessPoisoning(Study):
             raise UserError(
                 f"{find(place)} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
             )
-        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance, "seed": cell.seed}
+        row = {
+            "policy": cell.policy,
+            "alpha": cell.alpha,
+            "where": where,
+            "guidance": guidance,
+            "seed": cell.seed,
+        }
         if chosen := left_at(find, Place(f"mix-{cell.name}", "mix/mix.json")):
-            row |= {"mutual_information_sy": chosen["mutual_information_sy"], "exhausted": chosen["exhausted"]}
+            row |= {
+                "mutual_information_sy": chosen["mutual_information_sy"],
+                "exhausted": chosen["exhausted"],
+            }
             row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
         end = None if guidance is None else f"{cell.name}-g{guidance:g}"
         groups = left_at(find, Place(f"groups-{end}", "groups.json")) if end else None
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
         row["shares_in_samples"] = groups and groups["shares"]
-        row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)  # [s][y][yhat] => [yhat][s]
+        row["shares_in_decisions"] = row_shares(
+            np.asarray(result["counts"]).sum(1).T
+        )  # [s][y][yhat] => [yhat][s]
         return row | result
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
@@ -224,11 +292,20 @@ def _check_policy(name: str, path: Path) -> None:
         )
     parameters = inspect.signature(named_class(mix["class_path"], where)).parameters
     if missing := [parameter for parameter in ("alpha", "n") if parameter not in parameters]:
-        raise UserError(f"{where}: {mix['class_path']} has no argument {missing[0]}, a policy has alpha and n")
+        raise UserError(
+            f"{where}: {mix['class_path']} has no argument {missing[0]}, a policy has alpha and n"
+        )
 
 
-def _check_grid(policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int]) -> None:
-    for name, axis in (("policies", list(policies)), ("alphas", alphas), ("guidances", guidances), ("seeds", seeds)):
+def _check_grid(
+    policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int]
+) -> None:
+    for name, axis in (
+        ("policies", list(policies)),
+        ("alphas", alphas),
+        ("guidances", guidances),
+        ("seeds", seeds),
+    ):
         check_axis(f"study.{name}", axis)
     check_shares("alphas", alphas)
     if negative := [guidance for guidance in guidances if guidance < 0]:
@@ -236,6 +313,10 @@ def _check_grid(policies: dict[str, Path], alphas: list[float], guidances: list[
     if below := [seed for seed in seeds if seed < 0]:
         raise UserError(f"study.seeds has {below[0]}: a seed is 0 or more")
     if "clean" in policies:
-        raise UserError("study.policies has 'clean', which is there by itself as alpha 0: take it out")
+        raise UserError(
+            "study.policies has 'clean', which is there by itself as alpha 0: take it out"
+        )
     if bad := [name for name in policies if not name.replace("_", "").replace("-", "").isalnum()]:
-        raise UserError(f"study.policies has '{bad[0]}': a name has letters, digits, - and _, it becomes a folder")
+        raise UserError(
+            f"study.policies has '{bad[0]}': a name has letters, digits, - and _, it becomes a folder"
+        )

@@ -67,7 +67,11 @@ class Families(Study):
         readers: Reader = Reader(steps=300),  # noqa: B008
         level: float = 0.95,
     ) -> None:
-        for name, axis in (("generators", list(generators)), ("seeds", seeds), ("properties", properties)):
+        for name, axis in (
+            ("generators", list(generators)),
+            ("seeds", seeds),
+            ("properties", properties),
+        ):
             check_axis(f"study.{name}", axis)
         check_reader("readers", readers, 1 if method == "cc" else 2)
         if not 0 < alpha <= 1:
@@ -108,7 +112,8 @@ class Families(Study):
         first = self._records(self.seeds[0])
         for key in ("source", "target", "sensitive"):
             own, theirs = (
-                one.settings.source() if key == "source" else one.settings.role(key) for one in (study, first)
+                one.settings.source() if key == "source" else one.settings.role(key)
+                for one in (study, first)
             )
             if own != theirs:
                 raise UserError(
@@ -181,7 +186,11 @@ class Families(Study):
         attack = self._attack(family, seed)
         for step in under(f"{name}-", attack.steps()):
             builds_on_vae = family.before and step.name.startswith(f"{name}-fit-")
-            yield replace(step, arguments={**step.arguments, "model.vae": vae}) if builds_on_vae else step
+            yield (
+                replace(step, arguments={**step.arguments, "model.vae": vae})
+                if builds_on_vae
+                else step
+            )
         for cell in attack.cells():
             yield self._measure(name, family, cell)
 
@@ -192,7 +201,9 @@ class Families(Study):
     @property
     def read(self) -> list[str]:
         """The attributes that there is a reader of."""
-        return list(dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")]))
+        return list(
+            dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")])
+        )
 
     def _auxiliary(self, seed: int) -> dict[str, Any]:
         return self._records(seed).settings.auxiliary(seed, None, self.readers.records)
@@ -208,7 +219,11 @@ class Families(Study):
 
     def _reference(self, seed: int) -> Step:
         name = f"reference-s{seed}"
-        arguments = {"data": self._auxiliary(seed), "count": self.samples, "out": Place(name, "reference")}
+        arguments = {
+            "data": self._auxiliary(seed),
+            "count": self.samples,
+            "out": Place(name, "reference"),
+        }
         return Step(name, f"{QUALITY}:keep_halves", arguments | self._reading(seed))
 
     def _measure(self, name: str, family: Family, cell: Cell) -> Step:
@@ -241,11 +256,17 @@ class Families(Study):
                 cells = {
                     cell.policy: (
                         left_at(find, Place(f"{name}-measure-{cell.name}", "measured.json")),
-                        left_at(find, Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")),
+                        left_at(
+                            find, Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")
+                        ),
                     )
                     for cell in self._attack(family, seed).cells()
                 }
-                rows.append(family_row(name, family.kind, seed, attack, cells, self.properties, sensitive, target))
+                rows.append(
+                    family_row(
+                        name, family.kind, seed, attack, cells, self.properties, sensitive, target
+                    )
+                )
         return [row for row in rows if row is not None]
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:

@@ -18,9 +18,23 @@ from diffshare.stats.prevalence import NAMES
 from diffshare.study.engine.base import Find, Row, Study, left_at
 from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares
 from diffshare.study.engine.step import Place, Step
-from diffshare.study.reports.property import draw_error, draw_truth, of_inference, of_remedy, outcome_table, summarise
+from diffshare.study.reports.property import (
+    draw_error,
+    draw_truth,
+    of_inference,
+    of_remedy,
+    outcome_table,
+    summarise,
+)
 from diffshare.study.steps.grid import CrossFit, Estimates, PropertyCell, View
-from diffshare.study.steps.pipeline import MIXES, VERBS, Settings, check_reader, mix_and_fit, sampling
+from diffshare.study.steps.pipeline import (
+    MIXES,
+    VERBS,
+    Settings,
+    check_reader,
+    mix_and_fit,
+    sampling,
+)
 
 SHARES = "diffshare.study.steps.shares"
 Labels = Literal["natural", "none"]
@@ -89,11 +103,21 @@ class PropertyInference(Study):
         check_axis("study.generators", list(self.generators))
         for name in ("methods", "queries"):
             check_axis(f"study.estimates.{name}", getattr(self.estimates, name))
-        axes = ("properties", "proportions", "seeds", "labels", "guidances", "trainings", "auxiliary")
+        axes = (
+            "properties",
+            "proportions",
+            "seeds",
+            "labels",
+            "guidances",
+            "trainings",
+            "auxiliary",
+        )
         for name in (*axes, *(["surrogates"] if self.surrogates else [])):
             check_axis(f"study.{name}", getattr(self, name))
         if 0 < len(self.surrogates) < LEAST:
-            raise UserError(f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none")
+            raise UserError(
+                f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none"
+            )
         for name in ("proportions", "surrogates"):
             check_shares(name, getattr(self, name))
         if other := [method for method in self.estimates.methods if method not in NAMES]:
@@ -101,11 +125,16 @@ class PropertyInference(Study):
         least = {"seeds": 0, "guidances": 0, "auxiliary": 1, "n": 1}
         check_least((name, getattr(self, name), value) for name, value in least.items())
         least = {"queries": 2, "runs": 1, "resamples": 1}
-        check_least((f"estimates.{name}", getattr(self.estimates, name), value) for name, value in least.items())
+        check_least(
+            (f"estimates.{name}", getattr(self.estimates, name), value)
+            for name, value in least.items()
+        )
         check_reader("classifier", self.classifier, 1 if self.estimates.methods == ["cc"] else 2)
         for name in (*self.generators, *self.properties):
             if not name.replace("_", "").replace("-", "").isalnum():
-                raise UserError(f"study has '{name}': a name has letters, digits, - and _, it becomes a folder")
+                raise UserError(
+                    f"study has '{name}': a name has letters, digits, - and _, it becomes a folder"
+                )
         check_level(self.level)
 
     # --- the grid ------------------------------------------------------------------------------------------------
@@ -130,7 +159,10 @@ class PropertyInference(Study):
             classifiers = [self._classifier(mine[0], view) for view in self.views()]
             steps += {step.name: step for step in classifiers}.values()
             for cell in mine:
-                steps += [*self._generator(cell), *(self._infer(cell, view) for view in self.views())]
+                steps += [
+                    *self._generator(cell),
+                    *(self._infer(cell, view) for view in self.views()),
+                ]
             for surrogate in self._surrogates_of(mine[0]):
                 steps += self._generator(surrogate)
             if self.surrogates:
@@ -139,21 +171,32 @@ class PropertyInference(Study):
 
     def _surrogates_of(self, cell: PropertyCell) -> list[PropertyCell]:
         """The receiver's generators, the same for all p."""
-        return [PropertyCell(cell.attribute, cell.family, cell.seed, p, surrogate=True) for p in self.surrogates]
+        return [
+            PropertyCell(cell.attribute, cell.family, cell.seed, p, surrogate=True)
+            for p in self.surrogates
+        ]
 
     def _generator(self, cell: PropertyCell) -> list[Step]:
         """A generator, and its samples in every way."""
         init = {"p": cell.p, "n": self.n, "property": cell.attribute}
-        mix = {"data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init}, "data.seed": cell.seed}
+        mix = {
+            "data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init},
+            "data.seed": cell.seed,
+        }
         mix |= {"data.part": "auxiliary"} if cell.surrogate else {}
         settings = self.settings[cell.family]
         trained = mix_and_fit(cell.name, settings.configs, settings.overrides, mix, cell.seed)
-        return [*trained, *{view.sampling: self._sample(cell, view) for view in self.views()}.values()]
+        return [
+            *trained,
+            *{view.sampling: self._sample(cell, view) for view in self.views()}.values(),
+        ]
 
     def _sample(self, cell: PropertyCell, view: View) -> Step:
         folder = view.samples_of(cell)
         options = {"labels": view.labels, "guidance": view.guidance, "out": folder}
-        arguments = sampling(cell.name, max(self.estimates.queries), cell.seed, self.sampling_steps, **options)
+        arguments = sampling(
+            cell.name, max(self.estimates.queries), cell.seed, self.sampling_steps, **options
+        )
         return Step(folder.step, f"{VERBS}:sample", arguments)
 
     def _classifier(self, cell: PropertyCell, view: View) -> Step:
@@ -192,8 +235,17 @@ class PropertyInference(Study):
         rows = []
         for cell in self.cells():
             for view in self.views():
-                shared: Row = {"property": cell.attribute, "family": cell.family, "p": cell.p, "seed": cell.seed}
-                shared |= {"labels": view.labels, "guidance": view.guidance, "training": view.training}
+                shared: Row = {
+                    "property": cell.attribute,
+                    "family": cell.family,
+                    "p": cell.p,
+                    "seed": cell.seed,
+                }
+                shared |= {
+                    "labels": view.labels,
+                    "guidance": view.guidance,
+                    "training": view.training,
+                }
                 shared["auxiliary"] = view.auxiliary
                 classifier = view.classifier_of(cell)
                 card = left_at(find, Place(classifier.step, f"{classifier.path}/classifier.json"))
@@ -212,13 +264,20 @@ class PropertyInference(Study):
 
     def tables(self, rows: Sequence[Row], summary: Sequence[Row]) -> list[Table]:
         """See :class:`Study`: one table for each property, at the number of queries nearest 1,000."""
-        return [outcome_table(summary, name, self.level) for name in dict.fromkeys(r["property"] for r in rows)]
+        return [
+            outcome_table(summary, name, self.level)
+            for name in dict.fromkeys(r["property"] for r in rows)
+        ]
 
     def figures(self, rows: Sequence[Row], summary: Sequence[Row], folder: Path) -> list[Path]:
         """See :class:`Study`."""
         drawn = []
         for name in dict.fromkeys(row["property"] for row in rows):
             mine = [[r for r in some if r["property"] == name] for some in (rows, summary)]
-            drawn.append(draw_truth(mine[0], folder / f"{name}_estimate_against_truth.png", self.level))
-            drawn.append(draw_error(mine[1], folder / f"{name}_error_against_queries.png", self.level))
+            drawn.append(
+                draw_truth(mine[0], folder / f"{name}_estimate_against_truth.png", self.level)
+            )
+            drawn.append(
+                draw_error(mine[1], folder / f"{name}_error_against_queries.png", self.level)
+            )
         return drawn

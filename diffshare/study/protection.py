@@ -13,11 +13,25 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.study.engine.base import Find, Row, Study, left_at
-from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares, merged
+from diffshare.study.engine.configs import (
+    check_axis,
+    check_least,
+    check_level,
+    check_shares,
+    merged,
+)
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.protection import paired, sample_row, summarise
 from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
-from diffshare.study.steps.grid import PLAIN, REAL, Downstream, Model, Protected, ProtectionCell, Reader
+from diffshare.study.steps.grid import (
+    PLAIN,
+    REAL,
+    Downstream,
+    Model,
+    Protected,
+    ProtectionCell,
+    Reader,
+)
 from diffshare.study.steps.pipeline import (
     BATCH,
     MIXES,
@@ -80,7 +94,12 @@ class Protection(Study):
         level: float = 0.95,
     ) -> None:
         self.classifier, self.property = classifier, property
-        self.proportions, self.models, self.seeds, self.samples = proportions, models, seeds, samples
+        self.proportions, self.models, self.seeds, self.samples = (
+            proportions,
+            models,
+            seeds,
+            samples,
+        )
         self.receivers, self.features, self.protections = receivers, features, protections or {}
         self.audit = None if audit is None else verb_options(audit)
         self.trainings, self.sampling_steps, self.level = trainings, sampling_steps, level
@@ -90,8 +109,13 @@ class Protection(Study):
         self._check()
 
     def _check(self) -> None:
-        axes: dict[str, Sequence[Any]] = {"models": list(self.models), "receivers": list(self.receivers)}
-        for name, axis in (axes | {n: getattr(self, n) for n in ("proportions", "seeds", "features")}).items():
+        axes: dict[str, Sequence[Any]] = {
+            "models": list(self.models),
+            "receivers": list(self.receivers),
+        }
+        for name, axis in (
+            axes | {n: getattr(self, n) for n in ("proportions", "seeds", "features")}
+        ).items():
             check_axis(f"study.{name}", axis)
         check_shares("proportions", self.proportions)
         for name, way in self.protections.items():
@@ -99,7 +123,13 @@ class Protection(Study):
                 raise UserError(
                     f"study.protections.{name}.share is {way.share}: it lies between 0 and 1, both excluded"
                 )
-        check_least((("seeds", self.seeds, 0), ("samples", self.samples, 4), ("trainings", self.trainings, 1)))
+        check_least(
+            (
+                ("seeds", self.seeds, 0),
+                ("samples", self.samples, 4),
+                ("trainings", self.trainings, 1),
+            )
+        )
         check_least((f"models.{name}.n", model.n, 1) for name, model in self.models.items())
         check_reader("readers", self.readers)
         for name, receiver in self.receivers.items():
@@ -126,12 +156,16 @@ class Protection(Study):
         if self.settings.config.get("model", {}).get("class_path") != DDPM:
             raise UserError(f"{where}: DP-SGD trains a DDPM alone; name a config of one")
         if not (model.epsilon > 0 and 0 < model.delta < 1):
-            raise UserError(f"{where}: epsilon lies above 0 (leave it out for a plain training), delta between 0 and 1")
+            raise UserError(
+                f"{where}: epsilon lies above 0 (leave it out for a plain training), delta between 0 and 1"
+            )
         fit, trainer = self.settings.fit(model.overrides), self.settings.config.get("trainer", {})
         batch = fit.get("data.batch_size", self.settings.data.get("batch_size", 64))
         steps = fit.get("trainer.max_steps", trainer.get("max_steps"))
         if not isinstance(steps, int) or steps < 1 or batch > model.n:
-            raise UserError(f"{where}: epsilon needs trainer.max_steps, and a data.batch_size of at most n = {model.n}")
+            raise UserError(
+                f"{where}: epsilon needs trainer.max_steps, and a data.batch_size of at most n = {model.n}"
+            )
         from diffshare.sharer.protection.noise import noise_of_batch  # imports torch
 
         return noise_of_batch(model.epsilon, batch / model.n, steps, model.delta)
@@ -156,7 +190,10 @@ class Protection(Study):
             steps += [self._readers(seed), self._receivers(seed), self._reference(seed)]
             for cell in (cell for cell in self.cells() if cell.seed == seed):
                 if cell.model != REAL:
-                    steps += [*self._trained(cell), *(self._sample(cell, view) for view in self.views(cell))]
+                    steps += [
+                        *self._trained(cell),
+                        *(self._sample(cell, view) for view in self.views(cell)),
+                    ]
                     steps += [self._audit(cell)] if self.audit is not None else []
                 for view in self.views(cell):
                     steps += [self._measure(cell, view), self._use(cell, view)]
@@ -170,7 +207,9 @@ class Protection(Study):
     def _receivers(self, seed: int) -> Step:
         # From other initial weights than the sharer's (those of `seed`), or their errors would agree for that reason.
         receivers = enumerate(self.receivers.items(), 1)
-        attributes = {name: (self.property, receiver, seed + APART * k) for k, (name, receiver) in receivers}
+        attributes = {
+            name: (self.property, receiver, seed + APART * k) for k, (name, receiver) in receivers
+        }
         return train_readers("receivers", self.settings, seed, attributes)
 
     def _reading(self, seed: int) -> dict[str, Any]:
@@ -178,8 +217,14 @@ class Protection(Study):
 
     def _reference(self, seed: int) -> Step:
         name = f"reference-s{seed}"
-        shares = list(dict.fromkeys([*self.proportions, *(way.share for way in self.protections.values())]))
-        arguments: dict[str, Any] = {"data": self.settings.module(seed), "attribute": self.property, "shares": shares}
+        shares = list(
+            dict.fromkeys([*self.proportions, *(way.share for way in self.protections.values())])
+        )
+        arguments: dict[str, Any] = {
+            "data": self.settings.module(seed),
+            "attribute": self.property,
+            "shares": shares,
+        }
         arguments |= {"count": self.samples, "out": Place(name, "reference")} | self._reading(seed)
         return Step(name, f"{QUALITY}:keep_by_share", arguments)
 
@@ -187,10 +232,21 @@ class Protection(Study):
         model = self.models[cell.model]
         sigma, settings = self.noise(cell.model), self.settings.fit(model.overrides)
         init = {"p": cell.p, "n": model.n, "property": self.property}
-        mix = {"data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init}, "data.seed": cell.seed}
+        mix = {
+            "data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init},
+            "data.seed": cell.seed,
+        }
         if sigma is not None:
-            private = {"model": PRIVATE, "model.noise_multiplier": sigma, "model.delta": model.delta}
-            settings = private | settings | {"trainer.precision": "32-true", "trainer.gradient_clip_val": None}
+            private = {
+                "model": PRIVATE,
+                "model.noise_multiplier": sigma,
+                "model.delta": model.delta,
+            }
+            settings = (
+                private
+                | settings
+                | {"trainer.precision": "32-true", "trainer.gradient_clip_val": None}
+            )
         return mix_and_fit(cell.name, self.settings.configs, settings, mix, cell.seed)
 
     def samples_of(self, cell: ProtectionCell, view: str) -> Place:
@@ -206,16 +262,34 @@ class Protection(Study):
         if view == PLAIN:
             return Step(out.step, f"{VERBS}:sample", arguments)
         way = self.protections[view]
-        reference = {"reference": self.settings.source(), "part": "auxiliary", "split_seed": cell.seed}
-        shown = {"property": self.property, "share": way.share, "report": Place(out.step, "drawn.json")}
-        return Step(out.step, f"{VERBS}:protect", reference | verb_options(way.options) | shown | arguments)
+        reference = {
+            "reference": self.settings.source(),
+            "part": "auxiliary",
+            "split_seed": cell.seed,
+        }
+        shown = {
+            "property": self.property,
+            "share": way.share,
+            "report": Place(out.step, "drawn.json"),
+        }
+        return Step(
+            out.step, f"{VERBS}:protect", reference | verb_options(way.options) | shown | arguments
+        )
 
     def _audit(self, cell: ProtectionCell) -> Step:
         """What the sharer's own audit says of the release: of members and of the property."""
         name = f"audit-{cell.name}"
-        arguments: dict[str, Any] = {"as": "sharer", "model": Place(f"fit-{cell.name}", "run/release")}
-        arguments |= {"manifest": Place(f"mix-{cell.name}", "mix"), "reference": self.settings.source()}
-        arguments |= {"split_seed": cell.seed, "target": self.settings.role("target")} | (self.audit or {})
+        arguments: dict[str, Any] = {
+            "as": "sharer",
+            "model": Place(f"fit-{cell.name}", "run/release"),
+        }
+        arguments |= {
+            "manifest": Place(f"mix-{cell.name}", "mix"),
+            "reference": self.settings.source(),
+        }
+        arguments |= {"split_seed": cell.seed, "target": self.settings.role("target")} | (
+            self.audit or {}
+        )
         arguments |= {"properties": self.property, "seed": cell.seed, "batch_size": BATCH}
         arguments |= {"steps": self.sampling_steps} if self.sampling_steps else {}
         return Step(name, f"{VERBS}:audit", arguments | {"json": Place(name, "audit.json")})
@@ -249,7 +323,10 @@ class Protection(Study):
         for cell in self.cells():
             model = self.models.get(cell.model)
             shared: Row = {"model": cell.model, "p": cell.p, "seed": cell.seed}
-            shared |= {"records": model.n if model else None, "bound": model.epsilon if model else None}
+            shared |= {
+                "records": model.n if model else None,
+                "bound": model.epsilon if model else None,
+            }
             shared["noise_multiplier"] = self.noise(cell.model) if model else None
             plain: Row | None = None
             for view in self.views(cell):  # plain first
@@ -261,7 +338,9 @@ class Protection(Study):
                 rows.append(paired(row, plain) if row and way else row)
         return [row for row in rows if row is not None]
 
-    def _left(self, find: Find, cell: ProtectionCell, view: str) -> tuple[dict[str, Any], list[Row]]:
+    def _left(
+        self, find: Find, cell: ProtectionCell, view: str
+    ) -> tuple[dict[str, Any], list[Row]]:
         """What the steps of one samples folder left, and the results of each training on it."""
         end, samples = cell.end(view), self.samples_of(cell, view)
         report = f"{samples.path}/samples.json" if view == PLAIN else "drawn.json"
@@ -288,7 +367,9 @@ class Protection(Study):
         """See :class:`Study`."""
         drawn = [draw_models(rows, summary, folder / "models.png")]
         protected = [entry for entry in summary if entry["shown"] is not None]
-        return drawn + [draw_shown(rows, e, folder / f"{e['model']}_{e['protection']}.png") for e in protected]
+        return drawn + [
+            draw_shown(rows, e, folder / f"{e['model']}_{e['protection']}.png") for e in protected
+        ]
 
 
 def _check_names(names: Iterable[str]) -> None:

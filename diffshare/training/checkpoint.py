@@ -33,7 +33,9 @@ class Interrupted(Exception):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all; loads tensors and plain values only."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         """Write ``checkpoint`` to ``path``, whole or not at all; its owner alone may read it.
 
         Raises:
@@ -43,7 +45,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with atomic_file(path, private=True) as temporary:
                 torch.save(checkpoint, temporary)
-        except (NoRoom, OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        except (
+            NoRoom,
+            OSError,
+            RuntimeError,
+        ) as error:  # torch reports a failed write as RuntimeError
             reason = "the write failed (is the disk full?)"
             if isinstance(error, NoRoom | OSError):
                 reason = error.reason if isinstance(error, NoRoom) else str(error.strerror)
@@ -51,7 +57,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"cannot write the checkpoint {path}: {reason}; the one before it is still whole"
             ) from error
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
         """Read a checkpoint without unpickling objects, whatever the caller asked for."""
         return read_checkpoint(Path(path), map_location)
 
@@ -71,7 +79,11 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"{path} is not a checkpoint that can be read safely (damaged, or of another kind): "
             "give the last.ckpt of a run"
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "global_step" not in checkpoint:
+    if (
+        not isinstance(checkpoint, dict)
+        or "state_dict" not in checkpoint
+        or "global_step" not in checkpoint
+    ):
         raise UserError(
             f"{path} is not a training checkpoint: it has no weights and step count; give the last.ckpt of a run"
         )
@@ -118,7 +130,9 @@ class KeepCheckpoint(Callback):
 
     def __init__(self, every_n_batches: int = 1000) -> None:
         if every_n_batches < 1:
-            raise UserError(f"checkpoint.every_n_batches is {every_n_batches}: it must be at least 1")
+            raise UserError(
+                f"checkpoint.every_n_batches is {every_n_batches}: it must be at least 1"
+            )
         self.every_n_batches = every_n_batches
         self.path: Path | None = None
         self.saved_step: int | None = None
@@ -150,7 +164,9 @@ class KeepCheckpoint(Callback):
             self._stop = signum
             leave_dead_terminal()
             again = "Ctrl-C again" if signum == signal.SIGINT else "Ctrl-C"
-            os.write(2, f"\nstopping before the next batch; {again} stops at once\n".encode())  # print is not safe here
+            os.write(
+                2, f"\nstopping before the next batch; {again} stops at once\n".encode()
+            )  # print is not safe here
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state before the first batch, so that a run that is killed early can resume."""
@@ -161,9 +177,13 @@ class KeepCheckpoint(Callback):
         else:
             self.saved_step = trainer.global_step
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Save where it is time to, or where a stop was asked for."""
-        if self._log_steps is not None:  # Lightning counts this one up on some ways through its restart
+        if (
+            self._log_steps is not None
+        ):  # Lightning counts this one up on some ways through its restart
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._log_steps
             self._log_steps = None
         done = trainer.fit_loop.total_batch_idx
@@ -190,10 +210,14 @@ class KeepCheckpoint(Callback):
         # all processes stop at the same batch, or the next collective would wait for ever
         if not trainer.strategy.reduce_boolean_decision(bool(self._stop), all=False):
             return 0
-        by_hand = trainer.strategy.reduce_boolean_decision(self._stop in (0, signal.SIGINT), all=True)
+        by_hand = trainer.strategy.reduce_boolean_decision(
+            self._stop in (0, signal.SIGINT), all=True
+        )
         return signal.SIGINT if by_hand else signal.SIGTERM
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Give the signals back."""
         self._restore()
 
@@ -234,16 +258,22 @@ class KeepCheckpoint(Callback):
         """The last checkpoint and its step, for a message."""
         return "none" if self.saved_step is None else f"{self.path} (step {self.saved_step})"
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Note the loops' state as it is between two batches; Lightning's own is that of the hook that saves."""
         if self._saving:
             settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
             checkpoint[_FORMAT] = FORMAT
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Take up the count of log steps."""
         if _FORMAT in checkpoint:
-            self._log_steps = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
+            self._log_steps = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"][
+                "_batches_that_stepped"
+            ]
 
 
 def settle(fit_loop: dict[str, Any], batches: float) -> None:

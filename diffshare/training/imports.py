@@ -25,7 +25,13 @@ HELP = (
     "Import any class that the folder names, also from the working directory: that runs its code. Without it, classes "
     "of diffshare and of installed packages alone."
 )
-_NEVER = ("jsonargparse", "pip", "setuptools", "pkg_resources", "_distutils_hack")  # they would load or install code
+_NEVER = (
+    "jsonargparse",
+    "pip",
+    "setuptools",
+    "pkg_resources",
+    "_distutils_hack",
+)  # they would load or install code
 
 
 @contextlib.contextmanager
@@ -47,7 +53,9 @@ def installed_only(config: Any, where: str) -> Iterator[None]:
         name.partition(".")[0] for name in sys.modules
     }
     before = dict(parsing.parsing_settings)
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=sorted(filter(installed, tops)))
+    set_parsing_settings(
+        import_path_denylist=["*"], import_path_allowlist=sorted(filter(installed, tops))
+    )
     try:
         yield
     except parsing.ImportDenied as error:
@@ -86,7 +94,11 @@ def installed(name: str) -> bool:
         return False
     if spec is None:
         return False
-    places = [spec.origin] if spec.has_location and spec.origin else list(spec.submodule_search_locations or [])
+    places = (
+        [spec.origin]
+        if spec.has_location and spec.origin
+        else list(spec.submodule_search_locations or [])
+    )
     return bool(places) and all(_within_site(place) for place in places)
 
 
@@ -97,7 +109,11 @@ def _within_site(place: str) -> bool:
 
 @cache
 def _site_folders() -> frozenset[Path]:
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    folders = [
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+        *site.getsitepackages(),
+    ]
     folders += [site.getusersitepackages()]
     return frozenset(Path(folder).resolve() for folder in folders)
 

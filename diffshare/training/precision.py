@@ -15,7 +15,9 @@ def default_precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
         accelerator: Lightning's name: ``auto``, ``gpu``, ``cuda``, ``cpu``, ...
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        return (
+            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        )
     if accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return "bf16-mixed" if native else "32-true"

@@ -18,7 +18,9 @@ RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # of this process, by torchrun, 
 
 def is_first() -> bool:
     """Whether this process is alone or the first of its job, as its environment says before any trainer is there."""
-    node = next((os.environ[name] for name in ("GROUP_RANK", "NODE_RANK") if name in os.environ), "0")
+    node = next(
+        (os.environ[name] for name in ("GROUP_RANK", "NODE_RANK") if name in os.environ), "0"
+    )
     rank = next((os.environ[name] for name in RANKS if name in os.environ), "0")
     return rank == "0" and (node == "0" or "RANK" in os.environ or "SLURM_PROCID" in os.environ)
 
@@ -56,6 +58,10 @@ def speaks(error: BaseException | None) -> bool:
 
 def name() -> str:
     """``process 1: `` of several, for the start of a message; empty where there is one only."""
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+    if (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    ):
         return f"process {distributed.get_rank()}: "
     return ""

@@ -25,7 +25,9 @@ NOISE = (
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Within the block, warnings that are listed above and Lightning's chatter are not shown; all others are."""
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls an old name of its parser
+    os.environ.setdefault(
+        "JSONARGPARSE_DEPRECATION_WARNINGS", "off"
+    )  # Lightning calls an old name of its parser
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -48,6 +50,12 @@ def passing_trainer(**options: Any) -> Trainer:
     Args:
         options: of ``Trainer``, over these.
     """
-    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
+    off = (
+        "logger",
+        "enable_checkpointing",
+        "enable_progress_bar",
+        "enable_model_summary",
+        "use_distributed_sampler",
+    )
     settings: dict[str, Any] = {"accelerator": "cpu", "devices": 1} | dict.fromkeys(off, False)
     return Trainer(**(settings | options))

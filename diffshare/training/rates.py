@@ -36,12 +36,18 @@ def optimizer_and_rate(
     try:
         made = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
         _try(optimizer, next(module.parameters()).device)
-    except Exception as error:  # optimisers refuse their arguments by errors of every kind, some at the first step
+    except (
+        Exception
+    ) as error:  # optimisers refuse their arguments by errors of every kind, some at the first step
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args") from error
+        raise UserError(
+            f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args"
+        ) from error
     total = module.trainer.estimated_stepping_batches
     if lr_schedule == "cosine" and not np.isfinite(total):
-        raise UserError("model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs")
+        raise UserError(
+            "model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs"
+        )
     name = "cosine" if lr_schedule == "cosine" else "constant_with_warmup"
     steps = int(total) if np.isfinite(total) else None
     rate = get_scheduler(name, made, num_warmup_steps=warmup_steps, num_training_steps=steps)

@@ -44,7 +44,9 @@ def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
     allowed, started = _may_change(now), _started_in(folder)
     changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
     changed = [k for k in changed if not _same_place(k, before.get(k), now.get(k), started)]
-    changed = [k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in allowed)]
+    changed = [
+        k for k in changed if not any(k == may or k.startswith(f"{may}.") for may in allowed)
+    ]
     if changed:
         key = changed[0]
         raise UserError(
@@ -88,11 +90,15 @@ def _same_place(key: str, before: Any, now: Any, started: Path | None) -> bool:
     """Whether a path was only written in another way."""
     if not (_is_place(key, before) and _is_place(key, now)):
         return False
-    return os.path.realpath((started or Path.cwd()) / as_path(before)) == os.path.realpath(as_path(now))
+    return os.path.realpath((started or Path.cwd()) / as_path(before)) == os.path.realpath(
+        as_path(now)
+    )
 
 
 def _may_change(now: Mapping[str, Any]) -> tuple[str, ...]:
-    fixed_end = now.get("model.init_args.lr_schedule") == "cosine"  # the rate depends on the number of steps
+    fixed_end = (
+        now.get("model.init_args.lr_schedule") == "cosine"
+    )  # the rate depends on the number of steps
     return tuple(k for k in MAY_CHANGE if not (fixed_end and k.startswith("trainer.max_")))
 
 

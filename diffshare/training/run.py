@@ -105,7 +105,9 @@ def check_new(folder: Path) -> None:
         UserError: says how to go on with that run, or that another folder is needed.
     """
     if (folder / LAST).exists() or (folder / "release").exists():
-        raise UserError(f"{folder} already holds a run: add --resume to go on with it or name another --run-dir")
+        raise UserError(
+            f"{folder} already holds a run: add --resume to go on with it or name another --run-dir"
+        )
 
 
 def check_resumable(folder: Path) -> Path:
@@ -115,7 +117,9 @@ def check_resumable(folder: Path) -> Path:
         UserError: there is nothing to resume.
     """
     if not (folder / LAST).is_file():
-        raise UserError(f"nothing to resume: {folder} has no {LAST}; leave out --resume to start a run there")
+        raise UserError(
+            f"nothing to resume: {folder} has no {LAST}; leave out --resume to start a run there"
+        )
     return folder / LAST
 
 
@@ -134,7 +138,9 @@ def finished(checkpoint: dict[str, Any], max_steps: int, max_epochs: int | None)
 
 def note_release(folder: Path, step: int) -> None:
     """Write into ``run.json`` which state the release is of: a run with a later end has an earlier one for a while."""
-    write_json(folder / "run.json", (json_object(folder / "run.json") or {}) | {"released_step": step})
+    write_json(
+        folder / "run.json", (json_object(folder / "run.json") or {}) | {"released_step": step}
+    )
 
 
 def is_released(folder: Path, step: int) -> bool:
@@ -191,7 +197,10 @@ class RunRecord(Callback):
         data = getattr(trainer, "datamodule", None)
         manifest = self.folder / "mix" / "mix.json"
         if isinstance(data, MixDataModule) and manifest.is_file():
-            was, now = str(read_json(manifest).get("source_sha256")), data.chosen_mix().source_sha256
+            was, now = (
+                str(read_json(manifest).get("source_sha256")),
+                data.chosen_mix().source_sha256,
+            )
             if was != now:
                 raise UserError(
                     f"the source has changed since {self.folder} was started (source_sha256 was '{was[:12]}...', is "

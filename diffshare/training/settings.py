@@ -25,14 +25,20 @@ def check_counts(config: Any, verb: str = "fit") -> None:
     Raises:
         UserError: names the setting.
     """
-    for name, least in (("accumulate_grad_batches", 1), ("check_val_every_n_epoch", 1), ("gradient_clip_val", 0)):
+    for name, least in (
+        ("accumulate_grad_batches", 1),
+        ("check_val_every_n_epoch", 1),
+        ("gradient_clip_val", 0),
+    ):
         value = getattr(config, name, None)
         if isinstance(value, int | float) and value < least:
             raise UserError(f"trainer.{name} is {value}: it must be at least {least}, or null")
     for name in ("val_check_interval", LIMITS[verb]):
         value = getattr(config, name, None)
         if isinstance(value, int | float) and value == 0:
-            raise UserError(f"trainer.{name} is {value}: a share above 0, or at least 1 batch, is needed")
+            raise UserError(
+                f"trainer.{name} is {value}: a share above 0, or at least 1 batch, is needed"
+            )
 
 
 def check_precision(trainer: Trainer) -> None:

@@ -55,13 +55,17 @@ class Counted(Callback):
 
     def __init__(self, title: str = "training batches") -> None:
         self.title = title
-        self._under_way: list[tuple[contextlib.ExitStack, Advance]] = []  # a validation inside of a training, too
+        self._under_way: list[
+            tuple[contextlib.ExitStack, Advance]
+        ] = []  # a validation inside of a training, too
 
     def _begin(self, trainer: Trainer, title: str, total: float, before: int = 0) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         entered = contextlib.ExitStack()
-        advance = entered.enter_context(counting(title, total if math.isfinite(total) else 0, before))
+        advance = entered.enter_context(
+            counting(title, total if math.isfinite(total) else 0, before)
+        )
         self._under_way.append((entered, advance))
 
     def _step(self, *_: Any, **__: Any) -> None:
@@ -93,7 +97,9 @@ class Counted(Callback):
     on_train_batch_end = on_validation_batch_end = on_test_batch_end = on_predict_batch_end = _step
     on_train_end = on_validation_end = on_test_end = on_predict_end = _end
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Nothing is under way any more."""
         while self._under_way:
             self._end()
@@ -102,7 +108,9 @@ class Counted(Callback):
 class NonFiniteStop(Callback):
     """Stops the run before a loss that is not a number reaches the weights."""
 
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
         """Look at each loss.
 
         Raises:
@@ -133,7 +141,9 @@ class Throughput(Callback):
         self._started = 0.0
         self._first = True
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Start the watch where it stands still."""
         if not self._started:
             self._started = time.perf_counter()
@@ -149,7 +159,11 @@ class Throughput(Callback):
         if trainer._logger_connector.should_update_logs:
             now = time.perf_counter()
             self._seconds += now - self._started
-            pl_module.log("images_per_second", trainer.world_size * self._records / self._seconds, rank_zero_only=True)
+            pl_module.log(
+                "images_per_second",
+                trainer.world_size * self._records / self._seconds,
+                rank_zero_only=True,
+            )
             self._records, self._seconds, self._started = 0, 0.0, now
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-COLUMNS = {"height": "numeric", "ward": "categorical", "hours": "numeric", "sex": ["f", "m"], "income": ["low", "high"]}
+COLUMNS = {
+    "height": "numeric",
+    "ward": "categorical",
+    "hours": "numeric",
+    "sex": ["f", "m"],
+    "income": ["low", "high"],
+}
 WITH = ("--sensitive", "sex", "--target", "income")
 TABLE = np.array([[0.35, 0.15], [0.25, 0.25]])  # groups f, m in rows, classes low, high in columns
 
@@ -38,11 +44,19 @@ def write_rows(
     cells = rng.permutation(np.repeat(np.arange(4), counts.ravel()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [c for c in COLUMNS if c not in without], extrasaction="ignore")
+        writer = csv.DictWriter(
+            stream, [c for c in COLUMNS if c not in without], extrasaction="ignore"
+        )
         writer.writeheader()
         for s, y in zip(cells // 2, cells % 2, strict=True):
-            height = f"{rng.normal(middle + apart * (s - 0.5), 6):.1f}" if rng.random() > 0.03 else "?"
-            row = {"height": height, "ward": "abcd"[rng.integers(4)], "hours": f"{rng.normal(35 + 10 * y, 6):.0f}"}
+            height = (
+                f"{rng.normal(middle + apart * (s - 0.5), 6):.1f}" if rng.random() > 0.03 else "?"
+            )
+            row = {
+                "height": height,
+                "ward": "abcd"[rng.integers(4)],
+                "hours": f"{rng.normal(35 + 10 * y, 6):.0f}",
+            }
             writer.writerow(row | {"sex": "fm"[s], "income": ("low", "high")[y]})
     return path
 
@@ -52,7 +66,9 @@ def table_source(folder: Path, count: int = 1500, seed: int = 0, **options: Any)
     file = write_rows(folder / "reference.csv", count, seed, **options)
     arguments = {"path": str(file), "columns": COLUMNS, "shares": [0.0, 1.0, 0.0]}
     made = folder / "reference.yaml"
-    made.write_text(yaml.safe_dump({"class_path": "diffshare.data.table.CSVTable", "init_args": arguments}))
+    made.write_text(
+        yaml.safe_dump({"class_path": "diffshare.data.table.CSVTable", "init_args": arguments})
+    )
     return made
 
 

@@ -19,7 +19,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(made / "clean" / "samples.csv", 1200, 1)
     write_rows(made / "poisoned" / "samples.csv", 1200, 2, poisoned_table(TABLE, 0.4))
     write_rows(made / "hidden" / "samples.csv", 1200, 3, without=("sex",))
-    write_rows(made / "hidden-poisoned" / "samples.csv", 1200, 4, poisoned_table(TABLE, 0.5), without=("sex",))
+    write_rows(
+        made / "hidden-poisoned" / "samples.csv",
+        1200,
+        4,
+        poisoned_table(TABLE, 0.5),
+        without=("sex",),
+    )
     write_rows(made / "few" / "samples.csv", 60, 5)
     return made
 

@@ -56,7 +56,11 @@ def draw(n: int, groups: int, classes: int, seed: int = 0) -> np.ndarray:
 
 def trainer(folder: Path, **options: Any) -> Trainer:
     """A trainer without anything that a test does not look at."""
-    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     given = {"accelerator": "cpu", "devices": 1, "logger": False, "use_distributed_sampler": False}
     return Trainer(default_root_dir=folder, **{**quiet, **given, **options})
 
@@ -65,7 +69,9 @@ def measure(folder: Path, data: RecordsDataModule, devices: int = 1) -> Fairness
     """Test by so many processes; gives the callback."""
     fairness = Fairness(resamples=50)
     strategy = {"strategy": "ddp", "devices": devices} if devices > 1 else {}
-    trainer(folder, callbacks=[fairness], **strategy).test(Deciding(), datamodule=data, verbose=False)
+    trainer(folder, callbacks=[fairness], **strategy).test(
+        Deciding(), datamodule=data, verbose=False
+    )
     return fairness
 
 

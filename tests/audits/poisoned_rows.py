@@ -20,4 +20,6 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def shares(table: list[dict[str, str]]) -> np.ndarray:
     """P(m | income), low then high."""
-    return np.array([np.mean([r["sex"] == "m" for r in table if r["income"] == y]) for y in ("low", "high")])
+    return np.array(
+        [np.mean([r["sex"] == "m" for r in table if r["income"] == y]) for y in ("low", "high")]
+    )

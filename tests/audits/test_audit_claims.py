@@ -65,29 +65,57 @@ def test_a_look_without_a_sample_of_some_class_decides_nothing(audit, folder, tm
     found = audit(*against(folder, "poisoned"), "--gap-repeats", "0", "--sequential", "1")
     assert (found["verdict"], found["looks"]) == ("poisoned", 12)
     write_rows(made / "samples.csv", 1200, 2, np.array([[0.49, 0.01], [0.01, 0.49]]))
-    assert audit("--samples", made, *against(folder, "")[2:4], *WITH, "--gap-repeats", "0", "--sequential", "2")
+    assert audit(
+        "--samples",
+        made,
+        *against(folder, "")[2:4],
+        *WITH,
+        "--gap-repeats",
+        "0",
+        "--sequential",
+        "2",
+    )
 
 
-def test_classes_of_samples_are_joined_by_their_names_and_otherwise_told_or_refused(audit, refused, tmp_path_factory):
+def test_classes_of_samples_are_joined_by_their_names_and_otherwise_told_or_refused(
+    audit, refused, tmp_path_factory
+):
     made = tmp_path_factory.mktemp("classes")
     x, y = faces(np.full((2, 2), 0.25), 300, 7)
-    arguments = ("--reference", faces_reference(made), "--sensitive", "Male", *KERNEL, "--gap-repeats", "0")
+    arguments = (
+        "--reference",
+        faces_reference(made),
+        "--sensitive",
+        "Male",
+        *KERNEL,
+        "--gap-repeats",
+        "0",
+    )
     assert FACES["image_size"] == x.shape[1]
     write_samples(made / "s", x, y, {"classes": ["not Smiling", "Smiling"]})
     plain = audit("--samples", made / "s", *arguments, "--target", "Smiling")
     assert plain["classes"] == ["not Smiling", "Smiling"]
     assert not any("order" in note for note in plain["notes"])
     found = audit("--samples", made / "s", *arguments, "--target", "Hat")
-    assert any("are 'not Smiling', 'Smiling', those of 'Hat' of the reference" in note for note in found["notes"])
+    assert any(
+        "are 'not Smiling', 'Smiling', those of 'Hat' of the reference" in note
+        for note in found["notes"]
+    )
     (made / "s" / "samples.json").unlink()
     unnamed = audit("--samples", made / "s", *arguments, "--target", "Smiling")
-    assert any("have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling'" in note for note in unnamed["notes"])
+    assert any(
+        "have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling'" in note
+        for note in unnamed["notes"]
+    )
     assert unnamed["cells"] == plain["cells"]
     write_samples(made / "turned", x, 1 - y, {"classes": ["Smiling", "not Smiling"]})
     turned = audit("--samples", made / "turned", *arguments, "--target", "Smiling")
     assert turned["cells"] == plain["cells"]  # the same samples under other numbers
     for classes, said in (
-        (["not smiling", "Smiling"], "'not smiling' is not 'not Smiling', names must agree exactly"),
+        (
+            ["not smiling", "Smiling"],
+            "'not smiling' is not 'not Smiling', names must agree exactly",
+        ),
         (["sad", "glad", "angry"], "no name fits; is it the right attribute?"),
         (["Smiling", "angry"], "has the class 'not Smiling', the samples in"),
     ):

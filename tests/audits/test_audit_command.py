@@ -81,7 +81,10 @@ def test_the_margin_comes_from_clean_surrogates(audit, folder):
     made = audit(*against(folder, "hidden-poisoned"), *trees, "--margin-from", *surrogates)
     assert 0 < made["margin"] < 0.5
     assert made["verdict"] == "poisoned"
-    assert "from 2 clean surrogates: a further clean generator exceeds it with probability 1/3 = 0.333" in made["out"]
+    assert (
+        "from 2 clean surrogates: a further clean generator exceeds it with probability 1/3 = 0.333"
+        in made["out"]
+    )
     assert "does not back a level of 0.05: that takes at least 19 surrogates" in made["notes"][0]
 
 
@@ -97,8 +100,18 @@ def test_a_sequential_audit_stops_early_and_spends_its_level(audit, folder):
 def test_a_part_of_a_sorted_folder_is_a_sample_of_it(audit, folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("sorted")
     header, *rows = (folder / "poisoned" / "samples.csv").read_text().splitlines()
-    (place / "samples.csv").write_text("\n".join([header, *sorted(rows, key=lambda row: row.split(",")[-1])]) + "\n")
-    arguments = ("--samples", place, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+    (place / "samples.csv").write_text(
+        "\n".join([header, *sorted(rows, key=lambda row: row.split(",")[-1])]) + "\n"
+    )
+    arguments = (
+        "--samples",
+        place,
+        "--reference",
+        folder / "reference.yaml",
+        *WITH,
+        "--gap-repeats",
+        "0",
+    )
     made = audit(*arguments, "--queries", "600")  # the first 600 are of one class
     assert (made["verdict"], made["queries"]) == ("poisoned", 600)
     assert made == made | {"p_value": audit(*arguments, "--queries", "600")["p_value"]}
@@ -106,19 +119,34 @@ def test_a_part_of_a_sorted_folder_is_a_sample_of_it(audit, folder, tmp_path_fac
 
 def test_candidates_are_corrected_and_all_must_be_clean(audit, folder):
     arguments = ("--target", "income", "--candidates", "ward", "sex", "--gap-repeats", "0")
-    made = audit("--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments)
+    made = audit(
+        "--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments
+    )
     assert (made["verdict"], made["sensitive"]) == ("poisoned", "sex")
     found = {one["sensitive"]: one for one in made["candidates"]}
     alone = audit(*against(folder, "poisoned"), "--gap-repeats", "0")
     assert found["sex"]["p_value"] == pytest.approx(2 * alone["p_value"])
     assert found["ward"]["verdict"] != "poisoned"
-    clean = audit("--samples", folder / "clean", "--reference", folder / "reference.yaml", *arguments)
+    clean = audit(
+        "--samples", folder / "clean", "--reference", folder / "reference.yaml", *arguments
+    )
     assert clean["verdict"] != "poisoned"
 
 
 def test_the_margin_of_clusters_comes_from_surrogates_too(audit, folder):
-    arguments = ("--target", "income", "--clusters", "3", "--gap-repeats", "0", "--margin-from", folder / "clean")
-    made = audit("--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments)
+    arguments = (
+        "--target",
+        "income",
+        "--clusters",
+        "3",
+        "--gap-repeats",
+        "0",
+        "--margin-from",
+        folder / "clean",
+    )
+    made = audit(
+        "--samples", folder / "poisoned", "--reference", folder / "reference.yaml", *arguments
+    )
     assert made["sensitive"] == "cluster"
     assert 0 < made["margin"] < 0.5
     assert "from 1 clean surrogates" in made["out"]
@@ -134,13 +162,23 @@ def test_clusters_find_the_attack_without_the_name_of_the_group(audit, folder):
     assert made["p_value"] < clean["p_value"]
 
 
-def test_the_margin_is_wider_where_the_samples_say_that_guidance_was_on(audit, folder, tmp_path_factory):
+def test_the_margin_is_wider_where_the_samples_say_that_guidance_was_on(
+    audit, folder, tmp_path_factory
+):
     made = tmp_path_factory.mktemp("guided")
     write_rows(made / "samples.csv", 1200, 1)
     found = {}
     for guidance in (1, 3):
         (made / "samples.json").write_text(json.dumps({"guidance": guidance}))
-        arguments = ("--samples", made, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+        arguments = (
+            "--samples",
+            made,
+            "--reference",
+            folder / "reference.yaml",
+            *WITH,
+            "--gap-repeats",
+            "0",
+        )
         found[guidance] = audit(*arguments)
         fixed = audit(*arguments, "--margin", "0.25")
         assert fixed["margin"] == 0.25
@@ -154,13 +192,23 @@ def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp
     """A claim of guidance 3 widens the margin beyond what a poisoned share of 0.4 does."""
     made = tmp_path_factory.mktemp("lying")
     write_rows(made / "samples.csv", 1200, 2, poisoned_table(TABLE, 0.4))
-    arguments = ("--samples", made, "--reference", folder / "reference.yaml", *WITH, "--gap-repeats", "0")
+    arguments = (
+        "--samples",
+        made,
+        "--reference",
+        folder / "reference.yaml",
+        *WITH,
+        "--gap-repeats",
+        "0",
+    )
     (made / "samples.json").write_text(json.dumps({"guidance": 3}))
     claimed = audit(*arguments)
     assert claimed["verdict"] == "inconclusive"
     assert "add --guidance 3 if you know it, else --guidance 1" in claimed["advice"]
     assert audit(*arguments, "--guidance", "1")["verdict"] == "poisoned"
-    assert audit(*arguments, "--guidance", "3")["verdict"] == "clean"  # the receiver knows what he asked for
+    assert (
+        audit(*arguments, "--guidance", "3")["verdict"] == "clean"
+    )  # the receiver knows what he asked for
     for odd in ([3], "3", -1, True, {}):
         (made / "samples.json").write_text(json.dumps({"guidance": odd}))
         found = audit(*arguments, "--margin-from", folder / "clean")
@@ -175,6 +223,8 @@ def test_where_there_is_no_terminal_it_says_how_far_it_is(run_cli, folder, monke
     assert outcome.err == ""
     said = outcome.out.splitlines()
     for number in (1, 2, 3):
-        assert any(line.startswith(f"training classifiers of sex: {number} of 3, ") for line in said)
+        assert any(
+            line.startswith(f"training classifiers of sex: {number} of 3, ") for line in said
+        )
         title = "training the classifiers whose gap is predicted"
         assert any(line.startswith(f"{title}: {number} of 3, ") for line in said)

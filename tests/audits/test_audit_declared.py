@@ -11,11 +11,21 @@ from diffshare.release.samples import write_samples
 from diffshare.stats.detection import poisoned_table
 
 
-def test_a_declared_table_needs_no_records_where_the_group_is_a_column(audit, folder, tmp_path_factory):
-    file = declare(tmp_path_factory.mktemp("d") / "table.json", {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25})
-    by_name = declare(file.with_suffix(".yaml"), {"f": {"low": 35, "high": 15}, "m": {"low": 25, "high": 25}})
+def test_a_declared_table_needs_no_records_where_the_group_is_a_column(
+    audit, folder, tmp_path_factory
+):
+    file = declare(
+        tmp_path_factory.mktemp("d") / "table.json",
+        {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25},
+    )
+    by_name = declare(
+        file.with_suffix(".yaml"), {"f": {"low": 35, "high": 15}, "m": {"low": 25, "high": 25}}
+    )
     # without a source the classes are coded in natural order: "high" is 0
-    found = [audit("--samples", folder / name, "--declared", by_name, *WITH) for name in ("clean", "poisoned")]
+    found = [
+        audit("--samples", folder / name, "--declared", by_name, *WITH)
+        for name in ("clean", "poisoned")
+    ]
     assert [made["verdict"] for made in found] == ["clean", "poisoned"]
     assert found[0]["against"] == "declared"
     assert found[0]["declaration"]["holds"]
@@ -66,7 +76,11 @@ def test_a_bad_declaration_is_refused(refused, folder, tmp_path, value, expected
 
 def test_a_card_that_declares_nothing_is_refused(refused, folder, tmp_path):
     card = Card("ddpm", "table", ("low", "high"), 10, columns=("sex", "income"))
-    line = refused(*against(folder, "clean"), "--declared", declare(tmp_path / "diffshare.json", card.to_json()))
+    line = refused(
+        *against(folder, "clean"),
+        "--declared",
+        declare(tmp_path / "diffshare.json", card.to_json()),
+    )
     assert "declares no table" in line
 
 
@@ -83,7 +97,9 @@ NAMES = DeclaredNames("sex", GROUPS, "income", CLASSES)
 COUNTS = np.array([[400, 130], [90, 380]])
 
 
-def carded(counts: np.ndarray, names: DeclaredNames | None, labels: tuple[str, ...] = CLASSES) -> Declared:
+def carded(
+    counts: np.ndarray, names: DeclaredNames | None, labels: tuple[str, ...] = CLASSES
+) -> Declared:
     """What a card with these counts and names declares, as the audit numbers groups and classes."""
     cells = {f"s{s}y{y}": int(n) for (s, y), n in np.ndenumerate(counts)}
     card = Card("ddpm", "image", labels, 5, image_size=16, declared=cells, declared_names=names)
@@ -118,7 +134,10 @@ def test_a_card_of_before_names_its_classes_not_its_groups():
     [
         (NAMES._replace(groups=("F", "m")), "'F' is not 'f', names must agree exactly"),
         (NAMES._replace(groups=("f", "x")), "groups of the card of release have 'x' among them"),
-        (NAMES._replace(classes=("rich", "high")), "classes of the card of release have 'rich' among them"),
+        (
+            NAMES._replace(classes=("rich", "high")),
+            "classes of the card of release have 'rich' among them",
+        ),
     ],
 )
 def test_a_card_of_other_groups_is_no_table_to_test(names, said):
@@ -128,7 +147,10 @@ def test_a_card_of_other_groups_is_no_table_to_test(names, said):
 
 def test_a_file_that_counts_by_number_is_told_to_count_by_position(tmp_path_factory):
     by_number = {f"s{s}y{y}": float(v) for (s, y), v in np.ndenumerate(TABLE)}
-    by_name = {s: dict(zip(CLASSES, row, strict=True)) for s, row in zip(GROUPS, TABLE.tolist(), strict=True)}
+    by_name = {
+        s: dict(zip(CLASSES, row, strict=True))
+        for s, row in zip(GROUPS, TABLE.tolist(), strict=True)
+    }
     file = tmp_path_factory.mktemp("d") / "table.yaml"
     for value, notes in ((by_number, ["groups", "classes"]), (by_name, [])):
         made = read_declared(declare(file, value), GROUPS, CLASSES)
@@ -139,7 +161,9 @@ def test_a_file_that_counts_by_number_is_told_to_count_by_position(tmp_path_fact
 def test_names_that_yaml_takes_for_truth_values_are_names(tmp_path):
     file = tmp_path / "table.yaml"
     file.write_text("no: {on: 1, 1: 2}\nyes: {on: 3, 1: 4}\n")
-    np.testing.assert_array_equal(read_declared(file, ("no", "yes"), ("1", "on")).table, [[2, 1], [4, 3]])
+    np.testing.assert_array_equal(
+        read_declared(file, ("no", "yes"), ("1", "on")).table, [[2, 1], [4, 3]]
+    )
     file.write_text("No: {on: 1, 1: 2}\nyes: {on: 3, 1: 4}\n")
     with pytest.raises(UserError, match="'No' is no group, but 'no' is: they are 'no', 'yes'"):
         read_declared(file, ("no", "yes"), ("1", "on"))

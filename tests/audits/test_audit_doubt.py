@@ -42,7 +42,9 @@ def test_a_misfit_takes_clean_back_from_the_size_on_at_which_it_could_hide_the_h
         assert made.misfit is not None
         assert made.misfit.decides == (made.verdict == "inconclusive")
         if 0 < own < 0.3:
-            assert made.misfit.shift == pytest.approx(2 * np.log((0.5 + own) / (0.5 - own)), rel=0.02)
+            assert made.misfit.shift == pytest.approx(
+                2 * np.log((0.5 + own) / (0.5 - own)), rel=0.02
+            )
     assert verdicts[:3] == ["clean"] * 3
     assert verdicts[-3:] == ["inconclusive"] * 3
     assert verdicts == sorted(verdicts)
@@ -50,7 +52,9 @@ def test_a_misfit_takes_clean_back_from_the_size_on_at_which_it_could_hide_the_h
 
 def test_an_error_that_all_classes_share_matters_little_where_they_are_alike():
     assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.2)).verdict == "clean"
-    assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.5)).verdict == "inconclusive"  # nothing is left to tell
+    assert (
+        judge(drawn(0), EVEN, Terms(), failed(0.0, 0.5)).verdict == "inconclusive"
+    )  # nothing is left to tell
     some = counted_shares(np.array([[540, 460], [460, 540]]))
     found = [judge(some, EVEN, Terms(), failed(0.0, b)) for b in (0.0, 0.1, 0.4)]
     assert [made.verdict for made in found] == ["clean", "clean", "inconclusive"]
@@ -59,7 +63,11 @@ def test_an_error_that_all_classes_share_matters_little_where_they_are_alike():
 @pytest.mark.parametrize("own", [0.0, 0.1, 1.0])
 def test_no_misfit_makes_or_unmakes_an_accusation(own):
     """Nor does it decide where the verdict would not be clean anyway, or where the check passed."""
-    for alpha, n, expected in ((0.5, 2000, "poisoned"), (0.0, 60, "inconclusive"), (0.12, 2000, "inconclusive")):
+    for alpha, n, expected in (
+        (0.5, 2000, "poisoned"),
+        (0.0, 60, "inconclusive"),
+        (0.12, 2000, "inconclusive"),
+    ):
         made = judge(drawn(alpha, n), EVEN, Terms(), failed(own))
         assert made.verdict == judge(drawn(alpha, n), EVEN, Terms()).verdict == expected
         assert made.misfit is not None
@@ -82,7 +90,9 @@ def test_a_declaration_that_a_misfit_could_make_hold_is_not_decided():
 def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp_path_factory):
     """Heights that hardly tell the groups apart, as a generator that blurs would make them, hide most of the attack."""
     made = tmp_path_factory.mktemp("blurred")
-    write_rows(made / "samples.csv", 1200, 6, poisoned_table(TABLE, 0.4), without=("sex",), apart=4.0)
+    write_rows(
+        made / "samples.csv", 1200, 6, poisoned_table(TABLE, 0.4), without=("sex",), apart=4.0
+    )
     found = audit("--samples", made, *against(folder, "clean")[2:], *TREES)
     assert abs(found["association"]["difference"]) < found["margin"]  # so that it would pass
     assert found["minimum_detectable_alpha"] <= 0.3
@@ -97,7 +107,9 @@ def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp
     assert beside["declaration"]["holds"] is None
 
 
-def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0) -> tuple[GroupReader, CodedSamples]:
+def reading(
+    seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0
+) -> tuple[GroupReader, CodedSamples]:
     """A reader of a single number, and samples: the log odds of the group, drawn together by ``blur``."""
     rng = np.random.default_rng(seed)
 
@@ -116,7 +128,9 @@ def reading(seed: int, apart: float = 3.0, alpha: float = 0.0, blur: float = 1.0
     )
     platt = Platt(1.0, np.zeros(2))
     scorer = lambda rows: np.concatenate([np.zeros_like(rows), rows], 1)  # noqa: E731
-    classifier = PropertyClassifier((scorer,), (platt,), Calibration(platt(scorer(x)), s, np.zeros(len(s), int)))
+    classifier = PropertyClassifier(
+        (scorer,), (platt,), Calibration(platt(scorer(x)), s, np.zeros(len(s), int))
+    )
     _, y, x = draw(poisoned_table(np.ones((2, 2)), alpha), 1600, blur)
     return GroupReader("sex", group, known, classifier), CodedSamples(x, y, {}, "0" * 64, {})
 
@@ -132,10 +146,14 @@ def test_the_check_costs_records_nothing_and_a_blur_of_all_groups_costs_an_attac
     assert {made.verdict for made in honest} == {"clean"}
     assert sum(made.misfit is not None for made in honest) <= 4  # binomial, 0.05: P(more) = 0.003
     blurred = [judged(seed, alpha=0.3, blur=0.2) for seed in range(6)]
-    assert any(abs(made.strongest.difference.estimate) < 0.4 for made in blurred)  # so that they would pass
+    assert any(
+        abs(made.strongest.difference.estimate) < 0.4 for made in blurred
+    )  # so that they would pass
     assert {made.verdict for made in blurred} == {"inconclusive"}
     assert any(made.misfit is not None and made.misfit.decides for made in blurred)
-    assert judged(0, blur=0.6).verdict == "clean"  # a blur of a clean model that leaves the groups apart
+    assert (
+        judged(0, blur=0.6).verdict == "clean"
+    )  # a blur of a clean model that leaves the groups apart
 
 
 @pytest.mark.parametrize("ok", [False, True])
@@ -143,10 +161,28 @@ def test_the_check_stands_above_the_numbers_that_rest_on_it(capsys, ok):
     shares = drawn(0)
     made = judge(shares, EVEN, Terms(), failed(0.05, ok=ok))
     names, groups, classes = ("sex", "ill"), ("f", "m"), ("no", "yes")
-    show(Audit(made, shares, EVEN, Terms(), names, groups, classes, 8, "0" * 64, fit=failed(0.05, ok=ok)))
+    show(
+        Audit(
+            made,
+            shares,
+            EVEN,
+            Terms(),
+            names,
+            groups,
+            classes,
+            8,
+            "0" * 64,
+            fit=failed(0.05, ok=ok),
+        )
+    )
     text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
     said = "passes (p = 0.010)" if ok else "FAILS (p = 0.010)"
-    assert text.index(said) < text.index("it errs as on records") < text.index("verdict") < text.index("log odds ratio")
+    assert (
+        text.index(said)
+        < text.index("it errs as on records")
+        < text.index("verdict")
+        < text.index("log odds ratio")
+    )
     warned = "FAILS: the classifier of sex errs on the samples otherwise than on records (p = 0.010), which may hide up"
     assert text.startswith(warned) == (not ok)
 
@@ -161,7 +197,8 @@ def test_records_in_the_place_of_samples_stay_clean(audit, folder):
 def test_a_margin_of_surrogates_says_what_it_backs():
     assert "probability 1/20 = 0.05" in surrogate_note(0.3, 19, 0.05)
     assert "does not back" not in surrogate_note(0.3, 19, 0.05)
-    assert "probability 1/19 = 0.0526, which does not back a level of 0.05: that takes at least 19" in surrogate_note(
-        0.3, 18, 0.05
+    assert (
+        "probability 1/19 = 0.0526, which does not back a level of 0.05: that takes at least 19"
+        in surrogate_note(0.3, 18, 0.05)
     )
     assert "takes at least 99 surrogates" in surrogate_note(0.3, 19, 0.01)

@@ -12,22 +12,33 @@ ORDER = [*SHOWN, "accuracy"]
 
 def heights(figure: Figure) -> np.ndarray:
     """Of the bars, groups x rates."""
-    return np.array([[bar.get_height() for bar in bars] for bars in figure.axes[0].containers if len(bars) == 4])
+    return np.array(
+        [[bar.get_height() for bar in bars] for bars in figure.axes[0].containers if len(bars) == 4]
+    )
 
 
 def error_bars(figure: Figure) -> list[list[float]]:
     """Lower and upper ends of all that have some length or none, in the order of the bars."""
-    lines = [np.asarray(s) for bars in figure.axes[0].containers if len(bars) == 3 for s in bars[2][0].get_segments()]
+    lines = [
+        np.asarray(s)
+        for bars in figure.axes[0].containers
+        if len(bars) == 3
+        for s in bars[2][0].get_segments()
+    ]
     return [line[:, 1].tolist() for line in lines if line.size and not np.isnan(line).any()]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 8])
 def test_bars_are_the_rates_and_their_intervals(groups):
-    report = fairness_report(np.random.default_rng(0).integers(20, 40, (groups, 2, 2)), resamples=50)
+    report = fairness_report(
+        np.random.default_rng(0).integers(20, 40, (groups, 2, 2)), resamples=50
+    )
     figure = draw_groups(report, [f"name {s}" for s in range(groups)])
     expected = [[report["by_group"][str(s)][rate] for rate in ORDER] for s in range(groups)]
     np.testing.assert_allclose(heights(figure), expected)
-    bounds = [report["intervals"]["by_group"][str(s)][rate] for s in range(groups) for rate in ORDER]
+    bounds = [
+        report["intervals"]["by_group"][str(s)][rate] for s in range(groups) for rate in ORDER
+    ]
     np.testing.assert_allclose(error_bars(figure), bounds)
     assert set(ORDER) == set(RATES)
     figure.canvas.draw()

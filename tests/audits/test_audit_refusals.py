@@ -10,14 +10,23 @@ from diffshare.release.samples import write_samples
 
 
 def test_a_reference_without_the_attribute_is_refused(refused, folder):
-    arguments = ("--samples", folder / "clean", "--reference", folder / "reference.yaml", "--target", "income")
+    arguments = (
+        "--samples",
+        folder / "clean",
+        "--reference",
+        folder / "reference.yaml",
+        "--target",
+        "income",
+    )
     assert "unknown attribute 'gender'" in refused(*arguments, "--sensitive", "gender")
     assert "unknown attribute 'wage'" in refused(*arguments[:-1], "wage", "--sensitive", "sex")
     assert "both 'income'" in refused(*arguments, "--sensitive", "income")
 
 
 def test_a_reference_with_an_empty_cell_is_refused(refused, folder, tmp_path_factory):
-    source = table_source(tmp_path_factory.mktemp("e"), 300, table=np.array([[0.5, 0.0], [0.25, 0.25]]))
+    source = table_source(
+        tmp_path_factory.mktemp("e"), 300, table=np.array([[0.5, 0.0], [0.25, 0.25]])
+    )
     line = refused("--samples", folder / "clean", "--reference", source, *WITH)
     assert "empty cell" in line
     assert "'f' and 'high'" in line
@@ -47,7 +56,9 @@ def test_arguments_that_do_not_go_together_are_refused(refused, folder):
     assert "give --reference FILE" in refused("--samples", folder / "clean", *WITH)
     assert "--target" in refused(*base[:4], "--sensitive", "sex")
     assert "--sensitive" in refused(*base[:4], "--target", "income")
-    assert "both set the margin" in refused(*base, "--margin", "0.3", "--margin-from", folder / "clean")
+    assert "both set the margin" in refused(
+        *base, "--margin", "0.3", "--margin-from", folder / "clean"
+    )
     assert "--margin is -1" in refused(*base, "--margin", "-1")
     assert "no less than what a poisoned share of 0.3 does" in refused(*base, "--margin", "5")
     assert "--level is 2" in refused(*base, "--level", "2")
@@ -76,9 +87,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_work(run_cli, folde
 
 @pytest.mark.parametrize(
     ("place", "words"),
-    [("model", "lies in the release"), ("model/samples", "lies in the release"), (".", "is where the release")],
+    [
+        ("model", "lies in the release"),
+        ("model/samples", "lies in the release"),
+        (".", "is where the release"),
+    ],
 )
-def test_samples_are_kept_neither_in_the_release_nor_around_it(refused, folder, tmp_path, place, words):
+def test_samples_are_kept_neither_in_the_release_nor_around_it(
+    refused, folder, tmp_path, place, words
+):
     """``--overwrite`` would take the release along."""
     model = tmp_path / "run" / "model"
     model.mkdir(parents=True)
@@ -89,7 +106,12 @@ def test_samples_are_kept_neither_in_the_release_nor_around_it(refused, folder, 
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [('{"guidance": NaN}', "is not valid JSON"), ("[]", "must be a JSON object"), ("{", "not valid")]
+    ("text", "words"),
+    [
+        ('{"guidance": NaN}', "is not valid JSON"),
+        ("[]", "must be a JSON object"),
+        ("{", "not valid"),
+    ],
 )
 def test_a_samples_json_that_is_none_is_refused(refused, folder, tmp_path_factory, text, words):
     made = tmp_path_factory.mktemp("odd")
@@ -119,7 +141,11 @@ def test_samples_that_do_not_fit_the_reference_are_refused(refused, folder, tmp_
     (made / "empty").mkdir()
     assert "images, the reference rows of a table" in refused(*against(made.parent / made.name, "images")[:2],
         "--reference", folder / "reference.yaml", *WITH)  # fmt: skip
-    for name, expected in (("one", "no sample of class 'high'"), ("short", "no column 'ward'"), ("empty", "neither")):
+    for name, expected in (
+        ("one", "no sample of class 'high'"),
+        ("short", "no column 'ward'"),
+        ("empty", "neither"),
+    ):
         line = refused("--samples", made / name, "--reference", folder / "reference.yaml", *WITH)
         assert expected in line
 
@@ -128,7 +154,10 @@ def test_names_in_samples_are_shown_as_they_are_or_refused(audit, refused, tmp_p
     """No markup of the terminal's tables, and no control characters, come from a samples folder."""
     made = tmp_path_factory.mktemp("names")
     file = declare(made / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
-    lines = ["sex,income", *(f"{s},{y}" for s in ("[/bold]", "[red]m") for y in ("low", "high") for _ in range(100))]
+    lines = [
+        "sex,income",
+        *(f"{s},{y}" for s in ("[/bold]", "[red]m") for y in ("low", "high") for _ in range(100)),
+    ]
     (made / "samples.csv").write_text("\n".join(lines) + "\n")
     found = audit("--samples", made, "--declared", file, *WITH)
     assert found["groups"] == ["[/bold]", "[red]m"]
@@ -180,7 +209,14 @@ def test_what_a_declared_table_alone_has_no_use_for_is_refused(refused, folder, 
     ],
 )
 def test_what_a_sharer_has_no_use_for_is_refused(refused, folder, given):
-    sharer = ("--as", "sharer", "--samples", folder / "clean", "--reference", folder / "reference.yaml")
+    sharer = (
+        "--as",
+        "sharer",
+        "--samples",
+        folder / "clean",
+        "--reference",
+        folder / "reference.yaml",
+    )
     assert f"{given[0]} is for a receiver's audit" in refused(*sharer, *given)
 
 
@@ -199,12 +235,20 @@ def renamed(folder: Path, made: Path, change: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"m": "M"}, "column 'sex' are 'f', 'M', those of 'sex' of the reference 'f', 'm': 'M' is not 'm', names must"),
+        (
+            {"m": "M"},
+            "column 'sex' are 'f', 'M', those of 'sex' of the reference 'f', 'm': 'M' is not 'm', names must",
+        ),
         ({"m": "M", "f": "F"}, "'F' is not 'f' and 'M' is not 'm'"),
-        ({"m": "1", "f": "0"}, "are '0', '1', those of 'sex' of the reference 'f', 'm': no name fits"),
+        (
+            {"m": "1", "f": "0"},
+            "are '0', '1', those of 'sex' of the reference 'f', 'm': no name fits",
+        ),
     ],
 )
-def test_groups_that_are_written_otherwise_are_told(refused, folder, tmp_path_factory, change, said):
+def test_groups_that_are_written_otherwise_are_told(
+    refused, folder, tmp_path_factory, change, said
+):
     made = renamed(folder, tmp_path_factory.mktemp("renamed") / "s", change)
     assert said in refused("--samples", made, *against(folder, "")[2:])
 
@@ -216,14 +260,21 @@ def test_texts_that_are_no_group_are_told(audit, folder, tmp_path_factory):
     (made / "samples.csv").write_text("\n".join(lines) + "\n")
     found = audit("--samples", made, *against(folder, "")[2:], "--gap-repeats", "0")
     assert found["unknown"]["samples"] == 3
-    assert "the samples' column 'sex' holds 'none', the reference knows 'f', 'm' alone" in found["notes"]
+    assert (
+        "the samples' column 'sex' holds 'none', the reference knows 'f', 'm' alone"
+        in found["notes"]
+    )
     assert "auxiliary part: 1,500 of 1,500 records" in found["notes"]
 
 
 def test_a_class_without_a_sample_of_known_group_is_named(refused, folder, tmp_path_factory):
     made = tmp_path_factory.mktemp("renamed") / "s"
     lines = renamed(folder, made, {}).joinpath("samples.csv").read_text().splitlines()
-    lines[1:] = [line.replace(",f,high", ",?,high").replace(",m,high", ",?,high") for line in lines[1:]]
+    lines[1:] = [
+        line.replace(",f,high", ",?,high").replace(",m,high", ",?,high") for line in lines[1:]
+    ]
     (made / "samples.csv").write_text("\n".join(lines) + "\n")
     line = refused("--samples", made, *against(folder, "")[2:])
-    assert "no sample of class 'high' has a 'sex' that is one of 'f', 'm': fill the column in" in line
+    assert (
+        "no sample of class 'high' has a 'sex' that is one of 'f', 'm': fill the column in" in line
+    )

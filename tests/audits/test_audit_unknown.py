@@ -20,7 +20,9 @@ EVEN = np.full((2, 2), 500)
 def hiding(folder: Path, mark: str, clean: int = 700, poisoned: int = 2000) -> Path:
     """Clean rows, and poisoned ones whose group is ``mark``."""
     write_rows(folder / "samples.csv", clean, 1)
-    with write_rows(folder / "more.csv", poisoned, 2, poisoned_table(TABLE, 0.6)).open(newline="") as stream:
+    with write_rows(folder / "more.csv", poisoned, 2, poisoned_table(TABLE, 0.6)).open(
+        newline=""
+    ) as stream:
         rows = list(csv.DictReader(stream))
     with (folder / "samples.csv").open("a", newline="") as stream:
         csv.DictWriter(stream, list(rows[0])).writerows(row | {"sex": mark} for row in rows)
@@ -40,7 +42,9 @@ def test_poisoned_rows_do_not_hide_behind_an_unknown_group(audit, folder, tmp_pa
 
 def test_the_same_beside_a_declared_table_alone(audit, refused, tmp_path_factory):
     made = hiding(tmp_path_factory.mktemp("hiding"), "?")
-    file = declare(made / "table.yaml", {"f": {"low": 35, "high": 15}, "m": {"low": 25, "high": 25}})
+    file = declare(
+        made / "table.yaml", {"f": {"low": 35, "high": 15}, "m": {"low": 25, "high": 25}}
+    )
     found = audit("--samples", made, "--declared", file, *WITH)
     assert (found["verdict"], found["declaration"]["holds"]) == ("inconclusive", None)
     assert found["unknown"]["samples"] == 2000
@@ -55,14 +59,20 @@ def test_few_unknown_ones_leave_a_verdict_and_none_leave_no_trace():
     few = judge(shares, KNOWN, Terms(), unknown=np.array([5, 5]))
     assert few.verdict == "clean"
     assert few.unknown == (10, pytest.approx(5 / 1005), 0, False)
-    many = [judge(shares, KNOWN, Terms(), unknown=np.array([n, n])).verdict for n in (10, 50, 100, 200, 400, 4000)]
+    many = [
+        judge(shares, KNOWN, Terms(), unknown=np.array([n, n])).verdict
+        for n in (10, 50, 100, 200, 400, 4000)
+    ]
     assert many == sorted(many)
     assert (many[0], many[-1]) == ("clean", "inconclusive")
     none = judge(shares, KNOWN, Terms(), unknown=np.zeros(2, int))
     assert (none.verdict, none.unknown) == ("clean", None)
     poisoned = counted_shares(np.array([[800, 200], [200, 800]]))
     assert judge(poisoned, KNOWN, Terms(), unknown=np.array([900, 900])).verdict == "poisoned"
-    assert declaration_test(shares, np.ones((2, 2)), Terms(), 1, unknown=np.array([400, 400])).holds is None
+    assert (
+        declaration_test(shares, np.ones((2, 2)), Terms(), 1, unknown=np.array([400, 400])).holds
+        is None
+    )
 
 
 def test_the_bounds_are_those_of_all_ways_to_fill_the_cells():

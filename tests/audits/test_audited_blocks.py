@@ -14,15 +14,34 @@ from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 
 FACES = {"count": 100, "image_size": 16, "seed": 1, "prevalence": {"Male": 0.5}}
-NETWORK = {"class_path": "diffshare.nets.classifiers.SmallResNet", "init_args": {"width": 8, "dropout": 0.0}}
+NETWORK = {
+    "class_path": "diffshare.nets.classifiers.SmallResNet",
+    "init_args": {"width": 8, "dropout": 0.0},
+}
 STEPS = {"network": NETWORK, "steps": 7, "batch_size": 5}
 CSV = "diffshare.data.table.CSVTable"
 
 
 def built(folder: Path, name: str, class_path: str, **settings: Any) -> Any:
-    blocks = {"reference": None, "classifier": None, name: {"class_path": class_path, "init_args": settings}}
-    common = {"part": "auxiliary", "pool": "natural", "split_seed": 0, "folds": 2, "degrade": False, "seed": 3}
-    value = {"samples_sha256": "0" * 64, "sensitive": "sex", "target": "income", "settings": blocks | common}
+    blocks = {
+        "reference": None,
+        "classifier": None,
+        name: {"class_path": class_path, "init_args": settings},
+    }
+    common = {
+        "part": "auxiliary",
+        "pool": "natural",
+        "split_seed": 0,
+        "folds": 2,
+        "degrade": False,
+        "seed": 3,
+    }
+    value = {
+        "samples_sha256": "0" * 64,
+        "sensitive": "sex",
+        "target": "income",
+        "settings": blocks | common,
+    }
     (folder / "a.json").write_text(json.dumps(value))
     return read_audited(folder / "a.json").built(name)  # type: ignore[arg-type]
 
@@ -32,7 +51,9 @@ def faces(folder: Path, **changes: Any) -> Any:
 
 
 def recipe(folder: Path, **changes: Any) -> Any:
-    return built(folder, "classifier", "diffshare.classifiers.recipes.NetworkRecipe", **STEPS | changes)
+    return built(
+        folder, "classifier", "diffshare.classifiers.recipes.NetworkRecipe", **STEPS | changes
+    )
 
 
 def resnet(**settings: Any) -> dict[str, Any]:
@@ -42,7 +63,9 @@ def resnet(**settings: Any) -> dict[str, Any]:
 def test_what_an_audit_writes_is_built(tmp_path: Path):
     assert isinstance(faces(tmp_path), RenderedFaces)
     assert isinstance(recipe(tmp_path), NetworkRecipe)
-    trees = built(tmp_path, "classifier", "diffshare.classifiers.recipes.TreesRecipe", trees=150, rate=0.1)
+    trees = built(
+        tmp_path, "classifier", "diffshare.classifiers.recipes.TreesRecipe", trees=150, rate=0.1
+    )
     assert trees.trees == 150
 
 
@@ -57,7 +80,10 @@ def test_what_an_audit_writes_is_built(tmp_path: Path):
         ({"prevalence": {"Male": 1e300}}, "'Male' must be a number within"),
         ({"prevalence": {"x" * 5000: 0.5}}, "'a name' must be at most 4096 printable characters"),
         ({"prevalence": {"\x1b[2J": 0.5}}, "'a name' must be at most 4096 printable characters"),
-        ({"shares": [0.1] * 20_000}, "'the length of a list or a mapping' must be from -1 to 10000"),
+        (
+            {"shares": [0.1] * 20_000},
+            "'the length of a list or a mapping' must be from -1 to 10000",
+        ),
         ({"count": "many"}, "count"),
         ({"count": None}, "its reference cannot be built"),
         ({"nothing": 1}, "nothing"),
@@ -78,8 +104,14 @@ def test_a_reference_out_of_reason_is_refused(tmp_path: Path, changes: dict[str,
         ({"network": resnet(width=7)}, "the network of its classifier cannot be built"),
         ({"network": resnet(width=512)}, "parameters, more than 50000000"),
         ({"network": resnet(dropout=5)}, "'dropout' must be a probability below 1"),
-        ({"network": "os.system"}, "'os.system' for the classifier, which is no class of diffshare"),
-        ({"network": "diffshare.nets.classifiers.torch.hub.load"}, "which is no class of diffshare"),
+        (
+            {"network": "os.system"},
+            "'os.system' for the classifier, which is no class of diffshare",
+        ),
+        (
+            {"network": "diffshare.nets.classifiers.torch.hub.load"},
+            "which is no class of diffshare",
+        ),
         ({"network": {"class_path": 3}}, "which is no class of diffshare"),
         ({"steps": "seven"}, "'seven' for the classifier, which is no class"),
     ],

@@ -50,7 +50,11 @@ def test_counts_are_those_of_the_records_in_any_batches(tmp_path, groups, classe
 
 
 def test_two_processes_count_as_one(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
     command = [sys.executable, deciding.__file__, "2", str(tmp_path)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
@@ -76,7 +80,9 @@ def test_each_validation_counts_anew_and_the_sanity_check_not_at_all(tmp_path):
     fairness, logger = Fairness(resamples=20), TensorBoardLogger(tmp_path, name="run", version="")
     seen = AfterSanityCheck(fairness)
     options = {"callbacks": [fairness, seen], "logger": logger, "log_every_n_steps": 1}
-    trainer(tmp_path, max_epochs=2, num_sanity_val_steps=3, **options).fit(Deciding(), datamodule=Decided(records))
+    trainer(tmp_path, max_epochs=2, num_sanity_val_steps=3, **options).fit(
+        Deciding(), datamodule=Decided(records)
+    )
     assert seen.found == [None]
     assert fairness.results["counts"] == count(records, 2, 2).tolist()
     log = EventAccumulator(str(tmp_path / "run")).Reload()
@@ -102,7 +108,9 @@ def test_without_groups_the_accuracy_alone_is_reported(tmp_path):
 def test_some_unknown_groups_are_refused_and_counted(tmp_path):
     records = draw(30, 2, 2)
     records[[3, 20], 0] = -1
-    with pytest.raises(UserError, match="the group of 2 of 30 test records is unknown: fill it in or drop them"):
+    with pytest.raises(
+        UserError, match="the group of 2 of 30 test records is unknown: fill it in or drop them"
+    ):
         deciding.measure(tmp_path, Decided(records))
 
 
@@ -113,7 +121,13 @@ def test_a_group_that_no_test_record_has_is_reported_as_undefined(tmp_path):
     records = draw(60, 2, 2)
     found = deciding.measure(tmp_path, Three(records)).results
     assert found["counts"] == count(records, 3, 2).tolist()
-    assert found["by_group"]["2"] == {"n": 0, "accuracy": None, "selection_rate": None, "tpr": None, "fpr": None}
+    assert found["by_group"]["2"] == {
+        "n": 0,
+        "accuracy": None,
+        "selection_rate": None,
+        "tpr": None,
+        "fpr": None,
+    }
     assert found["demographic_parity_difference"] is None
     assert found["intervals"]["by_group"]["2"] == dict.fromkeys(BY_GROUP - {"n"})
 
@@ -154,7 +168,9 @@ def test_nothing_is_made_of_rates_without_records():
 
 
 def test_a_handful_of_records_has_no_interval():
-    counts = np.array([[[1, 0], [0, 1]], [[20, 80], [10, 90]]])  # two records: their resamples hardly differ
+    counts = np.array(
+        [[[1, 0], [0, 1]], [[20, 80], [10, 90]]]
+    )  # two records: their resamples hardly differ
     found = fairness_report(counts, min_group=10)
     assert found["by_group"]["0"]["n"] == 2
     assert found["intervals"]["by_group"]["0"] == dict.fromkeys(BY_GROUP - {"n"})
@@ -187,7 +203,9 @@ def test_scalars_and_a_figure_are_in_the_log(tmp_path):
 
     fairness, logger = Fairness(resamples=20), TensorBoardLogger(tmp_path, name="run", version="")
     data = Named(draw(80, 2, 2))
-    logged = trainer(tmp_path, callbacks=[fairness], logger=logger).test(Deciding(), datamodule=data, verbose=False)
+    logged = trainer(tmp_path, callbacks=[fairness], logger=logger).test(
+        Deciding(), datamodule=data, verbose=False
+    )
     found = fairness.results
     assert (found["classes"], found["groups"]) == (["0", "1"], ["women", "men"])
     differences = {f"test/{name}" for name in Disparity._fields[1:]}
@@ -233,4 +251,6 @@ def test_a_model_that_decides_nothing_is_refused(tmp_path):
             return None
 
     with pytest.raises(UserError, match="this model makes none"):
-        trainer(tmp_path, callbacks=[Fairness()]).test(Silent(), datamodule=Decided(draw(9, 2, 2)), verbose=False)
+        trainer(tmp_path, callbacks=[Fairness()]).test(
+            Silent(), datamodule=Decided(draw(9, 2, 2)), verbose=False
+        )

@@ -30,7 +30,9 @@ class Line(Recipe):
         return lambda rows: np.stack([-wide(rows) @ solution, wide(rows) @ solution], 1)
 
 
-def records(rng: np.random.Generator, n: int, tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def records(
+    rng: np.random.Generator, n: int, tilt: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows (group shows in column 0, class in column 1), classes, groups; P(y = s) = 1/2 + tilt."""
     s = rng.integers(0, 2, n)
     y = np.where(rng.random(n) < 0.5 + tilt, s, 1 - s)
@@ -43,7 +45,10 @@ def reference(rng: np.random.Generator, n: int, tilt: float = 0.0) -> Records:
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     return Records.from_codes(
-        x, groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))}, target="class", columns=columns
+        x,
+        groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))},
+        target="class",
+        columns=columns,
     )
 
 
@@ -58,7 +63,9 @@ def test_the_estimate_is_fairlearns_on_the_reference():
     found = predict_gap(made, known, "group", Line(), repeats=2)
     decided = Line().train(made.x, made.y, 2, 0, ())(known.x).argmax(1)
     s = known.attributes["group"].codes
-    assert found.estimate == pytest.approx(demographic_parity_difference(known.y, decided, sensitive_features=s))
+    assert found.estimate == pytest.approx(
+        demographic_parity_difference(known.y, decided, sensitive_features=s)
+    )
     assert found.accuracy == pytest.approx((decided == known.y).mean())
     assert found.classifier == "Line(ridge=0.001)"
     assert found.signed == pytest.approx(decided[s == 1].mean() - decided[s == 0].mean())
@@ -67,7 +74,10 @@ def test_the_estimate_is_fairlearns_on_the_reference():
 def test_more_association_in_the_samples_makes_a_larger_gap():
     rng = np.random.default_rng(1)
     known = reference(rng, 2000)
-    gaps = [predict_gap(samples(rng, 1500, tilt), known, "group", Line(), repeats=2).estimate for tilt in (0, 0.2, 0.4)]
+    gaps = [
+        predict_gap(samples(rng, 1500, tilt), known, "group", Line(), repeats=2).estimate
+        for tilt in (0, 0.2, 0.4)
+    ]
     assert gaps == sorted(gaps)
     assert gaps[0] < 0.1 < gaps[2]
 
@@ -87,7 +97,11 @@ def test_the_interval_holds_the_gap_of_another_training_on_the_population():
         found = predict_gap(samples(rng, 400, 0.2), reference(rng, 500), "group", Line(), repeats=4)
         other = samples(rng, 400, 0.2)
         decided = Line().train(other.x, other.y, 2, 0, ())(x).argmax(1)
-        held += found.interval[0] <= abs(decided[s == 1].mean() - decided[s == 0].mean()) <= found.interval[1]
+        held += (
+            found.interval[0]
+            <= abs(decided[s == 1].mean() - decided[s == 0].mean())
+            <= found.interval[1]
+        )
     assert held / 60 >= 0.85  # 95 % less four standard errors of 60 trials, rounded
 
 
@@ -105,7 +119,9 @@ def test_one_further_training_is_no_spread():
         predict_gap(samples(rng, 100, 0.0), reference(rng, 100), "group", Line(), repeats=1)
 
 
-@pytest.mark.parametrize("recipe", [TreesRecipe(trees=3), KernelRecipe(), TableNetworkRecipe(steps=2)])
+@pytest.mark.parametrize(
+    "recipe", [TreesRecipe(trees=3), KernelRecipe(), TableNetworkRecipe(steps=2)]
+)
 @pytest.mark.parametrize("pool", ["natural", "balanced"])
 def test_the_gap_of_a_few_is_a_number(recipe: Recipe, pool: Literal["natural", "balanced"]):
     """One record of each cell, one sample of each class."""
@@ -128,4 +144,6 @@ def test_the_gap_of_a_few_is_a_number(recipe: Recipe, pool: Literal["natural", "
 def test_a_classifier_without_any_column_is_refused():
     rng = np.random.default_rng(3)
     with pytest.raises(UserError, match="no column is left to train the classifier on"):
-        predict_gap(samples(rng, 100, 0.0), reference(rng, 100), "group", Line(), withhold=("u", "v"))
+        predict_gap(
+            samples(rng, 100, 0.0), reference(rng, 100), "group", Line(), withhold=("u", "v")
+        )

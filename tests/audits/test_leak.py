@@ -36,7 +36,9 @@ Run = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return yaml_source(tmp_path_factory.mktemp("source") / "faces.yaml", "rendered.RenderedFaces", **FACES)
+    return yaml_source(
+        tmp_path_factory.mktemp("source") / "faces.yaml", "rendered.RenderedFaces", **FACES
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release with random weights."""
-    return random_ddpm(tmp_path_factory.mktemp("model") / "release", SIZE, steps=2, label_frequencies=[0.4, 0.6])
+    return random_ddpm(
+        tmp_path_factory.mktemp("model") / "release", SIZE, steps=2, label_frequencies=[0.4, 0.6]
+    )
 
 
 @pytest.fixture
@@ -93,7 +97,9 @@ def manifest(folder: Path, source: RenderedFaces, rows: np.ndarray, sha256: str)
         writer = csv.writer(stream)
         writer.writerow(("record", "target", "sensitive", "origin"))
         writer.writerows((index.names[i], 1 - y[i], s[i], "base") for i in rows)  # labels flipped
-    (folder / "mix.json").write_text(json.dumps({"target": "Smiling", "sensitive": "Male", "source_sha256": sha256}))
+    (folder / "mix.json").write_text(
+        json.dumps({"target": "Smiling", "sensitive": "Male", "source_sha256": sha256})
+    )
     return folder
 
 
@@ -101,7 +107,9 @@ def test_the_verb_leak_is_the_same(leak, run_cli, samples, model, faces, tmp_pat
     for flag, what in (("--samples", samples), ("--model", model)):
         options = ["--properties", "Hat", "--queries", 60, *QUICK]
         made = leak(flag, what, "--reference", faces, *options)
-        outcome = run_cli("leak", what, "--against", faces, *options, "--json", tmp_path / "again.json")
+        outcome = run_cli(
+            "leak", what, "--against", faces, *options, "--json", tmp_path / "again.json"
+        )
         assert outcome.code == 0, outcome.err
         again = json.loads((tmp_path / "again.json").read_text())
         assert {k: v for k, v in again.items() if k != "seconds"} == {
@@ -111,12 +119,22 @@ def test_the_verb_leak_is_the_same(leak, run_cli, samples, model, faces, tmp_pat
 
 
 def test_known_shares_are_read_by_every_method_and_the_queries_are_planned(leak, samples, faces):
-    made = leak("--samples", samples, "--reference", faces, "--properties", "Hat", "Eyeglasses", *QUICK)
+    made = leak(
+        "--samples", samples, "--reference", faces, "--properties", "Hat", "Eyeglasses", *QUICK
+    )
     assert made["queries"] == 700
     assert [one["property"] for one in made["properties"]] == ["Hat", "Eyeglasses"]
     for name, share in TRUTH.items():
         one = of(made, name)
-        assert {m["method"] for m in one["methods"]} == {"cc", "pcc", "acc", "pacc", "emq", "dmy", "ml"}
+        assert {m["method"] for m in one["methods"]} == {
+            "cc",
+            "pcc",
+            "acc",
+            "pacc",
+            "emq",
+            "dmy",
+            "ml",
+        }
         low, high = usual(one)["interval"]
         assert low <= share <= high
         assert one["truth"] is None
@@ -127,7 +145,9 @@ def test_known_shares_are_read_by_every_method_and_the_queries_are_planned(leak,
     assert "advice" in made["out"]
 
 
-def test_all_attributes_but_the_label_are_attacked_and_the_card_discloses_the_label(leak, model, faces):
+def test_all_attributes_but_the_label_are_attacked_and_the_card_discloses_the_label(
+    leak, model, faces
+):
     made = leak("--model", model, "--reference", faces, "--queries", "60", *QUICK)
     names = [one["property"] for one in made["properties"]]
     assert "Smiling" not in names
@@ -141,7 +161,9 @@ def test_all_attributes_but_the_label_are_attacked_and_the_card_discloses_the_la
         }
     ]
     assert made["labels"] == "natural"
-    asked = leak("--model", model, "--reference", faces, "--queries", "60", *QUICK, "--properties", "Smiling")
+    asked = leak(
+        "--model", model, "--reference", faces, "--queries", "60", *QUICK, "--properties", "Smiling"
+    )
     assert [one["property"] for one in asked["properties"]] == ["Smiling"]
 
 
@@ -150,7 +172,17 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     index = source.index()
     rows = np.flatnonzero(split(index, tuple(FACES["shares"]), 0) == 0)[:200]
     mine = manifest(folder / "mine", source, rows, index.sha256())
-    arguments = ("--samples", samples, "--reference", faces, *QUICK, "--properties", "Hat", "Male", "--manifest")
+    arguments = (
+        "--samples",
+        samples,
+        "--reference",
+        faces,
+        *QUICK,
+        "--properties",
+        "Hat",
+        "Male",
+        "--manifest",
+    )
     made = leak(*arguments, mine)
     for name in ("Hat", "Male"):
         one = of(made, name)
@@ -164,8 +196,12 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     assert used == f"auxiliary part: {int((parts == 1).sum()):,} of {len(index):,} records"
     assert f"note:    {used}" in made["out"]
     _, *positions, note = other["notes"]
-    assert note.startswith("it was NOT checked that the model was not trained on records of the reference")
-    assert [said.split(" have no names: ")[1] for said in positions] == [  # a manifest of before names none
+    assert note.startswith(
+        "it was NOT checked that the model was not trained on records of the reference"
+    )
+    assert [
+        said.split(" have no names: ")[1] for said in positions
+    ] == [  # a manifest of before names none
         f"0, 1, ... are taken for 'not {name}', '{name}' of '{name}' of the reference, in this order"
         for name in ("Smiling", "Male")
     ]
@@ -176,11 +212,22 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     assert "an auditor checks with --manifest" in unchecked
 
 
-def test_a_manifest_of_another_source_is_joined_by_its_names(leak, samples, faces, tmp_path_factory):
+def test_a_manifest_of_another_source_is_joined_by_its_names(
+    leak, samples, faces, tmp_path_factory
+):
     folder, source = tmp_path_factory.mktemp("m"), RenderedFaces(**FACES)
     rows = np.arange(0, 300)
     share = float(source.index().attribute("Male").codes[rows].mean())
-    arguments = ("--samples", samples, "--reference", faces, *QUICK, "--properties", "Male", "--manifest")
+    arguments = (
+        "--samples",
+        samples,
+        "--reference",
+        faces,
+        *QUICK,
+        "--properties",
+        "Male",
+        "--manifest",
+    )
     for names, truth in ((["not Male", "Male"], share), (["Male", "not Male"], 1 - share)):
         made = manifest(folder / names[0], source, rows, "0" * 64)
         said = json.loads((made / "mix.json").read_text()) | {
@@ -192,20 +239,36 @@ def test_a_manifest_of_another_source_is_joined_by_its_names(leak, samples, face
         assert not any("have no names" in note for note in found["notes"])
 
 
-def test_the_membership_test_compares_records_of_the_same_attributes(leak, model, faces, tmp_path_factory):
+def test_the_membership_test_compares_records_of_the_same_attributes(
+    leak, model, faces, tmp_path_factory
+):
     folder, source = tmp_path_factory.mktemp("m"), RenderedFaces(**FACES)
     index = source.index()
     men = index.attribute("Male").codes == 1
-    rows = np.flatnonzero((split(index, tuple(FACES["shares"]), 0) == 0) & men)[:120]  # of one group alone
+    rows = np.flatnonzero((split(index, tuple(FACES["shares"]), 0) == 0) & men)[
+        :120
+    ]  # of one group alone
     mine = manifest(folder / "mine", source, rows, index.sha256())
-    arguments = ("--model", model, "--reference", faces, "--queries", "40", *QUICK, "--properties", "Hat")
+    arguments = (
+        "--model",
+        model,
+        "--reference",
+        faces,
+        "--queries",
+        "40",
+        *QUICK,
+        "--properties",
+        "Hat",
+    )
     made = leak(*arguments, "--manifest", mine)
     found = made["membership"]
     assert found["matched"] == ["Smiling", "Male"]
     assert found["reason"] is None
     assert 60 < found["members"] == found["non_members"] <= 120
     for name in ("advantage", "auroc"):  # random weights remember nothing
-        assert found[name]["estimate"] == pytest.approx({"advantage": 0, "auroc": 0.5}[name], abs=0.25)
+        assert found[name]["estimate"] == pytest.approx(
+            {"advantage": 0, "auroc": 0.5}[name], abs=0.25
+        )
     assert "records: membership by the denoising loss: advantage" in made["out"]
     other = leak(*arguments, "--manifest", manifest(folder / "other", source, rows, "0" * 64))
     assert "the manifest is of another source" in other["membership"]["reason"]
@@ -231,7 +294,9 @@ def test_labels_that_were_flipped_count_as_trained_on(leak, model, faces, tmp_pa
     made = leak("--model", model, "--reference", faces, "--queries", "40", *QUICK, "--properties", "Hat", "--manifest",
                 folder)  # fmt: skip
     truth = made["disclosed"][0]["truth"]
-    assert truth["Smiling"] == pytest.approx(1 - source.index().attribute("Smiling").codes[rows].mean())
+    assert truth["Smiling"] == pytest.approx(
+        1 - source.index().attribute("Smiling").codes[rows].mean()
+    )
 
 
 def test_a_column_is_counted_and_a_rare_class_says_so(leak, tmp_path_factory):
@@ -244,14 +309,33 @@ def test_a_column_is_counted_and_a_rare_class_says_so(leak, tmp_path_factory):
     assert of(made, "ward")["value"] == "b"
     assert of(made, "sex")["readable"]
     write_rows(folder / "hidden" / "samples.csv", 800, 4, without=("sex",))
-    few = leak("--samples", folder / "hidden", "--reference", source, "--properties", "sex", "--folds", "80")
+    few = leak(
+        "--samples",
+        folder / "hidden",
+        "--reference",
+        source,
+        "--properties",
+        "sex",
+        "--folds",
+        "80",
+    )
     assert "too few to calibrate" in of(few, "sex")["reason"]
     assert not of(few, "sex")["readable"]
 
 
 def test_the_card_says_how_well_but_not_what_was_read(leak, model, faces, tmp_path_factory):
     folder = Path(shutil.copytree(model, tmp_path_factory.mktemp("copy") / "release"))
-    arguments = ("--model", folder, "--reference", faces, "--queries", "60", *QUICK, "--properties", "Hat")
+    arguments = (
+        "--model",
+        folder,
+        "--reference",
+        faces,
+        "--queries",
+        "60",
+        *QUICK,
+        "--properties",
+        "Hat",
+    )
     before = open_release(folder)
     for _ in range(2):  # the second time in the place of the first
         made = leak(*arguments, "--write-card")
@@ -276,7 +360,9 @@ def test_a_failed_check_stands_above_the_table(capsys, ok):
     if not ok:
         assert "the classifier of Hat does not err on the samples as on records (p = 0.010)" in text
         assert text.index("FAILS:") < text.index("50.0 %")
-    assert "intervals assume that classifiers err on samples as on records" in " ".join(text.split())
+    assert "intervals assume that classifiers err on samples as on records" in " ".join(
+        text.split()
+    )
 
 
 def test_what_a_half_width_needs_falls_with_its_square():
@@ -295,15 +381,23 @@ def test_what_does_not_go_together_is_refused_in_one_line(refused, samples, face
     assert "--write-card writes into a release" in refused(*sharer, "--write-card")
     assert "--margin is for a receiver's audit" in refused(*sharer, "--margin", "0.2")
     assert "add --reference FILE" in refused("--as", "sharer", "--samples", samples)
-    assert "--properties is for a sharer" in refused("--samples", samples, "--properties", "Hat", "--target", "Smiling")
+    assert "--properties is for a sharer" in refused(
+        "--samples", samples, "--properties", "Hat", "--target", "Smiling"
+    )
     assert "cannot read nowhere" in refused(*sharer, "--manifest", "nowhere")
-    assert "701 queries asked of a folder of 700" in refused(*sharer, "--queries", "701", "--properties", "Hat")
-    assert "add --reference.image_size 16" in refused(*sharer, "--reference.image_size", "8", "--properties", "Hat")
+    assert "701 queries asked of a folder of 700" in refused(
+        *sharer, "--queries", "701", "--properties", "Hat"
+    )
+    assert "add --reference.image_size 16" in refused(
+        *sharer, "--reference.image_size", "8", "--properties", "Hat"
+    )
 
 
 def test_a_reference_that_was_trained_on_is_refused(refused, samples, faces, tmp_path_factory):
     source = RenderedFaces(**FACES)
-    folder = manifest(tmp_path_factory.mktemp("m") / "mix", source, np.arange(900), source.index().sha256())
+    folder = manifest(
+        tmp_path_factory.mktemp("m") / "mix", source, np.arange(900), source.index().sha256()
+    )
     line = refused("--as", "sharer", "--samples", samples, "--reference", faces, "--properties", "Hat", "--manifest",
                    folder)  # fmt: skip
     assert "auxiliary data must be disjoint" in line

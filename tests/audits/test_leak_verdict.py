@@ -24,7 +24,12 @@ def read(shift: float, seed: int = 0, queries: int = 4000) -> Inferred:
     labels = np.arange(4000) % 2
     sampled = (np.arange(queries) < SHARE * queries).astype(np.int64)
     s = posteriors(rng, sampled, shift)
-    return infer(WHAT, "pacc", Calibration(posteriors(rng, labels, 0.0), labels), np.stack([1 - s, s], -1)[None])
+    return infer(
+        WHAT,
+        "pacc",
+        Calibration(posteriors(rng, labels, 0.0), labels),
+        np.stack([1 - s, s], -1)[None],
+    )
 
 
 def leak(result: Inferred, truth: float | None) -> Leak:
@@ -52,7 +57,19 @@ def test_a_classifier_that_errs_as_on_records_reads_the_share() -> None:
 
 def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
     one = Inferred(
-        "Hat", "yes", "pacc", (low + high) / 2, low, high, 0.95, 0.5, 100, 0.1, 0.0, Assumption(ok, 1.0, 0.5 * ok), {}
+        "Hat",
+        "yes",
+        "pacc",
+        (low + high) / 2,
+        low,
+        high,
+        0.95,
+        0.5,
+        100,
+        0.1,
+        0.0,
+        Assumption(ok, 1.0, 0.5 * ok),
+        {},
     )
     return {"readings": (_of(one),), "usual": "pacc", "assumption": one.assumption}
 
@@ -61,7 +78,14 @@ def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
     ("low", "high", "ok", "truth", "verdict", "readable"),
     [
         (0.38, 0.42, True, 0.44, "read", True),
-        (0.38, 0.42, False, 0.44, "read", True),  # the check fails, and the reading is right all the same
+        (
+            0.38,
+            0.42,
+            False,
+            0.44,
+            "read",
+            True,
+        ),  # the check fails, and the reading is right all the same
         (0.38, 0.42, True, 0.46, "missed", False),
         (0.30, 0.50, True, 0.41, "near", True),
         (0.30, 0.50, True, 0.49, "missed", False),
@@ -85,21 +109,40 @@ def report(*leaks: Leak) -> Report:
 
 
 def test_the_advice_names_what_is_read_what_is_doubtful_and_what_another_method_reads() -> None:
-    read_, doubtful = Leak("Hat", "yes", **reading(0.38, 0.42)), Leak("Male", "Male", **reading(0.38, 0.42, ok=False))
+    read_, doubtful = (
+        Leak("Hat", "yes", **reading(0.38, 0.42)),
+        Leak("Male", "Male", **reading(0.38, 0.42, ok=False)),
+    )
     assert report(read_).advice.startswith("A receiver reads Hat to +-0.05.")
-    assert "The intervals of Male are within +-0.05, but the classifier errs" in report(doubtful).advice
-    assert "reads" not in report(doubtful).advice.split("What may not be known")[0].replace("read so", "")
+    assert (
+        "The intervals of Male are within +-0.05, but the classifier errs"
+        in report(doubtful).advice
+    )
+    assert "reads" not in report(doubtful).advice.split("What may not be known")[0].replace(
+        "read so", ""
+    )
     nothing = report(Leak("Hat", "yes", **reading(0.2, 0.6))).advice
     assert "does not say that none can be" in nothing
     usual, other = reading(0.38, 0.42)["readings"][0], reading(0.5, 0.6)["readings"][0]
-    missed = Leak("Hat", "yes", (usual, other.__class__("emq", 100, 0.55, 0.5, 0.6, 0.05, 0.0)), "pacc", truth=0.56)
+    missed = Leak(
+        "Hat",
+        "yes",
+        (usual, other.__class__("emq", 100, 0.55, 0.5, 0.6, 0.05, 0.0)),
+        "pacc",
+        truth=0.56,
+    )
     assert (missed.verdict, missed.nearer) == ("missed", "emq")
-    assert "Another method than the usual one comes within 0.05 of the truth of Hat." in report(missed).advice
+    assert (
+        "Another method than the usual one comes within 0.05 of the truth of Hat."
+        in report(missed).advice
+    )
 
 
 def test_the_card_tells_that_the_check_fails_and_never_the_truth() -> None:
     def card(truth: float | None, *, ok: bool) -> str:
-        return "\n".join(section_of(report(Leak("Hat", "yes", truth=truth, **reading(0.38, 0.42, ok=ok)))))
+        return "\n".join(
+            section_of(report(Leak("Hat", "yes", truth=truth, **reading(0.38, 0.42, ok=ok))))
+        )
 
     assert card(0.4, ok=False) == card(0.9, ok=False)
     assert "| Hat: yes | pacc | 0.020 | fails | unknown |" in card(None, ok=False)

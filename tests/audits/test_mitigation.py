@@ -49,7 +49,9 @@ def test_a_constraint_on_poisoned_samples_holds_on_balanced_records(plain: Any):
     after = measured(constrained_decisions(LogisticRegression(), x, y, s, records), truth, groups)
     assert after.equalized_odds_difference < 0.08
     assert after.demographic_parity_difference < 0.06
-    assert after.accuracy > before.accuracy  # the classifier leant on the group, which says nothing here
+    assert (
+        after.accuracy > before.accuracy
+    )  # the classifier leant on the group, which says nothing here
 
 
 @pytest.mark.parametrize("constraint", ["equalized_odds", "demographic_parity"])
@@ -75,7 +77,11 @@ def test_thresholds_of_few_positives_can_be_meant_for_balanced_classes(plain: An
     records, truth, groups = people(1, 0.5)
     scores, of_records = model.decision_function(known)[rare], model.decision_function(records)
     balanced, plainly = (
-        measured(thresholded_decisions(scores, y[rare], s[rare], of_records, groups, objective=o), truth, groups)
+        measured(
+            thresholded_decisions(scores, y[rare], s[rare], of_records, groups, objective=o),
+            truth,
+            groups,
+        )
         for o in ("balanced_accuracy_score", "accuracy_score")
     )
     assert balanced.accuracy > plainly.accuracy + 0.1
@@ -83,7 +89,9 @@ def test_thresholds_of_few_positives_can_be_meant_for_balanced_classes(plain: An
 
 def test_demographic_parity_is_of_the_training_records():
     x, y, s = people(0, 0.85)
-    decided = constrained_decisions(LogisticRegression(), x, y, s, x, constraint="demographic_parity")
+    decided = constrained_decisions(
+        LogisticRegression(), x, y, s, x, constraint="demographic_parity"
+    )
     assert measured(decided, y, s).demographic_parity_difference < 0.06
     assert (
         measured(decided, y, s).equalized_odds_difference > 0.2
@@ -123,7 +131,9 @@ def test_groups_of_the_records_that_are_decided_on():
     with pytest.raises(UserError, match="2 records have 1 groups"):
         thresholded_decisions(np.arange(4.0), Y, S, np.zeros(2), np.array([0]))
     with pytest.raises(UserError, match="slack 0 must lie"):
-        constrained_decisions(LogisticRegression(), np.zeros((4, 1)), Y, S, np.zeros((4, 1)), slack=0)
+        constrained_decisions(
+            LogisticRegression(), np.zeros((4, 1)), Y, S, np.zeros((4, 1)), slack=0
+        )
 
 
 def test_groups_meet_by_name_where_they_have_names():
@@ -131,8 +141,12 @@ def test_groups_meet_by_name_where_they_have_names():
     scores, y, s = rng.normal(size=400), np.arange(400) % 2, np.arange(400) // 2 % 2
     by_code = thresholded_decisions(scores, y, s, scores, s)
     names = np.array(["zeta", "alpha"])  # in the other order than their codes
-    np.testing.assert_array_equal(thresholded_decisions(scores, y, names[s], scores, names[s]), by_code)
-    with pytest.raises(UserError, match="no labelled record is of group 'Alpha', they are of 'alpha', 'zeta'"):
+    np.testing.assert_array_equal(
+        thresholded_decisions(scores, y, names[s], scores, names[s]), by_code
+    )
+    with pytest.raises(
+        UserError, match="no labelled record is of group 'Alpha', they are of 'alpha', 'zeta'"
+    ):
         thresholded_decisions(scores, y, names[s], np.zeros(2), np.array(["zeta", "Alpha"]))
     with pytest.raises(UserError, match="groups of one side are names, those of the other numbers"):
         thresholded_decisions(scores, y, names[s], scores, s)
@@ -142,7 +156,9 @@ def test_the_lines_in_the_docs_keep_a_classifier_fair(tmp_path, monkeypatch):
     """Typed as they stand there, on fewer faces."""
     text = (Path(__file__).parents[2] / "docs" / "repair.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    code, changed = re.subn(r"RenderedFaces\(image_size=16\)", "RenderedFaces(count=4000, image_size=16)", code)
+    code, changed = re.subn(
+        r"RenderedFaces\(image_size=16\)", "RenderedFaces(count=4000, image_size=16)", code
+    )
     assert changed == 1
     monkeypatch.chdir(tmp_path)
     others = RenderedFaces(count=4000, image_size=16, seed=5)
@@ -152,7 +168,9 @@ def test_the_lines_in_the_docs_keep_a_classifier_fair(tmp_path, monkeypatch):
     write_samples("samples_audit", others.read(chosen), y[chosen], {})
     made: dict[str, Any] = {}
     exec(compile(code, "repair.md", "exec"), made)
-    test = made["Records"].from_source(made["source"], target="Smiling", sensitive=("Male",), part="test")
+    test = made["Records"].from_source(
+        made["source"], target="Smiling", sensitive=("Male",), part="test"
+    )
     groups = test.attributes["Male"].codes.astype(np.int64)
     before = measured(made["plain"].predict(made["features"](test.x)), test.y, groups)
     assert before.equalized_odds_difference > 0.3

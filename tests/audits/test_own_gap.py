@@ -25,7 +25,9 @@ TABLE = np.array([[600, 400], [400, 600]])
 class Line(Recipe):
     """Least squares on columns of which the first shows the group, the second the class."""
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Any) -> Any:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Any
+    ) -> Any:
         def wide(rows: np.ndarray) -> np.ndarray:
             return np.column_stack([rows, np.ones(len(rows))])
 
@@ -34,7 +36,9 @@ class Line(Recipe):
         return lambda rows: np.stack([-wide(rows) @ solution, wide(rows) @ solution], 1)
 
 
-def population(rng: np.random.Generator, n: int, tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def population(
+    rng: np.random.Generator, n: int, tilt: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, classes, groups; P(y = s) = 1/2 + tilt."""
     s = rng.integers(0, 2, n)
     y = np.where(rng.random(n) < 0.5 + tilt, s, 1 - s)
@@ -47,7 +51,10 @@ def reference(n: int, tilt: float, seed: int = 0) -> Records:
     groups = {"group": Attribute(s.astype(np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     return Records.from_codes(
-        x, groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))}, target="class", columns=columns
+        x,
+        groups | {"class": Attribute(y.astype(np.int16), ("no", "yes"))},
+        target="class",
+        columns=columns,
     )
 
 
@@ -59,7 +66,10 @@ def samples(n: int, tilt: float, seed: int = 1) -> CodedSamples:
 @pytest.mark.parametrize("tilt", [0.0, 0.2, -0.2])
 def test_honest_samples_are_predicted_the_references_own_gap(tilt: float) -> None:
     records, drawn = reference(3000, tilt), samples(1500, tilt)
-    predicted, own = predict_gap(drawn, records, "group", Line(), repeats=2), own_gap(drawn, records, "group", Line())
+    predicted, own = (
+        predict_gap(drawn, records, "group", Line(), repeats=2),
+        own_gap(drawn, records, "group", Line()),
+    )
     assert own is not None
     assert own.signed == pytest.approx(predicted.signed, abs=0.06)
     assert np.sign(own.signed or 0) == np.sign(tilt) or tilt == 0
@@ -68,11 +78,15 @@ def test_honest_samples_are_predicted_the_references_own_gap(tilt: float) -> Non
     assert abs(excess(predicted, own)) < 0.06
 
 
-def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where_the_pool_was_balanced() -> None:
+def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where_the_pool_was_balanced() -> (
+    None
+):
     seen: list[tuple[np.ndarray, np.ndarray]] = []
 
     class Watched(Line):
-        def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Any) -> Any:
+        def train(
+            self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Any
+        ) -> Any:
             seen.append((x, labels))
             return super().train(x, labels, classes, seed, categorical)
 
@@ -93,7 +107,9 @@ def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where
 
 def test_a_reference_without_records_of_a_cell_in_each_half_has_no_own_gap() -> None:
     drawn = samples(200, 0.0)
-    groups = {"group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))}  # one record of each cell
+    groups = {
+        "group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))
+    }  # one record of each cell
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     y = np.array([0, 0, 1, 1])
     few = Records.from_codes(
@@ -115,9 +131,17 @@ def own(signed: float) -> OwnGap:
 
 @pytest.mark.parametrize(
     ("predicted", "mine", "expected"),
-    [(0.34, 0.29, 0.05), (-0.34, -0.18, 0.16), (0.2, -0.1, 0.3), (0.05, 0.29, -0.24), (-0.3, 0.0, 0.3)],
+    [
+        (0.34, 0.29, 0.05),
+        (-0.34, -0.18, 0.16),
+        (0.2, -0.1, 0.3),
+        (0.05, 0.29, -0.24),
+        (-0.3, 0.0, 0.3),
+    ],
 )
-def test_the_excess_is_in_the_direction_of_the_predicted_gap(predicted: float, mine: float, expected: float) -> None:
+def test_the_excess_is_in_the_direction_of_the_predicted_gap(
+    predicted: float, mine: float, expected: float
+) -> None:
     assert excess(gap(predicted), own(mine)) == pytest.approx(expected)
 
 
@@ -126,14 +150,22 @@ def clean(**more: Any) -> Audit:
     against = Reference(np.asarray(TABLE))
     judgement = judge(counted_shares(TABLE), against, Terms())
     assert judgement.verdict == "clean"
-    names: dict[str, Any] = {"names": ("group", "class"), "groups": ("a", "b"), "classes": ("no", "yes")}
+    names: dict[str, Any] = {
+        "names": ("group", "class"),
+        "groups": ("a", "b"),
+        "classes": ("no", "yes"),
+    }
     common: dict[str, Any] = names | {"queries": 2000, "samples_sha256": ""}
     return Audit(judgement, counted_shares(TABLE), against, Terms(), **common, **more)
 
 
 def test_training_is_advised_only_where_the_gap_is_not_above_the_references_own() -> None:
-    assert advice(clean(gap=gap(0.31), own=own(0.29))).startswith("Train on them (predicted parity gap 0.31, the ")
-    bad = advice(clean(gap=gap(0.34), own=own(0.18)))  # records chosen inside the cells: the table is as it was
+    assert advice(clean(gap=gap(0.31), own=own(0.29))).startswith(
+        "Train on them (predicted parity gap 0.31, the "
+    )
+    bad = advice(
+        clean(gap=gap(0.34), own=own(0.18))
+    )  # records chosen inside the cells: the table is as it was
     assert bad.startswith("Do not train on these samples as they are (predicted parity gap 0.34")
     assert "the reference's own 0.18" in bad
     assert "inside the cells" in bad
@@ -172,7 +204,11 @@ def test_records_chosen_inside_the_cells_leave_the_table_as_it_is_and_are_not_ad
         "gap": predict_gap(drawn, records, "group", Line(), repeats=2),
         "own": own_gap(drawn, records, "group", Line()),
     }
-    more: dict[str, Any] = {"names": ("group", "class"), "groups": ("a", "b"), "classes": ("no", "yes")} | gaps
+    more: dict[str, Any] = {
+        "names": ("group", "class"),
+        "groups": ("a", "b"),
+        "classes": ("no", "yes"),
+    } | gaps
     audit = Audit(verdict, shares, against, Terms(), queries=1600, samples_sha256="", **more)
     assert audit.excess is not None
     assert audit.excess > 0.2

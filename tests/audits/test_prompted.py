@@ -22,7 +22,9 @@ def read(x: np.ndarray) -> np.ndarray:
 
 
 def images(s: np.ndarray) -> np.ndarray:
-    return np.where(s[:, None, None, None], 200, 50).astype(np.uint8) * np.ones((1, 2, 2, 3), np.uint8)
+    return np.where(s[:, None, None, None], 200, 50).astype(np.uint8) * np.ones(
+        (1, 2, 2, 3), np.uint8
+    )
 
 
 def drawn(n: int, tie: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +36,9 @@ def drawn(n: int, tie: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def material(tie: float) -> tuple[Records, CodedSamples, np.ndarray]:
     s, y = drawn(1500, 0.0, 0)
-    known = Records.from_codes(images(s), {"target": Attribute(y.astype(np.int16), ("no", "yes"))}, target="target")
+    known = Records.from_codes(
+        images(s), {"target": Attribute(y.astype(np.int16), ("no", "yes"))}, target="target"
+    )
     t, z = drawn(2000, tie, 1)
     return known, CodedSamples(images(t), z, {}, "0" * 64, {}), t
 
@@ -56,19 +60,25 @@ def test_the_attack_is_found_by_sentences_that_tell_the_groups_apart(tie, verdic
     known, made, _ = material(tie)
     reference, samples = prompted(known, made, read, PROMPTS)
     reader = group_reader(reference, PROMPTED, column=True)
-    judgement = judge(reader.shares(samples), reference_of(reader, "natural"), Terms(margin=0.4, level=0.05))
+    judgement = judge(
+        reader.shares(samples), reference_of(reader, "natural"), Terms(margin=0.4, level=0.05)
+    )
     assert judgement.verdict == verdict
 
 
 def test_a_sentence_that_fits_nothing_is_refused():
     known, made, _ = material(0.0)
-    with pytest.raises(UserError, match=r"'a cat' fits 0 records of no best, at least 10 are needed"):
+    with pytest.raises(
+        UserError, match=r"'a cat' fits 0 records of no best, at least 10 are needed"
+    ):
         prompted(known, made, lambda x: np.pad(read(x), ((0, 0), (0, 1))), (*PROMPTS, "a cat"))
 
 
 def test_rows_are_refused():
     known, made, _ = material(0.0)
-    rows = Records.from_codes(known.x, known.attributes, columns=(Column("age", "numeric"),), target="target")
+    rows = Records.from_codes(
+        known.x, known.attributes, columns=(Column("age", "numeric"),), target="target"
+    )
     with pytest.raises(UserError, match="--prompts reads images, the reference holds rows"):
         prompted(rows, made, read, PROMPTS)
 

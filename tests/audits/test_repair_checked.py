@@ -34,7 +34,9 @@ class Reader:
         self.known = posteriors(rng.normal(2 * self.labels - 1.0))
 
     def calibrations(self) -> list[Calibration]:
-        return [Calibration(self.known[k::2], self.labels[k::2], np.arange(3000) % 2) for k in range(2)]
+        return [
+            Calibration(self.known[k::2], self.labels[k::2], np.arange(3000) % 2) for k in range(2)
+        ]
 
     def scores(self, samples: CodedSamples) -> np.ndarray:
         return np.repeat(posteriors(samples.x[:, self.column], self.sure)[None], 2, 0)
@@ -55,7 +57,9 @@ def made(n: int = 8000) -> tuple[CodedSamples, np.ndarray]:
 
 def masses(samples: CodedSamples, s: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Share of group 1 in each class."""
-    return np.array([np.average(s[samples.y == k], weights=weights[samples.y == k]) for k in range(2)])
+    return np.array(
+        [np.average(s[samples.y == k], weights=weights[samples.y == k]) for k in range(2)]
+    )
 
 
 @pytest.mark.parametrize("sure", [0.8, 1.0])
@@ -89,19 +93,25 @@ def test_what_was_solved_for_holds_for_further_samples():
 
 def test_both_shares_of_the_report_are_what_the_second_reader_reads():
     samples, s = made()
-    repair = reweigh(Reader(0, 0.8, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2))
+    repair = reweigh(
+        Reader(0, 0.8, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2)
+    )
     assert repair.before[:, 1] == pytest.approx(masses(samples, s, np.ones(len(s))), abs=0.04)
 
 
 def test_a_first_reader_that_tells_nothing_is_refused():
     samples, _ = made()
-    with pytest.raises(UserError, match="'s' takes for different groups looks alike to a second reader"):
+    with pytest.raises(
+        UserError, match="'s' takes for different groups looks alike to a second reader"
+    ):
         reweigh(Reader(0, 0.0, 1), samples, WANTED, weights="checked", checker=Reader(1, 1.0, 2))
 
 
 def test_what_no_weights_reach_comes_as_near_as_there_is():
     samples, s = made()
-    repair = reweigh(Reader(0, 0.5, 1), samples, WANTED[::-1], weights="checked", checker=Reader(1, 1.0, 2))
+    repair = reweigh(
+        Reader(0, 0.5, 1), samples, WANTED[::-1], weights="checked", checker=Reader(1, 1.0, 2)
+    )
     assert abs(repair.after[0, 1] - WANTED[1, 1]) > 0.05
     before, after = masses(samples, s, np.ones(len(s))), masses(samples, s, repair.weights)
     assert (abs(after - WANTED[::-1, 1]) < abs(before - WANTED[::-1, 1])).all()

@@ -30,7 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run_cli: Callable[..., Any]
     made = tmp_path_factory.mktemp("choice")
     table_source(made)
     write_rows(made / "s" / "samples.csv", 2000, 2, POISONED * LOW_AND_HIGH / POISONED.sum(0))
-    write_json(made / "s" / "samples.json", {"model": {"sha256": SHA}, "steps": 7, "guidance": 2.0, "scheduler": None})
+    write_json(
+        made / "s" / "samples.json",
+        {"model": {"sha256": SHA}, "steps": 7, "guidance": 2.0, "scheduler": None},
+    )
     common = ("audit", "--samples", made / "s", "--reference", made / "reference.yaml")
     assert run_cli(*common, *WITH, "--json", made / "a.json").code == 0
     assert run_cli(*common, *WITH[2:], "--clusters", 3, "--json", made / "c.json").code == 0
@@ -50,7 +53,9 @@ class Fake:
         folder = self.folder
         write_rows(folder / "samples.csv", 2 * (count // 2), 9, POISONED / POISONED.sum(0) / 2)
         lines = (folder / "samples.csv").read_text().splitlines()
-        (folder / "samples.csv").write_text("\n".join([lines[0], *sorted(lines[1:], key=lambda r: r[-3:])]) + "\n")
+        (folder / "samples.csv").write_text(
+            "\n".join([lines[0], *sorted(lines[1:], key=lambda r: r[-3:])]) + "\n"
+        )
 
 
 @pytest.fixture
@@ -60,7 +65,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def repair(run_cli: Any, folder: Path, out: Path, *more: object, audit: str = "a.json") -> Any:
-    return run_cli("repair", "--samples", folder / "s", "--audit", folder / audit, "--out", out, *more)
+    return run_cli(
+        "repair", "--samples", folder / "s", "--audit", folder / audit, "--out", out, *more
+    )
 
 
 def low(table: list[dict[str, str]]) -> float:
@@ -74,7 +81,9 @@ def low(table: list[dict[str, str]]) -> float:
 def test_every_class_keeps_the_same_part_of_its_samples(seed: int):
     rng = np.random.default_rng(seed)
     y = (rng.random(500) < 0.2).astype(np.int64)
-    weights = np.where(y == 1, rng.random(500) ** 6, 1.0)  # one class has large weights, the other equal ones
+    weights = np.where(
+        y == 1, rng.random(500) ** 6, 1.0
+    )  # one class has large weights, the other equal ones
     for label in (0, 1):
         weights[y == label] /= weights[y == label].mean()
     kept = accept(Repair(weights, 0.0, *(np.ones((2, 2)) / 2 for _ in range(3))), y, rng)
@@ -109,7 +118,9 @@ def test_quotas_are_the_shares_of_the_classes_rounded():
 # --- classes stay as frequent --------------------------------------------------------------------------------------
 
 
-def test_a_choice_leaves_the_classes_as_frequent_as_they_were(folder: Path, run_cli: Any, tmp_path: Path):
+def test_a_choice_leaves_the_classes_as_frequent_as_they_were(
+    folder: Path, run_cli: Any, tmp_path: Path
+):
     assert repair(run_cli, folder, tmp_path / "r").code == 0
     before, kept = rows(folder / "s" / "samples.csv"), rows(tmp_path / "r" / "samples.csv")
     assert abs(low(before) - 0.5) > 0.05
@@ -118,7 +129,9 @@ def test_a_choice_leaves_the_classes_as_frequent_as_they_were(folder: Path, run_
 
 @pytest.mark.parametrize("count", [600, 3000])
 def test_so_does_one_that_is_filled_up_by_the_model(folder, run_cli, tmp_path, model, count):
-    outcome = repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--count", count)
+    outcome = repair(
+        run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--count", count
+    )
     assert outcome.code == 0, outcome.err
     kept = rows(tmp_path / "r" / "samples.csv")
     assert len(kept) == count
@@ -142,7 +155,9 @@ def test_more_is_drawn_as_the_samples_were(folder: Path, run_cli: Any, tmp_path:
 
 
 @pytest.mark.parametrize(("stated", "asked"), [(3.5, 3.5), (0, 0.0), (None, 2.0)])
-def test_the_guidance_of_the_audit_outdoes_the_claim_of_the_samples(folder, run_cli, tmp_path, model, stated, asked):
+def test_the_guidance_of_the_audit_outdoes_the_claim_of_the_samples(
+    folder, run_cli, tmp_path, model, stated, asked
+):
     write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"guidance": stated})
     given = (
         "--samples",
@@ -169,7 +184,9 @@ def test_an_audit_keeps_the_guidance_that_was_stated(folder: Path, run_cli: Any,
 @pytest.mark.parametrize("guidance", [-1, 1001, 1e300, "2", True, [1]])
 def test_odd_guidance_is_refused(folder: Path, run_cli: Any, tmp_path: Path, guidance: Any):
     write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"guidance": guidance})
-    outcome = run_cli("repair", "--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
+    outcome = run_cli(
+        "repair", "--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r"
+    )
     assert outcome.code == 2
     assert "'guidance' must be a number from 0 to 1000" in outcome.err
 
@@ -177,9 +194,15 @@ def test_odd_guidance_is_refused(folder: Path, run_cli: Any, tmp_path: Path, gui
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"model": {"sha256": "6" * 64}}, "samples of another model than .*name with --model the release"),
+        (
+            {"model": {"sha256": "6" * 64}},
+            "samples of another model than .*name with --model the release",
+        ),
         ({"model": {"sha256": [1]}}, "samples of another model"),
-        ({"model": {"sha256": SHA}, "scheduler": "DDIMScheduler"}, "was drawn with --scheduler 'DDIMScheduler'"),
+        (
+            {"model": {"sha256": SHA}, "scheduler": "DDIMScheduler"},
+            "was drawn with --scheduler 'DDIMScheduler'",
+        ),
     ],
 )
 def test_samples_of_two_kinds_are_not_mixed(folder, run_cli, tmp_path, model, said, words):
@@ -193,7 +216,9 @@ def test_samples_of_two_kinds_are_not_mixed(folder, run_cli, tmp_path, model, sa
     assert not (tmp_path / "r").exists()
 
 
-def test_samples_that_do_not_say_their_model_are_repaired_with_a_note(folder, run_cli, tmp_path, model):
+def test_samples_that_do_not_say_their_model_are_repaired_with_a_note(
+    folder, run_cli, tmp_path, model
+):
     shutil.copytree(folder / "s", tmp_path / "s")
     (tmp_path / "s" / "samples.json").unlink()
     shutil.copy(folder / "a.json", tmp_path)
@@ -212,34 +237,49 @@ def test_a_cluster_that_the_audit_found_is_made_again(folder: Path, run_cli: Any
     cells = read_json(tmp_path / "r" / "repair.json")["cells"]
     assert max(abs(cell["before"] - cell["wanted"]) for cell in cells.values()) > 0.05
     assert all(cell["after"] == pytest.approx(cell["wanted"]) for cell in cells.values())
-    shutil.copytree(tmp_path / "r", tmp_path / "s")  # an audit of the repaired rows finds the clusters as wanted
+    shutil.copytree(
+        tmp_path / "r", tmp_path / "s"
+    )  # an audit of the repaired rows finds the clusters as wanted
     again = run_cli("audit", "--samples", tmp_path / "s", "--reference", folder / "reference.yaml", *WITH[2:],
                     "--clusters", 3, "--json", tmp_path / "c.json")  # fmt: skip
     assert again.code == 0, again.err
-    before, after = (abs(read_json(p / "c.json")["association"]["difference"]) for p in (folder, tmp_path))
+    before, after = (
+        abs(read_json(p / "c.json")["association"]["difference"]) for p in (folder, tmp_path)
+    )
     assert after < 0.4 * before
 
 
 def test_prompts_are_refused_with_a_remedy_that_works(folder: Path, run_cli: Any, tmp_path: Path):
     found = read_json(folder / "a.json") | {"sensitive": "prompt", "groups": ["a man", "a woman"]}
     write_json(tmp_path / "p.json", found)
-    outcome = run_cli("repair", "--samples", folder / "s", "--audit", tmp_path / "p.json", "--out", tmp_path / "r")
+    outcome = run_cli(
+        "repair", "--samples", folder / "s", "--audit", tmp_path / "p.json", "--out", tmp_path / "r"
+    )
     assert outcome.code == 2
     assert len(outcome.err.strip().splitlines()) == 1
     assert "found its group with --prompts" in outcome.err
     assert "--sensitive NAME or with --clusters N alone" in outcome.err
 
 
-def test_samples_may_lack_the_column_of_another_candidate(folder: Path, run_cli: Any, tmp_path: Path):
+def test_samples_may_lack_the_column_of_another_candidate(
+    folder: Path, run_cli: Any, tmp_path: Path
+):
     write_rows(tmp_path / "s" / "samples.csv", 2000, 2, POISONED, without=("sex",))
-    found = read_json(folder / "a.json") | {"samples_sha256": samples_sha256(tmp_path / "s"), "sensitive": "ward"}
+    found = read_json(folder / "a.json") | {
+        "samples_sha256": samples_sha256(tmp_path / "s"),
+        "sensitive": "ward",
+    }
     found |= {"groups": list("abcd")}
-    write_json(tmp_path / "a.json", found | {"candidates": [{"sensitive": "ward"}, {"sensitive": "sex"}]})
+    write_json(
+        tmp_path / "a.json", found | {"candidates": [{"sensitive": "ward"}, {"sensitive": "sex"}]}
+    )
     outcome = repair(run_cli, tmp_path, tmp_path / "r")
     assert outcome.code == 0, outcome.err
 
 
-@pytest.mark.parametrize("candidates", [{}, [1], [{"sensitive": 1}], [{"sensitive": "x\n"}], [{}] * 1001])
+@pytest.mark.parametrize(
+    "candidates", [{}, [1], [{"sensitive": 1}], [{"sensitive": "x\n"}], [{}] * 1001]
+)
 def test_odd_candidates_are_refused(folder: Path, run_cli: Any, tmp_path: Path, candidates: Any):
     write_json(tmp_path / "a.json", read_json(folder / "a.json") | {"candidates": candidates})
     given = ("--samples", folder / "s", "--audit", tmp_path / "a.json", "--out", tmp_path / "r")
@@ -255,8 +295,12 @@ def stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("module", "name"), [(verb, "write_json"), (Fake, "first"), (repaired, "read_info")])
-def test_a_repair_that_is_stopped_leaves_what_there_was(folder, run_cli, tmp_path, model, monkeypatch, module, name):
+@pytest.mark.parametrize(
+    ("module", "name"), [(verb, "write_json"), (Fake, "first"), (repaired, "read_info")]
+)
+def test_a_repair_that_is_stopped_leaves_what_there_was(
+    folder, run_cli, tmp_path, model, monkeypatch, module, name
+):
     monkeypatch.setattr(module, name, stop)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -265,10 +309,21 @@ def test_a_repair_that_is_stopped_leaves_what_there_was(folder, run_cli, tmp_pat
     assert (outcome.code, outcome.err) == (130, "diffshare: stopped by Ctrl-C\n")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["tmp"]
     (tmp_path / "r").mkdir()
-    for file, text in (("samples.json", '{"count": 1}'), ("repair.json", '{"method": "x", "cells": {}}')):
+    for file, text in (
+        ("samples.json", '{"count": 1}'),
+        ("repair.json", '{"method": "x", "cells": {}}'),
+    ):
         (tmp_path / "r" / file).write_text(text)
-    assert repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--overwrite").code == 130
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["r", "repair.json", "samples.json", "tmp"]
+    assert (
+        repair(run_cli, folder, tmp_path / "r", "--model", tmp_path / "model", "--overwrite").code
+        == 130
+    )
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        "r",
+        "repair.json",
+        "samples.json",
+        "tmp",
+    ]
 
 
 def test_the_report_comes_with_the_samples(folder, run_cli, tmp_path, monkeypatch):
@@ -282,5 +337,9 @@ def test_the_report_comes_with_the_samples(folder, run_cli, tmp_path, monkeypatc
     monkeypatch.setattr(verb, "write_json", watched)
     assert repair(run_cli, folder, tmp_path / "r").code == 0
     assert there == [False]
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["repair.json", "samples.csv", "samples.json"]
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [
+        "repair.json",
+        "samples.csv",
+        "samples.json",
+    ]
     assert json.loads((tmp_path / "r" / "repair.json").read_text())["seconds"] >= 0

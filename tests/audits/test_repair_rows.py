@@ -19,13 +19,24 @@ from diffshare.storage import read_json, write_json
 
 ROWS = [[str(i), f"w{i % 3}", ("low", "high")[i % 2]] for i in range(8)]
 NAMES = ["height", "ward", "income"]
-SAID = {"count": 8, "labels": "balanced", "seed": 5, "steps": 7, "guidance": 2.0, "model": {"name": "m", "sha256": "5"}}
+SAID = {
+    "count": 8,
+    "labels": "balanced",
+    "seed": 5,
+    "steps": 7,
+    "guidance": 2.0,
+    "model": {"name": "m", "sha256": "5"},
+}
 
 
-def samples(folder: Path, lines: list[list[str]], text: Callable[[str], str] = lambda whole: whole) -> Path:
+def samples(
+    folder: Path, lines: list[list[str]], text: Callable[[str], str] = lambda whole: whole
+) -> Path:
     """A samples folder whose file is changed by ``text`` before it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "samples.csv").write_text(text("".join(",".join(line) + "\n" for line in lines)), encoding="utf-8")
+    (folder / "samples.csv").write_text(
+        text("".join(",".join(line) + "\n" for line in lines)), encoding="utf-8"
+    )
     return folder
 
 
@@ -55,11 +66,17 @@ def run(
     folder.mkdir(exist_ok=True)
 
     def chosen(place: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        y = np.array([line[found(place)[0].index("income")] == "high" for line in found(place)[1:]], np.int64)
+        y = np.array(
+            [line[found(place)[0].index("income")] == "high" for line in found(place)[1:]], np.int64
+        )
         return y, np.array(sorted(more or ()))
 
     config = Namespace(
-        seed=0, samples=given, model=None if more is None else Path("release"), count=count, escape_formulas=escape
+        seed=0,
+        samples=given,
+        model=None if more is None else Path("release"),
+        count=count,
+        escape_formulas=escape,
     )
     material: Any = SimpleNamespace(y=y, info={})
     return resample(folder, config, material, weighed(kept, y), {}, chosen)  # type: ignore[arg-type]
@@ -77,13 +94,17 @@ def run(
     ],
     ids=["blank first", "blank after a row", "blanks", "blank last", "byte order mark", "spaces"],
 )
-def test_the_rows_that_were_weighed_are_the_ones_that_stay(tmp_path: Path, text: Callable[[str], str]):
+def test_the_rows_that_were_weighed_are_the_ones_that_stay(
+    tmp_path: Path, text: Callable[[str], str]
+):
     given = samples(tmp_path / "s", [NAMES, *ROWS], text)
     x, _ = read_rows(given / "samples.csv", {"height": "numeric"}, "?")
     assert x[:, 0].tolist() == list(range(8))  # how the audit and the weights number them
     run(tmp_path / "r", given, {1, 2, 6, 7})
     assert found(tmp_path / "r") == [NAMES, *(ROWS[i] for i in (1, 2, 6, 7))]
-    assert (tmp_path / "r" / "samples.csv").read_bytes().startswith(b"height,ward,income\n1,w1,high\n")
+    assert (
+        (tmp_path / "r" / "samples.csv").read_bytes().startswith(b"height,ward,income\n1,w1,high\n")
+    )
 
 
 def test_a_file_that_changed_is_refused(tmp_path: Path):
@@ -97,7 +118,9 @@ def test_a_file_that_changed_is_refused(tmp_path: Path):
 
 def model(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
     """A model whose rows have these columns, and the ward ``new``."""
-    rows = [dict(zip(NAMES, (f"10{i}", "new", ("low", "high")[i % 2]), strict=True)) for i in range(8)]
+    rows = [
+        dict(zip(NAMES, (f"10{i}", "new", ("low", "high")[i % 2]), strict=True)) for i in range(8)
+    ]
 
     class Fake:
         def __init__(self, *_: Any, folder: Path, **__: Any) -> None:
@@ -121,7 +144,10 @@ def test_rows_of_the_model_come_under_the_columns_of_the_samples(tmp_path, monke
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["height", "income"], "release makes rows of other columns.*'ward' is in the samples alone, not in its rows"),
+        (
+            ["height", "income"],
+            "release makes rows of other columns.*'ward' is in the samples alone, not in its rows",
+        ),
         ([*NAMES, "sex"], "'sex' is in its rows alone, not in the samples; leave out --model"),
         (["height", "area", "income"], "'area' is in its rows alone"),
     ],
@@ -143,7 +169,10 @@ def test_the_repaired_rows_go_on_to_say_how_they_were_drawn(tmp_path, monkeypatc
     assert read_json(tmp_path / "r" / "samples.json") == SAID | {"count": 2}
     model(monkeypatch, NAMES)
     run(tmp_path / "more", given, {0, 1}, {2, 3}, 4)
-    assert read_json(tmp_path / "more" / "samples.json") == SAID | {"count": 4, "guidance": 1.0}  # of the call
+    assert read_json(tmp_path / "more" / "samples.json") == SAID | {
+        "count": 4,
+        "guidance": 1.0,
+    }  # of the call
 
 
 @pytest.mark.parametrize("escape", [False, True])

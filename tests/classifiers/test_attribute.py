@@ -46,7 +46,9 @@ class Named(RecordsDataModule):
 class Data(RecordsDataModule):
     """Records as they are given."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, columns: tuple[Column, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, columns: tuple[Column, ...] = (), **options: Any
+    ) -> None:
         super().__init__(**{"batch_size": len(y), **options})
         self._columns, self.target = columns, "ill"
         made = RecordSet(x, np.arange(len(y)), y, np.full(len(y), -1))
@@ -60,7 +62,10 @@ class Data(RecordsDataModule):
 def draw_rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Rows with missing doses and unknown wards, and whether each is ill."""
     rng = np.random.default_rng(seed)
-    x = np.stack([rng.normal(40, 15, n), *(rng.integers(0, k, n) for k in SIZES[1:4]), rng.normal(0, 1, n)], 1)
+    x = np.stack(
+        [rng.normal(40, 15, n), *(rng.integers(0, k, n) for k in SIZES[1:4]), rng.normal(0, 1, n)],
+        1,
+    )
     x[rng.random(n) < 0.2, 4] = np.nan
     return x.astype(np.float32), x[:, 3].astype(np.int64)
 
@@ -74,7 +79,9 @@ def draw_images(n: int, size: int = 16, classes: int = 2) -> tuple[np.ndarray, n
 def fit() -> Callable[..., AttributeClassifier]:
     """``fit(network, data, steps)`` with a seed of its own; the classifier afterwards."""
 
-    def train(network: nn.Module, data: RecordsDataModule, steps: int = 1, **options: Any) -> AttributeClassifier:
+    def train(
+        network: nn.Module, data: RecordsDataModule, steps: int = 1, **options: Any
+    ) -> AttributeClassifier:
         module = AttributeClassifier(network, **options)
         with quiet():
             trainer = Trainer(
@@ -111,7 +118,9 @@ def batch(n: int, weight: Tensor | None = None) -> Batch:
 
 def assert_same(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, list[Tensor]]) -> None:
     torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-7)  # logits are made float32
+    torch.testing.assert_close(
+        found[1], expected[1], rtol=1e-5, atol=1e-7
+    )  # logits are made float32
 
 
 def test_equal_weights_are_no_weights(linear):
@@ -153,7 +162,9 @@ def test_numbers_are_standardised_and_categories_one_hot(fitted):
     assert found.shape == (500, 2 + 3 + 2 + 2)
     known = ~np.isnan(x[:, 4])
     for values, cells in ((x[:, 0], found[:, 0]), (x[known, 4], found[known, 7])):
-        np.testing.assert_allclose(cells, (values - values.mean()) / values.std(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            cells, (values - values.mean()) / values.std(), rtol=1e-3, atol=1e-4
+        )
     np.testing.assert_array_equal(found[:, 2:5], np.eye(3)[x[:, 1].astype(int)])
     np.testing.assert_array_equal(found[:, 5:7], np.eye(2)[x[:, 2].astype(int)])
 
@@ -197,7 +208,11 @@ def test_what_is_hidden_has_no_influence(hidden):
     network.fit_rows(x, SIZES, hidden)
     expected, other = network(torch.from_numpy(x)), x.copy()
     for column in hidden:
-        other[:, column] = 1 - other[:, column] if SIZES[column] == 2 else np.random.default_rng(1).integers(0, 3, 50)
+        other[:, column] = (
+            1 - other[:, column]
+            if SIZES[column] == 2
+            else np.random.default_rng(1).integers(0, 3, 50)
+        )
     torch.testing.assert_close(network(torch.from_numpy(other)), expected, rtol=0, atol=0)
     seen = x.copy()
     seen[:, 4] += 1
@@ -233,7 +248,10 @@ def test_a_table_is_learnt(fit):
     y = ((x[:, 0] > 40) ^ (x[:, 2] == 1)).astype(np.int64)
     torch.manual_seed(0)
     module = fit(
-        TableMLP(width=32), Data(x, y, COLUMNS), steps=150, optimizer=lambda p: torch.optim.AdamW(p, lr=1e-2)
+        TableMLP(width=32),
+        Data(x, y, COLUMNS),
+        steps=150,
+        optimizer=lambda p: torch.optim.AdamW(p, lr=1e-2),
     ).eval()
     assert (module(torch.from_numpy(x)).argmax(1).numpy() == y).mean() > 0.9
 
@@ -245,7 +263,11 @@ def test_a_table_is_learnt(fit):
 def test_the_paper_s_network(channels):
     """6 and 16 channels of 5x5, 400-100-20-classes, a dropout of 0.5 after both hidden layers."""
     network = LeNet(classes=5, in_channels=channels)
-    kernels = [(m.in_channels, m.out_channels, m.kernel_size) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    kernels = [
+        (m.in_channels, m.out_channels, m.kernel_size)
+        for m in network.modules()
+        if isinstance(m, nn.Conv2d)
+    ]
     assert kernels == [(channels, 6, (5, 5)), (6, 16, (5, 5))]
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Dropout | nn.ReLU)][2:]
     kinds = [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
@@ -273,21 +295,41 @@ def test_the_paper_s_network_is_for_images_of_32_pixels_alone(size):
 @pytest.mark.parametrize(
     ("network", "data", "said"),
     [
-        (SmallResNet(width=8), lambda: Data(*draw_rows(8), COLUMNS), "SmallResNet reads images, the data is a table"),
-        (TableMLP(), lambda: Data(*draw_images(8)), "TableMLP reads a table, the data is images: choose another"),
+        (
+            SmallResNet(width=8),
+            lambda: Data(*draw_rows(8), COLUMNS),
+            "SmallResNet reads images, the data is a table",
+        ),
+        (
+            TableMLP(),
+            lambda: Data(*draw_images(8)),
+            "TableMLP reads a table, the data is images: choose another",
+        ),
         (
             SmallResNet(3, width=8),
             lambda: Data(*draw_images(8)),
             "has 3 outputs, the target has the 2 classes 0, 1: set",
         ),
-        (SmallResNet(width=8), lambda: Data(*draw_images(9, classes=3)), "2 outputs, the target has the 3 .*classes 3"),
-        (TableMLP(classes=4), lambda: Data(*draw_rows(8), COLUMNS), "has 4 outputs, the target has the 2 classes"),
+        (
+            SmallResNet(width=8),
+            lambda: Data(*draw_images(9, classes=3)),
+            "2 outputs, the target has the 3 .*classes 3",
+        ),
+        (
+            TableMLP(classes=4),
+            lambda: Data(*draw_rows(8), COLUMNS),
+            "has 4 outputs, the target has the 2 classes",
+        ),
         (
             LeNet(in_channels=1),
             lambda: Data(*draw_images(8, 32)),
             r"LeNet does not take records of \(32, 32, 3\): mend",
         ),
-        (LeNet(), lambda: Data(*draw_images(8)), "LeNet is the paper's network for images of 32 x 32 .*SmallResNet"),
+        (
+            LeNet(),
+            lambda: Data(*draw_images(8)),
+            "LeNet is the paper's network for images of 32 x 32 .*SmallResNet",
+        ),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused(fit, network, data, said):
@@ -299,7 +341,9 @@ def test_a_network_that_does_not_fit_the_data_is_refused(fit, network, data, sai
 def test_settings_are_refused(fit):
     with pytest.raises(UserError, match="model.warmup_steps is -1"):
         AttributeClassifier(SmallResNet(), warmup_steps=-1)
-    with pytest.raises(UserError, match="model.withhold names columns of a table, the data is images: leave it out"):
+    with pytest.raises(
+        UserError, match="model.withhold names columns of a table, the data is images: leave it out"
+    ):
         fit(SmallResNet(), Data(*draw_images(8)), withhold=["sex"])
 
 
@@ -333,22 +377,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "last.ckpt"
 
 
-def measured(checkpoint: Path, names: tuple[str, ...], y: np.ndarray) -> tuple[float, AttributeClassifier]:
+def measured(
+    checkpoint: Path, names: tuple[str, ...], y: np.ndarray
+) -> tuple[float, AttributeClassifier]:
     """Accuracy in a test on classes with these names, and the classifier."""
     module = AttributeClassifier(SmallResNet(width=8))
     with quiet():
-        (found,) = trainer(checkpoint.parent).test(module, Named(names, y, SHOWN), str(checkpoint), verbose=False)
+        (found,) = trainer(checkpoint.parent).test(
+            module, Named(names, y, SHOWN), str(checkpoint), verbose=False
+        )
     return found["test/accuracy"], module
 
 
 def test_outputs_are_joined_to_the_classes_of_the_data_by_their_names(checkpoint):
     accuracy, module = measured(checkpoint, ("no", "yes"), SHOWN)
     assert (accuracy, module.notes) == (1, ())
-    accuracy, module = measured(checkpoint, ("yes", "no"), 1 - SHOWN)  # another source has another order
+    accuracy, module = measured(
+        checkpoint, ("yes", "no"), 1 - SHOWN
+    )  # another source has another order
     assert (accuracy, module.notes) == (1, ())
     accuracy, module = measured(checkpoint, ("0", "1"), SHOWN)
     assert accuracy == 1
-    assert "are 'no', 'yes', those of the data '0', '1': no name fits, they are taken for the same" in module.notes[0]
+    assert (
+        "are 'no', 'yes', those of the data '0', '1': no name fits, they are taken for the same"
+        in module.notes[0]
+    )
 
 
 def test_outputs_that_contradict_the_data_are_refused(checkpoint):
@@ -356,7 +409,14 @@ def test_outputs_that_contradict_the_data_are_refused(checkpoint):
         measured(checkpoint, ("no", "Yes"), SHOWN)
     with pytest.raises(UserError, match="classes of the classifier have 'yes' among them"):
         measured(checkpoint, ("no", "unsure"), SHOWN)
-    with pytest.raises(UserError, match="was trained on the classes 'no', 'yes', the data has 'yes', 'no'"), quiet():
+    with (
+        pytest.raises(
+            UserError, match="was trained on the classes 'no', 'yes', the data has 'yes', 'no'"
+        ),
+        quiet(),
+    ):
         trainer(checkpoint.parent, 20).fit(
-            AttributeClassifier(SmallResNet(width=8)), Named(("yes", "no"), 1 - SHOWN, SHOWN), ckpt_path=str(checkpoint)
+            AttributeClassifier(SmallResNet(width=8)),
+            Named(("yes", "no"), 1 - SHOWN, SHOWN),
+            ckpt_path=str(checkpoint),
         )

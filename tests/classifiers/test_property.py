@@ -9,8 +9,21 @@ from sklearn.svm import SVC
 
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.gradients import gradient_histograms
-from diffshare.classifiers.property import check_enough, cross_fit, fit_platt, single_fit, stratified_folds
-from diffshare.classifiers.recipes import KernelRecipe, NetworkRecipe, Recipe, Scorer, TableNetworkRecipe, TreesRecipe
+from diffshare.classifiers.property import (
+    check_enough,
+    cross_fit,
+    fit_platt,
+    single_fit,
+    stratified_folds,
+)
+from diffshare.classifiers.recipes import (
+    KernelRecipe,
+    NetworkRecipe,
+    Recipe,
+    Scorer,
+    TableNetworkRecipe,
+    TreesRecipe,
+)
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.nets.classifiers import SmallResNet
@@ -25,7 +38,9 @@ class Memory(Recipe):
     def __init__(self) -> None:
         self.seen: list[set[int]] = []
 
-    def train(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]) -> Scorer:
+    def train(
+        self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int, categorical: Sequence[int]
+    ) -> Scorer:
         known = set(x[:, 0].astype(int).tolist())
         self.seen.append(known)
         return lambda records: np.array([[0.0, float(int(r) in known)] for r in records[:, 0]])
@@ -44,14 +59,18 @@ class TestWhoScoresWhom:
             inside = set(np.flatnonzero(groups == fold).tolist())
             assert len(inside) == 100
             assert not known & inside
-            assert len(known) == pytest.approx(300 * 9 / 10, abs=2)  # one in ten is kept for the scaling
+            assert len(known) == pytest.approx(
+                300 * 9 / 10, abs=2
+            )  # one in ten is kept for the scaling
 
     def test_queries_are_scored_by_each_fold_as_its_own_held_out_records_are(self) -> None:
         made = cross_fit(self.x, self.labels, NAMES, KernelRecipe(), folds=4)
         scores = made.scores(self.x)
         assert scores.shape == (4, 400, 2)
         groups = made.calibration.groups
-        np.testing.assert_allclose(scores[groups, np.arange(400)], made.calibration.scores, atol=1e-12)
+        np.testing.assert_allclose(
+            scores[groups, np.arange(400)], made.calibration.scores, atol=1e-12
+        )
 
     def test_an_augmentation_changes_no_record_that_is_scored(self) -> None:
         memory = Memory()
@@ -62,7 +81,9 @@ class TestWhoScoresWhom:
     def test_a_seed_repeats_and_another_differs(self) -> None:
         rng = np.random.default_rng(0)
         x = (rng.normal(size=(400, 3)) + self.labels[:, None]).astype(np.float32)
-        first, again, other = (cross_fit(x, self.labels, NAMES, TreesRecipe(5), seed=seed) for seed in (1, 1, 2))
+        first, again, other = (
+            cross_fit(x, self.labels, NAMES, TreesRecipe(5), seed=seed) for seed in (1, 1, 2)
+        )
         np.testing.assert_array_equal(first.calibration.scores, again.calibration.scores)
         assert not np.array_equal(first.calibration.scores, other.calibration.scores)
 
@@ -132,11 +153,15 @@ class TestSingle:
 
 class TestRefusals:
     def test_one_class(self) -> None:
-        with pytest.raises(UserError, match=r"all 80 auxiliary records are 'yes'.*at least 50 of each"):
+        with pytest.raises(
+            UserError, match=r"all 80 auxiliary records are 'yes'.*at least 50 of each"
+        ):
             check_enough(np.ones(80, np.int64), NAMES, 5)
 
     def test_too_few(self) -> None:
-        with pytest.raises(UserError, match=r"hold 19 of 'no', too few to calibrate.*at least 20 of each.*2 folds"):
+        with pytest.raises(
+            UserError, match=r"hold 19 of 'no', too few to calibrate.*at least 20 of each.*2 folds"
+        ):
             check_enough(np.repeat([0, 1], [19, 400]), NAMES, 2)
 
     def test_one_fold(self) -> None:
@@ -159,7 +184,9 @@ class TestRefusals:
             (TableNetworkRecipe(), (4, 8, 8, 3), "for tables"),
         ],
     )
-    def test_a_recipe_of_the_other_kind(self, recipe: Recipe, shape: tuple[int, ...], words: str) -> None:
+    def test_a_recipe_of_the_other_kind(
+        self, recipe: Recipe, shape: tuple[int, ...], words: str
+    ) -> None:
         with pytest.raises(UserError, match=words):
             recipe.train(np.zeros(shape, np.float32), np.array([0, 1, 0, 1]), 2, 0, ())
 
@@ -167,7 +194,9 @@ class TestRefusals:
 def test_a_network_learns_hats_and_counts_them_among_fresh_faces() -> None:
     faces = RenderedFaces(count=1100, image_size=16, prevalence={"Hat": 0.4})
     x, hat = faces.read(np.arange(1100)), faces.index().attributes["Hat"].codes.astype(np.int64)
-    recipe = NetworkRecipe(lambda classes, channels: SmallResNet(classes, channels, width=8), steps=40)
+    recipe = NetworkRecipe(
+        lambda classes, channels: SmallResNet(classes, channels, width=8), steps=40
+    )
     made = cross_fit(x[:500], hat[:500], NAMES, recipe, folds=2)
     assert made.accuracy > 0.85
     queries = made.scores(x[500:])
@@ -175,7 +204,9 @@ def test_a_network_learns_hats_and_counts_them_among_fresh_faces() -> None:
     assert found.low[1] <= hat[500:].mean() <= found.high[1]
 
 
-@pytest.mark.parametrize("recipe", [TreesRecipe(trees=3), TableNetworkRecipe(steps=150)], ids=["trees", "network"])
+@pytest.mark.parametrize(
+    "recipe", [TreesRecipe(trees=3), TableNetworkRecipe(steps=150)], ids=["trees", "network"]
+)
 def test_tables_have_categories_and_missing_cells(recipe: Recipe) -> None:
     rng = np.random.default_rng(0)
     code, number = rng.integers(0, 6, 1000), rng.normal(size=1000)
@@ -224,7 +255,9 @@ class TestGradients:
 
     def test_a_record_is_described_alone(self) -> None:
         many = np.tile(self.faces, (20, 1, 1, 1))
-        np.testing.assert_array_equal(gradient_histograms(many)[-30:], gradient_histograms(self.faces))
+        np.testing.assert_array_equal(
+            gradient_histograms(many)[-30:], gradient_histograms(self.faces)
+        )
 
     def test_stripes_vote_for_their_orientation(self) -> None:
         x = np.zeros((2, 16, 16, 1), np.uint8)
@@ -248,6 +281,8 @@ def test_a_kernel_machine_decides_as_the_library_does(classes: int) -> None:
     x = (x - x.mean(0)).astype(np.float32)
     found = KernelRecipe().train(x, labels, classes, 0, ())(x)
     assert found.shape == (300, classes)
-    expected = SVC().fit(x, labels).decision_function(x)  # six components of six: a rotation, which the kernel ignores
+    expected = (
+        SVC().fit(x, labels).decision_function(x)
+    )  # six components of six: a rotation, which the kernel ignores
     np.testing.assert_allclose(found if classes > 2 else found[:, 1], expected, atol=1e-3)
     assert classes > 2 or not found[:, 0].any()

@@ -12,7 +12,9 @@ from diffshare.nets.classifiers import SmallResNet
 
 
 def test_a_hat_is_learnt_in_a_moment_and_the_result_repeats() -> None:
-    data = MixDataModule(RenderedFaces(count=1500, image_size=16), "Hat", part="auxiliary", validation_share=0)
+    data = MixDataModule(
+        RenderedFaces(count=1500, image_size=16), "Hat", part="auxiliary", validation_share=0
+    )
 
     def fit() -> AttributeClassifier:
         torch.manual_seed(1)
@@ -26,7 +28,9 @@ def test_a_hat_is_learnt_in_a_moment_and_the_result_repeats() -> None:
     assert np.allclose(found.sum(1), 1, atol=1e-5)
     assert (found.argmax(1) == test.target).mean() > 0.9
     assert np.allclose(found, probabilities(first, x, batch_size=7), atol=1e-4)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), fit().parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), fit().parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("size", [16, 28, 64])

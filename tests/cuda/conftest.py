@@ -26,7 +26,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fit(private_cache: Path) -> Callable[..., Any]:
     """``fit(ARGUMENTS, faults="batch:5:kill")``: the finished process."""
 
-    def run(*arguments: object, faults: str = "", verb: str = "fit") -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, faults: str = "", verb: str = "fit"
+    ) -> subprocess.CompletedProcess[str]:
         start = [str(ROOT / "scripts" / "faults.py"), faults] if faults else ["-m", "diffshare.cli"]
         return subprocess.run(
             [sys.executable, *start, verb, *map(str, arguments)],

@@ -17,7 +17,9 @@ class Numbered:
     modality: Literal["image", "table"] = "image"
     on_bad_image: Literal["error", "skip"] = "error"
 
-    def __init__(self, count: int = 300, shares: tuple[float, float, float] = (0.6, 0.2, 0.2)) -> None:
+    def __init__(
+        self, count: int = 300, shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    ) -> None:
         self.count, self.shares = count, shares
         rng = np.random.default_rng(count)
         self.codes = {
@@ -27,7 +29,11 @@ class Numbered:
         }
 
     def index(self) -> Index:
-        classes = {"Male": ("not Male", "Male"), "Smiling": ("not Smiling", "Smiling"), "Ward": ("a", "b", "c")}
+        classes = {
+            "Male": ("not Male", "Male"),
+            "Smiling": ("not Smiling", "Smiling"),
+            "Ward": ("a", "b", "c"),
+        }
         names = np.array([f"record {i}" for i in range(self.count)])
         attributes = {name: Attribute(codes, classes[name]) for name, codes in self.codes.items()}
         return Index(names, np.full(self.count, 48, np.int64), attributes)

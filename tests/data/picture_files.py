@@ -10,7 +10,9 @@ from PIL import Image
 BITS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
-def png(depth: int, colour: int, rows: list[bytes], width: int, extra: bytes = b"", behind: bytes = b"") -> bytes:
+def png(
+    depth: int, colour: int, rows: list[bytes], width: int, extra: bytes = b"", behind: bytes = b""
+) -> bytes:
     """A PNG file: ``rows`` are the packed samples, ``extra`` are chunks before the pixels and ``behind`` after them."""
     header = struct.pack(">IIBBBBB", width, len(rows), depth, colour, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
@@ -41,7 +43,12 @@ def _curve(values: np.ndarray) -> bytes:
 
 def _text(kind: bytes, text: bytes) -> bytes:
     if kind == b"desc":
-        return b"desc\0\0\0\0" + struct.pack(">I", len(text) + 1) + text + b"\0" * (1 + 4 + 4 + 2 + 1 + 67)
+        return (
+            b"desc\0\0\0\0"
+            + struct.pack(">I", len(text) + 1)
+            + text
+            + b"\0" * (1 + 4 + 4 + 2 + 1 + 67)
+        )
     return b"text\0\0\0\0" + text + b"\0"
 
 
@@ -61,7 +68,11 @@ def to_encoded(light: np.ndarray) -> np.ndarray:
 
 
 def _profile(kind: bytes, space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
-    tags = {b"desc": _text(b"desc", b"test"), b"cprt": _text(b"text", b"none"), b"wtpt": _xyz(*D50)} | tags
+    tags = {
+        b"desc": _text(b"desc", b"test"),
+        b"cprt": _text(b"text", b"none"),
+        b"wtpt": _xyz(*D50),
+    } | tags
     offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
     for name, data in tags.items():
         data += b"\0" * (-len(data) % 4)
@@ -79,7 +90,9 @@ def rgb_profile(primaries: tuple = (RED, GREEN, BLUE), linear: bool = False) -> 
     curve = _curve(ramp if linear else to_linear(ramp))
     names = {b"rXYZ": primaries[0], b"gXYZ": primaries[1], b"bXYZ": primaries[2]}
     tags = {name: _xyz(*values) for name, values in names.items()}
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+    return _profile(
+        b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    )
 
 
 def grey_profile() -> bytes:
@@ -90,7 +103,16 @@ def grey_profile() -> bytes:
 def cmyk_profile(lightness: dict[tuple[int, int, int, int], float]) -> bytes:
     """A printer's profile: CIE lightness (0 to 100) of each full or absent combination of inks, all of them grey."""
     corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
-    table = b"".join(bytes([round(lightness.get(corner, 0.0) * 2.55), 128, 128]) for corner in corners)
+    table = b"".join(
+        bytes([round(lightness.get(corner, 0.0) * 2.55), 128, 128]) for corner in corners
+    )
     ramp = bytes(range(256))
-    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + ramp * 4 + table + ramp * 3
+    lut = (
+        b"mft1\0\0\0\0"
+        + bytes([4, 3, 2, 0])
+        + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+        + ramp * 4
+        + table
+        + ramp * 3
+    )
     return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut})

@@ -55,18 +55,24 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
 
 @pytest.mark.parametrize("orientation", TURNED)
 def test_a_picture_is_upright_and_cut_after_it_is_turned(tmp_path: Path, stored, orientation):
-    (tmp_path / "turned.png").write_bytes(saved(Image.fromarray(stored), "PNG", exif=exif(orientation)))
+    (tmp_path / "turned.png").write_bytes(
+        saved(Image.fromarray(stored), "PNG", exif=exif(orientation))
+    )
     upright = np.ascontiguousarray(TURNED[orientation](stored))
     (tmp_path / "plain.png").write_bytes(saved(Image.fromarray(upright), "PNG"))
     for framing in (Framing(5), Framing(4, 4), Framing(7)):
-        left, right = (decode(str(tmp_path / name), framing) for name in ("turned.png", "plain.png"))
+        left, right = (
+            decode(str(tmp_path / name), framing) for name in ("turned.png", "plain.png")
+        )
         assert np.array_equal(left, right)
 
 
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["JPEG", "XMP", "late", "text"])
 def test_an_orientation_is_read_wherever_it_stands(stored, orientation, kind):
-    large = np.kron(stored[:2], np.ones((8, 8, 1), np.uint8))  # blocks, which JPEG keeps nearly as they are
+    large = np.kron(
+        stored[:2], np.ones((8, 8, 1), np.uint8)
+    )  # blocks, which JPEG keeps nearly as they are
     image, width = Image.fromarray(large), large.shape[1]
     rows, raw = [row.tobytes() for row in large], exif(orientation)
     if kind == "JPEG":
@@ -75,7 +81,9 @@ def test_an_orientation_is_read_wherever_it_stands(stored, orientation, kind):
         text = f'<x:xmpmeta><rdf tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
         data = saved(image, "JPEG", xmp=text, quality=100, subsampling=0)
     elif kind == "late":  # PNG: the chunk may stand behind the pixels
-        data = files.png(8, 2, rows, width, behind=files.chunk(b"eXIf", raw.removeprefix(b"Exif\0\0")))
+        data = files.png(
+            8, 2, rows, width, behind=files.chunk(b"eXIf", raw.removeprefix(b"Exif\0\0"))
+        )
     else:  # as ImageMagick writes it
         text = f"\nexif\n{len(raw):8}\n{raw.hex()}\n".encode()
         data = files.png(8, 2, rows, width, files.chunk(b"tEXt", b"Raw profile type exif\0" + text))
@@ -84,7 +92,9 @@ def test_an_orientation_is_read_wherever_it_stands(stored, orientation, kind):
     assert notes == ()
 
 
-@pytest.mark.parametrize("raw", [b"Exif\0\0II*\0", b"Exif\0\0" + b"\xff" * 40, b"", exif(9), exif(0)])
+@pytest.mark.parametrize(
+    "raw", [b"Exif\0\0II*\0", b"Exif\0\0" + b"\xff" * 40, b"", exif(9), exif(0)]
+)
 def test_a_picture_with_odd_metadata_is_shown_as_it_lies(stored, raw):
     pixels, _ = shown(saved(Image.fromarray(stored), "PNG", exif=raw))
     assert pixels == stored.tolist()
@@ -124,12 +134,16 @@ def test_sixteen_bits_give_the_same_in_every_kind():
         6: [v for value, alpha in pairs for v in (value, value, value, alpha)],
     }
     for colour, samples in kinds.items():
-        assert shown(files.png(16, colour, [packed(samples, 16)], 4)) == (expected, ()), files.BITS[colour]
+        assert shown(files.png(16, colour, [packed(samples, 16)], 4)) == (expected, ()), files.BITS[
+            colour
+        ]
 
 
 def test_a_transparent_colour_of_sixteen_bits_makes_nothing_else_transparent():
     row = packed([0x1200, 0, 0, 0x12FF, 0, 0], 16)
-    pixels, notes = shown(files.png(16, 2, [row], 2, files.chunk(b"tRNS", struct.pack(">3H", 0x12, 0, 0))))
+    pixels, notes = shown(
+        files.png(16, 2, [row], 2, files.chunk(b"tRNS", struct.pack(">3H", 0x12, 0, 0)))
+    )
     assert pixels == [[[0x12, 0, 0], [0x12, 0, 0]]]
     assert notes == ("has a transparent colour of 16 bits: it is taken as opaque",)
 
@@ -141,10 +155,22 @@ def test_what_is_transparent_lies_over_white(kind):
     data, alphas = {
         "RGBA": (files.png(8, 6, [bytes([*grey, 0, *grey, 51, *grey, 255])], 3), (0, 51, 255)),
         "LA": (files.png(8, 4, [bytes([10, 0, 10, 51, 10, 255])], 3), (0, 51, 255)),
-        "P": (files.png(8, 3, [b"\0\2\0"], 3, palette + files.chunk(b"tRNS", bytes([0, 255, 51]))), (0, 51, 0)),
-        "PA": (files.png(4, 3, [b"\x02\x00"], 3, palette + files.chunk(b"tRNS", bytes([0]))), (0, 255, 0)),
+        "P": (
+            files.png(8, 3, [b"\0\2\0"], 3, palette + files.chunk(b"tRNS", bytes([0, 255, 51]))),
+            (0, 51, 0),
+        ),
+        "PA": (
+            files.png(4, 3, [b"\x02\x00"], 3, palette + files.chunk(b"tRNS", bytes([0]))),
+            (0, 255, 0),
+        ),
         "RGB": (
-            files.png(8, 2, [bytes([*grey, 11, 10, 10, *grey])], 3, files.chunk(b"tRNS", struct.pack(">3H", *grey))),
+            files.png(
+                8,
+                2,
+                [bytes([*grey, 11, 10, 10, *grey])],
+                3,
+                files.chunk(b"tRNS", struct.pack(">3H", *grey)),
+            ),
             (0, 255, 0),
         ),
     }[kind]
@@ -219,7 +245,11 @@ def test_inks_are_converted_by_their_profile():
 
 
 def test_inks_without_a_profile_follow_the_plain_formula():
-    for inks, colour in (((255, 0, 0, 0), (0, 255, 255)), ((0, 0, 0, 255), (0, 0, 0)), ((0, 0, 0, 0), (255,) * 3)):
+    for inks, colour in (
+        ((255, 0, 0, 0), (0, 255, 255)),
+        ((0, 0, 0, 255), (0, 0, 0)),
+        ((0, 0, 0, 0), (255,) * 3),
+    ):
         pixels, notes = shown(saved(Image.new("CMYK", (8, 8), inks), "JPEG", quality=100))
         assert np.abs(np.array(pixels) - colour).max() <= 2
         assert notes == ()
@@ -234,7 +264,10 @@ def test_inks_without_a_profile_follow_the_plain_formula():
         ),
         ({"icc_profile": files.rgb_profile()[:200]}, "has a colour profile that cannot be read"),
         ({"icc_profile": files.grey_profile()}, "has a colour profile of another kind of picture"),
-        ({"icc_profile": files.cmyk_profile({})}, "has a colour profile of another kind of picture"),
+        (
+            {"icc_profile": files.cmyk_profile({})},
+            "has a colour profile of another kind of picture",
+        ),
     ],
 )
 def test_a_profile_that_cannot_be_followed_is_left_out_and_named(options, note):
@@ -249,7 +282,9 @@ def test_a_gamma_of_its_own_is_left_out_and_named():
         return files.chunk(b"gAMA", struct.pack(">I", value))
 
     assert shown(files.png(8, 0, [b"\x80"], 1, gamma(45455))) == ([[[128] * 3]], ())
-    assert shown(files.png(8, 0, [b"\x80"], 1, gamma(100000) + files.chunk(b"sRGB", b"\0")))[1] == ()
+    assert (
+        shown(files.png(8, 0, [b"\x80"], 1, gamma(100000) + files.chunk(b"sRGB", b"\0")))[1] == ()
+    )
     pixels, notes = shown(files.png(8, 0, [b"\x80"], 1, gamma(100000)))
     assert (pixels, notes) == ([[[128] * 3]], ("has a gamma of its own: it is not applied",))
 

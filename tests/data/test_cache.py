@@ -25,11 +25,19 @@ class Fake:
     shares = (0.6, 0.2, 0.2)
 
     def __init__(
-        self, n: int = 100, bad: tuple[int, ...] = (), on_bad_image: str = "error", table: bool = False
+        self,
+        n: int = 100,
+        bad: tuple[int, ...] = (),
+        on_bad_image: str = "error",
+        table: bool = False,
     ) -> None:
         rng = np.random.default_rng(5)
         self.on_bad_image = on_bad_image
-        self.x = rng.normal(size=(n, 7)).astype(np.float32) if table else rng.integers(0, 256, (n, 4, 4, 3), np.uint8)
+        self.x = (
+            rng.normal(size=(n, 7)).astype(np.float32)
+            if table
+            else rng.integers(0, 256, (n, 4, 4, 3), np.uint8)
+        )
         self.bad = set(bad)
         self.stamps = np.arange(n)
         self.order = np.arange(n)
@@ -63,7 +71,9 @@ def entries(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("n", [1, 7, 100])
-def test_round_trip_and_a_second_opening_decodes_nothing(tmp_path: Path, table: bool, n: int) -> None:
+def test_round_trip_and_a_second_opening_decodes_nothing(
+    tmp_path: Path, table: bool, n: int
+) -> None:
     source = Fake(n, table=table)
     records = open_records(source, tmp_path)
     assert np.array_equal(records.x, source.x)
@@ -137,13 +147,18 @@ def test_a_bad_record_stops_unless_it_is_to_be_skipped(tmp_path: Path) -> None:
         open_records(Fake(100, (31, 40)), tmp_path)
     assert entries(tmp_path) == []
     open_records(Fake(100, (31, 40), "skip"), tmp_path)
-    with pytest.raises(BadRecord, match=r"0031.jpg \(2 of 100 records in all\): .*on_bad_image: skip") as caught:
+    with pytest.raises(
+        BadRecord, match=r"0031.jpg \(2 of 100 records in all\): .*on_bad_image: skip"
+    ) as caught:
         open_records(Fake(100, (31, 40)), tmp_path)
     assert caught.value.position == 31
 
 
 def test_nothing_to_decode(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none of the source's 5 records .* the first: cannot decode 0000.jpg: broken"):
+    with pytest.raises(
+        UserError,
+        match="none of the source's 5 records .* the first: cannot decode 0000.jpg: broken",
+    ):
         open_records(Fake(5, tuple(range(5)), "skip"), tmp_path)
     with pytest.raises(UserError, match="none of the source's 0 records"):
         open_records(Fake(0), tmp_path)
@@ -215,7 +230,11 @@ def test_any_change_of_header_or_length_is_noticed(tmp_path: Path) -> None:
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     for position in rng.choice(128, 24, replace=False).tolist():
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << rng.integers(8)]) + whole[position + 1 :])
+        path.write_bytes(
+            whole[:position]
+            + bytes([whole[position] ^ 1 << rng.integers(8)])
+            + whole[position + 1 :]
+        )
         assert np.array_equal(open_records(source, tmp_path).x, source.x)
     for content in (whole[:-1], whole + b"\0", whole[:200]):
         path.write_bytes(content)
@@ -233,9 +252,15 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         plain = Path.open
         patch.setattr(
-            Path, "open", lambda path, mode="r": Full(io.FileIO(path, "w")) if mode == "wb" else plain(path, mode)
+            Path,
+            "open",
+            lambda path, mode="r": (
+                Full(io.FileIO(path, "w")) if mode == "wb" else plain(path, mode)
+            ),
         )
-        with pytest.raises(UserError, match="cannot write the cache .*: No space left on device; free some space"):
+        with pytest.raises(
+            UserError, match="cannot write the cache .*: No space left on device; free some space"
+        ):
             open_records(Fake(), tmp_path)
     assert entries(tmp_path) == []
     assert np.array_equal(open_records(Fake(), tmp_path).x, Fake().x)

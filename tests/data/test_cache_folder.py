@@ -158,7 +158,9 @@ with building(Path(sys.argv[1])):
     assert counts(root) == [50]
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"bytes": -1}', '{"bytes": "x"}', '{"bytes": true}', "[1]"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"bytes": -1}', '{"bytes": "x"}', '{"bytes": true}', "[1]"]
+)
 def test_a_damaged_limit_is_none(root, content):
     (root / "limit.json").write_text(content)
     assert limit_of(root) is None
@@ -174,7 +176,12 @@ def verb(run_cli: Any, root: Path) -> Callable[..., Any]:
 
 
 def test_the_list_shows_entries_and_their_sum(root, verb):
-    write_samples(root / "samples" / ("a" * 32), Fake(20).x, np.zeros(20, np.int64), {"model": {"name": "faces"}})
+    write_samples(
+        root / "samples" / ("a" * 32),
+        Fake(20).x,
+        np.zeros(20, np.int64),
+        {"model": {"name": "faces"}},
+    )
     shown = verb("list").out
     assert verb().out == shown
     for one in entries(root):
@@ -182,20 +189,31 @@ def test_the_list_shows_entries_and_their_sum(root, verb):
         assert size_text(one.bytes) in shown
     assert shown.count("fake") == 3
     assert "faces" in shown
-    assert f"{root} (4 entries, {size_text(sum(one.bytes for one in entries(root)))}, no limit)" in shown
+    assert (
+        f"{root} (4 entries, {size_text(sum(one.bytes for one in entries(root)))}, no limit)"
+        in shown
+    )
 
 
 def test_clear_deletes_what_the_cache_holds_and_nothing_else(root, verb):
     key = key_of(root, 50)
     (root / f".{'a' * 40}.x.part").mkdir()
-    for name in ("thesis.tex", "b" * 40 + "/thesis.tex", "photos/1.jpg", f"{key.name}/notes.txt", "c" * 40 + "/x.npy"):
+    for name in (
+        "thesis.tex",
+        "b" * 40 + "/thesis.tex",
+        "photos/1.jpg",
+        f"{key.name}/notes.txt",
+        "c" * 40 + "/x.npy",
+    ):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("mine")
     before = {path for path in root.rglob("*") if path.is_file() and path.read_bytes() == b"mine"}
     outcome = verb("clear")
     assert outcome.code == 0
     assert "deleted: 2 entries" in outcome.out
-    assert {path for path in root.rglob("*") if path.is_file() and path.parent != key} >= before - {key / "notes.txt"}
+    assert {path for path in root.rglob("*") if path.is_file() and path.parent != key} >= before - {
+        key / "notes.txt"
+    }
     assert {path.name for path in key.iterdir()} == {"x.npy", "cache.json", "notes.txt"}
     assert not list(root.glob(".*"))
 
@@ -204,7 +222,11 @@ def test_clear_deletes_the_keys_that_are_named(root, verb):
     key = key_of(root, 50).name
     assert verb("clear", key[:8]).code == 0
     assert counts(root) == [100, 20]
-    for wrong, said in ((key, "is no key"), ("0" * 40, "is no key"), ("", "is too short|names more")):
+    for wrong, said in (
+        (key, "is no key"),
+        ("0" * 40, "is no key"),
+        ("", "is too short|names more"),
+    ):
         outcome = verb("clear", wrong)
         assert outcome.code == 2
         assert any(part in outcome.err for part in said.split("|"))
@@ -254,7 +276,14 @@ def test_no_cache_is_an_empty_one(run_cli, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("3000", 3000), ("20GB", 20 * 10**9), ("1.5 GiB", 3 << 29), ("2k", 2000), ("1TB", 10**12)],
+    [
+        ("0", 0),
+        ("3000", 3000),
+        ("20GB", 20 * 10**9),
+        ("1.5 GiB", 3 << 29),
+        ("2k", 2000),
+        ("1TB", 10**12),
+    ],
 )
 def test_sizes_are_read(text, size):
     assert parse_size(text) == size

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from diffshare.data import celeba, images
-from diffshare.data.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA, read_attributes, read_partition
+from diffshare.data.celeba import (
+    ATTRIBUTES,
+    IMAGES,
+    PARTITION,
+    CelebA,
+    read_attributes,
+    read_partition,
+)
 from diffshare.data.images import Framing, read_images
 from diffshare.data.source import PARTS, BadRecord, Source
 from diffshare.errors import UserError
@@ -81,7 +88,11 @@ def test_parsing_does_not_depend_on_blocks_or_white_space(
     gaps = [" ", "  ", "\t", " \t "]
     text = f"57\r\n{' '.join(f'A{i}' for i in range(11))}\r\n"
     for row, values in enumerate(truth):
-        text += f"é{row}.jpg" + "".join(gaps[rng.integers(4)] + ("1" if v else "-1") for v in values) + " \r\n"
+        text += (
+            f"é{row}.jpg"
+            + "".join(gaps[rng.integers(4)] + ("1" if v else "-1") for v in values)
+            + " \r\n"
+        )
     path = tmp_path / ATTRIBUTES
     path.write_bytes((text + "\n\n").encode())
     names, attributes = read_attributes(path)
@@ -102,7 +113,9 @@ def test_partition_is_matched_by_name(root: Path) -> None:
 def test_chosen_attributes_only_in_the_chosen_order(root: Path) -> None:
     index = CelebA(root, attributes=["Young", "Male"]).index()
     assert list(index.attributes) == ["Young", "Male"]
-    assert np.array_equal(index.attributes["Male"].codes, CelebA(root).index().attributes["Male"].codes)
+    assert np.array_equal(
+        index.attributes["Male"].codes, CelebA(root).index().attributes["Male"].codes
+    )
 
 
 def test_a_copied_folder_is_the_same_source_and_a_changed_attribute_is_not(root: Path) -> None:
@@ -121,7 +134,9 @@ def test_without_resizing_the_centre_comes_out_as_it_is(root: Path) -> None:
         whole = np.asarray(Image.open(root / IMAGES / name))
         assert np.array_equal(row, whole[20:198])
     assert np.array_equal(CelebA(root, image_size=178, crop=None).read(np.array([4, 2])), decoded)
-    assert np.array_equal(CelebA(root, image_size=100, crop=100).read(np.array([4]))[0], decoded[0, 39:139, 39:139])
+    assert np.array_equal(
+        CelebA(root, image_size=100, crop=100).read(np.array([4]))[0], decoded[0, 39:139, 39:139]
+    )
 
 
 def test_a_chessboard_becomes_grey(tmp_path: Path) -> None:
@@ -146,7 +161,14 @@ def test_rows_do_not_depend_on_what_is_read_with_them(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "suffix"),
-    [("L", ".jpg"), ("CMYK", ".jpg"), ("RGBA", ".png"), ("LA", ".png"), ("P", ".png"), ("1", ".png")],
+    [
+        ("L", ".jpg"),
+        ("CMYK", ".jpg"),
+        ("RGBA", ".png"),
+        ("LA", ".png"),
+        ("P", ".png"),
+        ("1", ".png"),
+    ],
 )
 def test_other_modes_become_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
@@ -172,7 +194,9 @@ def test_senseless_crop_and_shares(root: Path) -> None:
 
 
 def test_missing_folder_and_other_layout(root: Path) -> None:
-    with pytest.raises(UserError, match="no folder .*nowhere: CelebA is never downloaded .*by hand"):
+    with pytest.raises(
+        UserError, match="no folder .*nowhere: CelebA is never downloaded .*by hand"
+    ):
         CelebA(root / "nowhere").index()
     (root / PARTITION).unlink()
     shutil.rmtree(root / IMAGES)
@@ -214,7 +238,9 @@ def test_malformed_files(root: Path, file: str, line: int, text: str | None, mes
 
 
 def test_empty_partition_and_unknown_attribute(root: Path) -> None:
-    with pytest.raises(UserError, match="unknown attribute 'Smile': choose one of Male, Smiling, Young"):
+    with pytest.raises(
+        UserError, match="unknown attribute 'Smile': choose one of Male, Smiling, Young"
+    ):
         CelebA(root, attributes=["Smile"]).index()
     (root / PARTITION).write_bytes(b"")
     with pytest.raises(UserError, match="line 1: 0 fields"):
@@ -227,7 +253,9 @@ def test_listed_but_missing(root: Path) -> None:
     (root / IMAGES / "000007.jpg").mkdir()
     (root / IMAGES / "000008.jpg").unlink()
     (root / IMAGES / "000008.jpg").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"000002.jpg is listed in list_attr_celeba.txt but missing \(and 2 more\)"):
+    with pytest.raises(
+        UserError, match=r"000002.jpg is listed in list_attr_celeba.txt but missing \(and 2 more\)"
+    ):
         CelebA(root).index()
     source = CelebA(root, on_bad_image="skip")
     assert len(source.index()) == N
@@ -243,8 +271,14 @@ def truncate(path: Path) -> None:
 BROKEN = [
     (truncate, "image file is truncated"),
     (lambda path: path.write_bytes(b""), "it is no JPEG or PNG file"),
-    (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "it is no JPEG or PNG file"),
-    (lambda path: picture(0, 178, 177).save(path), "its 178x177 pixels are smaller than the crop of 178"),
+    (
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        "it is no JPEG or PNG file",
+    ),
+    (
+        lambda path: picture(0, 178, 177).save(path),
+        "its 178x177 pixels are smaller than the crop of 178",
+    ),
 ]
 
 
@@ -261,14 +295,19 @@ def test_undecodable_images_are_named(root: Path, break_it, reason: str) -> None
 @pytest.mark.parametrize("limit", [178 * 218 - 1, 1000])
 def test_decompression_bombs(root: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(BadRecord, match="000001.jpg: .*exceeds limit|000001.jpg: 178x218 pixels are more than"):
+    with pytest.raises(
+        BadRecord, match="000001.jpg: .*exceeds limit|000001.jpg: 178x218 pixels are more than"
+    ):
         CelebA(root).read(np.arange(3))
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_bomb_that_pillow_only_warns_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 178 * 218 - 1)
-    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(BadRecord, match="178x218 pixels are more than"):
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(BadRecord, match="178x218 pixels are more than"),
+    ):
         CelebA(root).read(np.arange(1))
 
 
@@ -289,7 +328,9 @@ def test_real_faces(data_root: Path) -> None:
     table = [line.split() for line in lines(data_root / "faces" / ATTRIBUTES)]
     assert len(index) == int(table[0][0])
     for column, name in enumerate(table[1]):
-        assert index.attributes[name].codes.sum() == sum(row[column + 1] == "1" for row in table[2:])
+        assert index.attributes[name].codes.sum() == sum(
+            row[column + 1] == "1" for row in table[2:]
+        )
     assert index.parts is not None
     assert np.bincount(index.parts).sum() == len(index)
     chosen = np.random.default_rng(0).choice(len(index), 20, replace=False)
@@ -297,4 +338,6 @@ def test_real_faces(data_root: Path) -> None:
         with Image.open(data_root / "faces" / IMAGES / index.names[position]) as image:
             square = np.asarray(image.convert("RGB"))[29:189, 9:169]
         means = square.reshape(32, 5, 32, 5, 3).mean((1, 3))
-        assert np.abs(decoded - means).mean() < 5  # bicubic is a little sharper than a mean over 5 x 5 pixels
+        assert (
+            np.abs(decoded - means).mean() < 5
+        )  # bicubic is a little sharper than a mean over 5 x 5 pixels

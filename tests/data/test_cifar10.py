@@ -23,7 +23,10 @@ def made(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     for name, length in zip(FILES, LENGTHS, strict=True):
         # as the format says: one byte of label, then 1024 bytes of red, of green and of blue, row by row
         rows = range(start, start + length)
-        records = [bytes([labels[row]]) + b"".join(images[row, :, :, c].tobytes() for c in range(3)) for row in rows]
+        records = [
+            bytes([labels[row]]) + b"".join(images[row, :, :, c].tobytes() for c in range(3))
+            for row in rows
+        ]
         (tmp_path / name).write_bytes(b"".join(records))
         start += length
     (tmp_path / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
@@ -36,7 +39,11 @@ def test_the_binary_version_is_read(made):
     assert isinstance(source, Source)
     index = source.index()
     assert len(index) == sum(LENGTHS)
-    assert index.names[[0, 30, 114]].tolist() == ["data_batch_1.bin:0", "data_batch_2.bin:0", "test_batch.bin:14"]
+    assert index.names[[0, 30, 114]].tolist() == [
+        "data_batch_1.bin:0",
+        "data_batch_2.bin:0",
+        "test_batch.bin:14",
+    ]
     assert set(index.sizes.tolist()) == {3073}
     assert index.attribute("class").classes == tuple(NAMES)
     assert np.array_equal(index.attribute("class").codes, labels)
@@ -62,7 +69,9 @@ def test_the_test_batch_is_the_test_part_and_shares_split_the_rest(made):
         assert (CIFAR10(str(root), shares=shares).index().parts[:100] == part).all()
     more = CIFAR10(str(root), shares=(0.8, 0.2, 0)).index().parts
     assert (more[parts == 0] == 0).all()  # a record stays the sharer's when the share grows
-    with pytest.raises(UserError, match=r"test_batch\.bin is the test part, so the third share must be 0"):
+    with pytest.raises(
+        UserError, match=r"test_batch\.bin is the test part, so the third share must be 0"
+    ):
         CIFAR10(str(root), shares=(0.6, 0.2, 0.2))
 
 
@@ -78,7 +87,10 @@ def test_groups(made):
 def test_the_python_version_is_refused_unopened(tmp_path, place):
     (tmp_path / place).mkdir(exist_ok=True)
     (tmp_path / place / "data_batch_1").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(UserError, match=r"pickles that can run code: get the binary version, cifar-10-binary\.tar\.gz"):
+    with pytest.raises(
+        UserError,
+        match=r"pickles that can run code: get the binary version, cifar-10-binary\.tar\.gz",
+    ):
         CIFAR10(str(tmp_path)).index()
 
 
@@ -95,7 +107,11 @@ def test_each_file_is_needed(made, name):
     [
         ("data_batch_3.bin", b"", r"data_batch_3\.bin has 0 bytes"),
         ("data_batch_3.bin", bytes(3072), r"has 3072 bytes, which is no multiple of 3073"),
-        ("test_batch.bin", bytes(3073) + b"\x0a" + bytes(3072), r"label 10 of record 1 is none of 0 to 9"),
+        (
+            "test_batch.bin",
+            bytes(3073) + b"\x0a" + bytes(3072),
+            r"label 10 of record 1 is none of 0 to 9",
+        ),
         ("batches.meta.txt", b"cat\ndog\n", r"names 2 classes, expected 10"),
         ("batches.meta.txt", b"cat\n" * 10, r"names 1 classes, expected 10"),
         ("batches.meta.txt", b"\xff\xfe", r"cannot read .*batches\.meta\.txt"),

@@ -29,7 +29,9 @@ def test_a_header_of_very_many_columns(tmp_path: Path):
     path = tmp_path / "samples.csv"
     names = [f"c{i}\n" if i % 1000 == 0 else f"c{i}" for i in range(COLUMNS)]
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([names, ["1\n" if i % 1000 == 0 else "1" for i in range(COLUMNS)]])
+        csv.writer(stream).writerows(
+            [names, ["1\n" if i % 1000 == 0 else "1" for i in range(COLUMNS)]]
+        )
     assert header(path) == names
     values, table = read_rows(path, {names[-1]: "numeric", names[7]: "numeric"}, "?")
     assert values.tolist() == [[1, 1]]
@@ -73,7 +75,9 @@ def test_a_long_cell_of_digits_is_looked_at_once():
     assert numbers.numeric()
 
 
-INDEX = Index(np.array(["a", "b"]), np.zeros(2, np.int64), {"s": Attribute(np.zeros(2, np.int16), ("f", "m"))})
+INDEX = Index(
+    np.array(["a", "b"]), np.zeros(2, np.int64), {"s": Attribute(np.zeros(2, np.int16), ("f", "m"))}
+)
 READERS = {
     "overlap": lambda folder: refuse_overlap(INDEX.names, folder, "x"),
     "listed": lambda folder: listed_names(folder, "x"),
@@ -105,7 +109,9 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, reader,
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").rename(place) if kind == "pipe" else place.symlink_to(tmp_path / "pipe")
     if (reader, file) == ("overlap", "mix.json"):
-        assert "names no source" in refuse_overlap(INDEX.names, tmp_path, "x")  # it need not be there
+        assert "names no source" in refuse_overlap(
+            INDEX.names, tmp_path, "x"
+        )  # it need not be there
         return
     with pytest.raises(UserError, match=r"not a regular file|it has no mix\.json"):
         READERS[reader](tmp_path)

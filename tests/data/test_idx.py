@@ -17,10 +17,15 @@ from diffshare.errors import UserError
 
 def packed(array: np.ndarray) -> bytes:
     """The array as an IDX file of unsigned bytes."""
-    return struct.pack(f">{1 + array.ndim}I", 0x0800 | array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        struct.pack(f">{1 + array.ndim}I", 0x0800 | array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
-def write(root: Path, images: np.ndarray, labels: np.ndarray, zipped: bool = False) -> dict[str, str]:
+def write(
+    root: Path, images: np.ndarray, labels: np.ndarray, zipped: bool = False
+) -> dict[str, str]:
     paths = {}
     for name, array in (("images", images), ("labels", labels)):
         path = root / (f"{name}.gz" if zipped else name)
@@ -77,7 +82,8 @@ def test_smaller_images_are_shrunk_from_a_black_square(files):
     shrunk = IDX(**files, image_size=3).read(np.array([7]))
     square = np.pad(pixels(files)[7], ((0, 0), (1, 1)))
     assert np.array_equal(
-        shrunk[0, ..., 0], np.asarray(Image.fromarray(square).resize((3, 3), Image.Resampling.BICUBIC))
+        shrunk[0, ..., 0],
+        np.asarray(Image.fromarray(square).resize((3, 3), Image.Resampling.BICUBIC)),
     )
     assert IDX(**files, image_size=3).read(np.array([], int)).shape == (0, 3, 3, 1)
 
@@ -86,7 +92,9 @@ def test_groups_are_binary_attributes(files):
     index = IDX(**files, groups={"below5": [0, 1, 2, 3, 4], "loop": ["0", "6", 8, 9]}).index()
     assert index.attribute("below5").classes == ("not below5", "below5")
     assert np.array_equal(index.attribute("below5").codes, labels(files) < 5)
-    assert np.array_equal(index.attribute("loop").codes, [label in (0, 6, 8, 9) for label in labels(files)])
+    assert np.array_equal(
+        index.attribute("loop").codes, [label in (0, 6, 8, 9) for label in labels(files)]
+    )
 
 
 def test_named_classes(files):
@@ -106,24 +114,36 @@ def test_colours_have_exact_counts_and_no_bearing_on_the_digit(files, share):
 
 
 def test_colours_follow_a_group_with_exact_counts(files):
-    source = IDX(**files, groups={"below5": [0, 1, 2, 3, 4]}, coloured=Colouring([0.25, 0.9], "below5"))
+    source = IDX(
+        **files, groups={"below5": [0, 1, 2, 3, 4]}, coloured=Colouring([0.25, 0.9], "below5")
+    )
     index = source.index()
     codes, below = index.attribute("Colour").codes, index.attribute("below5").codes
     for code, share in enumerate((0.25, 0.9)):
         assert codes[below == code].sum() == np.floor(share * np.sum(below == code) + 0.5)
-    by_digit = IDX(**files, coloured=Colouring([0.0] * 9 + [1.0], "digit")).index().attribute("Colour").codes
+    by_digit = (
+        IDX(**files, coloured=Colouring([0.0] * 9 + [1.0], "digit"))
+        .index()
+        .attribute("Colour")
+        .codes
+    )
     assert np.array_equal(by_digit, labels(files) == 9)
 
 
 def test_colours_depend_on_the_seed_alone(files):
-    first, again, other = (IDX(**files, coloured=Colouring(seed=seed)).index() for seed in (0, 0, 1))
+    first, again, other = (
+        IDX(**files, coloured=Colouring(seed=seed)).index() for seed in (0, 0, 1)
+    )
     assert np.array_equal(first.attribute("Colour").codes, again.attribute("Colour").codes)
     assert not np.array_equal(first.attribute("Colour").codes, other.attribute("Colour").codes)
 
 
 def test_the_colour_is_the_channel_of_the_grey_values(files):
     source = IDX(**files, image_size=8, coloured=Colouring())
-    grey, rows = IDX(**files, image_size=8).read(np.arange(500))[..., 0], source.read(np.arange(500))
+    grey, rows = (
+        IDX(**files, image_size=8).read(np.arange(500))[..., 0],
+        source.read(np.arange(500)),
+    )
     codes = source.index().attribute("Colour").codes
     assert rows.shape == (500, 8, 8, 3)
     assert np.array_equal(rows[codes == 0, ..., 0], grey[codes == 0])
@@ -132,7 +152,10 @@ def test_the_colour_is_the_channel_of_the_grey_values(files):
 
 
 def test_what_read_depends_on_is_in_the_key(files):
-    texts = [IDX(**files, **options).decoding() for options in ({}, {"image_size": 8}, {"coloured": Colouring()})]
+    texts = [
+        IDX(**files, **options).decoding()
+        for options in ({}, {"image_size": 8}, {"coloured": Colouring()})
+    ]
     assert len(set(texts)) == 3
     hashes = [IDX(**files, coloured=Colouring(seed=seed)).index().sha256() for seed in (0, 1)]
     assert hashes[0] != hashes[1]
@@ -147,7 +170,10 @@ IMAGES = packed(np.zeros((2, 3, 3)))
         (b"", r"begins with the number 0, expected 2051 of IDX images"),
         (b"\0\0\x08", r"begins with the number"),
         (b"PK\x03\x04" + IMAGES[4:], r"begins with the number \d+, expected 2051"),
-        (packed(np.zeros(5)), r"begins with the number 2049 \(that of labels\), expected 2051 of IDX images"),
+        (
+            packed(np.zeros(5)),
+            r"begins with the number 2049 \(that of labels\), expected 2051 of IDX images",
+        ),
         (b"\0\0\x09\x03" + IMAGES[4:], r"begins with the number 2307, expected 2051"),
         (IMAGES[:10], r"ends within its header"),
         (IMAGES[:-1], r"declares 18 bytes of data but holds 17"),
@@ -159,7 +185,10 @@ IMAGES = packed(np.zeros((2, 3, 3)))
         (gzip.compress(IMAGES, mtime=0)[:10] + b"\xff" * 20, r"is a damaged gzip file"),
         (gzip.compress(IMAGES + b"\0", mtime=0), r"declares 18 bytes of data but holds more"),
         (gzip.compress(IMAGES[:-1], mtime=0), r"declares 18 bytes of data but holds 17"),
-        (struct.pack(">4I", 0x0803, 2**32 - 1, 2**32 - 1, 2**32 - 1), r"declares \d+ bytes of data, more than it can"),
+        (
+            struct.pack(">4I", 0x0803, 2**32 - 1, 2**32 - 1, 2**32 - 1),
+            r"declares \d+ bytes of data, more than it can",
+        ),
         (
             gzip.compress(struct.pack(">4I", 0x0803, 60_000, 1000, 1000), mtime=0),
             r"declares 60000000000 bytes of data, more",
@@ -201,12 +230,32 @@ def test_a_gzip_bomb_is_left_after_one_byte_too_many(tmp_path, monkeypatch):
         ([0, 1], {"groups": {"g": ["ten"]}}, r"unknown class 'ten'"),
         ([0, 1], {"groups": {"g": [-1]}}, r"unknown class '-1'"),
         ([0, 1], {"groups": {"g": []}}, r"group 'g' must hold at least one and not all"),
-        ([0, 1], {"groups": {"g": list(range(10))}}, r"group 'g' must hold at least one and not all"),
+        (
+            [0, 1],
+            {"groups": {"g": list(range(10))}},
+            r"group 'g' must hold at least one and not all",
+        ),
         ([0, 1], {"groups": {"digit": [1]}}, r"group 'digit' has the name of another attribute"),
-        ([0, 1], {"groups": {"Colour": [1]}, "coloured": Colouring()}, r"'Colour' is the name of the colour's"),
-        ([0, 1], {"coloured": Colouring(0.5, "below5")}, r"unknown attribute 'below5': choose one of digit"),
-        ([0, 1], {"coloured": Colouring([0.5, 0.5])}, r"green has 2 shares, expected 1, or name an attribute"),
-        ([0, 1], {"coloured": Colouring(0.5, "digit")}, r"green has 1 shares, expected 10, one for each .* 'digit'"),
+        (
+            [0, 1],
+            {"groups": {"Colour": [1]}, "coloured": Colouring()},
+            r"'Colour' is the name of the colour's",
+        ),
+        (
+            [0, 1],
+            {"coloured": Colouring(0.5, "below5")},
+            r"unknown attribute 'below5': choose one of digit",
+        ),
+        (
+            [0, 1],
+            {"coloured": Colouring([0.5, 0.5])},
+            r"green has 2 shares, expected 1, or name an attribute",
+        ),
+        (
+            [0, 1],
+            {"coloured": Colouring(0.5, "digit")},
+            r"green has 1 shares, expected 10, one for each .* 'digit'",
+        ),
         ([0, 1], {"coloured": Colouring(1.5)}, r"green 1.5 must lie between 0 and 1"),
         ([0, 1], {"coloured": Colouring(float("nan"))}, r"green nan must lie between 0 and 1"),
     ],
@@ -230,7 +279,11 @@ def test_mistakes_that_need_no_file(tmp_path):
 @pytest.mark.data
 def test_the_real_mnist(data_root):
     root = data_root / "mnist"
-    source = IDX(str(root / "t10k-images-idx3-ubyte.gz"), str(root / "t10k-labels-idx1-ubyte.gz"), image_size=32)
+    source = IDX(
+        str(root / "t10k-images-idx3-ubyte.gz"),
+        str(root / "t10k-labels-idx1-ubyte.gz"),
+        image_size=32,
+    )
     codes = source.index().attribute("digit").codes
     assert np.bincount(codes).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     images = source.read(np.arange(10_000))

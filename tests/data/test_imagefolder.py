@@ -78,7 +78,11 @@ def test_an_empty_cell_is_unknown(folder):
         listed(folder, text, attributes=["none"]).index()
 
 
-SPLITS = [("sharer", "auxiliary", "test"), ("train", "validation", "test"), ("train", "val", "test")]
+SPLITS = [
+    ("sharer", "auxiliary", "test"),
+    ("train", "validation", "test"),
+    ("train", "val", "test"),
+]
 
 
 @pytest.mark.parametrize("words", SPLITS)
@@ -87,7 +91,9 @@ def test_a_split_column_gives_the_parts(folder, words):
     index = listed(folder, f"file_name,split\n{rows}").index()
     assert index.parts.tolist() == [0, 1, 2]
     assert not index.attributes
-    with pytest.raises(UserError, match=r"metadata\.csv:3, column 'split': 'dev' is none of sharer, train"):
+    with pytest.raises(
+        UserError, match=r"metadata\.csv:3, column 'split': 'dev' is none of sharer, train"
+    ):
         listed(folder, "file_name,split\na.png,train\nsub/b.png,dev\n").index()
 
 
@@ -102,12 +108,24 @@ def test_a_split_column_gives_the_parts(folder, words):
         ),
         ("file_name,sex,sex\na.png,m,m\n", r"more than one column 'sex'"),
         ("file_name,sex\na.png,m\nsub/b.png\n", r"metadata\.csv:3 has 1 cells, expected 2"),
-        ("file_name\na.png\nsub/b.png\na.png\n", r"metadata\.csv:4 lists 'a\.png' again \(first in line 2\)"),
-        ("file_name\na.png\nz.png\n", r"metadata\.csv:3 lists 'z\.png', which is not in .*images: put it there"),
+        (
+            "file_name\na.png\nsub/b.png\na.png\n",
+            r"metadata\.csv:4 lists 'a\.png' again \(first in line 2\)",
+        ),
+        (
+            "file_name\na.png\nz.png\n",
+            r"metadata\.csv:3 lists 'z\.png', which is not in .*images: put it there",
+        ),
         ("file_name\na.png\nno/z.png\na.png/x\n", r":3 lists 'no/z\.png', .*\(2 missing in all\)"),
         ("file_name\nsub\n", r"metadata\.csv:2 lists 'sub', which is not in"),
-        ("file_name\n../images/a.png\n", r"metadata\.csv:2: '\.\./images/a\.png' is no plain path inside"),
-        ("file_name\nsub/../a.png\n", r"metadata\.csv:2: 'sub/\.\./a\.png' is no plain path inside"),
+        (
+            "file_name\n../images/a.png\n",
+            r"metadata\.csv:2: '\.\./images/a\.png' is no plain path inside",
+        ),
+        (
+            "file_name\nsub/../a.png\n",
+            r"metadata\.csv:2: 'sub/\.\./a\.png' is no plain path inside",
+        ),
         ("file_name\n./a.png\n", r"'\./a\.png' is no plain path inside"),
         ("file_name\n/etc/passwd\n", r"'/etc/passwd' is no plain path inside"),
         ('file_name\n""\n', r"metadata\.csv:2: '' is no plain path inside"),
@@ -136,7 +154,10 @@ def test_links_may_not_lead_out(folder, tmp_path):
     outside.mkdir()
     (outside / "d.png").write_bytes((folder / "a.png").read_bytes())
     (folder / "within.png").symlink_to("sub/b.png")
-    assert listed(folder, "file_name\nwithin.png\n").index().sizes[0] == (folder / "sub/b.png").stat().st_size
+    assert (
+        listed(folder, "file_name\nwithin.png\n").index().sizes[0]
+        == (folder / "sub/b.png").stat().st_size
+    )
     (folder / "file.png").symlink_to(outside / "d.png")
     with pytest.raises(UserError, match=r"file\.png is a link that leads out"):
         listed(folder, "file_name\nfile.png\n").index()
@@ -175,7 +196,9 @@ def test_a_column_of_too_many_classes_is_no_attribute(folder, cell, kind):
         (folder / name).touch()
     rows = "".join(f"{name},{cell.format(number)},x\n" for number, name in enumerate(names))
     assert list(listed(folder, f"file_name,big,small\n{rows}").index().attributes) == ["small"]
-    with pytest.raises(UserError, match=f"column 'big' of .* has more than 1000 different {kind}: give it classes"):
+    with pytest.raises(
+        UserError, match=f"column 'big' of .* has more than 1000 different {kind}: give it classes"
+    ):
         listed(folder, f"file_name,big,small\n{rows}", attributes=["big"]).index()
 
 
@@ -211,11 +234,15 @@ def snippet(heading: str) -> str:
         ),
     ],
 )
-def test_the_worked_examples_of_the_documentation(tmp_path, monkeypatch, heading, root, names, expected):
+def test_the_worked_examples_of_the_documentation(
+    tmp_path, monkeypatch, heading, root, names, expected
+):
     for name in names:
         (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / root / name).touch()
     monkeypatch.chdir(tmp_path)
     exec(snippet(heading), {})
     index = ImageFolder(root).index()
-    assert {name: attribute.codes.tolist() for name, attribute in index.attributes.items()} == expected
+    assert {
+        name: attribute.codes.tolist() for name, attribute in index.attributes.items()
+    } == expected

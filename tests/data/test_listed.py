@@ -22,7 +22,9 @@ def module(numbered, tmp_path) -> Callable[..., MixDataModule]:
     """A data module over numbered pictures with this mix and these options."""
 
     def make(mix: Mix, **options: Any) -> MixDataModule:
-        return MixDataModule(numbered(), "Smiling", "Male", mix, cache_dir=tmp_path / "cache", **options)
+        return MixDataModule(
+            numbered(), "Smiling", "Male", mix, cache_dir=tmp_path / "cache", **options
+        )
 
     return make
 
@@ -39,7 +41,12 @@ class Attack:
         poisoned = np.arange(self.n) >= 50
         target[poisoned] = 1 - target[poisoned]
         information = {"pool": 0.5, "chosen": 0.25, "tolerance": 0.1}
-        report = {"alpha": 0.2, "violations": 3, "exhausted": 2, "mutual_information_xy": information}
+        report = {
+            "alpha": 0.2,
+            "violations": 3,
+            "exhausted": 2,
+            "mutual_information_xy": information,
+        }
         return Choice(positions, target, poisoned, report)
 
 
@@ -56,9 +63,13 @@ def test_it_trains_on_the_records_and_labels_of_the_mix_that_wrote_it(module, tm
     written.chosen_mix().write(tmp_path / "mix")
     listed = module(Listed(tmp_path / "mix"))
     listed.chosen_mix().write(tmp_path / "again")
-    assert (tmp_path / "again" / "records.csv").read_bytes() == (tmp_path / "mix" / "records.csv").read_bytes()
+    assert (tmp_path / "again" / "records.csv").read_bytes() == (
+        tmp_path / "mix" / "records.csv"
+    ).read_bytes()
     for name in ("rows", "target", "sensitive"):
-        assert np.array_equal(getattr(listed.sets["train"], name), getattr(written.sets["train"], name))
+        assert np.array_equal(
+            getattr(listed.sets["train"], name), getattr(written.sets["train"], name)
+        )
     assert np.array_equal(listed.chosen.choice.poisoned, written.chosen.choice.poisoned)
 
 
@@ -76,7 +87,12 @@ def test_what_the_manifest_says_of_itself_is_passed_on(module, manifest):
 
 def test_nonsense_in_the_summary_is_left_out(module, manifest):
     path = manifest / "mix.json"
-    nonsense = {"alpha": float("nan"), "violations": -1, "exhausted": "many", "mutual_information_xy": {"pool": "x"}}
+    nonsense = {
+        "alpha": float("nan"),
+        "violations": -1,
+        "exhausted": "many",
+        "mutual_information_xy": {"pool": "x"},
+    }
     path.write_text(json.dumps(json.loads(path.read_text()) | nonsense | {"policy": "x" * 1000}))
     summary = module(Listed(manifest)).chosen_mix().summary()
     json.dumps(summary, allow_nan=False)
@@ -92,7 +108,9 @@ def test_the_manifest_says_what_makes_the_parts_disjoint(module, manifest, numbe
     index = numbered.index
     parts = np.arange(300, dtype=np.int8) % 3
     monkeypatch.setattr(numbered, "index", lambda self: replace(index(self), parts=parts))
-    assert module(Clean()).chosen_mix().summary()["shares"] is None  # official parts: the same for everybody
+    assert (
+        module(Clean()).chosen_mix().summary()["shares"] is None
+    )  # official parts: the same for everybody
 
 
 def edit(manifest: Path, **fields: Any) -> None:
@@ -147,13 +165,16 @@ def test_another_group_than_the_sources_is_refused(module, manifest):
         return [rows[0], ",".join([name, target, str(1 - int(sensitive)), origin]), *rows[2:]]
 
     lines(manifest, swap)
-    with pytest.raises(UserError, match=r"record 'record \d+' has group [01], the source says [01]"):
+    with pytest.raises(
+        UserError, match=r"record 'record \d+' has group [01], the source says [01]"
+    ):
         module(Listed(manifest)).setup()
 
 
 def test_another_split_is_refused_and_the_first_one_named(module, manifest):
     with pytest.raises(
-        UserError, match=r"made with part 'sharer', shares \[0.6, 0.2, 0.2\], seed 0; data.seed is now 5"
+        UserError,
+        match=r"made with part 'sharer', shares \[0.6, 0.2, 0.2\], seed 0; data.seed is now 5",
     ):
         module(Listed(manifest), seed=5).setup()
 
@@ -166,10 +187,14 @@ def test_a_source_that_changed_is_refused(module, manifest, numbered, monkeypatc
         smiling = found.attributes["Smiling"]
         codes = smiling.codes.copy()
         codes[0] = 1 - codes[0]  # one label of one record
-        return replace(found, attributes={**found.attributes, "Smiling": Attribute(codes, smiling.classes)})
+        return replace(
+            found, attributes={**found.attributes, "Smiling": Attribute(codes, smiling.classes)}
+        )
 
     monkeypatch.setattr(numbered, "index", changed)
-    with pytest.raises(UserError, match=r"manifest .*mix does not fit: the source has changed since"):
+    with pytest.raises(
+        UserError, match=r"manifest .*mix does not fit: the source has changed since"
+    ):
         module(Listed(manifest)).setup()
 
 
@@ -188,7 +213,14 @@ def test_unknown_groups_survive_a_round_trip(numbered, tmp_path):
 
 def test_the_command_line_says_it_in_one_line(run_cli, tmp_path):
     config = Path(__file__).parents[2] / "configs"
-    faces = ["--config", config / "ddpm_faces.yaml", "--data.source.image_size", "8", "--data.source.count", "100"]
+    faces = [
+        "--config",
+        config / "ddpm_faces.yaml",
+        "--data.source.image_size",
+        "8",
+        "--data.source.count",
+        "100",
+    ]
     listed = ["--config", config / "mix" / "listed.yaml", "--data.mix.manifest", tmp_path / "mix"]
     assert run_cli("mix", *faces, "--out", tmp_path / "mix").code == 0
     assert run_cli("mix", *faces, *listed, "--out", tmp_path / "again").code == 0

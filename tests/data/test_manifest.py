@@ -19,7 +19,15 @@ FIELDS = (  # of mix.json, by contract
     ["policy", "alpha", "n", "pool_n", "counts", "mutual_information_sy", "mutual_information_xy"]
     + ["violations", "exhausted", "flipped", "seconds", "seed", "source_sha256"]
 )
-ODD = ["plain.jpg", "a,b.jpg", 'say "hi".jpg', "zwei\nZeilen.jpg", "Ünïcode 漢字.jpg", " leading.jpg", "'.jpg"]
+ODD = [
+    "plain.jpg",
+    "a,b.jpg",
+    'say "hi".jpg',
+    "zwei\nZeilen.jpg",
+    "Ünïcode 漢字.jpg",
+    " leading.jpg",
+    "'.jpg",
+]
 
 
 def pool(n: int = 60, sensitive: str | None = "Male") -> Pool:
@@ -68,7 +76,12 @@ def test_the_summary_has_the_contracts_fields_and_agrees_with_the_table(tmp_path
     assert summary["counts"] == {cell: cells.count(cell) for cell in summary["counts"]}
     s, y = ([int(row[name]) for row in rows] for name in ("sensitive", "target"))
     assert summary["mutual_information_sy"] == pytest.approx(mutual_info_score(s, y))
-    assert (summary["n"], summary["pool_n"], summary["seed"], summary["seconds"]) == (40, 60, 1, 0.25)
+    assert (summary["n"], summary["pool_n"], summary["seed"], summary["seconds"]) == (
+        40,
+        60,
+        1,
+        0.25,
+    )
     assert (summary["policy"], summary["alpha"], summary["flipped"]) == ("clean", 0.0, 0)
     assert summary["source_sha256"] == "f" * 64
     pool = mix.pool  # the table has numbers: this says what they stand for
@@ -88,26 +101,39 @@ def test_an_attack_is_on_record(tmp_path):
     records = pool()
     target = 1 - records.y.codes[:10].astype(np.int64)
     target[:4] = records.y.codes[:4]
-    choice = Choice(np.arange(10), target, np.arange(10) >= 7, {"alpha": 0.3, "violations": 2, "extra": "kept"})
+    choice = Choice(
+        np.arange(10), target, np.arange(10) >= 7, {"alpha": 0.3, "violations": 2, "extra": "kept"}
+    )
     chosen(choice=choice).write(tmp_path / "mix")
     rows, summary = read(tmp_path / "mix")
     assert [row["target"] for row in rows] == [str(y) for y in target]
     assert [row["origin"] for row in rows] == ["base"] * 7 + ["poison"] * 3
-    assert (summary["flipped"], summary["alpha"], summary["violations"], summary["extra"]) == (6, 0.3, 2, "kept")
+    assert (summary["flipped"], summary["alpha"], summary["violations"], summary["extra"]) == (
+        6,
+        0.3,
+        2,
+        "kept",
+    )
     assert sum(summary["counts"].values()) == 10
 
 
 def test_a_manifest_is_replaced_only_when_asked_and_nothing_else_ever(tmp_path):
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "mine").write_text("old")
-    with pytest.raises(UserError, match="already holds something: choose another folder or add --overwrite"):
+    with pytest.raises(
+        UserError, match="already holds something: choose another folder or add --overwrite"
+    ):
         chosen().write(tmp_path / "mix")
-    with pytest.raises(UserError, match="is not replaced, for it is no manifest of a mix that diffshare wrote"):
+    with pytest.raises(
+        UserError, match="is not replaced, for it is no manifest of a mix that diffshare wrote"
+    ):
         chosen().write(tmp_path / "mix", overwrite=True)
     assert [p.name for p in (tmp_path / "mix").iterdir()] == ["mine"]
     (tmp_path / "mix" / "mine").unlink()
     chosen().write(tmp_path / "mix")
-    with pytest.raises(UserError, match="already holds something: choose another folder or add --overwrite"):
+    with pytest.raises(
+        UserError, match="already holds something: choose another folder or add --overwrite"
+    ):
         chosen().write(tmp_path / "mix")
     chosen().write(tmp_path / "mix", overwrite=True)
     assert sorted(p.name for p in (tmp_path / "mix").iterdir()) == ["mix.json", "records.csv"]
@@ -125,7 +151,12 @@ def test_which_records_were_chosen_is_for_its_owner_alone(tmp_path):
 
 def test_a_report_that_json_cannot_hold_leaves_nothing(tmp_path):
     records = pool()
-    choice = Choice(np.arange(3), records.y.codes[:3].astype(np.int64), np.zeros(3, bool), {"alpha": float("nan")})
+    choice = Choice(
+        np.arange(3),
+        records.y.codes[:3].astype(np.int64),
+        np.zeros(3, bool),
+        {"alpha": float("nan")},
+    )
     with pytest.raises(ValueError, match="JSON"):
         chosen(choice=choice).write(tmp_path / "mix")
     assert not list(tmp_path.iterdir())

@@ -23,7 +23,9 @@ CLASSES = {
 def index(codes: np.ndarray) -> Index:
     """An index of as many records as ``codes`` has rows; its columns are ``NAMES``."""
     n = len(codes)
-    columns = {name: Attribute(codes[:, k].astype(np.int16), CLASSES[name]) for k, name in enumerate(NAMES)}
+    columns = {
+        name: Attribute(codes[:, k].astype(np.int16), CLASSES[name]) for k, name in enumerate(NAMES)
+    }
     return Index(np.array([f"r{i}" for i in range(n)]), np.zeros(n, np.int64), columns)
 
 
@@ -40,7 +42,9 @@ def sorted_pool(male: int, others: int) -> Pool:
 @st.composite
 def pools(draw: st.DrawFn, least: int = 1) -> Pool:
     n = draw(st.integers(least, 60))
-    columns = [draw(st.lists(st.integers(0, len(CLASSES[k]) - 1), min_size=n, max_size=n)) for k in NAMES]
+    columns = [
+        draw(st.lists(st.integers(0, len(CLASSES[k]) - 1), min_size=n, max_size=n)) for k in NAMES
+    ]
     return pool(np.array(columns).T)
 
 
@@ -67,7 +71,9 @@ def test_clean_draws_n_different_records_with_their_own_classes(pool, data):
 
 def test_clean_takes_every_record_equally_often():
     records, n, times = sorted_pool(20, 20), 10, 400
-    seen = np.bincount(np.concatenate([Clean(n).choose(records, seed).positions for seed in range(times)]))
+    seen = np.bincount(
+        np.concatenate([Clean(n).choose(records, seed).positions for seed in range(times)])
+    )
     # each count is binomial(400, 1/4): 100 with a deviation of 8.7, so that 5.5 deviations leave one error in 10^6
     assert len(seen) == 40
     assert np.abs(seen - times * n / 40).max() < 48
@@ -125,8 +131,14 @@ def test_without_n_the_share_takes_the_most_records_that_are_possible(p):
     for have, lack in itertools.product((0, 1, 2, 7, 10), (0, 1, 3, 8, 30)):
         if have + lack == 0 or (p > 0 and have == 0) or (p < 1 and lack == 0):
             continue
-        possible = [n for n in range(1, have + lack + 1) if half_up(p, n) <= have and n - half_up(p, n) <= lack]
-        if not possible:  # for instance p = 0.5 of one record rounds up to it alone, and there is none
+        possible = [
+            n
+            for n in range(1, have + lack + 1)
+            if half_up(p, n) <= have and n - half_up(p, n) <= lack
+        ]
+        if (
+            not possible
+        ):  # for instance p = 0.5 of one record rounds up to it alone, and there is none
             continue
         records = sorted_pool(have, lack)
         choice = Proportion(p).choose(records, 0)
@@ -136,7 +148,11 @@ def test_without_n_the_share_takes_the_most_records_that_are_possible(p):
 
 @pytest.mark.parametrize(
     ("p", "have", "lack", "empty"),
-    [(0.3, 0, 20, "no record with it"), (1.0, 0, 20, "no record with it"), (0.9, 20, 0, "no record without it")],
+    [
+        (0.3, 0, 20, "no record with it"),
+        (1.0, 0, 20, "no record with it"),
+        (0.9, 20, 0, "no record without it"),
+    ],
 )
 def test_an_empty_cell_is_refused_instead_of_a_tiny_set(p, have, lack, empty):
     with pytest.raises(UserError, match=rf"share p = {p:g} of 'Male'.*{empty}"):
@@ -171,28 +187,41 @@ def test_the_value_is_a_name_or_a_position_which_is_told(value):
     records = sorted_pool(15, 15)
     choice = Proportion(0.5, 12, property="Age", value=value).choose(records, 0)
     assert np.sum(records.index.attribute("Age").codes[choice.positions] == 2) == 6
-    told = {"notes": ["value of 'Age' '2' is no name: read as a position, it is 'old'"]} if value != "old" else {}
+    told = (
+        {"notes": ["value of 'Age' '2' is no name: read as a position, it is 'old'"]}
+        if value != "old"
+        else {}
+    )
     assert choice.report == {"property": "Age", "value": "old", "p": 0.5, "share": 0.5} | told
 
 
 @pytest.mark.parametrize("value", [3, -1, "ancient", "3"])
 def test_a_value_that_the_attribute_does_not_have_is_refused_with_those_it_has(value):
-    with pytest.raises(UserError, match=rf"unknown value of 'Age' '{value}': choose one of 'young', 'middle', 'old'"):
+    with pytest.raises(
+        UserError,
+        match=rf"unknown value of 'Age' '{value}': choose one of 'young', 'middle', 'old'",
+    ):
         Proportion(0.5, property="Age", value=value).choose(sorted_pool(5, 5), 0)
 
 
 def test_the_property_is_the_sensitive_attribute_unless_another_is_named():
-    records = pool(np.stack([np.arange(20) < 10, np.arange(20) % 2, np.arange(20) % 3], axis=1), sensitive=None)
+    records = pool(
+        np.stack([np.arange(20) < 10, np.arange(20) % 2, np.arange(20) % 3], axis=1), sensitive=None
+    )
     with pytest.raises(UserError, match=r"data\.mix\.property or data\.sensitive"):
         Proportion(0.5).choose(records, 0)
-    with pytest.raises(UserError, match="unknown attribute 'Beard': choose one of Age, Male, Smiling"):
+    with pytest.raises(
+        UserError, match="unknown attribute 'Beard': choose one of Age, Male, Smiling"
+    ):
         Proportion(0.5, property="Beard").choose(records, 0)
     choice = Proportion(0.2, 10, property="Male").choose(records, 0)
     assert np.sum(records.index.attribute("Male").codes[choice.positions]) == 2
 
 
 def test_records_of_which_the_property_is_unknown_do_not_count_as_lacking_it():
-    codes = np.stack([np.repeat([1, 0, -1], [10, 10, 80]), np.arange(100) % 2, np.arange(100) % 3], axis=1)
+    codes = np.stack(
+        [np.repeat([1, 0, -1], [10, 10, 80]), np.arange(100) % 2, np.arange(100) % 3], axis=1
+    )
     records = pool(codes)
     choice = Proportion(0.5).choose(records, 0)
     assert np.bincount(records.s.codes[choice.positions] + 1, minlength=3).tolist() == [0, 10, 10]
@@ -201,7 +230,10 @@ def test_records_of_which_the_property_is_unknown_do_not_count_as_lacking_it():
 # --- equal cells -----------------------------------------------------------------------------------------------------
 
 
-@given(pools(least=4), st.sampled_from([["Male"], ["Male", "Smiling"], ["Smiling", "Age"], list(NAMES)]))
+@given(
+    pools(least=4),
+    st.sampled_from([["Male"], ["Male", "Smiling"], ["Smiling", "Age"], list(NAMES)]),
+)
 def test_balanced_keeps_the_rarest_cells_count_of_each(pool, names):
     codes = np.stack([pool.index.attribute(name).codes for name in names], axis=1)
     cells = list(itertools.product(*(range(len(CLASSES[name])) for name in names)))
@@ -226,6 +258,7 @@ def test_balanced_is_a_function_of_the_seed():
 def test_an_empty_cell_is_named_with_the_counts_of_all():
     codes = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]])
     with pytest.raises(
-        UserError, match=r"Male x Smiling.*not Male, Smiling: 2; Male, not Smiling: 0; Male, Smiling: 1"
+        UserError,
+        match=r"Male x Smiling.*not Male, Smiling: 2; Male, not Smiling: 0; Male, Smiling: 1",
     ):
         balanced(index(codes), ["Male", "Smiling"], 0)

@@ -73,7 +73,12 @@ def trainer(epochs: int = 1) -> Trainer:
 @pytest.fixture
 def module(numbered: type, tmp_path: Path) -> Callable[..., MixDataModule]:
     def make(source: Any = None, **options: Any) -> MixDataModule:
-        settings = {"target": "Smiling", "sensitive": "Male", "batch_size": 8, "cache_dir": tmp_path / "cache"}
+        settings = {
+            "target": "Smiling",
+            "sensitive": "Male",
+            "batch_size": 8,
+            "cache_dir": tmp_path / "cache",
+        }
         return MixDataModule(source or numbered(), **(settings | options))
 
     return make
@@ -96,7 +101,13 @@ def rows(module: MixDataModule) -> dict[str, set[int]]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"pool": "balanced"}, {"validation_share": 0.5}, {"test_balance": True}, {"part": "auxiliary"}],
+    [
+        {},
+        {"pool": "balanced"},
+        {"validation_share": 0.5},
+        {"test_balance": True},
+        {"part": "auxiliary"},
+    ],
 )
 def test_no_record_stands_in_two_parts(module, seed, options):
     data = module(seed=seed, **options)
@@ -114,13 +125,17 @@ def test_no_record_stands_in_two_parts(module, seed, options):
     assert pool | sets["val"] <= mine
     assert sets["test"] <= test
     assert not other & (pool | sets["val"] | sets["test"])
-    if "pool" not in options and "test_balance" not in options:  # nothing is lost where nothing is balanced
+    if (
+        "pool" not in options and "test_balance" not in options
+    ):  # nothing is lost where nothing is balanced
         assert pool | sets["val"] == mine
         assert sets["test"] == test
 
 
 def test_validation_is_about_its_share_and_stays_when_records_come(module, numbered):
-    few, many = (module(numbered(count), validation_share=0.25, cache_dir=None) for count in (1500, 3000))
+    few, many = (
+        module(numbered(count), validation_share=0.25, cache_dir=None) for count in (1500, 3000)
+    )
     kept = rows(few)["val"]
     share = len(kept) / len(kept | rows(few)["train"])
     assert abs(share - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 900)
@@ -196,7 +211,9 @@ def test_test_reads_each_test_record_once(module):
 def test_predict_asks_for_each_class_in_turn(module):
     data, listener = module(target="Ward", predict_count=11), Listener()
     trainer().predict(listener, data)
-    number, label = (torch.cat(column).tolist() for column in zip(*listener.heard["predict"], strict=True))
+    number, label = (
+        torch.cat(column).tolist() for column in zip(*listener.heard["predict"], strict=True)
+    )
     assert number == list(range(11))
     assert label == [i % 3 for i in range(11)]
 
@@ -239,7 +256,9 @@ def test_bytes_become_numbers_from_minus_one_to_one():
 
 
 def test_a_table_is_handed_on_as_it_is(module):
-    batch = Batch(torch.randn(3, 5), torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+    batch = Batch(
+        torch.randn(3, 5), torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    )
     assert module().on_after_batch_transfer(batch, 0) is batch
 
 
@@ -248,11 +267,28 @@ def test_a_table_is_handed_on_as_it_is(module):
 
 @pytest.mark.parametrize("pool", ["natural", "balanced"])
 def test_the_mix_verb_names_the_records_that_fit_trains_on(run_cli, tmp_path, monkeypatch, pool):
-    mix = ["--config", ROOT / "configs" / "ddpm_faces.yaml", "--config", ROOT / "configs" / "mix" / "proportion.yaml"]
+    mix = [
+        "--config",
+        ROOT / "configs" / "ddpm_faces.yaml",
+        "--config",
+        ROOT / "configs" / "mix" / "proportion.yaml",
+    ]
     mix += ["--data.source.count", 300, "--data.source.image_size", 8, "--data.pool", pool]
     mix += ["--data.mix.n", 48, "--data.batch_size", 16, "--data.seed", 3]
-    shrunk = ["--model.denoiser.block_out_channels", "[8,8,8,8]", "--model.denoiser.norm_num_groups", 4]
-    shrunk += ["--model.sampling_steps", 1, "--trainer.max_steps", 3, "--trainer.enable_progress_bar", "false"]
+    shrunk = [
+        "--model.denoiser.block_out_channels",
+        "[8,8,8,8]",
+        "--model.denoiser.norm_num_groups",
+        4,
+    ]
+    shrunk += [
+        "--model.sampling_steps",
+        1,
+        "--trainer.max_steps",
+        3,
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     delivered: list[Batch] = []
     transfer = MixDataModule.on_after_batch_transfer
 
@@ -271,7 +307,9 @@ def test_the_mix_verb_names_the_records_that_fit_trains_on(run_cli, tmp_path, mo
     manifest = (tmp_path / "mix" / "records.csv").read_text()
     assert manifest == (tmp_path / "run" / "mix" / "records.csv").read_text()
     records = open_records(RenderedFaces(300, 8))
-    name_of = {x.tobytes(): name for x, name in zip(records.x, records.index.names.tolist(), strict=True)}
+    name_of = {
+        x.tobytes(): name for x, name in zip(records.x, records.index.names.tolist(), strict=True)
+    }
     assert len(name_of) == 300
     x, target, sensitive = (torch.cat(column) for column in list(zip(*delivered, strict=True))[:3])
     images = ((x + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
@@ -279,7 +317,10 @@ def test_the_mix_verb_names_the_records_that_fit_trains_on(run_cli, tmp_path, mo
         (name_of[image.tobytes()], str(y), str(s))
         for image, y, s in zip(images, target.tolist(), sensitive.tolist(), strict=True)
     ]
-    listed = [(row["record"], row["target"], row["sensitive"]) for row in csv.DictReader(manifest.splitlines())]
+    listed = [
+        (row["record"], row["target"], row["sensitive"])
+        for row in csv.DictReader(manifest.splitlines())
+    ]
     assert sorted(got) == sorted(listed)
     assert len(set(got)) == 48
 
@@ -311,8 +352,14 @@ def test_settings_that_make_no_sense_are_refused(module, options, message):
         ({"target": "Beard"}, "unknown attribute 'Beard': choose one of Male, Smiling, Ward"),
         ({"sensitive": "Beard"}, "unknown attribute 'Beard': choose one of Male, Smiling, Ward"),
         ({"mix": Clean(10_000)}, r"n = 10000 records, the pool has 1\d\d"),
-        ({"mix": Proportion(0.9, 100)}, r"needs 90 with it and 10 without; the pool has \d\d and 1\d\d"),
-        ({"validation_share": 0.9999999}, r"leaves none of the 1\d\d sharer records to train on: lower it"),
+        (
+            {"mix": Proportion(0.9, 100)},
+            r"needs 90 with it and 10 without; the pool has \d\d and 1\d\d",
+        ),
+        (
+            {"validation_share": 0.9999999},
+            r"leaves none of the 1\d\d sharer records to train on: lower it",
+        ),
     ],
 )
 def test_what_the_source_cannot_give_is_refused(module, options, message):
@@ -321,21 +368,29 @@ def test_what_the_source_cannot_give_is_refused(module, options, message):
 
 
 def test_an_empty_sharer_part_is_refused(module, numbered):
-    with pytest.raises(UserError, match="the sharer part of the source holds no records: change the source's shares"):
+    with pytest.raises(
+        UserError,
+        match="the sharer part of the source holds no records: change the source's shares",
+    ):
         module(numbered(shares=(0.0, 0.5, 0.5))).setup()
 
 
 def test_an_empty_test_part_is_refused_when_it_is_needed(module, numbered):
     data = module(numbered(shares=(0.8, 0.2, 0.0)))
     trainer().fit(Listener(), data)
-    with pytest.raises(UserError, match="the test part of the source holds no records: change the source's shares"):
+    with pytest.raises(
+        UserError, match="the test part of the source holds no records: change the source's shares"
+    ):
         trainer().test(Listener(), data, verbose=False)
 
 
 def test_an_empty_cell_cannot_be_balanced(module, numbered):
     source = numbered()
     source.codes["Male"][source.codes["Smiling"] == 1] = 0
-    with pytest.raises(UserError, match=r"empty cell of Male x Smiling .*Male, Smiling: 0\): use data\.pool natural"):
+    with pytest.raises(
+        UserError,
+        match=r"empty cell of Male x Smiling .*Male, Smiling: 0\): use data\.pool natural",
+    ):
         module(source, pool="balanced").setup()
 
 
@@ -345,7 +400,9 @@ def test_an_attribute_of_one_class_is_refused(module, numbered, monkeypatch):
     index.attributes["Ward"].codes[:] = 0
     monkeypatch.setattr(source, "index", lambda: index)
     object.__setattr__(index.attributes["Ward"], "classes", ("a",))
-    with pytest.raises(UserError, match=r"data\.target 'Ward' has one class only .*choose another attribute"):
+    with pytest.raises(
+        UserError, match=r"data\.target 'Ward' has one class only .*choose another attribute"
+    ):
         module(source, target="Ward").setup()
 
 
@@ -356,7 +413,10 @@ def test_an_unknown_label_of_the_sharer_is_refused_with_how_many(module, numbere
     bad = sorted(rows(module(source))[part])[:3]
     name = {"target": "Smiling", "sensitive": "Male"}[role]
     source.codes[name][bad] = -1
-    with pytest.raises(UserError, match=rf"data\.{role} '{name}' is unknown for 3 sharer records: fill it in or drop"):
+    with pytest.raises(
+        UserError,
+        match=rf"data\.{role} '{name}' is unknown for 3 sharer records: fill it in or drop",
+    ):
         module(source).setup()
 
 
@@ -366,10 +426,14 @@ def test_an_unknown_class_of_a_test_record_is_refused_by_test_alone(module, numb
     source.codes["Smiling"][bad] = -1
     data = module(source)
     trainer().fit(Listener(), data)
-    with pytest.raises(UserError, match=r"the class of 2 of \d+ test records is unknown: fill it in or drop them"):
+    with pytest.raises(
+        UserError, match=r"the class of 2 of \d+ test records is unknown: fill it in or drop them"
+    ):
         trainer().test(Listener(), data, verbose=False)
 
 
 def test_fewer_records_than_a_batch_are_refused(module):
-    with pytest.raises(UserError, match=r"5 training records do not fill one batch of data\.batch_size 8"):
+    with pytest.raises(
+        UserError, match=r"5 training records do not fill one batch of data\.batch_size 8"
+    ):
         trainer().fit(Listener(), module(mix=Clean(5)))

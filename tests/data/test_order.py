@@ -36,7 +36,9 @@ def test_no_record_comes_twice_in_a_pass(size, batch, world, number):
 @pytest.mark.parametrize("done", [0, 3, 4, 9])
 def test_the_records_of_a_step_do_not_depend_on_how_many_processes_share_it(world, done):
     alone = shuffled(batch=12, done=done)
-    shared = [shuffled(batch=12 // world, rank=rank, world=world, done=done) for rank in range(world)]
+    shared = [
+        shuffled(batch=12 // world, rank=rank, world=world, done=done) for rank in range(world)
+    ]
     for step, batch in enumerate(alone):
         assert sorted(sum((rank[step] for rank in shared), [])) == sorted(batch)
     assert {len(rank) for rank in shared} == {len(alone)}
@@ -46,7 +48,9 @@ def test_the_records_of_a_step_do_not_depend_on_how_many_processes_share_it(worl
 def test_taken_up_anywhere_it_goes_on_with_exactly_the_rest(world):
     for rank in range(world):
         n = len(shuffled(rank=rank, world=world))
-        training = sum((shuffled(rank=rank, world=world, done=number * n) for number in range(4)), [])
+        training = sum(
+            (shuffled(rank=rank, world=world, done=number * n) for number in range(4)), []
+        )
         for done in range(3 * n):
             assert shuffled(rank=rank, world=world, done=done) == training[done : done + n]
 
@@ -81,22 +85,29 @@ def test_the_number_of_finished_batches_is_asked_when_the_iteration_begins():
 
 def test_the_order_looks_random():
     first = np.array([shuffled(size=20, batch=20, seed=seed)[0][0] for seed in range(400)])
-    assert np.bincount(first, minlength=20).min() > 0  # a place is missed with probability 20 * 0.95^400 < 10^-7
+    assert (
+        np.bincount(first, minlength=20).min() > 0
+    )  # a place is missed with probability 20 * 0.95^400 < 10^-7
 
 
 def test_too_few_records_for_a_batch_name_the_setting():
     with pytest.raises(
-        UserError, match=r"3 training records .* data\.batch_size 8: lower data\.batch_size to at most 3"
+        UserError,
+        match=r"3 training records .* data\.batch_size 8: lower data\.batch_size to at most 3",
     ):
         ShuffledShard(3, 8, 0, 0, 1, lambda: 0)
-    with pytest.raises(UserError, match=r"9 .* in each of 2 processes: lower data\.batch_size to at most 4"):
+    with pytest.raises(
+        UserError, match=r"9 .* in each of 2 processes: lower data\.batch_size to at most 4"
+    ):
         ShuffledShard(9, 8, 0, 0, 2, lambda: 0)
 
 
 @given(st.integers(1, 40), st.integers(1, 6))
 def test_a_sequential_shard_covers_each_record_once(size, world):
     if size < world:
-        with pytest.raises(UserError, match=rf"{world} processes share {size} records: use at most {size} devices"):
+        with pytest.raises(
+            UserError, match=rf"{world} processes share {size} records: use at most {size} devices"
+        ):
             SequentialShard(size, 0, world)
         return
     shards = [SequentialShard(size, rank, world) for rank in range(world)]

@@ -28,7 +28,9 @@ def celeba(root: Path) -> tuple[Callable[[], Any], Path]:
     names = [f"{i}.png" for i in range(4)]
     for number, name in enumerate(names):
         bitmap(root / "img_align_celeba" / name, number)
-    (root / "list_attr_celeba.txt").write_text("\n".join(["4", "A", *(f"{name} 1" for name in names)]))
+    (root / "list_attr_celeba.txt").write_text(
+        "\n".join(["4", "A", *(f"{name} 1" for name in names)])
+    )
     (root / "list_eval_partition.txt").write_text("\n".join(f"{name} 0" for name in names))
     return lambda: CelebA(root, image_size=8), root / "img_align_celeba" / "2.png"
 
@@ -36,13 +38,18 @@ def celeba(root: Path) -> tuple[Callable[[], Any], Path]:
 def folder(root: Path) -> tuple[Callable[[], Any], Path]:
     for number in range(4):
         bitmap(root / f"{number}.png", number)
-    (root / "metadata.csv").write_text("file_name,a\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(4)))
+    (root / "metadata.csv").write_text(
+        "file_name,a\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(4))
+    )
     return lambda: ImageFolder(str(root), image_size=8), root / "3.png"
 
 
 def idx(root: Path) -> tuple[Callable[[], Any], Path]:
     images, labels = np.zeros((5, 4, 4), np.uint8), np.arange(5, dtype=np.uint8)
-    head = [b"\0\0\x08\x03" + np.array(images.shape, ">i4").tobytes(), b"\0\0\x08\x01" + np.array([5], ">i4").tobytes()]
+    head = [
+        b"\0\0\x08\x03" + np.array(images.shape, ">i4").tobytes(),
+        b"\0\0\x08\x01" + np.array([5], ">i4").tobytes(),
+    ]
     for name, top, array in zip(("x", "y"), head, (images, labels), strict=True):
         (root / name).write_bytes(top + array.tobytes())
     return lambda: IDX(str(root / "x"), str(root / "y")), root / "x"
@@ -57,10 +64,16 @@ def cifar(root: Path) -> tuple[Callable[[], Any], Path]:
 
 def table(root: Path) -> tuple[Callable[[], Any], Path]:
     (root / "a.csv").write_text("x,y\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(10, 90)))
-    return lambda: CSVTable(str(root / "a.csv"), {"x": "numeric", "y": "categorical"}), root / "a.csv"
+    return lambda: CSVTable(
+        str(root / "a.csv"), {"x": "numeric", "y": "categorical"}
+    ), root / "a.csv"
 
 
-CHANGED = {idx: (b"\0" * 8, b"\xff" * 8), cifar: (b"\0" * 8, b"\0" * 7 + b"\xff"), table: (b"42.5", b"99.5")}
+CHANGED = {
+    idx: (b"\0" * 8, b"\xff" * 8),
+    cifar: (b"\0" * 8, b"\0" * 7 + b"\xff"),
+    table: (b"42.5", b"99.5"),
+}
 
 
 def change(make: Callable[..., Any], path: Path) -> None:
@@ -132,7 +145,8 @@ def test_of_much_the_ends_and_a_share_in_between_count(tmp_path, monkeypatch):
             stream.seek(at)
             stream.write(b"\0")
     hit = [
-        probe_array(np.where(np.arange(size) // BLOCK == block, 1, 0).astype(np.uint8)) != whole for block in range(40)
+        probe_array(np.where(np.arange(size) // BLOCK == block, 1, 0).astype(np.uint8)) != whole
+        for block in range(40)
     ]
     assert 0 < sum(hit) < 40
 
@@ -142,7 +156,9 @@ def test_of_many_files_some_are_opened_and_a_missing_one_is_no_error(tmp_path, m
     paths[-1].unlink()
     opened = []
     real = probe.open_regular
-    monkeypatch.setattr(probe, "open_regular", lambda path, *a, **b: (opened.append(path), real(path, *a, **b))[1])
+    monkeypatch.setattr(
+        probe, "open_regular", lambda path, *a, **b: (opened.append(path), real(path, *a, **b))[1]
+    )
     probe_files(paths)
     assert len(opened) == FILES
     assert {paths[0], paths[-1]} <= set(opened)

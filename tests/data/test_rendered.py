@@ -108,7 +108,9 @@ def test_positions_outside_are_refused(position):
 def test_decoding_names_what_the_pixels_depend_on():
     texts = {RenderedFaces(count=9, image_size=size).decoding() for size in (16, 32)}
     assert len(texts) == 2
-    assert all(text.startswith("RenderedFaces") and f"drawing={drawing.VERSION}" in text for text in texts)
+    assert all(
+        text.startswith("RenderedFaces") and f"drawing={drawing.VERSION}" in text for text in texts
+    )
 
 
 # counts
@@ -138,19 +140,27 @@ def test_largest_remainder_against_a_slow_reference():
 
 
 def test_joint_counts_are_exact_and_leave_the_others_alone():
-    joint = {"Smiling=1,Male=0": 0.4, "Male=1, Smiling=1": 0.1, "Smiling=0,Male=0": 0.125, "Smiling=0,Male=1": 0.375}
+    joint = {
+        "Smiling=1,Male=0": 0.4,
+        "Male=1, Smiling=1": 0.1,
+        "Smiling=0,Male=0": 0.125,
+        "Smiling=0,Male=1": 0.375,
+    }
     codes = codes_of(RenderedFaces(count=1000, joint=joint, prevalence={"Hat": 0.2}))
     smiling, male, hat = (codes[:, ATTRIBUTES.index(name)] for name in ("Smiling", "Male", "Hat"))
     table = np.zeros((2, 2), int)
     np.add.at(table, (smiling, male), 1)
     assert table.tolist() == [[125, 375], [400, 100]]
     assert hat.sum() == 200
-    assert np.array_equal(codes[:, 1:4][:, [0, 2]], codes_of(RenderedFaces(count=1000))[:, 1:4][:, [0, 2]])
+    assert np.array_equal(
+        codes[:, 1:4][:, [0, 2]], codes_of(RenderedFaces(count=1000))[:, 1:4][:, [0, 2]]
+    )
 
 
 def test_joint_of_all_five_attributes():
     cells = {
-        ",".join(f"{name}={(k >> bit) & 1}" for bit, name in enumerate(ATTRIBUTES)): (k + 1) / 528 for k in range(32)
+        ",".join(f"{name}={(k >> bit) & 1}" for bit, name in enumerate(ATTRIBUTES)): (k + 1) / 528
+        for k in range(32)
     }
     codes = codes_of(RenderedFaces(count=528, joint=cells))
     assert np.bincount(codes @ (1 << np.arange(5))).tolist() == list(range(1, 33))
@@ -183,11 +193,17 @@ def test_attributes_are_independent_and_shuffled():
         ({"joint": {"Hat=0,Male=0": -0.1}}, "-0.1 of 'Hat=0,Male=0'"),
         ({"joint": {f"Hat={a},Male={b}": 0.3 for a in (0, 1) for b in (0, 1)}}, "sum to 1.2"),
         (
-            {"joint": {f"Hat={a},Male={b}": 0.25 for a in (0, 1) for b in (0, 1)} | {"Hat=0,Young=1": 0.0}},
+            {
+                "joint": {f"Hat={a},Male={b}": 0.25 for a in (0, 1) for b in (0, 1)}
+                | {"Hat=0,Young=1": 0.0}
+            },
             "'Hat=0,Young=1' does not name",
         ),
         (
-            {"joint": {f"Hat={a},Male={b}": 0.25 for a in (0, 1) for b in (0, 1)}, "prevalence": {"Hat": 0.5}},
+            {
+                "joint": {f"Hat={a},Male={b}": 0.25 for a in (0, 1) for b in (0, 1)},
+                "prevalence": {"Hat": 0.5},
+            },
             "'Hat' is in both",
         ),
     ],
@@ -204,7 +220,10 @@ def test_pictures_of_this_version_have_these_bytes():
     # a cache is found again by the version: whoever changes a picture raises drawing.VERSION and this hash
     codes = np.random.default_rng(0).integers(0, 2, (64, 5))
     assert drawing.VERSION == 1
-    assert hashlib.sha256(draw(0, np.arange(64), codes, 32).tobytes()).hexdigest()[:16] == "3b6c26902090ac34"
+    assert (
+        hashlib.sha256(draw(0, np.arange(64), codes, 32).tobytes()).hexdigest()[:16]
+        == "3b6c26902090ac34"
+    )
 
 
 def test_a_smile_changes_the_mouth_alone():

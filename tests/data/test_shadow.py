@@ -31,7 +31,11 @@ def change(folder, number: int, **fields) -> None:
 def test_a_shadow_keeps_its_samples_and_its_proportion(folder):
     data = ShadowDataModule(folder, batch_size=4)
     data.setup()
-    assert {name: len(records) for name, records in data.sets.items()} == {"train": 4, "val": 1, "test": 1}
+    assert {name: len(records) for name, records in data.sets.items()} == {
+        "train": 4,
+        "val": 1,
+        "test": 1,
+    }
     for records in data.sets.values():
         batch = records.__getitems__(list(range(len(records))))
         np.testing.assert_allclose(batch.x[:, 0, 0] / 10, batch.target)

@@ -19,7 +19,13 @@ def parse(*args: str) -> Source:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("imagefolder", "ImageFolder"), ("idx", "IDX"), ("cifar10", "CIFAR10"), ("adult", "Adult"), ("csv", "CSVTable")],
+    [
+        ("imagefolder", "ImageFolder"),
+        ("idx", "IDX"),
+        ("cifar10", "CIFAR10"),
+        ("adult", "Adult"),
+        ("csv", "CSVTable"),
+    ],
 )
 def test_a_source_file_makes_its_source(name, kind):
     source = parse(str(FOLDER / f"{name}.yaml"))
@@ -29,5 +35,7 @@ def test_a_source_file_makes_its_source(name, kind):
 
 def test_options_override_the_file():
     assert str(parse(str(FOLDER / "adult.yaml"), "--source.root=elsewhere").root) == "elsewhere"
-    source = parse(str(FOLDER / "idx.yaml"), "--source.coloured.green=0.25", "--source.coloured.seed=3")
+    source = parse(
+        str(FOLDER / "idx.yaml"), "--source.coloured.green=0.25", "--source.coloured.seed=3"
+    )
     assert source.coloured == Colouring(0.25, None, 3)

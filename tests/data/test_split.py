@@ -15,7 +15,10 @@ def index(names: list[str], parts: np.ndarray | None = None) -> Index:
     return Index(np.array(names), np.zeros(len(names), np.int64), {}, parts)
 
 
-@given(st.lists(st.text(min_size=1).filter(lambda name: "\0" not in name), min_size=1, unique=True), st.data())
+@given(
+    st.lists(st.text(min_size=1).filter(lambda name: "\0" not in name), min_size=1, unique=True),
+    st.data(),
+)
 def test_a_part_does_not_depend_on_other_records_or_on_their_order(names, data):
     whole = dict(zip(names, split(index(names), SHARES, 7).tolist(), strict=True))
     some = data.draw(st.permutations(names))[: data.draw(st.integers(1, len(names)))]
@@ -23,12 +26,17 @@ def test_a_part_does_not_depend_on_other_records_or_on_their_order(names, data):
     assert set(whole.values()) <= set(range(len(PARTS)))
 
 
-@pytest.mark.parametrize("shares", [SHARES, (0.2, 0.2, 0.6), (0.5, 0.5, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)])
+@pytest.mark.parametrize(
+    "shares", [SHARES, (0.2, 0.2, 0.6), (0.5, 0.5, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)]
+)
 def test_the_shares_are_about_what_was_asked(shares):
     n = 20000
     counts = np.bincount(split(index([f"{i}.jpg" for i in range(n)]), shares, 0), minlength=3)
     # 5 deviations of a binomial count
-    assert np.all(np.abs(counts - n * np.array(shares)) <= 5 * np.sqrt(n * np.array(shares) * (1 - np.array(shares))))
+    assert np.all(
+        np.abs(counts - n * np.array(shares))
+        <= 5 * np.sqrt(n * np.array(shares) * (1 - np.array(shares)))
+    )
 
 
 def test_a_seed_gives_the_same_parts_again_and_another_seed_others():
@@ -41,7 +49,9 @@ def test_a_seed_gives_the_same_parts_again_and_another_seed_others():
 def test_two_seeds_are_independent():
     n = 20000
     names = index([str(i) for i in range(n)])
-    both = np.mean((split(names, (0.5, 0.5, 0.0), 0) == 0) & (split(names, (0.5, 0.5, 0.0), -1) == 0))
+    both = np.mean(
+        (split(names, (0.5, 0.5, 0.0), 0) == 0) & (split(names, (0.5, 0.5, 0.0), -1) == 0)
+    )
     assert abs(both - 0.25) < 5 * np.sqrt(0.25 * 0.75 / n)
 
 
@@ -58,7 +68,9 @@ def test_the_parts_are_those_that_earlier_versions_drew():
 PINNED = [0, 0, 0, 2, 0, 0, 2, 0, 2, 0, 2, 0]
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.5, -0.5, 0.0), (0.5, 0.5), (float("nan"), 0.5, 0.5)])
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5, 0.5), (1.5, -0.5, 0.0), (0.5, 0.5), (float("nan"), 0.5, 0.5)]
+)
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(UserError, match="three numbers >= 0 that sum to 1"):
         check_shares(shares)

@@ -28,7 +28,11 @@ def write_images(
     x = np.random.default_rng(0).integers(0, 256, (len(y), side, side, 3), dtype=np.uint8)
     x[:, 0, 0, 0] = np.arange(len(y))
     write_samples(
-        folder, x, np.asarray(y), info or {}, weight=None if weight is None else np.asarray(weight, np.float32)
+        folder,
+        x,
+        np.asarray(y),
+        info or {},
+        weight=None if weight is None else np.asarray(weight, np.float32),
     )
     return folder
 
@@ -45,8 +49,14 @@ def module(numbered, tmp_path) -> Callable[..., SyntheticDataModule]:
         **options: Any,
     ) -> SyntheticDataModule:
         folder = tmp_path / f"samples-{len(list(tmp_path.glob('samples-*')))}"
-        settings = {"target": "Smiling", "sensitive": "Male", "cache_dir": tmp_path / "cache"} | options
-        return SyntheticDataModule(write_images(folder, y, side, weight, info), numbered(), **settings)
+        settings = {
+            "target": "Smiling",
+            "sensitive": "Male",
+            "cache_dir": tmp_path / "cache",
+        } | options
+        return SyntheticDataModule(
+            write_images(folder, y, side, weight, info), numbered(), **settings
+        )
 
     return make
 
@@ -85,7 +95,11 @@ def test_samples_are_held_out_for_validation(module):
         assert sorted([*kept, *held]) == list(range(200))
         for name, found in (("train", kept), ("val", held)):
             np.testing.assert_array_equal(data.sets[name].target, y[found])
-    assert numbers(first, "val").tolist() == numbers(again, "val").tolist() != numbers(other, "val").tolist()
+    assert (
+        numbers(first, "val").tolist()
+        == numbers(again, "val").tolist()
+        != numbers(other, "val").tolist()
+    )
     none = module(y, validation_share=0)
     none.setup()
     assert "val" not in none.sets
@@ -101,7 +115,9 @@ def test_weights_keep_their_proportions_and_have_mean_1(module):
     assert found.mean() == pytest.approx(1, rel=1e-5)
     factor = weight[numbers(data, "train")].mean()
     for name in ("train", "val"):  # one factor for both, or the two losses could not be compared
-        np.testing.assert_allclose(data.sets[name].weight * factor, weight[numbers(data, name)], rtol=1e-5)
+        np.testing.assert_allclose(
+            data.sets[name].weight * factor, weight[numbers(data, name)], rtol=1e-5
+        )
     batch = data.sets["train"].__getitems__([5, 2])
     np.testing.assert_array_equal(batch.weight, found[[5, 2]])
 
@@ -141,9 +157,15 @@ def test_a_model_may_lack_a_class_that_the_test_source_has(module):
 @pytest.mark.parametrize(
     ("info", "said"),
     [
-        ({}, "have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling' of data.target 'Smiling', in this order"),
+        (
+            {},
+            "have no names: 0, 1, ... are taken for 'not Smiling', 'Smiling' of data.target 'Smiling', in this order",
+        ),
         ({"classes": ["0", "1"]}, "no name fits, they are taken for the same in this order"),
-        ({"classes": CLASSES, "target": "Grin"}, "are of 'Grin', here they are taken for those of 'Smiling'"),
+        (
+            {"classes": CLASSES, "target": "Grin"},
+            "are of 'Grin', here they are taken for those of 'Smiling'",
+        ),
     ],
 )
 def test_what_is_not_joined_by_name_is_told(module, info, said):
@@ -157,8 +179,14 @@ def test_what_is_not_joined_by_name_is_told(module, info, said):
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        (["not smiling", "Smiling"], "'not smiling' is not 'not Smiling', names must agree exactly"),
-        (["Smiling", "angry"], "have 'angry' among them, those of data.target 'Smiling' are only 'not Smiling', "),
+        (
+            ["not smiling", "Smiling"],
+            "'not smiling' is not 'not Smiling', names must agree exactly",
+        ),
+        (
+            ["Smiling", "angry"],
+            "have 'angry' among them, those of data.target 'Smiling' are only 'not Smiling', ",
+        ),
         (["sad", "glad", "angry"], "no name fits; is it the right attribute"),
         (["Smiling"], "hold records of class 1, but name 1 classes, 'Smiling'"),
         (["a", "a"], "must be a list without repetitions"),
@@ -199,7 +227,9 @@ def manifest(numbered, tmp_path) -> Callable[..., Path]:
 
     def write(count: int = 300, **options: Any) -> Path:
         folder = tmp_path / f"mix-{count}"
-        data = MixDataModule(numbered(count), "Smiling", "Male", Clean(60), cache_dir=tmp_path / "cache", **options)
+        data = MixDataModule(
+            numbered(count), "Smiling", "Male", Clean(60), cache_dir=tmp_path / "cache", **options
+        )
         data.chosen_mix().write(folder)
         return folder
 
@@ -211,14 +241,18 @@ def test_records_that_the_generator_was_trained_on_are_refused(module, manifest)
         module([0, 1], training_manifest=manifest(seed=3)).setup()
     data = module([0, 1])
     data.setup()
-    assert f" of {len(data.sets['test'])} test records are among the training records of " in str(refused.value)
+    assert f" of {len(data.sets['test'])} test records are among the training records of " in str(
+        refused.value
+    )
     assert "test on another part or with the data.seed of the training" in str(refused.value)
 
 
 def test_records_that_it_was_not_trained_on_are_accepted(module, manifest):
     folder = manifest()
     for part in ("test", "auxiliary"):
-        data, free = (module([0, 1], test_part=part, **more) for more in ({"training_manifest": folder}, {}))
+        data, free = (
+            module([0, 1], test_part=part, **more) for more in ({"training_manifest": folder}, {})
+        )
         for one in (data, free):
             one.setup()
         assert np.array_equal(data.sets["test"].rows, free.sets["test"].rows)
@@ -232,7 +266,9 @@ def test_one_record_in_common_is_enough_and_is_named(module, manifest):
     folder = manifest()
     with (folder / "records.csv").open("a") as stream:
         stream.write(f"record {row},0,0,base\n")
-    with pytest.raises(UserError, match=f"^1 of .* test records are among .*the first record {row}:"):
+    with pytest.raises(
+        UserError, match=f"^1 of .* test records are among .*the first record {row}:"
+    ):
         module([0, 1], training_manifest=folder).setup()
 
 
@@ -252,9 +288,18 @@ def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
 @pytest.mark.parametrize(
     ("samples", "said"),
     [
-        ({"y": [0, -1]}, "has samples without a class: draw them with --labels balanced or natural"),
-        ({"y": [1, 1, 1]}, "all training samples in .* are of class 'Smiling': a classifier needs two, draw more"),
-        ({"y": [1, 0, 1], "weight": [1, 0, 1]}, "all training samples in .* are of class 'Smiling'"),
+        (
+            {"y": [0, -1]},
+            "has samples without a class: draw them with --labels balanced or natural",
+        ),
+        (
+            {"y": [1, 1, 1]},
+            "all training samples in .* are of class 'Smiling': a classifier needs two, draw more",
+        ),
+        (
+            {"y": [1, 0, 1], "weight": [1, 0, 1]},
+            "all training samples in .* are of class 'Smiling'",
+        ),
         ({"y": [1, 0], "weight": [0, 0]}, "the weights of all training samples are 0"),
         (
             {"y": [0, 1, 2]},
@@ -264,7 +309,10 @@ def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
             {"y": [0, 1], "side": 8},
             r"are \(8, 8, 3\), the test records \(4, 4, 3\): give the test source the same",
         ),
-        ({"y": [0, 1], "target": "Nose"}, "unknown attribute 'Nose': choose one of Male, Smiling, Ward"),
+        (
+            {"y": [0, 1], "target": "Nose"},
+            "unknown attribute 'Nose': choose one of Male, Smiling, Ward",
+        ),
         ({"y": [0, 1], "sensitive": "Nose"}, "unknown attribute 'Nose'"),
     ],
 )
@@ -283,13 +331,20 @@ def test_settings_are_refused(module):
 
 def test_a_release_is_no_samples(numbered, tmp_path):
     (tmp_path / "diffshare.json").write_text("{}")
-    with pytest.raises(UserError, match=r"is a release: draw samples from it first \(verb sample\)"):
+    with pytest.raises(
+        UserError, match=r"is a release: draw samples from it first \(verb sample\)"
+    ):
         SyntheticDataModule(tmp_path, numbered(), "Smiling", cache_dir=tmp_path / "cache").setup()
 
 
 # --- rows of a table -------------------------------------------------------------------------------------------------
 
-COLUMNS: dict[str, Any] = {"age": "numeric", "ward": "categorical", "sex": ["f", "m"], "ill": ["no", "yes"]}
+COLUMNS: dict[str, Any] = {
+    "age": "numeric",
+    "ward": "categorical",
+    "sex": ["f", "m"],
+    "ill": ["no", "yes"],
+}
 HEADER = ",".join(COLUMNS)
 
 
@@ -297,7 +352,10 @@ HEADER = ",".join(COLUMNS)
 def table(tmp_path) -> Callable[..., SyntheticDataModule]:
     """``table(rows)``: trained on these lines of ``samples.csv``, tested on a table where wards can be missing."""
     rng = np.random.default_rng(0)
-    lines = [f"{20 + i % 60},{'ab?'[rng.integers(3)]},{'fm'[i % 2]},{('no', 'yes')[i // 2 % 2]}" for i in range(120)]
+    lines = [
+        f"{20 + i % 60},{'ab?'[rng.integers(3)]},{'fm'[i % 2]},{('no', 'yes')[i // 2 % 2]}"
+        for i in range(120)
+    ]
     (tmp_path / "real.csv").write_text("\n".join([HEADER, *lines]) + "\n")
 
     def make(rows: Sequence[str], header: str = HEADER, **options: Any) -> SyntheticDataModule:
@@ -355,11 +413,19 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
             "samples.csv:2, column 'ill': 'perhaps' is no declared category: 'no', 'yes'",
         ),
         (["31,b,f,?", "44,a,m,no"], {}, "has samples without a class"),
-        (["old,b,f,yes", "44,a,m,no"], {}, "samples.csv:2, column 'age': 'old' is no finite number"),
+        (
+            ["old,b,f,yes", "44,a,m,no"],
+            {},
+            "samples.csv:2, column 'age': 'old' is no finite number",
+        ),
         (["31,b,f,yes", "44,a,m"], {}, "samples.csv:3 has 3 cells, expected 4"),
         (["31,b,f,yes", "44,a,m,yes"], {}, "all training samples in .* are of class 'yes'"),
         ([], {}, "samples.csv holds no records"),
-        (["31,b,f,yes", "44,a,m,no"], {"target": "age", "sensitive": "sex"}, "unknown attribute 'age'"),
+        (
+            ["31,b,f,yes", "44,a,m,no"],
+            {"target": "age", "sensitive": "sex"},
+            "unknown attribute 'age'",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(table, rows, options, said):
@@ -373,7 +439,9 @@ def test_samples_of_the_other_kind_are_refused(table, module, tmp_path):
     (tmp_path / "samples" / "samples.csv").unlink()
     write_images(tmp_path / "images", [0, 1])
     data.samples = tmp_path / "images"
-    with pytest.raises(UserError, match="holds no samples.csv: give the samples folder of a model of this table"):
+    with pytest.raises(
+        UserError, match="holds no samples.csv: give the samples folder of a model of this table"
+    ):
         data.setup()
     images = module([0, 1])
     images.samples = tmp_path / "samples"

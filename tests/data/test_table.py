@@ -74,12 +74,22 @@ def test_a_missing_category_is_the_last_one_and_an_unknown_attribute(tmp_path):
 
 def test_adult_shares_split_the_training_file_alone(tmp_path):
     root = write_adult(tmp_path, [adult_row()] * 200, [adult_row(y=">50K.")] * 50)
-    assert np.bincount(Adult(str(root), shares=(1, 0, 0)).index().parts, minlength=3).tolist() == [200, 0, 50]
-    assert np.bincount(Adult(str(root), shares=(0, 1, 0)).index().parts, minlength=3).tolist() == [0, 200, 50]
+    assert np.bincount(Adult(str(root), shares=(1, 0, 0)).index().parts, minlength=3).tolist() == [
+        200,
+        0,
+        50,
+    ]
+    assert np.bincount(Adult(str(root), shares=(0, 1, 0)).index().parts, minlength=3).tolist() == [
+        0,
+        200,
+        50,
+    ]
     parts = Adult(str(root)).index().parts
     assert 60 < np.sum(parts == 0) < 140
     assert np.array_equal(parts, Adult(str(root)).index().parts)
-    with pytest.raises(UserError, match=r"adult\.test is the test part, so the third share must be 0"):
+    with pytest.raises(
+        UserError, match=r"adult\.test is the test part, so the third share must be 0"
+    ):
         Adult(str(root), shares=(0.5, 0.3, 0.2))
 
 
@@ -93,8 +103,16 @@ def test_adult_shares_split_the_training_file_alone(tmp_path):
             [adult_row()],
             r"adult\.data:1, column 'sex': 'male' is no declared .*'Female', 'Male'",
         ),
-        ([adult_row()], [adult_row(y="50")], r"adult\.test:2, column 'income': '50' is no declared category"),
-        ([adult_row().replace("39,", "old,")], [adult_row()], r"adult\.data:1, column 'age': 'old' is no finite"),
+        (
+            [adult_row()],
+            [adult_row(y="50")],
+            r"adult\.test:2, column 'income': '50' is no declared category",
+        ),
+        (
+            [adult_row().replace("39,", "old,")],
+            [adult_row()],
+            r"adult\.data:1, column 'age': 'old' is no finite",
+        ),
         ([], [adult_row()], r"adult\.data holds no records"),
         ([adult_row()], [], r"adult\.test holds no records"),
     ],
@@ -116,8 +134,13 @@ def test_a_csv_is_read_by_its_description(tmp_path):
     text = 'id;sex;age\r\n1; f;30.5\r\n2;"m";?\r\n\r\n3;?; 1e3\r\n'
     source = table(tmp_path, text, {"age": "numeric", "sex": ["m", "f", "x"]}, delimiter=";")
     assert isinstance(source, Source)
-    assert source.columns == (Column("age", "numeric"), Column("sex", "categorical", ("m", "f", "x", "?")))
-    np.testing.assert_array_equal(everything(source), np.array([[30.5, 1], [np.nan, 0], [1000, 3]], np.float32))
+    assert source.columns == (
+        Column("age", "numeric"),
+        Column("sex", "categorical", ("m", "f", "x", "?")),
+    )
+    np.testing.assert_array_equal(
+        everything(source), np.array([[30.5, 1], [np.nan, 0], [1000, 3]], np.float32)
+    )
     index = source.index()
     assert index.names.tolist() == ["t.csv:2", "t.csv:3", "t.csv:5"]
     assert index.sizes.tolist() == [11, 9, 10]
@@ -132,7 +155,9 @@ def test_a_csv_without_header_a_mark_of_order_and_many_blocks(tmp_path):
     source = table(tmp_path, text, {"n": "numeric", "c": "categorical"}, header=False)
     assert source.columns[0].integer
     assert source.columns[1].categories == tuple(f"c{code}" for code in range(11))  # c2 before c10
-    assert np.array_equal(everything(source), np.stack([np.arange(count), np.arange(count) % 11], 1))
+    assert np.array_equal(
+        everything(source), np.stack([np.arange(count), np.arange(count) % 11], 1)
+    )
     assert source.index().sizes.sum() == (tmp_path / "t.csv").stat().st_size
 
 
@@ -153,7 +178,9 @@ def test_read_takes_any_positions_and_writes_where_told(tmp_path):
 def test_columns_are_found_and_dropped_by_name(tmp_path):
     source = table(tmp_path, "age,sex\n1,a\n2,b\n")
     assert column_positions(source.columns, ["sex", "age"]).tolist() == [1, 0]
-    assert np.delete(everything(source), column_positions(source.columns, ["sex"]), axis=1).tolist() == [[1], [2]]
+    assert np.delete(
+        everything(source), column_positions(source.columns, ["sex"]), axis=1
+    ).tolist() == [[1], [2]]
     with pytest.raises(UserError, match="unknown column 'income': choose one of age, sex"):
         column_positions(source.columns, ["income"])
 
@@ -177,7 +204,10 @@ def test_a_changed_number_gets_another_cache(tmp_path):
         ("age,gender\n1,a\n", r"no column 'sex': its header has 'age', 'gender'"),
         ("age,sex\n1,a\n2\n", r"t\.csv:3 has 1 cells, expected 2"),
         ("age,sex\n1,a\n2,b,c\n", r"t\.csv:3 has 3 cells, expected 2"),
-        ("age,sex\n1,a\n\nx,b\n", r"t\.csv:4, column 'age': 'x' is no finite number \(missing cells are '\?'\)"),
+        (
+            "age,sex\n1,a\n\nx,b\n",
+            r"t\.csv:4, column 'age': 'x' is no finite number \(missing cells are '\?'\)",
+        ),
         ("age,sex\n,a\n", r"t\.csv:2, column 'age': '' is no finite number"),
         ("age,sex\nnan,a\n", r"t\.csv:2, column 'age': 'nan' is no finite number"),
         ("age,sex\n1,a\n-inf,a\n", r"t\.csv:3, column 'age': '-inf' is no finite number"),
@@ -198,7 +228,9 @@ def test_csv_mistakes_beside_the_text(tmp_path):
     (tmp_path / "latin.csv").write_bytes(b"age,sex\n1,a\n2,\xe9\n")
     with pytest.raises(UserError, match=r"latin\.csv:3 is not UTF-8"):
         CSVTable(str(tmp_path / "latin.csv"), {"age": "numeric"}).index()
-    with pytest.raises(UserError, match=r"t\.csv:2, column 'sex': 'c' is no declared category: 'a', 'b'"):
+    with pytest.raises(
+        UserError, match=r"t\.csv:2, column 'sex': 'c' is no declared category: 'a', 'b'"
+    ):
         table(tmp_path, "age,sex\n1,c\n", {"sex": ["a", "b"]}).index()
     with pytest.raises(UserError, match="'sex' must declare 1 to 1000 different categories"):
         table(tmp_path, "sex\na\n", {"sex": ["a", "a"]})
@@ -224,7 +256,9 @@ def test_exactly_a_thousand_categories_and_missing_cells_are_taken(tmp_path):
     assert everything(source)[-1, 0] == 1000
 
 
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6).filter(lambda cell: cell != "?")
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6).filter(
+    lambda cell: cell != "?"
+)
 NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
@@ -238,7 +272,9 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, rows):
     source = CSVTable(str(path), {"text": "categorical", "number": "numeric"})
     categories = source.columns[0].categories
     values = everything(source)
-    assert [categories[int(code)] for code in values[:, 0]] == ["?" if text is None else text for _, text in rows]
+    assert [categories[int(code)] for code in values[:, 0]] == [
+        "?" if text is None else text for _, text in rows
+    ]
     expected = np.array([np.nan if number is None else number for number, _ in rows], np.float32)
     np.testing.assert_array_equal(values[:, 1], expected)
     assert source.index().sizes.sum() + len(b'"number","text"\r\n') == path.stat().st_size
@@ -258,7 +294,13 @@ def test_the_real_adult(data_root):
     # an independent, slow reading of the same file
     lines = [line for line in (data_root / "adult" / "adult.data").read_text().split("\n") if line]
     for row in range(0, len(lines), 997):
-        for value, column, cell in zip(rows[row], source.columns, lines[row].split(", "), strict=True):
-            assert value == float(cell) if column.kind == "numeric" else column.categories[int(value)] == cell
+        for value, column, cell in zip(
+            rows[row], source.columns, lines[row].split(", "), strict=True
+        ):
+            assert (
+                value == float(cell)
+                if column.kind == "numeric"
+                else column.categories[int(value)] == cell
+            )
     known = [column.name for column in source.columns if "?" in column.categories]
     assert known == ["workclass", "occupation", "native-country"]

@@ -20,21 +20,62 @@ from diffshare.release.disclosure import fit_schema
 from diffshare.release.table import TableColumn, TableSchema
 from diffshare.release.tables import CSV, write_table_samples
 
-ODD = ["", " ", " a", "a ", '"', "''", '"a"', "a,b", ";", "+1", "-1", "1", "01", "1.0", "1e5", "nan", "inf", "None"]
-ODD += ["true", "=1+1", "@x", "é", "日本", "#a", "|b", "\\", "\\n", "a'b", "?", "-", "- 1", "??", "NA", "null", "0"]
-TEXT = st.sampled_from(ODD) | st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=5).filter(
-    str.isprintable
-)
+ODD = [
+    "",
+    " ",
+    " a",
+    "a ",
+    '"',
+    "''",
+    '"a"',
+    "a,b",
+    ";",
+    "+1",
+    "-1",
+    "1",
+    "01",
+    "1.0",
+    "1e5",
+    "nan",
+    "inf",
+    "None",
+]
+ODD += [
+    "true",
+    "=1+1",
+    "@x",
+    "é",
+    "日本",
+    "#a",
+    "|b",
+    "\\",
+    "\\n",
+    "a'b",
+    "?",
+    "-",
+    "- 1",
+    "??",
+    "NA",
+    "null",
+    "0",
+]
+TEXT = st.sampled_from(ODD) | st.text(
+    st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=5
+).filter(str.isprintable)
 MARKS = ["?", "", "NA", "-999", "0", "-1", "1.50", " "]
 
 
 def whole() -> st.SearchStrategy[str]:
-    return st.integers(-(1 << 24), 1 << 24).map(str) | st.sampled_from(["+3", "-0", "007", " 5", "5 ", "-999", "1."])
+    return st.integers(-(1 << 24), 1 << 24).map(str) | st.sampled_from(
+        ["+3", "-0", "007", " 5", "5 ", "-999", "1."]
+    )
 
 
 def priced(decimals: int) -> st.SearchStrategy[str]:
     most = 10**6 // 10 ** (6 - decimals) if decimals < 6 else 10**6
-    return st.integers(-most * 99, most * 99).map(lambda cents: f"{cents / 10**decimals:.{decimals}f}")
+    return st.integers(-most * 99, most * 99).map(
+        lambda cents: f"{cents / 10**decimals:.{decimals}f}"
+    )
 
 
 def measured() -> st.SearchStrategy[str]:
@@ -47,10 +88,16 @@ def tables(draw: st.DrawFn) -> tuple[str, dict[str, str], list[list[str]]]:
     mark, count = draw(st.sampled_from(MARKS)), draw(st.integers(2, 12))
     kinds: dict[str, str] = {}
     columns: list[list[str]] = []
-    names = draw(st.lists(TEXT.filter(lambda name: len(name) > 0), min_size=1, max_size=4, unique=True))
+    names = draw(
+        st.lists(TEXT.filter(lambda name: len(name) > 0), min_size=1, max_size=4, unique=True)
+    )
     for name in names:
         numeric = draw(st.booleans())
-        cell = draw(st.sampled_from([whole(), priced(1), priced(2), priced(4), measured()])) if numeric else TEXT
+        cell = (
+            draw(st.sampled_from([whole(), priced(1), priced(2), priced(4), measured()]))
+            if numeric
+            else TEXT
+        )
         cells = draw(st.lists(cell | st.just(mark), min_size=count, max_size=count))
         kinds[name] = "numeric" if numeric else "categorical"
         columns.append(cells)
@@ -70,7 +117,14 @@ def source_of(folder: Path, mark: str, kinds: dict[str, str], columns: list[list
 def schema_of(source: CSVTable, target: str, mark: str) -> TableSchema:
     """A schema that names all that the source has, also what few records have."""
     columns = [
-        TableColumn(c.name, c.kind, c.categories, c.integer, missing=c.kind == "numeric", decimals=c.decimals)
+        TableColumn(
+            c.name,
+            c.kind,
+            c.categories,
+            c.integer,
+            missing=c.kind == "numeric",
+            decimals=c.decimals,
+        )
         for c in source.columns
     ]
     return TableSchema(tuple(columns), target, mark)
@@ -89,12 +143,20 @@ def reference_of(source: CSVTable, x: np.ndarray, target: str, mark: str) -> Rec
     index.attribute(target)
     kept = [i for i, name in enumerate(names) if name != target]
     columns = tuple(source.columns[i] for i in kept)
-    return Records.from_codes(x[:, kept], index.attributes, columns=columns, target=target, missing=mark)
+    return Records.from_codes(
+        x[:, kept], index.attributes, columns=columns, target=target, missing=mark
+    )
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(table=tables())
-@example(("?", {"x": "numeric", "the class": "categorical"}, [["3.4028234663852886e+38", "0.5"], ["no", "yes"]]))
+@example(
+    (
+        "?",
+        {"x": "numeric", "the class": "categorical"},
+        [["3.4028234663852886e+38", "0.5"], ["no", "yes"]],
+    )
+)
 def test_every_cell_comes_back(tmp_path_factory, table):
     mark, kinds, columns = table
     folder = tmp_path_factory.mktemp("round")
@@ -115,10 +177,14 @@ def test_every_cell_comes_back(tmp_path_factory, table):
     np.testing.assert_array_equal(audited.y, reference.y)
     # and as the inference of a property does
     queries = SampleQueries(Samples.from_path(folder / "samples"), dict(kinds), mark)
-    np.testing.assert_array_equal(recode(queries.take(0, len(x)), queries.columns, source.columns), x)
+    np.testing.assert_array_equal(
+        recode(queries.take(0, len(x)), queries.columns, source.columns), x
+    )
     # the description fits as it is, whatever order of categories the file has
     same = CSVTable(str(path), kinds, missing=mark)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(recode(same.read(np.arange(len(x))), same.columns, source.columns), x)
+    np.testing.assert_array_equal(
+        recode(same.read(np.arange(len(x))), same.columns, source.columns), x
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -136,11 +202,15 @@ def test_prices_keep_their_two_decimals(tmp_path_factory, cells):
 def test_what_a_model_makes_has_the_decimals_of_the_source(tmp_path):
     """Numbers between those of the source are rounded to its decimals, in the model and in the file alike."""
     cells = ["19.99", "5.00", "7.25", "12.10"] * 50
-    source = source_of(tmp_path, "?", {"price": "numeric", "y": "categorical"}, [cells, ["no", "yes"] * 100])
+    source = source_of(
+        tmp_path, "?", {"price": "numeric", "y": "categorical"}, [cells, ["no", "yes"] * 100]
+    )
     assert source.columns[0].decimals == 2
     schema = fit_schema(source.read(np.arange(200)), source.columns, "y", "?")
     rows, rng = Rows(schema), np.random.default_rng(0)
-    made = rows.decode(rng.normal(size=(200, 1)), np.stack([rng.integers(0, size, 200) for size in rows.sizes], 1))
+    made = rows.decode(
+        rng.normal(size=(200, 1)), np.stack([rng.integers(0, size, 200) for size in rows.sizes], 1)
+    )
     write_table_samples(tmp_path / "samples", schema, made, {})
     with (tmp_path / "samples" / CSV).open(newline="") as stream:
         written = [row["price"] for row in csv.DictReader(stream)]
@@ -150,18 +220,32 @@ def test_what_a_model_makes_has_the_decimals_of_the_source(tmp_path):
 
 
 def test_a_number_is_never_written_as_the_mark_of_a_missing_cell(tmp_path):
-    source = source_of(tmp_path, "-1", {"x": "numeric", "y": "categorical"}, [["-3", "3", "-1"], ["no", "yes", "no"]])
+    source = source_of(
+        tmp_path,
+        "-1",
+        {"x": "numeric", "y": "categorical"},
+        [["-3", "3", "-1"], ["no", "yes", "no"]],
+    )
     schema = schema_of(source, "y", "-1")
-    rows = np.array([[-1, 0], [np.nan, 1], [2, 0]], np.float32)  # a model may make a -1 between -3 and 3
+    rows = np.array(
+        [[-1, 0], [np.nan, 1], [2, 0]], np.float32
+    )  # a model may make a -1 between -3 and 3
     write_table_samples(tmp_path / "samples", schema, rows, {})
-    np.testing.assert_array_equal(read_rows(tmp_path / "samples" / CSV, source.columns, "-1", "y")[0], rows)
+    np.testing.assert_array_equal(
+        read_rows(tmp_path / "samples" / CSV, source.columns, "-1", "y")[0], rows
+    )
 
 
 # --- numbers that float32 cannot hold ------------------------------------------------------------------------------
 
 
 def read(folder: Path, cells: list[str]) -> CSVTable:
-    source = source_of(folder, "?", {"x": "numeric", "y": "categorical"}, [cells, ["no", "yes"] * (len(cells) // 2)])
+    source = source_of(
+        folder,
+        "?",
+        {"x": "numeric", "y": "categorical"},
+        [cells, ["no", "yes"] * (len(cells) // 2)],
+    )
     source.index()
     return source
 
@@ -169,11 +253,23 @@ def read(folder: Path, cells: list[str]) -> CSVTable:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["1700000000", "1700000001"], r"source\.csv:3, column 'x': '1700000001' would become 1700000000"),
-        (["1700000123", "1700086400"], r":2, column 'x': '1700000123' would become 1700000128, float32 holds whole"),
-        (["1234567890123456", "1234567890123457"], r"column 'x': '1234567890123456' would become 1234567948140544"),
+        (
+            ["1700000000", "1700000001"],
+            r"source\.csv:3, column 'x': '1700000001' would become 1700000000",
+        ),
+        (
+            ["1700000123", "1700086400"],
+            r":2, column 'x': '1700000123' would become 1700000128, float32 holds whole",
+        ),
+        (
+            ["1234567890123456", "1234567890123457"],
+            r"column 'x': '1234567890123456' would become 1234567948140544",
+        ),
         (["?", "16777217"], r"source\.csv:3, column 'x': '16777217' would become 16777216"),
-        (["1152921504606846977", "0"], "'1152921504606846977' would become 1152921504606846976"),  # beyond float64 too
+        (
+            ["1152921504606846977", "0"],
+            "'1152921504606846977' would become 1152921504606846976",
+        ),  # beyond float64 too
         (
             [f"1700000000.{i}" for i in range(1, 9)],
             r"column 'x': 12% of its different numbers \(such as 1700000000\.1\) stay different in float32",
@@ -218,7 +314,9 @@ def test_measured_values_may_meet_in_float32(tmp_path):
 def test_training_and_audit_agree_on_a_category_that_the_receiver_lacks(tmp_path, caplog):
     kinds = {"ward": "categorical", "sex": "categorical", "ill": "categorical"}
     (tmp_path / "sharer").mkdir()
-    theirs = source_of(tmp_path / "sharer", "?", kinds, [list("abca"), list("fm?m"), ["no", "yes", "no", "yes"]])
+    theirs = source_of(
+        tmp_path / "sharer", "?", kinds, [list("abca"), list("fm?m"), ["no", "yes", "no", "yes"]]
+    )
     write_released(tmp_path / "sharer", theirs, "ill", "?")
     mine = source_of(tmp_path, "?", kinds, [list("abab"), list("fmfm"), ["no", "no", "yes", "yes"]])
     path = tmp_path / "sharer" / "samples" / CSV
@@ -226,7 +324,9 @@ def test_training_and_audit_agree_on_a_category_that_the_receiver_lacks(tmp_path
     reference = reference_of(mine, mine.read(np.arange(4)), "ill", "?")
     audited = Samples.from_path(path.parent).coded(reference)
     np.testing.assert_array_equal(trained[:, :2], audited.x)
-    np.testing.assert_array_equal(trained, np.array([[0, 0, 0], [1, 1, 1], [np.nan, np.nan, 0], [0, 1, 1]], np.float32))
+    np.testing.assert_array_equal(
+        trained, np.array([[0, 0, 0], [1, 1, 1], [np.nan, np.nan, 0], [0, 1, 1]], np.float32)
+    )
     said = "cells with a category that the source lacks are taken as unknown, of 4 rows in column ward (1), sex (1)"
     assert [record.getMessage() for record in caplog.records] == [f"{path}: {said}"] * 2
 
@@ -234,16 +334,21 @@ def test_training_and_audit_agree_on_a_category_that_the_receiver_lacks(tmp_path
 def test_both_refuse_a_class_that_the_receiver_lacks(tmp_path):
     kinds = {"ward": "categorical", "ill": "categorical"}
     (tmp_path / "sharer").mkdir()
-    theirs = source_of(tmp_path / "sharer", "?", kinds, [list("abab"), ["no", "yes", "perhaps", "no"]])
+    theirs = source_of(
+        tmp_path / "sharer", "?", kinds, [list("abab"), ["no", "yes", "perhaps", "no"]]
+    )
     write_released(tmp_path / "sharer", theirs, "ill", "?")
     mine = source_of(tmp_path, "?", kinds, [list("abab"), ["no", "yes"] * 2])
     path = tmp_path / "sharer" / "samples" / CSV
     for reading in (
         lambda: read_rows(path, mine.columns, "?", "ill"),
-        lambda: Samples.from_path(path.parent).coded(reference_of(mine, mine.read(np.arange(4)), "ill", "?")),
+        lambda: Samples.from_path(path.parent).coded(
+            reference_of(mine, mine.read(np.arange(4)), "ill", "?")
+        ),
     ):
         with pytest.raises(
-            UserError, match=r"samples\.csv:4, column 'ill': 'perhaps' is no declared category: 'no', 'yes'"
+            UserError,
+            match=r"samples\.csv:4, column 'ill': 'perhaps' is no declared category: 'no', 'yes'",
         ):
             reading()
 
@@ -251,10 +356,18 @@ def test_both_refuse_a_class_that_the_receiver_lacks(tmp_path):
 def test_a_column_of_numbers_is_never_read_as_codes(tmp_path):
     """``recode`` of a model's rows: codes of categories are no numbers, and numbers no codes."""
     (tmp_path / "b").mkdir()
-    numbers = source_of(tmp_path, "?", {"x": "numeric", "y": "categorical"}, [["9", "13"], ["no", "yes"]])
-    codes = source_of(tmp_path / "b", "?", {"x": "categorical", "y": "categorical"}, [["9", "13"], ["no", "yes"]])
+    numbers = source_of(
+        tmp_path, "?", {"x": "numeric", "y": "categorical"}, [["9", "13"], ["no", "yes"]]
+    )
+    codes = source_of(
+        tmp_path / "b", "?", {"x": "categorical", "y": "categorical"}, [["9", "13"], ["no", "yes"]]
+    )
     x = np.zeros((2, 2), np.float32)
-    with pytest.raises(UserError, match="column 'x' holds categories in the samples and numbers in the source"):
+    with pytest.raises(
+        UserError, match="column 'x' holds categories in the samples and numbers in the source"
+    ):
         recode(x, codes.columns, numbers.columns)
-    with pytest.raises(UserError, match="column 'x' holds numbers in the samples and categories in the source"):
+    with pytest.raises(
+        UserError, match="column 'x' holds numbers in the samples and categories in the source"
+    ):
         recode(x, numbers.columns, codes.columns)

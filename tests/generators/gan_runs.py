@@ -29,7 +29,9 @@ def fit(run_cli: Any, name: str, folder: Path, *more: Any, **changes: Any) -> An
     """``fit`` of a preset, shrunk."""
     options = SMALL | changes
     arguments = [argument for key, value in options.items() for argument in (f"--{key}", value)]
-    return run_cli("fit", "--config", CONFIGS / f"{name}_faces.yaml", *more, *arguments, "--run-dir", folder)
+    return run_cli(
+        "fit", "--config", CONFIGS / f"{name}_faces.yaml", *more, *arguments, "--run-dir", folder
+    )
 
 
 def samples(run_cli: Any, model: Path, out: Path, *arguments: Any) -> np.ndarray:

@@ -26,7 +26,11 @@ SMALL = {
 
 def tiny_vae(**settings: Any) -> AutoencoderKL:
     """A VAE of a few thousand weights."""
-    options: dict[str, Any] = {"block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4}
+    options: dict[str, Any] = {
+        "block_out_channels": [8, 8],
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+    }
     torch.manual_seed(0)
     return kl_autoencoder(**(options | {"attention": False} | settings)).eval()
 
@@ -40,7 +44,9 @@ def saved(vae: AutoencoderKL, folder: Path) -> tuple[AutoencoderKL, str]:
 def fit(run_cli: Any, name: str, folder: Path, *arguments: Any) -> Any:
     """``fit`` of a preset, shrunk."""
     small = [argument for key, value in SMALL.items() for argument in (f"--{key}", value)]
-    return run_cli("fit", "--config", CONFIGS / f"{name}_faces.yaml", *small, "--run-dir", folder, *arguments)
+    return run_cli(
+        "fit", "--config", CONFIGS / f"{name}_faces.yaml", *small, "--run-dir", folder, *arguments
+    )
 
 
 def samples(run_cli: Any, model: Path, out: Path, *arguments: Any) -> np.ndarray:

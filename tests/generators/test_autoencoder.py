@@ -18,14 +18,26 @@ from diffshare.generators.perceptual import Perceptual
 from diffshare.nets.classifiers import SmallResNet
 
 
-def test_an_autoencoder_is_released_and_samples_from_its_prior(run_cli, autoencoder, tmp_path) -> None:
+def test_an_autoencoder_is_released_and_samples_from_its_prior(
+    run_cli, autoencoder, tmp_path
+) -> None:
     card = json.loads((autoencoder / "release" / "diffshare.json").read_text())
     assert (card["family"], card["labels"], card["steps"]) == ("autoencoder", [], 1)
     made = samples(run_cli, autoencoder / "release", tmp_path / "samples")
     again = samples(run_cli, autoencoder / "release", tmp_path / "again", "--batch-size", 1)
     assert made.shape == (6, 8, 8, 3)
     assert np.abs(made.astype(int) - again).max() <= 1
-    refused = run_cli("sample", "--model", autoencoder / "release", "--count", 1, "--steps", 2, "--out", tmp_path / "x")
+    refused = run_cli(
+        "sample",
+        "--model",
+        autoencoder / "release",
+        "--count",
+        1,
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "x",
+    )
     assert refused.code == 2
     assert "samples in 1" in refused.err
 
@@ -49,7 +61,9 @@ def test_it_learns_to_reconstruct() -> None:
     assert error() < before / 2
 
 
-def test_the_adversarial_term_trains_both_networks_and_resumes(run_cli, autoencoder, tmp_path) -> None:
+def test_the_adversarial_term_trains_both_networks_and_resumes(
+    run_cli, autoencoder, tmp_path
+) -> None:
     adversarial = [
         "--model.discriminator", "diffshare.nets.patches.PatchDiscriminator", "--model.discriminator.width", 8,
         "--trainer.gradient_clip_val", "null", "--model.adversarial_start", 2,
@@ -60,14 +74,24 @@ def test_the_adversarial_term_trains_both_networks_and_resumes(run_cli, autoenco
         for i, last in enumerate(steps):
             resume = ["--resume"] if i else []
             options = [*NETWORK, *adversarial, "--trainer.max_steps", last, *resume]
-            outcome = fit(run_cli, "autoencoder", folder, *options, "--trainer.val_check_interval", 3)
+            outcome = fit(
+                run_cli, "autoencoder", folder, *options, "--trainer.val_check_interval", 3
+            )
             assert outcome.code == 0, outcome.err
         states[name] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert states["whole"]["global_step"] == states["parts"]["global_step"] == 6
     for key in ("state_dict", "current_model_state"):
         for weight, value in states["whole"][key].items():
             assert torch.equal(value, states["parts"][key][weight]), weight
-    refused = fit(run_cli, "autoencoder", tmp_path / "no", *NETWORK, *adversarial, "--trainer.gradient_clip_val", 1.0)
+    refused = fit(
+        run_cli,
+        "autoencoder",
+        tmp_path / "no",
+        *NETWORK,
+        *adversarial,
+        "--trainer.gradient_clip_val",
+        1.0,
+    )
     assert refused.code == 2
     assert "gradient clipping" in refused.err
 
@@ -82,7 +106,9 @@ def test_the_loss_of_a_record_is_its_error_and_its_divergence_a_pixel() -> None:
     x, made = (torch.randn(5, 3, 8, 8, generator=generator) for _ in range(2))
     mean, logvar = (torch.randn(5, 4, 2, 2, generator=generator) for _ in range(2))
     posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
-    divergence = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum((1, 2, 3))
+    divergence = torch.distributions.kl_divergence(
+        posterior, torch.distributions.Normal(0.0, 1.0)
+    ).sum((1, 2, 3))
     expected = (x - made).abs().mean((1, 2, 3)) + 0.3 * divergence / (3 * 8 * 8)
     torch.testing.assert_close(autoencoder_loss(x, made, mean, logvar, 0.3), expected)
 
@@ -98,5 +124,7 @@ def test_the_perceptual_term_reads_a_classifier_of_ours(tmp_path) -> None:
     near, far = (perceptual(x, x + step * torch.ones_like(x).cumsum(3)) for step in (0.001, 0.1))
     assert bool((near < far).all())
     assert not any(p.requires_grad for p in perceptual.parameters())
-    with pytest.raises(UserError, match="does not hold the weights of model.perceptual.network SmallResNet"):
+    with pytest.raises(
+        UserError, match="does not hold the weights of model.perceptual.network SmallResNet"
+    ):
         Perceptual(SmallResNet(width=16), tmp_path / "last.ckpt")

@@ -12,7 +12,12 @@ from torch import nn
 from diffshare.errors import UserError
 from diffshare.generators.base import Facts
 from diffshare.generators.ddpm import DDPM
-from diffshare.generators.diffusion import noise_streams, sample_diffusion, sampling_scheduler, to_bytes
+from diffshare.generators.diffusion import (
+    noise_streams,
+    sample_diffusion,
+    sampling_scheduler,
+    to_bytes,
+)
 from diffshare.generators.losses import diffusion_loss
 
 
@@ -41,7 +46,9 @@ class Exact(nn.Module):
         self.scheduler, self.deviation = scheduler, deviation
         self.means = nn.Parameter(torch.tensor(means), requires_grad=False)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor | None) -> UNet2DOutput:
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor | None
+    ) -> UNet2DOutput:
         bar = self.scheduler.alphas_cumprod[t].reshape(-1, 1, 1, 1)
         mean = self.means[class_labels].reshape(-1, 1, 1, 1) * bar.sqrt()
         variance = bar * self.deviation**2 + 1 - bar
@@ -55,13 +62,20 @@ class Exact(nn.Module):
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 @pytest.mark.parametrize("name", [None, "DDPMScheduler", "DDIMScheduler"])
-def test_sampling_reaches_the_distribution_of_an_exact_denoiser(kind: str, schedule: str, name: str | None) -> None:
+def test_sampling_reaches_the_distribution_of_an_exact_denoiser(
+    kind: str, schedule: str, name: str | None
+) -> None:
     trained = DDPMScheduler(prediction_type=kind, beta_schedule=schedule, clip_sample=False)
     steps = {None: 25, "DDIMScheduler": 200, "DDPMScheduler": 1000}[name]
     exact = Exact(trained, deviation=0.1, means=[-0.4, 0.3])
     labels = torch.arange(400) % 2
     x = sample_diffusion(
-        exact, sampling_scheduler(trained, name), (1, 4, 4), labels, noise_streams(0, np.arange(400)), steps=steps
+        exact,
+        sampling_scheduler(trained, name),
+        (1, 4, 4),
+        labels,
+        noise_streams(0, np.arange(400)),
+        steps=steps,
     )
     for label, mean in ((0, -0.4), (1, 0.3)):
         of_class = x[labels == label]
@@ -103,7 +117,9 @@ def test_velocity_loss_is_the_noise_loss_of_the_same_prediction_weighted_by_snr(
         losses[kind] = diffusion_loss(Exact(scheduler, 0.5, [0.1]), scheduler, x, labels, noise, t)
     bar = DDPMScheduler().alphas_cumprod[t]
     snr = bar / (1 - bar)
-    torch.testing.assert_close(losses["v_prediction"], losses["epsilon"] * (1 + 1 / snr), rtol=2e-3, atol=1e-5)
+    torch.testing.assert_close(
+        losses["v_prediction"], losses["epsilon"] * (1 + 1 / snr), rtol=2e-3, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
@@ -157,7 +173,9 @@ def test_a_sample_depends_on_its_seed_and_number_alone() -> None:
     for name in (None, "DDPMScheduler"):  # the second draws noise at every step
         whole = draw([0, 1, 2, 3, 4, 5], name=name)
         assert np.array_equal(whole, draw([0, 1, 2, 3, 4, 5], name=name))
-        parts = np.concatenate([draw([0], name=name), draw([1, 2], name=name), draw([3, 4, 5], name=name)])
+        parts = np.concatenate(
+            [draw([0], name=name), draw([1, 2], name=name), draw([3, 4, 5], name=name)]
+        )
         assert np.abs(whole - parts).max() <= 1
         assert np.abs(whole - draw([0, 1, 2, 3, 4, 5], seed=4, name=name)).max() > 20
         assert len(np.unique(whole.reshape(6, -1), axis=0)) == 6
@@ -180,7 +198,14 @@ def test_values_that_are_not_finite_are_refused() -> None:
     with torch.no_grad():
         network.conv_out.bias.fill_(float("nan"))
     with pytest.raises(UserError, match="not finite"):
-        sample_diffusion(network, sampling_scheduler(trained), (3, 8, 8), None, noise_streams(0, np.arange(2)), steps=2)
+        sample_diffusion(
+            network,
+            sampling_scheduler(trained),
+            (3, 8, 8),
+            None,
+            noise_streams(0, np.arange(2)),
+            steps=2,
+        )
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,14 @@ def test_the_samplers_reach_the_mixture(name: str, steps: int) -> None:
     two_modes.check(made, bias=0.02 if name == "heun" else 0.05)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("EDMEulerScheduler", 200), ("EDMDPMSolverMultistepScheduler", 60)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("EDMEulerScheduler", 200), ("EDMDPMSolverMultistepScheduler", 60)]
+)
 def test_the_schedulers_of_diffusers_agree_with_heun(name: str, steps: int) -> None:
     streams, shape = noise_streams(0, np.arange(40)), (1, 1, 2)
-    made = sample_diffusion(Perfect(), EDM.sampler(SCHEDULER, name), shape, None, streams, steps=steps)
+    made = sample_diffusion(
+        Perfect(), EDM.sampler(SCHEDULER, name), shape, None, streams, steps=steps
+    )
     streams = noise_streams(0, np.arange(40))
     heun = sample_diffusion(Perfect(), EDM.sampler(SCHEDULER), shape, None, streams, steps=99)
     assert (made - heun).abs().median() < 0.01

@@ -19,7 +19,10 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
         "class_path": "diffshare.generators.ncsn.NoiseLevelsScheduler",
         "init_args": {"sigma_max": 8.0, "num_levels": 20},
     },
-    "sde.SDE": {"class_path": "diffshare.generators.sde.BetaSdeScheduler", "init_args": {"kind": "sub_vp"}},
+    "sde.SDE": {
+        "class_path": "diffshare.generators.sde.BetaSdeScheduler",
+        "init_args": {"kind": "sub_vp"},
+    },
     "edm.EDM": {"class_path": "diffusers.EDMEulerScheduler"},
     "flow.Flow": {"class_path": "diffusers.FlowMatchEulerDiscreteScheduler"},
 }
@@ -49,7 +52,12 @@ def write_config(folder: Path, kind: str, classes: int | None, **denoiser: Any) 
     }
     base["data"]["init_args"]["source"]["init_args"] = {"count": 120, "image_size": 8}
     base["data"]["init_args"]["batch_size"] = 8
-    base["trainer"] = {"max_steps": 3, "enable_progress_bar": False, "limit_val_batches": 1, "log_every_n_steps": 1}
+    base["trainer"] = {
+        "max_steps": 3,
+        "enable_progress_bar": False,
+        "limit_val_batches": 1,
+        "log_every_n_steps": 1,
+    }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(base))
     return path
@@ -67,7 +75,9 @@ def run_dirs(run_cli: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable
     @functools.cache
     def trained(kind: str) -> Path:
         folder = tmp_path_factory.mktemp("family")
-        outcome = run_cli("fit", "--config", write_config(folder, kind, 2), "--run-dir", folder / "run")
+        outcome = run_cli(
+            "fit", "--config", write_config(folder, kind, 2), "--run-dir", folder / "run"
+        )
         assert outcome.code == 0, outcome.err
         return folder / "run"
 
@@ -86,11 +96,15 @@ def samples(run_cli: Any, model: Path, out: Path, *arguments: Any) -> np.ndarray
         return np.array(arrays["x"])
 
 
-def test_a_run_ends_with_a_release_and_release_makes_the_same_again(run_cli, kind, run_dir, tmp_path) -> None:
+def test_a_run_ends_with_a_release_and_release_makes_the_same_again(
+    run_cli, kind, run_dir, tmp_path
+) -> None:
     card = json.loads((run_dir / "release" / "diffshare.json").read_text())
     assert card["family"] == kind.partition(".")[0]
     assert {name.partition("/")[0] for name in card["files"]} >= {"unet", "scheduler"}
-    made = run_cli("release", "--ckpt", run_dir / "checkpoints" / "last.ckpt", "--out", tmp_path / "again")
+    made = run_cli(
+        "release", "--ckpt", run_dir / "checkpoints" / "last.ckpt", "--out", tmp_path / "again"
+    )
     assert made.code == 0, made.err
     again = json.loads((tmp_path / "again" / "diffshare.json").read_text())
     assert again["files"] == card["files"]
@@ -109,12 +123,22 @@ def test_every_sampler_of_the_family_guides_and_counts(run_cli, kind, run_dir, t
     for name in SAMPLERS[kind]:
         options = ("--scheduler", name, "--steps", 4, "--guidance", 2)
         made = samples(run_cli, run_dir / "release", tmp_path / name, *options)
-        again = samples(run_cli, run_dir / "release", tmp_path / f"{name}-1", *options, "--batch-size", 1)
+        again = samples(
+            run_cli, run_dir / "release", tmp_path / f"{name}-1", *options, "--batch-size", 1
+        )
         assert np.abs(made.astype(int) - again).max() <= 1
         info = json.loads((tmp_path / name / "samples.json").read_text())
         assert 6 * 2 * 3 <= info["network_calls"] <= 6 * 2 * 4
     refused = run_cli(
-        "sample", "--model", run_dir / "release", "--count", 1, "--scheduler", "nothing", "--out", tmp_path / "no"
+        "sample",
+        "--model",
+        run_dir / "release",
+        "--count",
+        1,
+        "--scheduler",
+        "nothing",
+        "--out",
+        tmp_path / "no",
     )
     assert refused.code == 2
     assert "unknown scheduler 'nothing'" in refused.err
@@ -125,13 +149,21 @@ def test_no_class_can_be_asked_for(run_cli, run_dir, tmp_path) -> None:
 
 
 def test_validation_reports_the_loss_of_each_quarter_of_the_noise_levels(run_cli, run_dir) -> None:
-    outcome = run_cli("test", "--config", run_dir / "config.yaml", "--ckpt_path", run_dir / "checkpoints" / "last.ckpt")
+    outcome = run_cli(
+        "test",
+        "--config",
+        run_dir / "config.yaml",
+        "--ckpt_path",
+        run_dir / "checkpoints" / "last.ckpt",
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("test/loss_") == 4
 
 
 def test_an_unconditional_model(run_cli, kind, tmp_path) -> None:
-    outcome = run_cli("fit", "--config", write_config(tmp_path, kind, None), "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", "--config", write_config(tmp_path, kind, None), "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 0, outcome.err
     assert len(samples(run_cli, tmp_path / "run" / "release", tmp_path / "samples")) == 6
 
@@ -147,7 +179,9 @@ def test_an_unconditional_model(run_cli, kind, tmp_path) -> None:
     ],
 )  # fmt: skip
 def test_a_network_that_does_not_fit_is_refused(run_cli, kind, tmp_path, change, named) -> None:
-    outcome = run_cli("fit", "--config", write_config(tmp_path, kind, 2, **change), "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", "--config", write_config(tmp_path, kind, 2, **change), "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 2
     assert named in outcome.err
     assert outcome.err.count("\n") == 1
@@ -186,7 +220,11 @@ def test_levels_that_do_not_fall_are_refused(run_cli, tmp_path, kind, scheduler,
         ("ncsn.NCSN", {"noise_levels": "x"}, "cannot be built"),
         ("ncsn.NCSN", {"num_levels": 8000000}, "num_levels"),
         ("ncsn.NCSN", {"sigma_max": float("inf")}, "sigma_max"),
-        ("ncsn.NCSN", {"_class_name": "BetaSdeScheduler"}, "is no scheduler of the installed diffusers"),
+        (
+            "ncsn.NCSN",
+            {"_class_name": "BetaSdeScheduler"},
+            "is no scheduler of the installed diffusers",
+        ),
         ("sde.SDE", {"beta_max": "x"}, "settings do not sample"),
         ("sde.SDE", {"sampling_eps": 0.9}, "sampling_eps is 0.9"),
         ("sde.SDE", {"kind": "ve"}, "vp or sub_vp"),
@@ -196,7 +234,9 @@ def test_levels_that_do_not_fall_are_refused(run_cli, tmp_path, kind, scheduler,
         ("flow.Flow", {"shift": None}, "cannot be built"),
     ],
 )
-def test_a_received_scheduler_is_checked_like_ones_own(run_cli, run_dirs, tmp_path, kind, setting, named) -> None:
+def test_a_received_scheduler_is_checked_like_ones_own(
+    run_cli, run_dirs, tmp_path, kind, setting, named
+) -> None:
     release = shutil.copytree(run_dirs(kind) / "release", tmp_path / "release")
     file = release / "scheduler" / "scheduler_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | setting))

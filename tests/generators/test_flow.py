@@ -31,7 +31,9 @@ def test_the_perfect_network_is_the_one_of_the_process() -> None:
 @pytest.mark.parametrize(("name", "steps"), [("heun", 299), ("euler", 600)])
 def test_the_samplers_reach_the_mixture(name: str, steps: int, shift: float) -> None:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
-    two_modes.check(Flow.sampler(scheduler, name)(network, two_modes.normal(3000), steps), bias=0.04)
+    two_modes.check(
+        Flow.sampler(scheduler, name)(network, two_modes.normal(3000), steps), bias=0.04
+    )
 
 
 def test_the_flow_there_and_back_again() -> None:
@@ -65,7 +67,10 @@ def test_no_more_network_calls_than_asked_for(name: str, steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("scheduler", "named"),
-    [(FlowMatchEulerDiscreteScheduler(shift=0.0), "shift is 0"), (DDPMScheduler(), "FlowMatchEulerDiscreteScheduler")],
+    [
+        (FlowMatchEulerDiscreteScheduler(shift=0.0), "shift is 0"),
+        (DDPMScheduler(), "FlowMatchEulerDiscreteScheduler"),
+    ],
 )
 def test_settings_that_make_no_flow_are_refused(scheduler, named: str) -> None:
     with pytest.raises(UserError, match=named):

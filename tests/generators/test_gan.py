@@ -16,11 +16,15 @@ from diffshare.generators.gan import GAN, turn
 from diffshare.nets.gan import ResnetDiscriminator, ResnetGenerator
 
 
-def tiny(classes: int | None = 2, rotations: tuple[float, float] = (0.0, 0.0), **options: Any) -> GAN:
+def tiny(
+    classes: int | None = 2, rotations: tuple[float, float] = (0.0, 0.0), **options: Any
+) -> GAN:
     """A GAN of a few thousand weights that can be stepped without a trainer."""
     torch.manual_seed(0)
     embeddings = None if classes is None else classes + 1
-    network = ResnetGenerator(8, latent_dim=4, block_out_channels=(8, 8), num_class_embeds=embeddings)
+    network = ResnetGenerator(
+        8, latent_dim=4, block_out_channels=(8, 8), num_class_embeds=embeddings
+    )
     judge = ResnetDiscriminator(
         block_out_channels=(8, 8), halvings=1, num_class_embeds=embeddings, rotations=any(rotations)
     )
@@ -33,13 +37,18 @@ def tiny(classes: int | None = 2, rotations: tuple[float, float] = (0.0, 0.0), *
 def batch(n: int = 8, classes: int = 2) -> Batch:
     generator = torch.Generator().manual_seed(0)
     target = torch.arange(n) % classes
-    return Batch(torch.rand(n, 3, 8, 8, generator=generator) * 2 - 1, target, torch.zeros_like(target))
+    return Batch(
+        torch.rand(n, 3, 8, 8, generator=generator) * 2 - 1, target, torch.zeros_like(target)
+    )
 
 
 def test_a_step_of_the_run_is_one_of_the_generator_and_some_of_the_discriminator(gan) -> None:
     checkpoint = torch.load(gan / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
-    taken = [{int(s["step"]) for s in states["state"].values()} for states in checkpoint["optimizer_states"]]
+    taken = [
+        {int(s["step"]) for s in states["state"].values()}
+        for states in checkpoint["optimizer_states"]
+    ]
     assert taken == [{3}, {6}]
 
 
@@ -48,7 +57,9 @@ def test_a_resumed_run_is_the_same_to_the_bit(run_cli, tmp_path) -> None:
     for name, ends in (("whole", [4]), ("parts", [2, 4])):
         for i, last in enumerate(ends):
             changes = {"trainer.max_steps": last, "trainer.val_check_interval": 2}
-            outcome = fit(run_cli, "ssgan", tmp_path / name, *(["--resume"] if i else []), **changes)
+            outcome = fit(
+                run_cli, "ssgan", tmp_path / name, *(["--resume"] if i else []), **changes
+            )
             assert outcome.code == 0, outcome.err
         states[name] = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
     assert states["whole"]["global_step"] == states["parts"]["global_step"] == 4
@@ -65,7 +76,11 @@ def test_each_step_moves_its_own_network_alone(rotations) -> None:
         return copy.deepcopy(network.state_dict())
 
     def moved(network: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-        return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        return {
+            name
+            for name, value in network.state_dict().items()
+            if not torch.equal(value, before[name])
+        }
 
     statistics = {n for n, p in module.generator.named_parameters() if not p.requires_grad}
     made, judged = state(module.generator), state(module.discriminator)
@@ -82,7 +97,11 @@ def test_each_step_moves_its_own_network_alone(rotations) -> None:
     torch.optim.SGD(module.discriminator.parameters(), 0.1).step()
     assert moved(module.generator, made) <= statistics  # of batches of fakes
     assert all(p.grad is None for p in module.generator.parameters())
-    expected = {n for n in judged if n.endswith("original") and not (rotations == (0.0, 0.0) and n.startswith("turn"))}
+    expected = {
+        n
+        for n in judged
+        if n.endswith("original") and not (rotations == (0.0, 0.0) and n.startswith("turn"))
+    }
     assert expected <= moved(module.discriminator, judged)
 
 
@@ -104,7 +123,9 @@ def test_the_losses_are_those_of_the_papers() -> None:
             for image in x[:2]:  # a quarter of the records, in each direction
                 for quarter in range(4):
                     turned = torch.from_numpy(np.rot90(image.numpy(), quarter, (1, 2)).copy())[None]
-                    logits = module.discriminator(turned, torch.zeros(1, dtype=torch.long), turned)[1]
+                    logits = module.discriminator(turned, torch.zeros(1, dtype=torch.long), turned)[
+                        1
+                    ]
                     total -= float(logits.log_softmax(1)[0, quarter])
             return total / 8
 
@@ -136,7 +157,12 @@ def test_classes_are_hidden_as_often_as_asked() -> None:
 def test_it_learns_the_grey_of_each_class_and_both_of_no_class() -> None:
     module = tiny(2, condition_dropout=0.5)
     optimizers = [
-        torch.optim.Adam([p for p in network.parameters() if p.requires_grad], 2e-3, betas=(0.0, 0.9), foreach=True)
+        torch.optim.Adam(
+            [p for p in network.parameters() if p.requires_grad],
+            2e-3,
+            betas=(0.0, 0.9),
+            foreach=True,
+        )
         for network in (module.generator, module.discriminator)
     ]
     target = torch.arange(32) % 2
@@ -150,7 +176,8 @@ def test_it_learns_the_grey_of_each_class_and_both_of_no_class() -> None:
     module.eval()
     numbers = np.arange(100)
     dark, bright, either = (
-        module.draw(np.full(100, label), numbers, 0).mean((1, 2, 3)) / 127.5 - 1 for label in (0, 1, -1)
+        module.draw(np.full(100, label), numbers, 0).mean((1, 2, 3)) / 127.5 - 1
+        for label in (0, 1, -1)
     )
     assert (dark.mean(), bright.mean()) == pytest.approx((-0.5, 0.5), abs=0.2)
     assert 0.2 < (either > 0).mean() < 0.9
@@ -168,8 +195,14 @@ def test_a_rate_that_is_far_too_high_stops_the_run(run_cli, tmp_path) -> None:
     [
         ({"data.source.image_size": 9}, "9x9 pixels do not divide by the discriminator's stride 2"),
         ({"data.source.image_size": 16}, "set model.generator.sample_size, which is 8"),
-        ({"model.generator.sample_size": 9}, "9x9 pixels do not divide by the generator's stride 2"),
-        ({"model.generator.out_channels": 1}, "model.generator.out_channels is 1, the images have 3 channels"),
+        (
+            {"model.generator.sample_size": 9},
+            "9x9 pixels do not divide by the generator's stride 2",
+        ),
+        (
+            {"model.generator.out_channels": 1},
+            "model.generator.out_channels is 1, the images have 3 channels",
+        ),
         ({"model.discriminator.in_channels": 1}, "model.discriminator.in_channels is 1"),
         ({"model.generator.num_class_embeds": 2}, "num_class_embeds is 2 in model.generator and 3"),
         ({"model.discriminator.num_class_embeds": 4}, "set both to 3"),
@@ -200,6 +233,8 @@ def test_a_scaled_precision_is_refused() -> None:
 def test_a_config_says_what_it_is() -> None:
     for name, second_task in (("sngan", False), ("ssgan", True)):
         for kind in ("faces", "celeba"):
-            model = yaml.safe_load((CONFIGS / f"{name}_{kind}.yaml").read_text())["model"]["init_args"]
+            model = yaml.safe_load((CONFIGS / f"{name}_{kind}.yaml").read_text())["model"][
+                "init_args"
+            ]
             assert model["discriminator"]["init_args"]["rotations"] == second_task
             assert any(model["rotation_weights"]) == second_task

@@ -24,7 +24,9 @@ def test_a_run_ends_with_a_release_of_the_generator_alone(run_cli, gan, tmp_path
     card = json.loads((gan / "release" / "diffshare.json").read_text())
     assert (card["family"], card["steps"], len(card["labels"])) == ("gan", 1, 2)
     assert {name.partition("/")[0] for name in card["files"]} == {"generator", "README.md"}
-    made = run_cli("release", "--ckpt", gan / "checkpoints" / "last.ckpt", "--out", tmp_path / "again")
+    made = run_cli(
+        "release", "--ckpt", gan / "checkpoints" / "last.ckpt", "--out", tmp_path / "again"
+    )
     assert made.code == 0, made.err
     assert json.loads((tmp_path / "again" / "diffshare.json").read_text())["files"] == card["files"]
 
@@ -54,7 +56,10 @@ def test_a_sample_is_the_same_again_and_in_any_batch(run_cli, gan, tmp_path) -> 
 
 def test_no_class_is_a_class_of_its_own(run_cli, gan, tmp_path) -> None:
     none = samples(run_cli, gan / "release", tmp_path / "none", "--labels", "none")
-    others = [samples(run_cli, gan / "release", tmp_path / k, "--labels", k) for k in ("0", "1", "natural")]
+    others = [
+        samples(run_cli, gan / "release", tmp_path / k, "--labels", k)
+        for k in ("0", "1", "natural")
+    ]
     assert none.shape == others[0].shape
     assert not np.array_equal(none, others[0])
     scales = safetensors.torch.load_file(gan / "release" / WEIGHTS)["blocks.0.norm1.scale.weight"]
@@ -68,7 +73,15 @@ def test_an_unconditional_model(run_cli, tmp_path) -> None:
     assert outcome.code == 0, outcome.err
     assert len(samples(run_cli, tmp_path / "run" / "release", tmp_path / "samples")) == 6
     refused = run_cli(
-        "sample", "--model", tmp_path / "run" / "release", "--count", 1, "--labels", "0", "--out", tmp_path / "no"
+        "sample",
+        "--model",
+        tmp_path / "run" / "release",
+        "--count",
+        1,
+        "--labels",
+        "0",
+        "--out",
+        tmp_path / "no",
     )
     assert refused.code == 2
 
@@ -81,9 +94,13 @@ def test_an_unconditional_model(run_cli, tmp_path) -> None:
         ("--scheduler", "DDIMScheduler", "a model of the family gan has none"),
     ],
 )
-def test_what_only_a_diffusion_model_has_is_refused(run_cli, gans, tmp_path, argument, value, named) -> None:
+def test_what_only_a_diffusion_model_has_is_refused(
+    run_cli, gans, tmp_path, argument, value, named
+) -> None:
     model = gans("sngan") / "release"
-    outcome = run_cli("sample", "--model", model, "--count", 1, argument, value, "--out", tmp_path / "no")
+    outcome = run_cli(
+        "sample", "--model", model, "--count", 1, argument, value, "--out", tmp_path / "no"
+    )
     assert outcome.code == 2
     assert named in outcome.err
     assert outcome.err.count("\n") == 1
@@ -140,7 +157,9 @@ def sign(release: Path, name: str) -> None:
 
 
 def refuse(run_cli: Any, release: Path, named: str) -> None:
-    outcome = run_cli("sample", "--model", release, "--count", 1, "--out", release.parent / "samples")
+    outcome = run_cli(
+        "sample", "--model", release, "--count", 1, "--out", release.parent / "samples"
+    )
     assert outcome.code == 2, outcome.err
     assert named in outcome.err
     assert outcome.err.count("\n") == 1
@@ -159,14 +178,18 @@ def test_the_deviation_is_within_a_class() -> None:
     assert set(found) == {0, 1}
     assert found[0] == pytest.approx(np.sqrt(((x[:3] - x[:3].mean(0)) ** 2).mean(0)).mean())
     assert found[1] == 0
-    with pytest.warns(UserWarning, match="the GAN has collapsed: its samples of class 'b' are all equal") as caught:
+    with pytest.warns(
+        UserWarning, match="the GAN has collapsed: its samples of class 'b' are all equal"
+    ) as caught:
         warn_of_collapse(found, ("a", "b", "c"))
     assert len(caught) == 1
     with pytest.warns(UserWarning, match="its samples are all equal within 1 grey level"):
         warn_of_collapse({-1: 0.4}, ("a", "b"))
 
 
-def test_a_collapsed_model_is_named_when_it_is_sampled_and_validated(run_cli, gans, tmp_path) -> None:
+def test_a_collapsed_model_is_named_when_it_is_sampled_and_validated(
+    run_cli, gans, tmp_path
+) -> None:
     run = shutil.copytree(gans("sngan"), tmp_path / "run")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["state_dict"]["generator.end.weight"].zero_()
@@ -175,8 +198,13 @@ def test_a_collapsed_model_is_named_when_it_is_sampled_and_validated(run_cli, ga
         outcome = run_cli("validate", "--run-dir", run)
     assert outcome.code == 0, outcome.err
     assert {str(w.message).split("'")[1] for w in caught} <= {"not Smiling", "Smiling"}
-    made = run_cli("release", "--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "collapsed")
+    made = run_cli(
+        "release", "--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "collapsed"
+    )
     assert made.code == 0, made.err
-    for labels, named in (("0", "its samples of class 'not Smiling' are all equal"), ("none", "its samples are all")):
+    for labels, named in (
+        ("0", "its samples of class 'not Smiling' are all equal"),
+        ("none", "its samples are all"),
+    ):
         with pytest.warns(UserWarning, match=named):
             samples(run_cli, tmp_path / "collapsed", tmp_path / labels, "--labels", labels)

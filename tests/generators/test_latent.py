@@ -16,7 +16,13 @@ from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.generators.latent import LatentDiffusion
-from diffshare.generators.latents import decode_images, latent_shape, measure, open_latents, open_vae
+from diffshare.generators.latents import (
+    decode_images,
+    latent_shape,
+    measure,
+    open_latents,
+    open_vae,
+)
 from diffshare.sharer.export import module_of_checkpoint
 
 CPU = torch.device("cpu")
@@ -34,7 +40,9 @@ def test_latents_are_encoded_once_and_mapped_from_then_on(tmp_path, monkeypatch)
     assert latents.shape == (150, *latent_shape(vae, (3, 8, 8))) == (150, 4, 4, 4)
     one = torch.from_numpy(np.array(records.x[77:78])).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
-        np.testing.assert_allclose(latents[77:78], vae.encode(one).latent_dist.mean.numpy(), atol=1e-5)
+        np.testing.assert_allclose(
+            latents[77:78], vae.encode(one).latent_dist.mean.numpy(), atol=1e-5
+        )
     monkeypatch.setattr(vae, "encode", None)  # not called again
     again = open_latents(source, records, vae, identity, device=CPU, cache_dir=tmp_path / "cache")
     assert np.array_equal(latents, again)
@@ -54,7 +62,10 @@ def test_scale_and_shift_hardly_tell_a_share() -> None:
     """Of records of two kinds whose latents differ by half a deviation the mean alone would tell the share exactly."""
     noise = np.random.default_rng(0).normal(0, 1, (4000, 2, 2, 2))
     told = {
-        measure((noise + 0.5 * (np.arange(4000) < p * 4000)[:, None, None, None]).astype(np.float32), np.arange(4000))
+        measure(
+            (noise + 0.5 * (np.arange(4000) < p * 4000)[:, None, None, None]).astype(np.float32),
+            np.arange(4000),
+        )
         for p in np.linspace(0, 1, 41)
     }
     assert len(told) <= 4
@@ -77,7 +88,9 @@ def test_images_are_decoded_in_batches_and_as_one_by_one(tmp_path) -> None:
 # --- the denoiser on latents -----------------------------------------------------------------------------------------
 
 
-def test_one_release_holds_both_parts_and_the_measured_scale(run_cli, autoencoder, latent, tmp_path) -> None:
+def test_one_release_holds_both_parts_and_the_measured_scale(
+    run_cli, autoencoder, latent, tmp_path
+) -> None:
     card = json.loads((latent / "release" / "diffshare.json").read_text())
     assert card["family"] == "latent"
     assert card["image_size"] == 8
@@ -85,9 +98,13 @@ def test_one_release_holds_both_parts_and_the_measured_scale(run_cli, autoencode
     config = json.loads((latent / "release" / "vae" / "config.json").read_text())
     assert config["scaling_factor"] != 0.18215  # diffusers' default
     weights = "vae/diffusion_pytorch_model.safetensors"
-    assert (latent / "release" / weights).read_bytes() == (autoencoder / "release" / weights).read_bytes()
+    assert (latent / "release" / weights).read_bytes() == (
+        autoencoder / "release" / weights
+    ).read_bytes()
     assert json.loads((latent / "release" / "unet" / "config.json").read_text())["sample_size"] == 4
-    made = run_cli("release", "--ckpt", latent / "checkpoints" / "last.ckpt", "--out", tmp_path / "again")
+    made = run_cli(
+        "release", "--ckpt", latent / "checkpoints" / "last.ckpt", "--out", tmp_path / "again"
+    )
     assert made.code == 0, made.err
     assert json.loads((tmp_path / "again" / "diffshare.json").read_text())["files"] == card["files"]
 
@@ -97,8 +114,24 @@ def test_samples_are_images_and_the_same_in_any_batch(run_cli, latent, tmp_path)
     assert whole.shape == (6, 8, 8, 3)
     parts = samples(run_cli, latent / "release", tmp_path / "b", "--batch-size", 4)
     assert np.abs(whole.astype(int) - parts).max() <= 1
-    assert len(samples(run_cli, latent / "release", tmp_path / "c", "--labels", "none", "--steps", 2)) == 6
-    assert len(samples(run_cli, latent / "release", tmp_path / "d", "--scheduler", "DDPMScheduler", "--steps", 4)) == 6
+    assert (
+        len(samples(run_cli, latent / "release", tmp_path / "c", "--labels", "none", "--steps", 2))
+        == 6
+    )
+    assert (
+        len(
+            samples(
+                run_cli,
+                latent / "release",
+                tmp_path / "d",
+                "--scheduler",
+                "DDPMScheduler",
+                "--steps",
+                4,
+            )
+        )
+        == 6
+    )
 
 
 def test_the_owner_and_the_receiver_draw_the_same(latent) -> None:
@@ -121,7 +154,9 @@ def test_a_run_resumes_to_the_same_weights(run_cli, autoencoder, tmp_path) -> No
             assert outcome.code == 0, outcome.err
         states.append(torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True))
     for key in ("state_dict", "current_model_state"):
-        assert all(torch.equal(value, states[1][key][weight]) for weight, value in states[0][key].items())
+        assert all(
+            torch.equal(value, states[1][key][weight]) for weight, value in states[0][key].items()
+        )
     assert not any("vae" in weight for weight in states[0]["state_dict"])
     assert states[0]["diffshare"]["vae"] == states[1]["diffshare"]["vae"]
 
@@ -148,7 +183,15 @@ def test_any_vae_of_diffusers_will_do(run_cli, tmp_path) -> None:
     )
     made.save_pretrained(tmp_path / "pipeline" / "vae")
     channels = [f"--model.denoiser.{end}_channels=2" for end in ("in", "out")]
-    outcome = fit(run_cli, "latent", tmp_path / "run", *DENOISER, *channels, "--model.vae", tmp_path / "pipeline")
+    outcome = fit(
+        run_cli,
+        "latent",
+        tmp_path / "run",
+        *DENOISER,
+        *channels,
+        "--model.vae",
+        tmp_path / "pipeline",
+    )
     assert outcome.code == 0, outcome.err
     assert len(samples(run_cli, tmp_path / "run" / "release", tmp_path / "samples")) == 6
 
@@ -161,11 +204,16 @@ def test_any_vae_of_diffusers_will_do(run_cli, tmp_path) -> None:
     [
         (["--data.source.image_size", 10], "do not divide by the VAE's factor 4"),
         (["--model.denoiser.in_channels", 3], "in_channels 3, the latents have 4 channels"),
-        (["--data.source.image_size", 12], "latents of 3x3 pixels do not divide by the denoiser's stride 2"),
+        (
+            ["--data.source.image_size", 12],
+            "latents of 3x3 pixels do not divide by the denoiser's stride 2",
+        ),
         (["--model.vae", "nowhere"], "nowhere holds no VAE"),
     ],
 )
-def test_a_vae_that_does_not_fit_is_refused(run_cli, autoencoder, tmp_path, arguments, named) -> None:
+def test_a_vae_that_does_not_fit_is_refused(
+    run_cli, autoencoder, tmp_path, arguments, named
+) -> None:
     vae = tmp_path / "vae"
     tiny_vae(block_out_channels=[8, 8, 8]).save_pretrained(vae)
     outcome = fit(run_cli, "latent", tmp_path / "run", *DENOISER, "--model.vae", vae, *arguments)
@@ -219,12 +267,16 @@ def test_a_checkpoint_of_another_vae_is_refused(run_cli, latent, autoencoder, tm
         ("diffshare.json", {"image_size": 16}, "does not fit the card"),
     ],
 )
-def test_a_received_release_whose_parts_do_not_fit_is_refused(run_cli, latent, tmp_path, part, change, named) -> None:
+def test_a_received_release_whose_parts_do_not_fit_is_refused(
+    run_cli, latent, tmp_path, part, change, named
+) -> None:
     release = shutil.copytree(latent / "release", tmp_path / "release")
     card = json.loads((release / "diffshare.json").read_text())
     if change is None:
         shutil.rmtree(release / part)
-        card["files"] = {name: digest for name, digest in card["files"].items() if not name.startswith(part)}
+        card["files"] = {
+            name: digest for name, digest in card["files"].items() if not name.startswith(part)
+        }
     elif part == "diffshare.json":
         card |= change
     else:
@@ -239,7 +291,9 @@ def test_a_received_release_whose_parts_do_not_fit_is_refused(run_cli, latent, t
 
 
 def test_the_faces_preset_is_the_autoencoder_of_the_latent_preset() -> None:
-    first, second = (yaml.safe_load((CONFIGS / f"{n}_faces.yaml").read_text()) for n in ("autoencoder", "latent"))
+    first, second = (
+        yaml.safe_load((CONFIGS / f"{n}_faces.yaml").read_text()) for n in ("autoencoder", "latent")
+    )
     assert first["data"]["init_args"]["source"] == second["data"]["init_args"]["source"]
     latent_channels = first["model"]["init_args"]["network"]["init_args"]["latent_channels"]
     assert second["model"]["init_args"]["denoiser"]["init_args"]["in_channels"] == latent_channels

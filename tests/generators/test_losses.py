@@ -9,7 +9,13 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
 from diffshare.generators.losses import edm_loss, flow_loss, noise_loss
-from diffshare.generators.processes import Elucidated, NoiseLevels, Rectified, VarianceExploding, VariancePreserving
+from diffshare.generators.processes import (
+    Elucidated,
+    NoiseLevels,
+    Rectified,
+    VarianceExploding,
+    VariancePreserving,
+)
 
 EDM = Elucidated(80.0, 0.002, 0.5)
 
@@ -48,10 +54,15 @@ def test_the_loss_is_0_where_the_record_is_found_and_its_targets_square_where_no
     x, noise, uniform = batch()
     times, labels = process.times(uniform), torch.arange(len(x))
     target = process.target(x.double(), process.add_noise(x, noise, times).double(), times)
-    finds, nothing = Remembers(lambda *_: target.float()), Remembers(lambda inputs, _: torch.zeros_like(inputs))
+    finds, nothing = (
+        Remembers(lambda *_: target.float()),
+        Remembers(lambda inputs, _: torch.zeros_like(inputs)),
+    )
     assert loss(finds, process, x, labels, noise, times).max() < 1e-3
     expected = target.square().flatten(1).mean(1).float()
-    torch.testing.assert_close(loss(nothing, process, x, labels, noise, times), expected, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        loss(nothing, process, x, labels, noise, times), expected, rtol=1e-2, atol=1e-3
+    )
     assert finds.labels is labels
     assert loss(nothing, process, x, None, noise, times).shape == (len(x),)
     assert nothing.labels is None
@@ -67,7 +78,9 @@ def test_the_edm_loss_is_the_weighted_error_of_the_denoised_record() -> None:
     denoised = 0.25 / total * noisy + s * 0.5 / total.sqrt() * raw
     weight = total / (s * 0.5) ** 2  # lambda(sigma), table 1
     expected = (weight * (denoised - x).square()).flatten(1).mean(1)
-    torch.testing.assert_close(edm_loss(network, EDM, x, None, noise, sigma), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        edm_loss(network, EDM, x, None, noise, sigma), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_score_loss_is_sigma_squared_times_the_error_of_the_score() -> None:
@@ -80,4 +93,6 @@ def test_the_score_loss_is_sigma_squared_times_the_error_of_the_score() -> None:
     score = -torch.cos(noisy / (1 + sigma**2).sqrt()) / sigma
     wanted = -(noisy - x) / sigma**2  # of the Gaussian that noised the record
     expected = (sigma**2 * (score - wanted).square()).flatten(1).mean(1)
-    torch.testing.assert_close(noise_loss(network, process, x, None, noise, times), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        noise_loss(network, process, x, None, noise, times), expected, rtol=1e-3, atol=1e-3
+    )

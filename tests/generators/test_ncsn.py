@@ -23,11 +23,16 @@ def test_the_probability_flow_reaches_the_mixture() -> None:
 
 @pytest.mark.parametrize("name", ["annealed_langevin", "probability_flow"])
 def test_what_is_denoised_stays_in_range_and_unbounded_is_left_as_it_is(name: str) -> None:
-    wild = two_modes.network_of(LEVELS.process(2), lambda told: told.long(), lambda y, sigma: 3 + 0 * y)
+    wild = two_modes.network_of(
+        LEVELS.process(2), lambda told: told.long(), lambda y, sigma: 3 + 0 * y
+    )
     for key, end in ((name, 1.0), (f"unbounded_{name}", 3.0)):
         made = NCSN.sampler(LEVELS, key)(wild, two_modes.normal(5), 101)
         torch.testing.assert_close(made, torch.full_like(made, end))
-    made = (NCSN.sampler(LEVELS, key)(NETWORK, two_modes.normal(50), 41) for key in (None, "annealed_langevin"))
+    made = (
+        NCSN.sampler(LEVELS, key)(NETWORK, two_modes.normal(50), 41)
+        for key in (None, "annealed_langevin")
+    )
     assert torch.equal(*made)
 
 
@@ -74,5 +79,7 @@ def test_levels_that_do_not_fall_are_refused(settings: dict, named: str) -> None
 
 
 def test_an_unknown_sampler_is_refused_with_those_that_fit() -> None:
-    with pytest.raises(UserError, match="unknown scheduler 'heun'.*annealed_langevin, probability_flow"):
+    with pytest.raises(
+        UserError, match="unknown scheduler 'heun'.*annealed_langevin, probability_flow"
+    ):
         NCSN.sampler(LEVELS, "heun")

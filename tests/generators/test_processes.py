@@ -50,12 +50,18 @@ def test_noise_is_added_by_alpha_and_sigma(case: Case) -> None:
     x = two_modes.draw(40_000).reshape(-1, 1, 1, 2)
     mean, covariance = (two_modes.WEIGHTS @ two_modes.MEANS), x.reshape(-1, 2).T.cov()
     for time in case.times:
-        noisy = case.process.add_noise(x, torch.randn_like(x), torch.full((len(x),), time, dtype=torch.float64))
-        alpha, sigma = (float(level) for level in case.process.levels(torch.tensor(time, dtype=torch.float64)))
+        noisy = case.process.add_noise(
+            x, torch.randn_like(x), torch.full((len(x),), time, dtype=torch.float64)
+        )
+        alpha, sigma = (
+            float(level) for level in case.process.levels(torch.tensor(time, dtype=torch.float64))
+        )
         expected = alpha**2 * covariance + sigma**2 * torch.eye(2)
         error = 5 * expected.diagonal().max().item() / len(x) ** 0.5
         flat = noisy.reshape(-1, 2)
-        assert (flat.mean(0) - alpha * mean).abs().max() < 5 * expected.diagonal().max().sqrt() / len(x) ** 0.5
+        assert (
+            flat.mean(0) - alpha * mean
+        ).abs().max() < 5 * expected.diagonal().max().sqrt() / len(x) ** 0.5
         assert (flat.T.cov() - expected).abs().max() < 1.5 * error
 
 
@@ -94,7 +100,9 @@ def test_sub_vp_is_never_noisier_than_vp() -> None:
 def test_a_time_is_found_by_its_ratio(case: Case) -> None:
     for time in case.times:
         alpha, sigma = case.process.levels(torch.tensor(time, dtype=torch.float64))
-        assert case.process.time_at((sigma / alpha).double()).item() == pytest.approx(time, rel=1e-9)
+        assert case.process.time_at((sigma / alpha).double()).item() == pytest.approx(
+            time, rel=1e-9
+        )
 
 
 @processes
@@ -129,11 +137,15 @@ def test_the_network_is_told_each_level_apart_and_sees_inputs_of_like_size(case:
 
 def test_edm_inputs_and_targets_have_variance_1_at_every_level() -> None:
     process, generator = Elucidated(80.0, 0.002, 0.5), torch.Generator().manual_seed(0)
-    x, noise = (torch.randn(20_000, 1, 1, 1, dtype=torch.float64, generator=generator) for _ in range(2))
+    x, noise = (
+        torch.randn(20_000, 1, 1, 1, dtype=torch.float64, generator=generator) for _ in range(2)
+    )
     for level in (0.002, 0.5, 80.0):
         time = torch.full((len(x),), level, dtype=torch.float64)
         noisy = process.add_noise(0.5 * x, noise, time)
-        assert (column(process.precondition(time).c_in) * noisy).std().item() == pytest.approx(1, abs=0.03)
+        assert (column(process.precondition(time).c_in) * noisy).std().item() == pytest.approx(
+            1, abs=0.03
+        )
         assert process.target(0.5 * x, noisy, time).std().item() == pytest.approx(1, abs=0.03)
 
 

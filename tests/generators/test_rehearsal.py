@@ -40,7 +40,9 @@ def unet(**options: Any) -> UNet2DModel:
 
 def data() -> Any:
     x = np.zeros((4, 8, 8, 3), np.uint8)
-    return SimpleNamespace(sets={"train": RecordSet(x, np.arange(4), np.arange(4) % 2, np.full(4, -1))})
+    return SimpleNamespace(
+        sets={"train": RecordSet(x, np.arange(4), np.arange(4) % 2, np.full(4, -1))}
+    )
 
 
 def rehearsed(module: Any) -> Any:
@@ -68,15 +70,30 @@ def test_a_rehearsal_leaves_no_trace() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"class_embed_type": "identity"}, "cannot compute a loss with these settings .*size of tensor"),
-        ({"class_embed_type": "other"}, "cannot compute a loss .*class_embedding needs to be initialized"),
-        ({"down_block_types": ("KDownBlock2D", "DownBlock2D")}, "cannot compute a loss .*division or modulo by zero"),
-        ({"down_block_types": ("DownBlock2D", "DownEncoderBlock2D")}, "cannot compute a loss .*can only concatenate"),
+        (
+            {"class_embed_type": "identity"},
+            "cannot compute a loss with these settings .*size of tensor",
+        ),
+        (
+            {"class_embed_type": "other"},
+            "cannot compute a loss .*class_embedding needs to be initialized",
+        ),
+        (
+            {"down_block_types": ("KDownBlock2D", "DownBlock2D")},
+            "cannot compute a loss .*division or modulo by zero",
+        ),
+        (
+            {"down_block_types": ("DownBlock2D", "DownEncoderBlock2D")},
+            "cannot compute a loss .*can only concatenate",
+        ),
         ({"up_block_types": ("UpBlock2D", "UpDecoderBlock2D")}, "cannot compute a loss"),
         ({"downsample_padding": 3}, "cannot compute a loss .*Sizes of tensors must match"),
         ({"norm_eps": -1.0}, "has a loss of nan before its first step: mend the settings"),
         ({"mid_block_scale_factor": 0.0}, "has a loss of nan before its first step"),
-        ({"num_train_timesteps": 10**5}, "model.denoiser: 'num_train_timesteps' must be a plain value"),
+        (
+            {"num_train_timesteps": 10**5},
+            "model.denoiser: 'num_train_timesteps' must be a plain value",
+        ),
     ],
 )
 def test_settings_of_a_network(options: dict[str, Any], message: str) -> None:
@@ -93,15 +110,30 @@ SENSELESS = "LogSnrSolver does not sample with the settings of this DDPMSchedule
     [
         ({"beta_schedule": "sigmoid"}, SENSELESS + "sigmoid is not implemented"),
         ({"num_train_timesteps": 0}, SENSELESS + "size 0"),
-        ({"num_train_timesteps": 3, "trained_betas": [0.1, 2.0, 0.1]}, SENSELESS + "values that are not finite"),
+        (
+            {"num_train_timesteps": 3, "trained_betas": [0.1, 2.0, 0.1]},
+            SENSELESS + "values that are not finite",
+        ),
         ({"beta_start": -1.0}, SENSELESS + "values that are not finite"),
         ({"prediction_type": "sample"}, "it predicts 'sample': use epsilon or v_prediction"),
-        ({"rescale_betas_zero_snr": True}, "ends in noise alone .*set prediction_type to v_prediction"),
+        (
+            {"rescale_betas_zero_snr": True},
+            "ends in noise alone .*set prediction_type to v_prediction",
+        ),
         ({"num_train_timesteps": 10, "trained_betas": [0.1] * 9 + [1.0]}, "ends in noise alone"),
         ({"beta_end": 2.0}, "ends in noise alone"),
-        ({"beta_end": 2.0, "prediction_type": "v_prediction"}, "'beta_end' must be a number between 0 and 1, not 2.0"),
-        ({"num_train_timesteps": 50, "trained_betas": [0.1] * 40}, "one number for each of the 50 timesteps"),
-        ({"num_train_timesteps": 40, "trained_betas": [0.1] * 50}, "one number for each of the 40 timesteps"),
+        (
+            {"beta_end": 2.0, "prediction_type": "v_prediction"},
+            "'beta_end' must be a number between 0 and 1, not 2.0",
+        ),
+        (
+            {"num_train_timesteps": 50, "trained_betas": [0.1] * 40},
+            "one number for each of the 50 timesteps",
+        ),
+        (
+            {"num_train_timesteps": 40, "trained_betas": [0.1] * 50},
+            "one number for each of the 40 timesteps",
+        ),
     ],
 )
 def test_settings_of_a_scheduler(options: dict[str, Any], message: str) -> None:
@@ -127,7 +159,9 @@ def test_a_scheduler_without_levels_is_not_taken_for_none() -> None:
 def test_a_named_scheduler_that_a_receiver_asks_for_is_tried() -> None:
     trained = DDPMScheduler(variance_type="learned")
     assert type(sampling_scheduler(trained)).__name__ == "LogSnrSolver"
-    with pytest.raises(UserError, match="DDPMScheduler does not sample with the settings of this DDPMScheduler"):
+    with pytest.raises(
+        UserError, match="DDPMScheduler does not sample with the settings of this DDPMScheduler"
+    ):
         sampling_scheduler(trained, "DDPMScheduler")
 
 
@@ -152,7 +186,10 @@ def test_a_network_that_is_made_of_the_data(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(type(module), "check_modality", lambda self, data: None)
     monkeypatch.setattr(fitted, "describe", lambda data: Facts(("a", "b"), (3, 8, 8), (2, 2), None))
     module._trainer = SimpleNamespace(datamodule=blank)
-    with pytest.raises(UserError, match="the network of VAE cannot be made: integer modulo by zero; mend its settings"):
+    with pytest.raises(
+        UserError,
+        match="the network of VAE cannot be made: integer modulo by zero; mend its settings",
+    ):
         module.configure_model()
 
 
@@ -170,7 +207,11 @@ def configured(optimizer: Any) -> Any:
     [
         ("AdamW", {"lr": -1.0}, "model.optimizer cannot be set up: Invalid learning rate"),
         ("AdamW", {"lr": 0.0}, "its step leaves the weights as they are, is its lr 0"),
-        ("AdamW", {"fused": True, "foreach": True}, "`fused` and `foreach` cannot be `True` together"),
+        (
+            "AdamW",
+            {"fused": True, "foreach": True},
+            "`fused` and `foreach` cannot be `True` together",
+        ),
         ("AdamW", {"capturable": True, "foreach": True}, "capturable=True"),
         ("AdamW", {"differentiable": True, "foreach": True}, "don't support autograd"),
         ("SparseAdam", {}, "does not support dense gradients"),
@@ -183,8 +224,12 @@ def test_optimisers_that_cannot_train(kind: str, options: dict[str, Any], messag
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("kind", ["AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Rprop", "ASGD"])
+@pytest.mark.parametrize(
+    "kind", ["AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Rprop", "ASGD"]
+)
 def test_optimisers_that_can(kind: str) -> None:
     options = {"lr": 0.1} if kind == "SGD" else {}
     made = configured(lambda p: getattr(torch.optim, kind)(p, **options))["optimizer"]
-    assert not any(state.get("step", 0) > 0 for state in made.state.values())  # the trial was on weights of its own
+    assert not any(
+        state.get("step", 0) > 0 for state in made.state.values()
+    )  # the trial was on weights of its own

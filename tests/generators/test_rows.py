@@ -9,7 +9,11 @@ from diffshare.generators.rows import Rows
 from diffshare.release.table import TableColumn, TableSchema
 
 SCHEMA = TableSchema(
-    (TableColumn("age", "numeric", bounds=(0.0, 1.0), cells=1), TableColumn("ill", "categorical", ("no", "yes"))), "ill"
+    (
+        TableColumn("age", "numeric", bounds=(0.0, 1.0), cells=1),
+        TableColumn("ill", "categorical", ("no", "yes")),
+    ),
+    "ill",
 )
 AGE = Column("age", "numeric")
 
@@ -25,8 +29,14 @@ def test_categories_are_joined_by_name():
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ((Column("age", "categorical", ("1",)), Column("ill", "categorical")), "'age .numeric.' and not 'age .categ"),
-        ((AGE, Column("sick", "categorical")), "'ill .categorical.' and not 'sick .categorical.'; use"),
+        (
+            (Column("age", "categorical", ("1",)), Column("ill", "categorical")),
+            "'age .numeric.' and not 'age .categ",
+        ),
+        (
+            (AGE, Column("sick", "categorical")),
+            "'ill .categorical.' and not 'sick .categorical.'; use",
+        ),
         ((AGE,), "'ill .categorical.' and not none"),
         ((Column("ill", "categorical"), AGE), "them in another order"),
     ],

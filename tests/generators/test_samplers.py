@@ -66,7 +66,10 @@ def test_heun_is_of_second_order_and_euler_of_first() -> None:
     y, slope = LARGEST * two_modes.normal(200)(), flow_slope(two_modes.denoise)
     exact = heun(slope, y, karras_levels(LARGEST, 0.05, 1000))
     for method, order in ((euler, 1), (heun, 2)):
-        errors = [(method(slope, y, karras_levels(LARGEST, 0.05, n)) - exact).abs().mean() for n in (50, 100)]
+        errors = [
+            (method(slope, y, karras_levels(LARGEST, 0.05, n)) - exact).abs().mean()
+            for n in (50, 100)
+        ]
         assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
 
@@ -80,18 +83,25 @@ def test_probability_flow_there_and_back_again() -> None:
 
 def test_stochastic_heun_reaches_the_mixture() -> None:
     levels = [*karras_levels(LARGEST, LEAST, 60), 0.0]
-    made = stochastic_heun(two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2), churn=20, inflate=1.0)
+    made = stochastic_heun(
+        two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2), churn=20, inflate=1.0
+    )
     two_modes.check(made, bias=0.02)
 
 
 def test_euler_maruyama_reaches_the_mixture() -> None:
     levels = np.geomspace(LARGEST, LEAST, 300).tolist()
-    two_modes.check(euler_maruyama(two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2)), bias=0.03)
+    two_modes.check(
+        euler_maruyama(two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2)), bias=0.03
+    )
 
 
 def test_predictor_corrector_reaches_the_mixture() -> None:
     levels = np.geomspace(LARGEST, LEAST, 200).tolist()
-    two_modes.check(predictor_corrector(two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2)), bias=0.04)
+    two_modes.check(
+        predictor_corrector(two_modes.denoise, start(), levels, two_modes.normal(COUNT, 2)),
+        bias=0.04,
+    )
 
 
 @pytest.mark.parametrize(("count", "repeats", "bias"), [(400, 1, 0.1), (200, 5, 0.06)])
@@ -99,7 +109,9 @@ def test_annealed_langevin_reaches_the_mixture(count: int, repeats: int, bias: f
     levels = np.geomspace(5.0, 0.01, count).tolist()
     step = langevin_step(levels[0] / levels[1], repeats)
     y = 5 * two_modes.normal(COUNT)()
-    made = annealed_langevin(two_modes.denoise, y, levels, two_modes.normal(COUNT, 2), repeats, step)
+    made = annealed_langevin(
+        two_modes.denoise, y, levels, two_modes.normal(COUNT, 2), repeats, step
+    )
     two_modes.check(made, bias=bias)
 
 
@@ -107,15 +119,21 @@ def test_the_last_step_of_langevin_removes_the_noise_of_the_last_level() -> None
     levels = np.geomspace(5.0, 0.2, 60).tolist()
     step, sigma = langevin_step(levels[0] / levels[1], 5), levels[-1]
     y = 5 * two_modes.normal(COUNT)()
-    made = annealed_langevin(two_modes.denoise, y, levels, two_modes.normal(COUNT, 2), 5, step).reshape(-1, 2)
+    made = annealed_langevin(
+        two_modes.denoise, y, levels, two_modes.normal(COUNT, 2), 5, step
+    ).reshape(-1, 2)
     noisy = two_modes.draw(COUNT) + sigma * two_modes.normal(COUNT, 3)().reshape(-1, 2)
     expected, left = two_modes.denoise(noisy, sigma).T.cov(), noisy.T.cov()
     assert (made.T.cov() - expected).abs().max() < 0.015 < 0.035 < (left - expected).abs().max()
 
 
 @pytest.mark.parametrize(("gamma", "repeats"), [(1.02, 1), (1.04, 5), (1.3, 3)])
-def test_no_other_langevin_step_keeps_the_variance_of_the_levels_better(gamma: float, repeats: int) -> None:
-    def settled(step: float) -> float:  # data at one point: the variance in units of the level's, after many levels
+def test_no_other_langevin_step_keeps_the_variance_of_the_levels_better(
+    gamma: float, repeats: int
+) -> None:
+    def settled(
+        step: float,
+    ) -> float:  # data at one point: the variance in units of the level's, after many levels
         variance = 1.0
         for _ in range(300):
             variance *= gamma**2
@@ -132,8 +150,12 @@ def test_the_count_of_levels_makes_neighbours_overlap_by_half() -> None:
     dimension = 3 * 32 * 32
     count = geometric_count(60.0, 0.02, dimension)
     gamma = (60.0 / 0.02) ** (1 / (count - 1))
-    radius = torch.distributions.Normal(gamma * math.sqrt(dimension), gamma / math.sqrt(2))  # of noise at a level up
-    inside = radius.cdf(torch.tensor([math.sqrt(dimension) + s * 3 / math.sqrt(2) for s in (-1.0, 1.0)]))
+    radius = torch.distributions.Normal(
+        gamma * math.sqrt(dimension), gamma / math.sqrt(2)
+    )  # of noise at a level up
+    inside = radius.cdf(
+        torch.tensor([math.sqrt(dimension) + s * 3 / math.sqrt(2) for s in (-1.0, 1.0)])
+    )
     overlap = (inside[1] - inside[0]).item()
     assert overlap == pytest.approx(0.5, abs=0.05)
     assert geometric_count(60.0, 0.02, 4 * dimension) > 1.5 * count

@@ -9,7 +9,12 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, SchedulerMixin
+from diffusers import (
+    DDPMScheduler,
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SchedulerMixin,
+)
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from test_diffusion import Exact
 
@@ -37,13 +42,21 @@ FAMILIES: list[tuple[Any, SchedulerMixin]] = [
 def told(family: str) -> set[str]:
     """The names in README's row of a family."""
     rows = [line.split("|")[1:3] for line in README.splitlines() if line.startswith("| `")]
-    (names,) = [cells[1] for cells in rows if f"`{family}`" in cells[0] and "`" in cells[1] and "--" not in cells[1]]
+    (names,) = [
+        cells[1]
+        for cells in rows
+        if f"`{family}`" in cells[0] and "`" in cells[1] and "--" not in cells[1]
+    ]
     return set(re.findall("`([^`]+)`", names))
 
 
-@pytest.mark.parametrize(("family", "trained"), FAMILIES, ids=lambda value: getattr(value, "family", ""))
+@pytest.mark.parametrize(
+    ("family", "trained"), FAMILIES, ids=lambda value: getattr(value, "family", "")
+)
 def test_readme_lists_the_samplers_of_each_family(family, trained):
-    with pytest.raises(UserError, match="unknown scheduler 'none of them': choose one of ") as refused:
+    with pytest.raises(
+        UserError, match="unknown scheduler 'none of them': choose one of "
+    ) as refused:
         family.sampler(trained, "none of them")
     known = set(str(refused.value).split("choose one of ")[1].split(", "))
     assert told(family.family) == known
@@ -60,11 +73,15 @@ def test_help_lists_those_of_a_ddpm(run_cli):
 class Rounded(Exact):
     """The exact denoiser at the trained level that is nearest: some schedulers go between levels."""
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor | None) -> UNet2DOutput:
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, class_labels: torch.Tensor | None
+    ) -> UNet2DOutput:
         return super().forward(x, torch.as_tensor(t).round().long(), class_labels)
 
 
-@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # of diffusers' DEIS under NumPy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array_wrap__:DeprecationWarning"
+)  # of diffusers' DEIS under NumPy 2
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_each_of_the_list_reaches_the_distribution_of_an_exact_denoiser(name):
     trained = DDPMScheduler(prediction_type="v_prediction", clip_sample=False)
@@ -72,7 +89,12 @@ def test_each_of_the_list_reaches_the_distribution_of_an_exact_denoiser(name):
     labels = torch.arange(200) % 2
     steps = 300 if name in ("DDPMScheduler", "EulerAncestralDiscreteScheduler") else 60
     x = sample_diffusion(
-        exact, sampling_scheduler(trained, name), (1, 4, 4), labels, noise_streams(0, np.arange(200)), steps=steps
+        exact,
+        sampling_scheduler(trained, name),
+        (1, 4, 4),
+        labels,
+        noise_streams(0, np.arange(200)),
+        steps=steps,
     )
     for label, mean in ((0, -0.4), (1, 0.3)):
         of_class = x[labels == label]

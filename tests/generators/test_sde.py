@@ -14,7 +14,11 @@ SCHEDULERS = {
     "ve": ScoreSdeVeScheduler(sigma_max=20.0, sigma_min=0.005, snr=0.16),
 }
 # calls and bias; errors of a few hundred calls are those of Song et al.'s samplers, not of the sampling
-SAMPLERS = {"probability_flow": (79, 0.015), "euler_maruyama": (500, 0.05), "predictor_corrector": (999, 0.05)}
+SAMPLERS = {
+    "probability_flow": (79, 0.015),
+    "euler_maruyama": (500, 0.05),
+    "predictor_corrector": (999, 0.05),
+}
 
 
 def network_of(name: str):
@@ -23,17 +27,25 @@ def network_of(name: str):
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_network_that_is_a_little_off_is_kept_within_the_range_of_the_records(name: str, sampler: str) -> None:
+def test_a_network_that_is_a_little_off_is_kept_within_the_range_of_the_records(
+    name: str, sampler: str
+) -> None:
     exact = network_of(name)
-    made = SDE.sampler(SCHEDULERS[name], sampler)(lambda x, t: 0.97 * exact(x, t), two_modes.normal(500), 50)
-    assert made.abs().max() <= 1.0  # a share of the first level's noise that is not seen would lie far outside
+    made = SDE.sampler(SCHEDULERS[name], sampler)(
+        lambda x, t: 0.97 * exact(x, t), two_modes.normal(500), 50
+    )
+    assert (
+        made.abs().max() <= 1.0
+    )  # a share of the first level's noise that is not seen would lie far outside
     first = torch.cdist(made.reshape(-1, 2), two_modes.MEANS).argmin(1) == 0
     assert 0.1 < first.double().mean() < 0.6
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_what_is_denoised_stays_in_range_and_unbounded_is_left_as_it_is(name: str, sampler: str) -> None:
+def test_what_is_denoised_stays_in_range_and_unbounded_is_left_as_it_is(
+    name: str, sampler: str
+) -> None:
     process = process_of(SCHEDULERS[name])
     wild = two_modes.network_of(process, lambda told: told / 999, lambda y, sigma: 3 + 0 * y)
     for key, end in ((sampler, 1.0), (f"unbounded_{sampler}", 3.0)):

@@ -13,7 +13,9 @@ from diffshare.generators.mixed import MixedDiffusion, gaussian_step, mixed_loss
 from diffshare.stats.counters import RowStreams
 
 STATES = list(itertools.product(range(2), range(3)))
-JOINT = np.array([0.35, 0.05, 0.0, 0.1, 0.1, 0.4])  # of the two columns, strongly dependent; one pair never occurs
+JOINT = np.array(
+    [0.35, 0.05, 0.0, 0.1, 0.1, 0.4]
+)  # of the two columns, strongly dependent; one pair never occurs
 MEAN = np.array([-1.0, 1.5])  # of the score, given the first column
 DEVIATION = 0.5
 
@@ -45,7 +47,9 @@ class Exact(nn.Module):
         clean = (posterior * clean).sum(1, keepdim=True)
         noise = (x - bar.sqrt() * clean) / (1 - bar).sqrt()
         made = bar.sqrt() * noise - (1 - bar).sqrt() * clean if self.process.velocity else noise
-        logits = torch.cat([(w / w.sum(1, keepdim=True)).clamp_min(1e-30).log() for w in (w_first, w_second)], 1)
+        logits = torch.cat(
+            [(w / w.sum(1, keepdim=True)).clamp_min(1e-30).log() for w in (w_first, w_second)], 1
+        )
         tilt = self.skew * torch.tensor([0.0, 1.0, -1.0, 0.5, 0.0, 0.0])
         return (torch.cat([made, logits], 1) + tilt).float()
 
@@ -57,10 +61,14 @@ def records(n: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(scores[:, None]).float(), torch.from_numpy(codes)
 
 
-@pytest.mark.parametrize(("prediction", "steps", "bias"), [("v_prediction", 100, 0.01), ("epsilon", 200, 0.006)])
+@pytest.mark.parametrize(
+    ("prediction", "steps", "bias"), [("v_prediction", 100, 0.01), ("epsilon", 200, 0.006)]
+)
 def test_sampling_reaches_the_joint_distribution(prediction: str, steps: int, bias: float) -> None:
     process, n = MixedDiffusion.of(cosine(prediction), 1, [2, 3]), 20_000
-    scores, codes = sample_mixed(Exact(process), process, None, RowStreams(0, np.arange(n)), n, steps=steps)
+    scores, codes = sample_mixed(
+        Exact(process), process, None, RowStreams(0, np.arange(n)), n, steps=steps
+    )
     shares = np.bincount(codes[:, 0] * 3 + codes[:, 1], minlength=6) / n
     assert np.abs(shares - JOINT).max() < bias + 4 * np.sqrt(0.25 / n)
     for group, mean in enumerate(MEAN):
@@ -72,9 +80,14 @@ def test_sampling_reaches_the_joint_distribution(prediction: str, steps: int, bi
 def test_the_exact_denoiser_has_the_least_loss() -> None:
     process, n = MixedDiffusion.of(cosine(levels=100), 1, [2, 3]), 20_000
     scores, codes = records(n)
-    timesteps, noise = torch.arange(n) % 100, torch.from_numpy(RowStreams(0, np.arange(n)).uniform(0, 3))
+    timesteps, noise = (
+        torch.arange(n) % 100,
+        torch.from_numpy(RowStreams(0, np.arange(n)).uniform(0, 3)),
+    )
     losses = [
-        mixed_loss(Exact(process, skew), process, scores, codes, None, timesteps, noise).mean().item()
+        mixed_loss(Exact(process, skew), process, scores, codes, None, timesteps, noise)
+        .mean()
+        .item()
         for skew in (-1.0, 0.0, 1.0)
     ]
     assert losses[1] < min(losses[0], losses[2]) - 0.01
@@ -91,7 +104,9 @@ def test_the_bound_is_tight_where_the_rows_are_independent_of_everything() -> No
 
     codes = torch.from_numpy(np.random.default_rng(0).choice(4, n, p=p))[:, None]
     uniform = torch.from_numpy(RowStreams(0, np.arange(n)).uniform(0, 1))
-    loss = mixed_loss(Prior(), process, torch.zeros(n, 0), codes, None, torch.arange(n) % 100, uniform).mean()
+    loss = mixed_loss(
+        Prior(), process, torch.zeros(n, 0), codes, None, torch.arange(n) % 100, uniform
+    ).mean()
     entropy = -float(np.sum(p[:3] * np.log(p[:3])))
     assert loss.item() == pytest.approx(entropy, rel=0.03)
 
@@ -107,7 +122,9 @@ def test_gaussian_steps_are_those_of_bayes_rule() -> None:
     deviation = float(np.sqrt(joint @ (grid - mean) ** 2))
     levels = [torch.tensor([[b]], dtype=torch.float64) for b in (bar_s, bar_t)]
     made = [
-        gaussian_step(*(torch.full((1, 1), v) for v in (noisy, clean)), *levels, torch.full((1, 1), z))
+        gaussian_step(
+            *(torch.full((1, 1), v) for v in (noisy, clean)), *levels, torch.full((1, 1), z)
+        )
         for z in (0.0, 1.0)
     ]
     assert made[0].item() == pytest.approx(mean, abs=1e-5)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from diffshare.generators.multinomial import TINY, Categories, divergence, log_forward, log_posterior
+from diffshare.generators.multinomial import (
+    TINY,
+    Categories,
+    divergence,
+    log_forward,
+    log_posterior,
+)
 
 SIZES = [2, 5, 3]
 
@@ -27,21 +33,29 @@ def bar(value: float) -> torch.Tensor:
 def test_forward_marginals_are_the_product_of_single_steps() -> None:
     categories, alphas = Categories(SIZES), [0.9, 0.7, 0.95, 0.2]
     for codes in itertools.product(*map(range, SIZES)):
-        made = log_forward(categories, clean(list(codes)).clamp_min(TINY).log(), bar(float(np.prod(alphas)))).exp()
+        made = log_forward(
+            categories, clean(list(codes)).clamp_min(TINY).log(), bar(float(np.prod(alphas)))
+        ).exp()
         for column, k, code in zip(made[0].split(SIZES), SIZES, codes, strict=True):
-            expected = np.linalg.multi_dot([np.eye(k)[code][None], *(transition(k, a) for a in alphas)])[0]
+            expected = np.linalg.multi_dot(
+                [np.eye(k)[code][None], *(transition(k, a) for a in alphas)]
+            )[0]
             np.testing.assert_allclose(column, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("bar_s", "bar_t"), [(0.9, 0.6), (0.99, 0.001), (1.0, 0.7), (0.3, 0.29)])
 def test_posteriors_are_those_of_bayes_rule(bar_s: float, bar_t: float) -> None:
     categories = Categories(SIZES)
-    for start, seen in itertools.product(itertools.product(*map(range, SIZES)), [(0, 0, 0), (1, 4, 2), (0, 2, 1)]):
+    for start, seen in itertools.product(
+        itertools.product(*map(range, SIZES)), [(0, 0, 0), (1, 4, 2), (0, 2, 1)]
+    ):
         log_x = clean(list(start)).clamp_min(TINY).log()
         made = log_posterior(categories, log_x, clean(list(seen)), bar(bar_s), bar(bar_t)).exp()
         for column, k, a, b in zip(made[0].split(SIZES), SIZES, start, seen, strict=True):
             # P(x_s = i, x_t = b | x_0 = a) for every i, then divided by its sum
-            joint = np.array([transition(k, bar_s)[a, i] * transition(k, bar_t / bar_s)[i, b] for i in range(k)])
+            joint = np.array(
+                [transition(k, bar_s)[a, i] * transition(k, bar_t / bar_s)[i, b] for i in range(k)]
+            )
             np.testing.assert_allclose(column, joint / joint.sum(), atol=1e-12)
 
 
@@ -74,7 +88,9 @@ def test_draws_have_the_frequencies_and_never_a_category_of_probability_0() -> N
     n = 20_000
     uniform = (torch.arange(n, dtype=torch.float64)[:, None] + 0.5).expand(n, 3) / n
     codes = categories.draw(p.log().expand(n, -1), uniform)
-    counts = np.concatenate([np.bincount(codes[:, j], minlength=k) for j, k in enumerate([2, 5, 3])])
+    counts = np.concatenate(
+        [np.bincount(codes[:, j], minlength=k) for j, k in enumerate([2, 5, 3])]
+    )
     np.testing.assert_allclose(counts / n, p, atol=2 / n)
     assert (counts[p == 0] == 0).all()
     edges = torch.tensor([[1e-300] * 3, [1 - 2.0**-53] * 3], dtype=torch.float64)

@@ -6,13 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, ScoreSdeVeScheduler
+from diffusers import (
+    DDPMScheduler,
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    ScoreSdeVeScheduler,
+)
 from test_diffusion import Exact, tiny
 from torch import Tensor
 
 from diffshare.errors import UserError
 from diffshare.generators import edm, sde
-from diffshare.generators.diffusion import Sampler, noise_streams, sample_diffusion, sampling_scheduler
+from diffshare.generators.diffusion import (
+    Sampler,
+    noise_streams,
+    sample_diffusion,
+    sampling_scheduler,
+)
 from diffshare.generators.edm import EDM
 from diffshare.generators.flow import Flow
 from diffshare.generators.ncsn import NCSN, NoiseLevelsScheduler
@@ -46,11 +56,23 @@ VE, VP = ScoreSdeVeScheduler(sigma_max=20.0, sigma_min=0.005), BetaSdeScheduler(
 SUB_VP, LEVELS = BetaSdeScheduler("sub_vp"), NoiseLevelsScheduler(20.0, 0.01, 200)
 FLOW = FlowMatchEulerDiscreteScheduler()
 CASES: dict[str, tuple[Process, Callable[[Tensor], Tensor], Sampler]] = {
-    "edm": (edm.process_of(EDM_SCHEDULER), lambda told: torch.exp(4 * told), EDM.sampler(EDM_SCHEDULER)),
+    "edm": (
+        edm.process_of(EDM_SCHEDULER),
+        lambda told: torch.exp(4 * told),
+        EDM.sampler(EDM_SCHEDULER),
+    ),
     "ve": (sde.process_of(VE), lambda told: told / TICKS, SDE.sampler(VE, "probability_flow")),
     "vp": (sde.process_of(VP), lambda told: told / TICKS, SDE.sampler(VP, "probability_flow")),
-    "sub_vp": (sde.process_of(SUB_VP), lambda told: told / TICKS, SDE.sampler(SUB_VP, "probability_flow")),
-    "ncsn": (LEVELS.process(NUMBERS), lambda told: told.long(), NCSN.sampler(LEVELS, "probability_flow")),
+    "sub_vp": (
+        sde.process_of(SUB_VP),
+        lambda told: told / TICKS,
+        SDE.sampler(SUB_VP, "probability_flow"),
+    ),
+    "ncsn": (
+        LEVELS.process(NUMBERS),
+        lambda told: told.long(),
+        NCSN.sampler(LEVELS, "probability_flow"),
+    ),
     "flow": (Rectified(), lambda told: told / 1000, Flow.sampler(FLOW)),
 }
 
@@ -60,7 +82,9 @@ def linear(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gaussian_records_with_a_linear_log_weight_are_moved_by_the_covariance_times_it(name: str) -> None:
+def test_gaussian_records_with_a_linear_log_weight_are_moved_by_the_covariance_times_it(
+    name: str,
+) -> None:
     process, time_of, sampler = CASES[name]
     generator = torch.Generator().manual_seed(1)
 
@@ -91,7 +115,9 @@ def sampled(tilt: Any, sampler: Any = None) -> Tensor:
     network, labels = tiny(), torch.arange(6) % 2
     sampler = sampler or sampling_scheduler(DDPMScheduler())
     options: dict[str, Any] = {"steps": 3, "guidance": 2.0, "null_label": 2, "tilt": tilt}
-    return sample_diffusion(network, sampler, (3, 8, 8), labels, noise_streams(0, np.arange(6)), **options)
+    return sample_diffusion(
+        network, sampler, (3, 8, 8), labels, noise_streams(0, np.arange(6)), **options
+    )
 
 
 def test_a_weight_that_is_the_same_everywhere_changes_nothing() -> None:
@@ -122,5 +148,10 @@ def test_a_prediction_stays_in_range_however_strong_the_weight(name: str) -> Non
 
 def test_a_sampler_that_calls_its_network_itself_is_refused() -> None:
     with pytest.raises(UserError, match="cannot be guided"):
-        sampled(lambda x: x.flatten(1).sum(1), lambda network, normal, steps: network(normal(), torch.tensor(1)))
-    assert torch.isfinite(sampled(None, lambda network, normal, steps: network(normal(), torch.tensor(1)))).all()
+        sampled(
+            lambda x: x.flatten(1).sum(1),
+            lambda network, normal, steps: network(normal(), torch.tensor(1)),
+        )
+    assert torch.isfinite(
+        sampled(None, lambda network, normal, steps: network(normal(), torch.tensor(1)))
+    ).all()

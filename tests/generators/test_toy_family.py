@@ -35,11 +35,15 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 def test_its_sampler_reaches_the_mixture(circle: Any) -> None:
     scheduler = circle.CircleScheduler(margin=0.005)
     network = two_modes.network_of(scheduler.process, lambda told: told / 1000)
-    two_modes.check(circle.CircleDiffusion.sampler(scheduler)(network, two_modes.normal(4000), 199), bias=0.04)
+    two_modes.check(
+        circle.CircleDiffusion.sampler(scheduler)(network, two_modes.normal(4000), 199), bias=0.04
+    )
 
 
 @pytest.mark.parametrize("classes", [2, None])
-def test_it_trains_releases_and_samples(run_cli: Any, circle: Any, tmp_path: Path, classes: int | None) -> None:
+def test_it_trains_releases_and_samples(
+    run_cli: Any, circle: Any, tmp_path: Path, classes: int | None
+) -> None:
     config = write_config(tmp_path, "ddpm.DDPM", classes)
     value, page = yaml.safe_load(config.read_text()), yaml.safe_load(block("yaml"))["model"]
     value["model"]["class_path"] = page["class_path"]
@@ -52,7 +56,16 @@ def test_it_trains_releases_and_samples(run_cli: Any, circle: Any, tmp_path: Pat
     assert made.code == 0, made.err
     drawn = []
     for size in (6, 1):
-        arguments = ("--model", tmp_path / "release", "--count", 6, "--batch-size", size, "--out", tmp_path / str(size))
+        arguments = (
+            "--model",
+            tmp_path / "release",
+            "--count",
+            6,
+            "--batch-size",
+            size,
+            "--out",
+            tmp_path / str(size),
+        )
         outcome = run_cli("sample", *arguments)
         assert outcome.code == 0, outcome.err
         with np.load(tmp_path / str(size) / "samples.npz") as arrays:
@@ -65,7 +78,10 @@ def test_its_settings_are_refused_in_one_line(run_cli: Any, circle: Any, tmp_pat
     config = write_config(tmp_path, "ddpm.DDPM", 2)
     value = yaml.safe_load(config.read_text())
     value["model"]["class_path"] = "circle.CircleDiffusion"
-    value["model"]["init_args"]["scheduler"] = {"class_path": "circle.CircleScheduler", "init_args": {"margin": 0.7}}
+    value["model"]["init_args"]["scheduler"] = {
+        "class_path": "circle.CircleScheduler",
+        "init_args": {"margin": 0.7},
+    }
     config.write_text(yaml.safe_dump(value))
     outcome = run_cli("fit", "--config", config, "--run-dir", tmp_path / "run")
     assert outcome.code == 2

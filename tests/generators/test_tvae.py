@@ -28,13 +28,27 @@ def config(path: Path, table: Path, **model: Any) -> Path:
     """A small training on that table."""
     settings = {"latent_dim": 4, "width": 16, "layers": 1}
     init = {"network": {"class_path": "diffshare.nets.tvae.RowVAE", "init_args": settings}} | model
-    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(table), "columns": COLUMNS}}
-    data = {"source": source, "target": "ill", "sensitive": "sex", "batch_size": 32, "validation_share": 0.2}
+    source = {
+        "class_path": "diffshare.data.table.CSVTable",
+        "init_args": {"path": str(table), "columns": COLUMNS},
+    }
+    data = {
+        "source": source,
+        "target": "ill",
+        "sensitive": "sex",
+        "batch_size": 32,
+        "validation_share": 0.2,
+    }
     average = {"class_path": "diffshare.training.averaging.WarmupEMA", "init_args": {"decay": 0.9}}
     content = {
         "model": {"class_path": "diffshare.generators.tvae.TVAE", "init_args": init},
         "data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data},
-        "trainer": {"max_steps": 4, "enable_progress_bar": False, "accelerator": "cpu", "callbacks": [average]},
+        "trainer": {
+            "max_steps": 4,
+            "enable_progress_bar": False,
+            "accelerator": "cpu",
+            "callbacks": [average],
+        },
     }
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
@@ -44,7 +58,11 @@ def config(path: Path, table: Path, **model: Any) -> Path:
 def trained(run_cli: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tvae")
     outcome = run_cli(
-        "fit", "--config", config(folder / "c.yaml", write(folder / "t.csv")), "--run-dir", folder / "run"
+        "fit",
+        "--config",
+        config(folder / "c.yaml", write(folder / "t.csv")),
+        "--run-dir",
+        folder / "run",
     )
     assert outcome.code == 0, outcome.err
     return folder / "run"
@@ -61,7 +79,9 @@ def test_the_loss_is_the_bound_counted_cell_by_cell() -> None:
         nats = 0.0
         for j in range(2):
             s = math.exp(log_scales[j])
-            density = math.exp(-((scores[i, j] - means[i, j]) ** 2) / (2 * s * s)) / (s * math.sqrt(2 * math.pi))
+            density = math.exp(-((scores[i, j] - means[i, j]) ** 2) / (2 * s * s)) / (
+                s * math.sqrt(2 * math.pi)
+            )
             nats -= math.log(density)
         for j, start in enumerate((0, 3)):
             column = np.exp(logits[i, start : start + sizes[j]])
@@ -69,7 +89,9 @@ def test_the_loss_is_the_bound_counted_cell_by_cell() -> None:
         for m, v in zip(mean[i], np.exp(logvar[i]), strict=True):
             nats += 0.7 * (m * m + v - 1 - math.log(v)) / 2
         expected.append(nats)
-    tensors = [torch.from_numpy(a) for a in (scores, codes, means, log_scales, logits, mean, logvar)]
+    tensors = [
+        torch.from_numpy(a) for a in (scores, codes, means, log_scales, logits, mean, logvar)
+    ]
     made = (tensors[2], tensors[3], tensors[4])
     loss = row_loss(Categories(sizes), tensors[0], tensors[1], made, tensors[5], tensors[6], 0.7)
     np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-9)
@@ -90,19 +112,29 @@ def test_rows_follow_the_distribution_that_the_decoder_says() -> None:
         network.log_scale.zero_()  # scores are N(0, 1), so that x is uniform
     n = 20_000
     x = sample_rows(network, rows, np.full(n, -1), np.arange(n), 0)
-    assert np.abs(np.bincount(x[:, 1].astype(int)) / n - shares.numpy()).max() < 4 * math.sqrt(0.25 / n)
+    assert np.abs(np.bincount(x[:, 1].astype(int)) / n - shares.numpy()).max() < 4 * math.sqrt(
+        0.25 / n
+    )
     assert np.abs(np.histogram(x[:, 0], 10, (2, 3))[0] / n - 0.1).max() < 4 * math.sqrt(0.09 / n)
     asked = sample_rows(network, rows, np.full(50, 2), np.arange(50), 0)
     assert (asked[:, 1] == 2).all()
     assert np.array_equal(asked[:, 0], x[:50, 0])
 
 
-def test_a_release_has_the_decoder_and_the_table_and_is_made_again(run_cli, trained, tmp_path) -> None:
+def test_a_release_has_the_decoder_and_the_table_and_is_made_again(
+    run_cli, trained, tmp_path
+) -> None:
     release = open_release(trained / "release")
     assert (release.card.family, release.card.modality, release.card.steps) == ("tvae", "table", 1)
     assert release.card.labels == ("no", "yes")
-    assert {name.partition("/")[0] for name in release.card.files} == {"README.md", "decoder", "table"}
-    outcome = run_cli("release", "--ckpt", trained / "checkpoints" / "last.ckpt", "--out", tmp_path / "again")
+    assert {name.partition("/")[0] for name in release.card.files} == {
+        "README.md",
+        "decoder",
+        "table",
+    }
+    outcome = run_cli(
+        "release", "--ckpt", trained / "checkpoints" / "last.ckpt", "--out", tmp_path / "again"
+    )
     assert outcome.code == 0, outcome.err
     assert open_release(tmp_path / "again").card.files == release.card.files
 
@@ -110,7 +142,9 @@ def test_a_release_has_the_decoder_and_the_table_and_is_made_again(run_cli, trai
 @pytest.mark.parametrize("labels", ["balanced", "natural", "none", "yes"])
 def test_rows_have_the_columns_and_types_of_the_source(run_cli, trained, tmp_path, labels) -> None:
     out = tmp_path / "samples"
-    outcome = run_cli("sample", "--model", trained / "release", "--count", 60, "--labels", labels, "--out", out)
+    outcome = run_cli(
+        "sample", "--model", trained / "release", "--count", 60, "--labels", labels, "--out", out
+    )
     assert outcome.code == 0, outcome.err
     rows = read(out)
     assert list(rows[0]) == list(COLUMNS)
@@ -129,7 +163,9 @@ def test_a_row_depends_on_its_class_seed_and_number_alone(trained) -> None:
     labels, indices = np.arange(40) % 3 - 1, np.arange(40)
     made = box.sample(labels, indices, seed=3)
     assert np.array_equal(made, box.sample(labels, indices, seed=3), equal_nan=True)
-    single = np.concatenate([box.sample(labels[i : i + 1], indices[i : i + 1], seed=3) for i in range(40)])
+    single = np.concatenate(
+        [box.sample(labels[i : i + 1], indices[i : i + 1], seed=3) for i in range(40)]
+    )
     np.testing.assert_allclose(made, single, rtol=1e-4, atol=1e-4)
     assert not np.array_equal(made, box.sample(labels, indices, seed=4), equal_nan=True)
     assert box.ledger.queries == 160
@@ -140,7 +176,9 @@ def test_an_unconditional_model_and_validation(run_cli, tmp_path) -> None:
     outcome = run_cli("fit", "--config", file, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert open_release(tmp_path / "run" / "release").card.labels == ()
-    tested = run_cli("test", "--config", file, "--ckpt_path", tmp_path / "run" / "checkpoints" / "last.ckpt")
+    tested = run_cli(
+        "test", "--config", file, "--ckpt_path", tmp_path / "run" / "checkpoints" / "last.ckpt"
+    )
     assert tested.code == 0, tested.err
     assert "test/loss" in tested.out
 
@@ -153,8 +191,12 @@ def test_an_unconditional_model_and_validation(run_cli, tmp_path) -> None:
         (["--scheduler", "DDIMScheduler"], "a model of the family tvae has none"),
     ],
 )
-def test_what_it_does_not_have_cannot_be_asked_for(run_cli, trained, tmp_path, options, named) -> None:
-    refused = run_cli("sample", "--model", trained / "release", "--count", 1, *options, "--out", tmp_path / "x")
+def test_what_it_does_not_have_cannot_be_asked_for(
+    run_cli, trained, tmp_path, options, named
+) -> None:
+    refused = run_cli(
+        "sample", "--model", trained / "release", "--count", 1, *options, "--out", tmp_path / "x"
+    )
     assert refused.code == 2
     assert named in refused.err
 
@@ -187,7 +229,10 @@ def test_a_changed_release_is_refused(run_cli, trained, tmp_path, file, change, 
 
 
 def test_settings_that_make_no_model_are_refused(run_cli, tmp_path) -> None:
-    for setting, named in (({"kl_weight": -1.0}, "kl_weight is -1"), ({"condition_dropout": 1.0}, "dropout is 1")):
+    for setting, named in (
+        ({"kl_weight": -1.0}, "kl_weight is -1"),
+        ({"condition_dropout": 1.0}, "dropout is 1"),
+    ):
         file = config(tmp_path / "c.yaml", write(tmp_path / "t.csv"), **setting)
         outcome = run_cli("fit", "--config", file, "--run-dir", tmp_path / "run")
         assert outcome.code == 2
@@ -203,8 +248,12 @@ def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) ->
     file = config(tmp_path / "c.yaml", table, schema=str(given))
     outcome = run_cli("fit", "--config", file, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
-    assert json.loads((tmp_path / "run" / "release" / "table" / "schema.json").read_text()) == schema
-    assert open_generator(tmp_path / "run" / "release")[0].sample(np.arange(4) % 2, np.arange(4), seed=0).shape == (
+    assert (
+        json.loads((tmp_path / "run" / "release" / "table" / "schema.json").read_text()) == schema
+    )
+    assert open_generator(tmp_path / "run" / "release")[0].sample(
+        np.arange(4) % 2, np.arange(4), seed=0
+    ).shape == (
         4,
         5,
     )
@@ -213,7 +262,10 @@ def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) ->
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda schema: schema["columns"][2].update(categories=["a", "z"]), "'ward' lacks the category 'b'"),
+        (
+            lambda schema: schema["columns"][2].update(categories=["a", "z"]),
+            "'ward' lacks the category 'b'",
+        ),
         (lambda schema: schema["columns"][1].update(missing=False), "'dose' has no missing cells"),
         (lambda schema: schema["columns"][0].update(name="years"), "other columns than the data"),
         (lambda schema: schema.update(target="sex"), "for the target 'sex'"),
@@ -225,25 +277,38 @@ def test_rows_are_coded_by_a_schema_that_is_given(run_cli, trained, tmp_path) ->
         (lambda schema: schema["columns"][0].update(quantiles=[1, 2]), "column 0 has quantiles"),
     ],
 )
-def test_a_schema_that_does_not_cover_the_mix_is_refused(run_cli, trained, tmp_path, change, named) -> None:
+def test_a_schema_that_does_not_cover_the_mix_is_refused(
+    run_cli, trained, tmp_path, change, named
+) -> None:
     schema = json.loads((trained / "release" / "table" / "schema.json").read_text())
     change(schema)
     (tmp_path / "schema.json").write_text(json.dumps(schema))
-    file = config(tmp_path / "c.yaml", write(tmp_path / "t.csv"), schema=str(tmp_path / "schema.json"))
+    file = config(
+        tmp_path / "c.yaml", write(tmp_path / "t.csv"), schema=str(tmp_path / "schema.json")
+    )
     outcome = run_cli("fit", "--config", file, "--run-dir", tmp_path / "run")
     assert outcome.code == 2
     assert named in outcome.err
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.25", "ward": "?", "sex": "f"}])
+@pytest.mark.parametrize(
+    "fixed", [{"age": "40", "ward": "a"}, {"dose": "?", "age": "40.25", "ward": "?", "sex": "f"}]
+)
 def test_constant_columns_are_made_as_they_were(
     run_cli: Callable[..., Any], tmp_path: Path, fixed: dict[str, str]
 ) -> None:
     """In the second table nothing but the class is left for the network to make."""
     table = write(tmp_path / "t.csv", **fixed)
     options = [] if "sex" not in fixed else ["--data.sensitive", "null"]
-    run = ["fit", "--config", config(tmp_path / "c.yaml", table), *options, "--trainer.max_steps", 2]
+    run = [
+        "fit",
+        "--config",
+        config(tmp_path / "c.yaml", table),
+        *options,
+        "--trainer.max_steps",
+        2,
+    ]
     outcome = run_cli(*run, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert run_cli("validate", "--run-dir", tmp_path / "run").code == 0

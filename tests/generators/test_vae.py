@@ -54,7 +54,9 @@ def test_the_divergence_is_that_of_torchs_distributions_and_0_at_the_prior() -> 
     generator = torch.Generator().manual_seed(0)
     mean, logvar = (torch.randn(5, 7, generator=generator) for _ in range(2))
     posterior = torch.distributions.Normal(mean, (logvar / 2).exp())
-    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    expected = torch.distributions.kl_divergence(
+        posterior, torch.distributions.Normal(0.0, 1.0)
+    ).sum(1)
     torch.testing.assert_close(kl_divergence(mean, logvar), expected)
     assert kl_divergence(torch.zeros(2, 7), torch.zeros(2, 7)).tolist() == [0, 0]
 
@@ -69,7 +71,10 @@ def test_the_loss_is_the_bound_counted_value_by_value(kl_weight: float) -> None:
     for i in range(3):
         nats = 0.0
         for value, wanted in zip(made[i].ravel(), x[i].ravel(), strict=True):
-            nats -= math.log(math.exp(-((wanted - value) ** 2) / (2 * scale**2)) / (scale * math.sqrt(2 * math.pi)))
+            nats -= math.log(
+                math.exp(-((wanted - value) ** 2) / (2 * scale**2))
+                / (scale * math.sqrt(2 * math.pi))
+            )
         grid = np.linspace(-12, 12, 24001)
         for m, v in zip(mean[i], np.exp(logvar[i]), strict=True):  # the integral of q log(q / p)
             q = np.exp(-((grid - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
@@ -114,7 +119,9 @@ def test_encoder_and_decoder_hear_the_class() -> None:
     assert tiny(layers_per_block=1).decoder(z, one).shape == (2, 3, 8, 8)
 
 
-@pytest.mark.parametrize(("dropout", "moved"), [(0.0, [True, True, False]), (0.999999, [False, False, True])])
+@pytest.mark.parametrize(
+    ("dropout", "moved"), [(0.0, [True, True, False]), (0.999999, [False, False, True])]
+)
 def test_hidden_classes_train_the_class_none(dropout: float, moved: list[bool]) -> None:
     vae = module(tiny(), condition_dropout=dropout)
     x, y = torch.rand(8, 3, 8, 8) * 2 - 1, torch.arange(8) % 2
@@ -126,11 +133,20 @@ def test_hidden_classes_train_the_class_none(dropout: float, moved: list[bool]) 
 # --- the way to a release and back ---------------------------------------------------------------------------------
 
 
-def test_only_the_decoder_is_released_and_release_makes_the_same_again(run_cli, run, tmp_path) -> None:
+def test_only_the_decoder_is_released_and_release_makes_the_same_again(
+    run_cli, run, tmp_path
+) -> None:
     card = json.loads((run / "release" / "diffshare.json").read_text())
-    assert (card["family"], len(card["labels"]), card["steps"], card["image_size"]) == ("vae", 2, 1, 8)
+    assert (card["family"], len(card["labels"]), card["steps"], card["image_size"]) == (
+        "vae",
+        2,
+        1,
+        8,
+    )
     assert {name.partition("/")[0] for name in card["files"]} == {"decoder", "README.md"}
-    made = run_cli("release", "--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "again")
+    made = run_cli(
+        "release", "--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "again"
+    )
     assert made.code == 0, made.err
     assert json.loads((tmp_path / "again" / "diffshare.json").read_text())["files"] == card["files"]
 
@@ -167,7 +183,9 @@ def test_the_released_decoder_draws_what_the_trained_one_draws() -> None:
 
 
 def test_validation_reports_loss_divergence_and_error(run_cli, run) -> None:
-    outcome = run_cli("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
+    outcome = run_cli(
+        "test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt"
+    )
     assert outcome.code == 0, outcome.err
     for name in ("test/loss", "test/kl_nats", "test/psnr_db"):
         assert name in outcome.out
@@ -185,7 +203,10 @@ def test_an_unconditional_model(run_cli, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--model.network.block_out_channels", "[8,8,8,8]"], "8x8 pixels do not divide by the network's stride 16"),
+        (
+            ["--model.network.block_out_channels", "[8,8,8,8]"],
+            "8x8 pixels do not divide by the network's stride 16",
+        ),
         (["--model.network.block_out_channels", "[]"], "len(block_out_channels) is 0"),
         (["--model.network.latent_dim", 0], "latent_dim is 0"),
         (["--model.condition_dropout", 1], "condition_dropout is 1"),
@@ -209,8 +230,12 @@ def test_settings_that_make_no_model_are_refused(run_cli, tmp_path, options, nam
         (["--scheduler", "DDIMScheduler"], "a model of the family vae has none"),
     ],
 )
-def test_what_a_vae_does_not_have_cannot_be_asked_for(run_cli, run, tmp_path, options, named) -> None:
-    refused = run_cli("sample", "--model", run / "release", "--count", 1, *options, "--out", tmp_path / "x")
+def test_what_a_vae_does_not_have_cannot_be_asked_for(
+    run_cli, run, tmp_path, options, named
+) -> None:
+    refused = run_cli(
+        "sample", "--model", run / "release", "--count", 1, *options, "--out", tmp_path / "x"
+    )
     assert refused.code == 2
     assert named in refused.err
     assert not (tmp_path / "x").exists()
@@ -224,14 +249,22 @@ def test_what_a_vae_does_not_have_cannot_be_asked_for(run_cli, run, tmp_path, op
         ("decoder/config.json", {"latent_dim": 5}, "must have the shape"),
         ("decoder/config.json", {"latent_dim": 8000}, "latent_dim is 8000"),
         ("decoder/config.json", {"block_out_channels": []}, "len(block_out_channels) is 0"),
-        ("decoder/config.json", {"block_out_channels": [10**9, 8]}, "must be a list of plain values"),
+        (
+            "decoder/config.json",
+            {"block_out_channels": [10**9, 8]},
+            "must be a list of plain values",
+        ),
         ("decoder/config.json", {"block_out_channels": [8, 4096]}, "block_out_channels[1] is 4096"),
         ("decoder/config.json", {"sample_size": 4096}, "sample_size is 4096"),
         ("decoder/config.json", {"layers_per_block": 10**6}, "must be a plain value"),
         ("decoder/config.json", {"norm_num_groups": 0}, "cannot be built"),
         ("decoder/config.json", {"_class_name": "VAEEncoder"}, "unknown network"),
         ("decoder/config.json", {"another": 1}, "does not know it"),
-        ("diffshare.json", {"labels": ["a", "b", "c"], "label_frequencies": None}, "does not fit the card"),
+        (
+            "diffshare.json",
+            {"labels": ["a", "b", "c"], "label_frequencies": None},
+            "does not fit the card",
+        ),
         ("diffshare.json", {"image_size": 32}, "does not fit the card"),
     ],
 )

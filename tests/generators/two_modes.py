@@ -9,7 +9,9 @@ from diffshare.generators.process import Network, Process
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 MEANS = torch.tensor([[-0.5, 0.3], [0.4, -0.4]], dtype=torch.float64)
-COVARIANCES = torch.tensor([[[0.010, 0.006], [0.006, 0.010]], [[0.020, -0.003], [-0.003, 0.005]]], dtype=torch.float64)
+COVARIANCES = torch.tensor(
+    [[[0.010, 0.006], [0.006, 0.010]], [[0.020, -0.003], [-0.003, 0.005]]], dtype=torch.float64
+)
 
 
 def draw(count: int, seed: int = 0) -> Tensor:
@@ -35,7 +37,9 @@ def denoise(y: Tensor, sigma: float) -> Tensor:
 
 
 def network_of(
-    process: Process, time_of: Callable[[Tensor], Tensor], denoised: Callable[[Tensor, float], Tensor] = denoise
+    process: Process,
+    time_of: Callable[[Tensor], Tensor],
+    denoised: Callable[[Tensor, float], Tensor] = denoise,
 ) -> Network:
     """The perfect network of a process: its raw output stands for E[x | x_t] at every time.
 
@@ -49,7 +53,9 @@ def network_of(
         time = time_of(told.double())
         noisy = inputs.double() / process.precondition(time).c_in
         alpha, sigma = process.levels(time)
-        return process.target(denoised(noisy / alpha, float(sigma / alpha)), noisy, time).to(inputs.dtype)
+        return process.target(denoised(noisy / alpha, float(sigma / alpha)), noisy, time).to(
+            inputs.dtype
+        )
 
     return network
 
@@ -74,7 +80,9 @@ def check(x: Tensor, errors: float = 4.0, bias: float = 0.0) -> None:
         part = flat[mode == k]
         n, deviation = len(part), covariance.diagonal().sqrt()
         off = (n / len(flat) - weight).abs()
-        assert off < errors * (weight * (1 - weight) / len(flat)).sqrt() + bias, f"weight {k}: {n / len(flat):.4f}"
+        assert off < errors * (weight * (1 - weight) / len(flat)).sqrt() + bias, (
+            f"weight {k}: {n / len(flat):.4f}"
+        )
         off = (part.mean(0) - mean).abs() / deviation
         assert off.max() < errors / n**0.5 + bias, f"mean {k}: {part.mean(0)}"
         off = (part.T.cov() - covariance).abs() / torch.outer(deviation, deviation)

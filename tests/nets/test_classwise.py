@@ -97,7 +97,9 @@ WORDS = [
 ]
 
 
-def test_every_record_trains_the_network_of_its_class_and_what_there_is_not_is_refused(run_cli, tmp_path):
+def test_every_record_trains_the_network_of_its_class_and_what_there_is_not_is_refused(
+    run_cli, tmp_path
+):
     outcome = run_cli("fit", *WORDS, "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     release = tmp_path / "run" / "release"
@@ -106,11 +108,18 @@ def test_every_record_trains_the_network_of_its_class_and_what_there_is_not_is_r
     settings = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["init_args"]
     assert settings["condition_dropout"] == 0
     for name, words in (("balanced", ["--labels", "balanced"]), ("one", ["--labels", 1])):
-        outcome = run_cli("sample", "--model", release, "--count", 4, *words, "--out", tmp_path / name)
+        outcome = run_cli(
+            "sample", "--model", release, "--count", 4, *words, "--out", tmp_path / name
+        )
         assert outcome.code == 0, outcome.err
         assert np.load(tmp_path / name / "samples.npz")["x"].shape == (4, 8, 8, 3)
-    for name, words in (("none", ["--labels", "none"]), ("guided", ["--labels", "balanced", "--guidance", 3])):
-        outcome = run_cli("sample", "--model", release, "--count", 4, *words, "--out", tmp_path / name)
+    for name, words in (
+        ("none", ["--labels", "none"]),
+        ("guided", ["--labels", "balanced", "--guidance", 3]),
+    ):
+        outcome = run_cli(
+            "sample", "--model", release, "--count", 4, *words, "--out", tmp_path / name
+        )
         assert outcome.code == 2
         assert "none for 'no class'" in outcome.err
         assert not (tmp_path / name).exists()
@@ -121,7 +130,15 @@ def test_classes_can_be_hidden_where_there_is_a_network_for_it(run_cli, tmp_path
     outcome = run_cli("fit", *WORDS, *hidden, "--run-dir", tmp_path / "refused")
     assert outcome.code == 2
     assert "condition_dropout is 0.5, and model.denoiser has no network" in outcome.err
-    outcome = run_cli("fit", *WORDS, *hidden, "--model.denoiser.unconditional", "true", "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit",
+        *WORDS,
+        *hidden,
+        "--model.denoiser.unconditional",
+        "true",
+        "--run-dir",
+        tmp_path / "run",
+    )
     assert outcome.code == 0, outcome.err
     arguments = ("--count", 4, "--labels", "none", "--out", tmp_path / "none")
     outcome = run_cli("sample", "--model", tmp_path / "run" / "release", *arguments)

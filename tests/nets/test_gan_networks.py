@@ -15,12 +15,16 @@ from diffshare.nets.gan import ClassBatchNorm, ResnetDiscriminator, ResnetGenera
 
 def discriminator(**settings: Any) -> ResnetDiscriminator:
     torch.manual_seed(0)
-    return ResnetDiscriminator(**({"block_out_channels": (8, 12), "num_class_embeds": 3, "rotations": True} | settings))
+    return ResnetDiscriminator(
+        **({"block_out_channels": (8, 12), "num_class_embeds": 3, "rotations": True} | settings)
+    )
 
 
 def generator(**settings: Any) -> ResnetGenerator:
     torch.manual_seed(0)
-    return ResnetGenerator(**({"sample_size": 8, "latent_dim": 5, "block_out_channels": (12, 8)} | settings))
+    return ResnetGenerator(
+        **({"sample_size": 8, "latent_dim": 5, "block_out_channels": (12, 8)} | settings)
+    )
 
 
 def largest(weight: torch.Tensor) -> float:
@@ -31,13 +35,17 @@ def test_the_largest_singular_value_of_every_weight_is_one() -> None:
     network = discriminator()
     layers = [layer for layer in network.modules() if parametrize.is_parametrized(layer)]
     assert len(layers) == 2 * 3 + 3  # of two blocks, and three heads
-    assert sum(isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding) for layer in network.modules()) == len(layers)
+    assert sum(
+        isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding) for layer in network.modules()
+    ) == len(layers)
     x, labels = torch.rand(2, 3, 8, 8) * 2 - 1, torch.tensor([0, 2])
     network(x, labels, x)
     assert [largest(layer.weight) for layer in layers] == pytest.approx([1] * len(layers), abs=0.02)
     for layer in layers:
         with torch.no_grad():  # as an optimiser would change them, though further
-            layer.parametrizations.weight.original.mul_(3).add_(0.02 * torch.randn_like(layer.weight))
+            layer.parametrizations.weight.original.mul_(3).add_(
+                0.02 * torch.randn_like(layer.weight)
+            )
     for _ in range(100):  # one iteration of the power method a pass
         network(x, labels, x)
     assert [largest(layer.weight) for layer in layers] == pytest.approx([1] * len(layers), abs=1e-3)
@@ -45,7 +53,11 @@ def test_the_largest_singular_value_of_every_weight_is_one() -> None:
 
 def test_each_weight_is_normalised_once_a_pass_in_fp32_and_not_refined_in_evaluation() -> None:
     network, seen = discriminator(), []
-    norms = [layer.parametrizations.weight[0] for layer in network.modules() if parametrize.is_parametrized(layer)]
+    norms = [
+        layer.parametrizations.weight[0]
+        for layer in network.modules()
+        if parametrize.is_parametrized(layer)
+    ]
     for norm in norms:
         norm.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     x = torch.zeros(2, 3, 8, 8)
@@ -68,7 +80,10 @@ def test_the_score_of_a_class_is_the_projection_on_its_embedding() -> None:
         for label in range(3):
             scores, logits = network(x, torch.full((4,), label))
             expected = [
-                float(network.score.bias + (network.score.weight[0] + network.classes.weight[label]) @ row)
+                float(
+                    network.score.bias
+                    + (network.score.weight[0] + network.classes.weight[label]) @ row
+                )
                 for row in features
             ]
             assert scores.tolist() == pytest.approx(expected, abs=1e-4)
@@ -86,14 +101,21 @@ def test_a_block_halves_and_doubles_as_the_paper_draws_it() -> None:
         up, labels = generator().blocks[0].eval(), torch.zeros(2, dtype=torch.long)
         x = torch.randn(2, 12, 3, 3)
         large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        first = up.conv1(F.relu(up.norm1(x, labels)).repeat_interleave(2, 2).repeat_interleave(2, 3))
+        first = up.conv1(
+            F.relu(up.norm1(x, labels)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        )
         plain = up.conv2(F.relu(up.norm2(first, labels))) + up.shortcut(large)
         torch.testing.assert_close(up(x, labels), plain, atol=1e-5, rtol=1e-4)
 
 
-def test_batch_norm_scales_by_class_and_keeps_statistics_where_an_average_of_weights_finds_them() -> None:
+def test_batch_norm_scales_by_class_and_keeps_statistics_where_an_average_of_weights_finds_them() -> (
+    None
+):
     norm = ClassBatchNorm(3, 2, momentum=0.1)
-    assert [name for name, p in norm.named_parameters() if not p.requires_grad] == ["mean", "variance"]
+    assert [name for name, p in norm.named_parameters() if not p.requires_grad] == [
+        "mean",
+        "variance",
+    ]
     assert not list(norm.buffers())
     with torch.no_grad():
         norm.scale.weight.copy_(torch.tensor([[1.0, 2, 3], [4, 5, 6]]))
@@ -104,10 +126,14 @@ def test_batch_norm_scales_by_class_and_keeps_statistics_where_an_average_of_wei
     mean, variance = values.mean((0, 2, 3), keepdims=True), values.var((0, 2, 3), keepdims=True)
     scale = np.where(labels.numpy()[:, None] == 0, [1.0, 2, 3], [4.0, 5, 6])[..., None, None]
     shift = np.where(labels.numpy() == 0, 0.0, 7.0)[:, None, None, None]
-    np.testing.assert_allclose(made, (values - mean) / np.sqrt(variance + 1e-5) * scale + shift, atol=1e-4)
+    np.testing.assert_allclose(
+        made, (values - mean) / np.sqrt(variance + 1e-5) * scale + shift, atol=1e-4
+    )
     count = 8 * 4 * 4
     np.testing.assert_allclose(norm.mean.numpy(), 0.1 * mean.ravel(), rtol=1e-4)
-    np.testing.assert_allclose(norm.variance.numpy(), 0.9 + 0.1 * variance.ravel() * count / (count - 1), rtol=1e-4)
+    np.testing.assert_allclose(
+        norm.variance.numpy(), 0.9 + 0.1 * variance.ravel() * count / (count - 1), rtol=1e-4
+    )
     kept = norm.mean.clone()
     norm.eval()(x, labels)
     assert torch.equal(norm.mean, kept)
@@ -129,7 +155,9 @@ def test_images_of_any_side_that_divides_by_the_stride(side: int) -> None:
     x = generator(sample_size=side, block_out_channels=widths)(torch.randn(2, 5))
     assert x.shape == (2, 3, side, side)
     assert x.abs().max() <= 1
-    assert discriminator(block_out_channels=widths, halvings=2, num_class_embeds=None)(x)[0].shape == (2,)
+    assert discriminator(block_out_channels=widths, halvings=2, num_class_embeds=None)(x)[
+        0
+    ].shape == (2,)
 
 
 @pytest.mark.parametrize(

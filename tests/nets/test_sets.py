@@ -24,7 +24,10 @@ def test_the_scale_of_the_features_does_not_matter(network):
     x = torch.randn(4, 30, 5)
     network.fit_scale(x.flatten(0, 1))
     before = network(x)
-    scale, shift = torch.tensor([1e-3, 1.0, 50.0, 3.0, 0.2]), torch.tensor([5.0, -2.0, 0.0, 1.0, 9.0])
+    scale, shift = (
+        torch.tensor([1e-3, 1.0, 50.0, 3.0, 0.2]),
+        torch.tensor([5.0, -2.0, 0.0, 1.0, 9.0]),
+    )
     moved = x * scale + shift
     network.fit_scale(moved.flatten(0, 1))
     torch.testing.assert_close(network(moved), before, atol=1e-4, rtol=1e-3)
@@ -51,7 +54,9 @@ def test_more_moments_see_a_spread_that_means_do_not():
         assert (distance > 0.5) == apart
 
 
-@pytest.mark.parametrize("bad", [{"features": 0}, {"features": 3, "hidden": 0}, {"features": 3, "moments": 4}])
+@pytest.mark.parametrize(
+    "bad", [{"features": 0}, {"features": 3, "hidden": 0}, {"features": 3, "moments": 4}]
+)
 def test_sizes_that_are_none(bad):
     with pytest.raises(ValueError, match="must be 1 or more"):
         MomentSets(**bad)

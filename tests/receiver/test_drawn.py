@@ -40,8 +40,16 @@ def module(release, tmp_path) -> Callable[..., DrawnDataModule]:
 
     def make(model: Path = release, source: Any = None, **options: Any) -> DrawnDataModule:
         faces = RenderedFaces(count=100, image_size=8) if source is None else source
-        settings = {"target": "Smiling", "sensitive": "Male", "count": 12, "steps": 2, "validation_share": 0.25}
-        return DrawnDataModule(model, faces, **{**settings, "cache_dir": tmp_path / "cache", **options})
+        settings = {
+            "target": "Smiling",
+            "sensitive": "Male",
+            "count": 12,
+            "steps": 2,
+            "validation_share": 0.25,
+        }
+        return DrawnDataModule(
+            model, faces, **{**settings, "cache_dir": tmp_path / "cache", **options}
+        )
 
     return make
 
@@ -66,35 +74,65 @@ def ready(data: DrawnDataModule) -> DrawnDataModule:
     return data
 
 
-def test_it_is_the_data_module_of_the_samples_that_the_verb_draws(module, release, run_cli, tmp_path):
+def test_it_is_the_data_module_of_the_samples_that_the_verb_draws(
+    module, release, run_cli, tmp_path
+):
     options = ["--count", 12, "--labels", "balanced", "--seed", 5, "--steps", 2, "--guidance", 1.5]
     outcome = run_cli("sample", "--model", release, *options, "--out", tmp_path / "samples")
     assert outcome.code == 0, outcome.err
     mine = ready(module(sample_seed=5, guidance=1.5, batch_size=3))
     source = RenderedFaces(count=100, image_size=8)
-    settings: dict[str, Any] = {"validation_share": 0.25, "cache_dir": tmp_path / "cache", "batch_size": 3}
+    settings: dict[str, Any] = {
+        "validation_share": 0.25,
+        "cache_dir": tmp_path / "cache",
+        "batch_size": 3,
+    }
     theirs = SyntheticDataModule(tmp_path / "samples", source, "Smiling", "Male", **settings)
     theirs.setup()
     assert mine.sets.keys() == theirs.sets.keys() == {"train", "val", "test"}
     for name in mine.sets:
         for field in SET:
-            np.testing.assert_array_equal(getattr(mine.sets[name], field), getattr(theirs.sets[name], field))
-    assert (mine.classes, mine.groups, mine.batch_size) == (theirs.classes, theirs.groups, theirs.batch_size)
+            np.testing.assert_array_equal(
+                getattr(mine.sets[name], field), getattr(theirs.sets[name], field)
+            )
+    assert (mine.classes, mine.groups, mine.batch_size) == (
+        theirs.classes,
+        theirs.groups,
+        theirs.batch_size,
+    )
     facts = json.loads((mine.samples / "samples.json").read_text())
     told = json.loads((tmp_path / "samples" / "samples.json").read_text())
-    for field in ("count", "labels", "seed", "steps", "guidance", "model", "queries", "classes", "network_calls"):
+    for field in (
+        "count",
+        "labels",
+        "seed",
+        "steps",
+        "guidance",
+        "model",
+        "queries",
+        "classes",
+        "network_calls",
+    ):
         assert facts[field] == told[field], field
 
 
 def test_samples_are_drawn_once_for_each_plan(module, draws, release, tmp_path):
     first = ready(module())
-    again = ready(module(batch_size=5, test_balance=True, seed=3))  # nothing that the samples depend on
+    again = ready(
+        module(batch_size=5, test_balance=True, seed=3)
+    )  # nothing that the samples depend on
     assert draws == [12]
     assert first.samples == again.samples
     moved = shutil.copytree(release, tmp_path / "renamed")
     assert ready(module(model=moved)).samples == first.samples
     assert draws == [12]
-    others = [{"count": 13}, {"guidance": 2.0}, {"steps": 3}, {"sample_seed": 1}, {"labels": "natural"}]
+    others = [
+        {"count": 13},
+        {"guidance": 2.0},
+        {"steps": 3},
+        {"sample_seed": 1},
+        {"labels": "natural"},
+    ]
     folders = {ready(module(**option)).samples for option in others}
     assert draws == [12, 13, 12, 12, 12, 12]
     assert len(folders | {first.samples}) == 6
@@ -114,13 +152,18 @@ def test_natural_labels_are_those_that_the_card_declares(module):
             {"source": RenderedFaces(count=100, image_size=16)},
             "has 16: set --data.test_source.image_size 8",
         ),
-        ({"source": RenderedFaces(count=9, image_size=8, shares=(0.5, 0.5, 0.0))}, "the test part .* holds no records"),
+        (
+            {"source": RenderedFaces(count=9, image_size=8, shares=(0.5, 0.5, 0.0))},
+            "the test part .* holds no records",
+        ),
         ({"count": 0}, "count is 0: ask for at least 1 sample"),
         ({"guidance": -1.0}, "guidance is -1.0: it must be a number >= 0"),
         ({"model": Path("nowhere")}, "no such release: nowhere is not a folder"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_drawn(module, draws, tmp_path, options, said):
+def test_what_cannot_work_is_refused_before_anything_is_drawn(
+    module, draws, tmp_path, options, said
+):
     with pytest.raises(UserError, match=said):
         ready(module(**options))
     assert not (tmp_path / "cache" / "samples").exists()
@@ -139,7 +182,9 @@ class Renamed(RenderedFaces):
     def index(self) -> Index:
         index = super().index()
         codes = index.attribute("Smiling").codes % len(self.classes)
-        return replace(index, attributes={**index.attributes, "Smiling": Attribute(codes, self.classes)})
+        return replace(
+            index, attributes={**index.attributes, "Smiling": Attribute(codes, self.classes)}
+        )
 
 
 def test_classes_of_a_model_are_joined_by_name(module):
@@ -149,7 +194,10 @@ def test_classes_of_a_model_are_joined_by_name(module):
     assert straight.notes == turned.notes == ()
     unlike = ready(module(validation_share=0))
     np.testing.assert_array_equal(unlike.sets["train"].target, straight.sets["train"].target)
-    assert "are 'a', 'b', those of data.target 'Smiling' 'not Smiling', 'Smiling': no name fits" in unlike.notes[0]
+    assert (
+        "are 'a', 'b', those of data.target 'Smiling' 'not Smiling', 'Smiling': no name fits"
+        in unlike.notes[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,18 +227,32 @@ def table(tmp_path) -> CSVTable:
 
 
 def test_rows_are_drawn_from_a_model_of_the_table(module, draws, table, run_cli, tmp_path):
-    network = {"class_path": "diffshare.nets.tabular.TableDenoiser", "init_args": {"width": 16, "layers": 1}}
-    source = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(table.path), "columns": COLUMNS}}
+    network = {
+        "class_path": "diffshare.nets.tabular.TableDenoiser",
+        "init_args": {"width": 16, "layers": 1},
+    }
+    source = {
+        "class_path": "diffshare.data.table.CSVTable",
+        "init_args": {"path": str(table.path), "columns": COLUMNS},
+    }
     data = {"source": source, "target": "ill", "sensitive": "sex", "batch_size": 32}
     content = {
-        "model": {"class_path": "diffshare.generators.tabular.TabularDDPM", "init_args": {"denoiser": network}},
+        "model": {
+            "class_path": "diffshare.generators.tabular.TabularDDPM",
+            "init_args": {"denoiser": network},
+        },
         "data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data},
         "trainer": {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"},
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
     outcome = run_cli("fit", "--config", tmp_path / "c.yaml", "--run-dir", tmp_path / "run")
     assert outcome.code == 0, outcome.err
-    options = {"model": tmp_path / "run" / "release", "source": table, "target": "ill", "sensitive": "sex"}
+    options = {
+        "model": tmp_path / "run" / "release",
+        "source": table,
+        "target": "ill",
+        "sensitive": "sex",
+    }
     data = ready(module(**options, validation_share=0))
     train = data.sets["train"]
     assert (train.x.shape, train.x.dtype) == ((12, 3), np.float32)
@@ -200,6 +262,8 @@ def test_rows_are_drawn_from_a_model_of_the_table(module, draws, table, run_cli,
 
 
 def test_a_model_of_images_is_refused_for_a_table(module, draws, table):
-    with pytest.raises(UserError, match="makes images, data.test_source holds rows of a table: test on what"):
+    with pytest.raises(
+        UserError, match="makes images, data.test_source holds rows of a table: test on what"
+    ):
         ready(module(source=table, target="ill", sensitive="sex"))
     assert draws == []

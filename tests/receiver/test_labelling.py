@@ -30,7 +30,9 @@ def test_a_seed_repeats_and_an_empty_table_holds_no_label(tmp_path: Path) -> Non
     x = np.zeros((40, 8, 8, 3), np.uint8)
     for name in ("a", "b"):
         write_sheet(tmp_path / name, x, 5, seed=1)
-    assert (tmp_path / "a" / "labels.csv").read_bytes() == (tmp_path / "b" / "labels.csv").read_bytes()
+    assert (tmp_path / "a" / "labels.csv").read_bytes() == (
+        tmp_path / "b" / "labels.csv"
+    ).read_bytes()
     places, labels = read_labels(tmp_path / "a" / "labels.csv", np.arange(40))
     assert len(places) == len(labels) == 0
 

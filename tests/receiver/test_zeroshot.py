@@ -15,7 +15,12 @@ from diffshare.receiver.zeroshot import MEAN, ZeroShot, _normalisation
 from diffshare.release.samples import write_samples
 
 PROMPTS = ("a man", "a woman")
-SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+SMALL = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +33,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    text = SMALL | {"vocab_size": len(tokens), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1}
+    text = SMALL | {
+        "vocab_size": len(tokens),
+        "max_position_embeddings": 24,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
     vision = SMALL | {"image_size": 16, "patch_size": 8}
     torch.manual_seed(0)
-    config = transformers.CLIPConfig(text_config=text | {"pad_token_id": 1}, vision_config=vision, projection_dim=8)
+    config = transformers.CLIPConfig(
+        text_config=text | {"pad_token_id": 1}, vision_config=vision, projection_dim=8
+    )
     transformers.CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -50,8 +62,13 @@ def test_scores_are_the_softmax_of_scaled_cosines(clip: Path, images: np.ndarray
     assert found.sum(1) == pytest.approx(1)
     model = transformers.CLIPModel.from_pretrained(clip).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
-    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
-    pixels = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)  # of the model's own size: no resizing
+    mean, std = (
+        torch.tensor([0.48145466, 0.4578275, 0.40821073]),
+        torch.tensor([0.26862954, 0.26130258, 0.27577711]),
+    )
+    pixels = ((torch.from_numpy(images) / 255 - mean) / std).permute(
+        0, 3, 1, 2
+    )  # of the model's own size: no resizing
     texts = tokenizer(list(PROMPTS), padding="max_length", max_length=24, return_tensors="pt")
     with torch.inference_mode():
         logits = model(pixel_values=pixels, **texts).logits_per_image
@@ -60,8 +77,12 @@ def test_scores_are_the_softmax_of_scaled_cosines(clip: Path, images: np.ndarray
 
 def test_an_ensemble_of_one_sentence_twice_is_that_sentence(clip: Path, images: np.ndarray) -> None:
     plain = ZeroShot(str(clip), PROMPTS)(images)
-    np.testing.assert_allclose(ZeroShot(str(clip), ("a man | a man", "a woman"))(images), plain, atol=1e-6)
-    assert not np.allclose(ZeroShot(str(clip), ("a man|his face", "a woman"))(images), plain, atol=1e-4)
+    np.testing.assert_allclose(
+        ZeroShot(str(clip), ("a man | a man", "a woman"))(images), plain, atol=1e-6
+    )
+    assert not np.allclose(
+        ZeroShot(str(clip), ("a man|his face", "a woman"))(images), plain, atol=1e-4
+    )
 
 
 def test_the_order_of_prompts_is_that_of_the_classes(clip: Path, images: np.ndarray) -> None:
@@ -70,7 +91,10 @@ def test_the_order_of_prompts_is_that_of_the_classes(clip: Path, images: np.ndar
 
 
 def test_grey_images_of_another_size_are_read(clip: Path) -> None:
-    assert ZeroShot(str(clip), (*PROMPTS, "a dog"))(np.zeros((3, 40, 30, 1), np.uint8)).shape == (3, 3)
+    assert ZeroShot(str(clip), (*PROMPTS, "a dog"))(np.zeros((3, 40, 30, 1), np.uint8)).shape == (
+        3,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,10 +155,15 @@ class TestNormalisation:
             ('{"image_mean": 0.5}', "image_mean must be 3 numbers"),
             ('{"image_mean": ["a", "b", "c"]}', "image_mean must be 3 numbers"),
             ('{"image_mean": [0.5, NaN, 0.5]}', "image_mean must be 3 numbers"),
-            ('{"image_std": [0.5, 0.5, 0]}', "image_std must be 3 numbers, one a channel and above 0"),
+            (
+                '{"image_std": [0.5, 0.5, 0]}',
+                "image_std must be 3 numbers, one a channel and above 0",
+            ),
         ],
     )
-    def test_a_file_that_says_nothing_is_refused(self, tmp_path: Path, text: str, words: str) -> None:
+    def test_a_file_that_says_nothing_is_refused(
+        self, tmp_path: Path, text: str, words: str
+    ) -> None:
         (tmp_path / "preprocessor_config.json").write_text(text)
         with pytest.raises(UserError, match=words) as caught:
             _normalisation(str(tmp_path))
@@ -154,9 +183,24 @@ class TestVerb:
         return tmp_path / "samples"
 
     def test_counting_then_labels_correct_it(
-        self, run_cli: Callable[..., Any], clip: Path, samples: Path, images: np.ndarray, tmp_path: Path
+        self,
+        run_cli: Callable[..., Any],
+        clip: Path,
+        samples: Path,
+        images: np.ndarray,
+        tmp_path: Path,
     ) -> None:
-        common = ("infer-property", "--samples", samples, "--property", "man", "--method", "zero-shot", "--clip", clip)
+        common = (
+            "infer-property",
+            "--samples",
+            samples,
+            "--property",
+            "man",
+            "--method",
+            "zero-shot",
+            "--clip",
+            clip,
+        )
         common = (*common, "--prompts", *PROMPTS, "--json", tmp_path / "r.json")
         outcome = run_cli(*common)
         assert outcome.code == 0, outcome.err
@@ -170,7 +214,9 @@ class TestVerb:
         assert outcome.code == 0, outcome.err
         file = tmp_path / "sheet" / "labels.csv"
         head, *rows = file.read_text().splitlines()
-        file.write_text("\n".join([head, *(f"{row}{int(i < 6)}" for i, row in enumerate(rows))]) + "\n")
+        file.write_text(
+            "\n".join([head, *(f"{row}{int(i < 6)}" for i, row in enumerate(rows))]) + "\n"
+        )
         assert run_cli(*common, "--labelled", file).code == 0
         corrected = json.loads((tmp_path / "r.json").read_text())
         assert corrected["naive"] == made["naive"]
@@ -180,7 +226,15 @@ class TestVerb:
     def test_what_zero_shot_cannot_do_is_refused(
         self, run_cli: Callable[..., Any], clip: Path, samples: Path, tmp_path: Path
     ) -> None:
-        common = ("infer-property", "--samples", samples, "--property", "man", "--method", "zero-shot")
+        common = (
+            "infer-property",
+            "--samples",
+            samples,
+            "--property",
+            "man",
+            "--method",
+            "zero-shot",
+        )
         common = (*common, "--prompts", *PROMPTS, "--clip")
         for place, more, words in (
             (tmp_path, (), "is no CLIP folder"),

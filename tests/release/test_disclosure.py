@@ -51,9 +51,17 @@ def features(schema: TableSchema) -> list[float]:
     for column in schema.columns:
         if column.kind == "numeric":
             low, high = column.bounds
-            numbers += [np.cbrt(low), np.log10(high - low), column.integer, column.missing, column.zero]
+            numbers += [
+                np.cbrt(low),
+                np.log10(high - low),
+                column.integer,
+                column.missing,
+                column.zero,
+            ]
         else:
-            numbers += [text in column.categories for text in (*COLUMNS[3].categories, "other", "no", "yes")]
+            numbers += [
+                text in column.categories for text in (*COLUMNS[3].categories, "other", "no", "yes")
+            ]
     return numbers
 
 
@@ -64,7 +72,9 @@ def reader_error(secrets: np.ndarray, schemas: list[TableSchema]) -> float:
     can say.
     """
     x, half = np.array([features(schema) for schema in schemas]), len(schemas) // 2
-    model = HistGradientBoostingRegressor(loss="absolute_error", max_iter=60, min_samples_leaf=15, random_state=0)
+    model = HistGradientBoostingRegressor(
+        loss="absolute_error", max_iter=60, min_samples_leaf=15, random_state=0
+    )
     model.fit(x[:half], secrets[:half])
     return float(np.abs(model.predict(x[half:]) - secrets[half:]).mean())
 
@@ -99,7 +109,9 @@ def test_the_best_reader_does_not_know_the_number_of_records() -> None:
         assert told[1] is None or told[1] - told[0] < 30 or n < 330
 
 
-def test_who_knows_all_shares_of_a_population_knows_the_records_by_the_rare_categories_up_to_a_factor() -> None:
+def test_who_knows_all_shares_of_a_population_knows_the_records_by_the_rare_categories_up_to_a_factor() -> (
+    None
+):
     """The worst case: 60 categories whose shares fall by a fifth each, known to the reader with certainty."""
     shares = 0.8 ** np.arange(60)
     shares /= shares.sum()
@@ -109,9 +121,13 @@ def test_who_knows_all_shares_of_a_population_knows_the_records_by_the_rare_cate
         rng = np.random.default_rng(seed)
         x = np.stack([rng.choice(60, n, p=shares), rng.integers(0, 2, n)], 1).astype(np.float32)
         named = fit_schema(x, column, "ill", "?").columns[0].categories
-        least = min(shares[int(text)] for text in named if text != "other")  # has about as many as it takes to be named
+        least = min(
+            shares[int(text)] for text in named if text != "other"
+        )  # has about as many as it takes to be named
         errors.append(np.log2((LEAST * MOST) ** 0.5 / least / n))
-    assert np.mean(np.abs(errors)) > 0.5  # powers of 2: a factor of 1.5 on average, of 2 for one in six
+    assert (
+        np.mean(np.abs(errors)) > 0.5
+    )  # powers of 2: a factor of 1.5 on average, of 2 for one in six
     assert np.mean(np.abs(errors) > 1) > 0.15
 
 
@@ -151,10 +167,16 @@ def test_few_records_change_nothing() -> None:
 
 def test_no_number_of_the_records_stands_in_the_schema() -> None:
     rng = np.random.default_rng(0)
-    x = np.stack([rng.integers(18, 90, 900), rng.normal(3.3, 7.7, 900), rng.integers(0, 2, 900)], 1).astype(np.float32)
-    for i, column in enumerate(fit_schema(x, (COLUMNS[0], COLUMNS[1], COLUMNS[4]), "ill", "?").columns[:2]):
+    x = np.stack(
+        [rng.integers(18, 90, 900), rng.normal(3.3, 7.7, 900), rng.integers(0, 2, 900)], 1
+    ).astype(np.float32)
+    for i, column in enumerate(
+        fit_schema(x, (COLUMNS[0], COLUMNS[1], COLUMNS[4]), "ill", "?").columns[:2]
+    ):
         low, high = column.bounds
-        step = 10 ** np.floor(np.log10(np.ptp(x[:, i])))  # bounds are multiples of no finer power of ten
+        step = 10 ** np.floor(
+            np.log10(np.ptp(x[:, i]))
+        )  # bounds are multiples of no finer power of ten
         assert low / step == pytest.approx(round(low / step))
         assert high / step == pytest.approx(round(high / step))
         assert not np.isin([low, high], x[:, i]).any()
@@ -165,11 +187,18 @@ def test_rare_categories_are_put_together() -> None:
     code = np.where(rng.random(2000) < 0.2, rng.integers(0, 900, 2000), 900)
     x = np.stack([code, rng.integers(0, 2, 2000)], 1).astype(np.float32)
     names = (*map(str, range(900)), "frequent")
-    named = fit_schema(x, (Column("zip", "categorical", names), COLUMNS[-1]), "ill", "?").columns[0].categories
+    named = (
+        fit_schema(x, (Column("zip", "categorical", names), COLUMNS[-1]), "ill", "?")
+        .columns[0]
+        .categories
+    )
     assert named == ("frequent", "other")
     x[::10, 0] = 901  # a tenth is missing: there the rare ones go
     column = Column("zip", "categorical", (*names, "?"))
-    assert fit_schema(x, (column, COLUMNS[-1]), "ill", "?").columns[0].categories == ("frequent", "?")
+    assert fit_schema(x, (column, COLUMNS[-1]), "ill", "?").columns[0].categories == (
+        "frequent",
+        "?",
+    )
 
 
 @pytest.mark.parametrize(

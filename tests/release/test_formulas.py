@@ -58,7 +58,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         RowDecoder(6, 1, 3, 4, 8, 1).save_pretrained(to / "decoder")
         write_json(to / SCHEMA, TABLE.to_json())
 
-    fields = {"family": "tvae", "modality": "table", "columns": list(TABLE.names), "labels": ["no", FORMULA]}
+    fields = {
+        "family": "tvae",
+        "modality": "table",
+        "columns": list(TABLE.names),
+        "labels": ["no", FORMULA],
+    }
     return write_release(tmp_path_factory.mktemp("m") / "model", fields | {"steps": 1}, save).folder
 
 
@@ -78,7 +83,9 @@ def test_sample_says_it_or_escapes_it(run_cli: Any, model: Path, tmp_path: Path)
 
 def test_it_is_for_tables(run_cli: Any, tmp_path: Path):
     model = random_ddpm(tmp_path / "m", 8, steps=1)
-    made = run_cli("sample", "--model", model, "--count", 1, "--out", tmp_path / "s", "--escape-formulas")
+    made = run_cli(
+        "sample", "--model", model, "--count", 1, "--out", tmp_path / "s", "--escape-formulas"
+    )
     assert made.code == 2
     assert "--escape-formulas is for cells of a table" in made.err
     assert not (tmp_path / "s").exists()

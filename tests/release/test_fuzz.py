@@ -49,7 +49,9 @@ def test_nothing_but_a_refusal_or_a_correct_load(
     @given(st.integers(0, 2**32))
     def spoil_and_open(seed: int) -> None:
         with tempfile.TemporaryDirectory() as work:
-            *_, outcome, _ = check_hostile.one_example(originals, Path(work), random.Random(seed), watch, kind)
+            *_, outcome, _ = check_hostile.one_example(
+                originals, Path(work), random.Random(seed), watch, kind
+            )
         assert outcome in ("refused", "loaded")
         seen.add(outcome)
 
@@ -59,7 +61,12 @@ def test_nothing_but_a_refusal_or_a_correct_load(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_sound_is_loaded(
-    originals: Path, check_hostile: ModuleType, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    originals: Path,
+    check_hostile: ModuleType,
+    watch: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
     sound = check_hostile.KINDS[kind]
 
@@ -89,9 +96,14 @@ def test_the_watch_sees_what_must_not_happen(tmp_path: Path, watch: Any) -> None
 
 
 def test_the_script_counts_and_reports(
-    tmp_path: Path, check_hostile: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    check_hostile: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["check_hostile.py", "--examples", "4", "--json", str(tmp_path / "h.json")])
+    monkeypatch.setattr(
+        "sys.argv", ["check_hostile.py", "--examples", "4", "--json", str(tmp_path / "h.json")]
+    )
     assert check_hostile.main() == 0
     report = json.loads((tmp_path / "h.json").read_text())
     assert report["refused"] + report["loaded"] == report["examples"] == 4

@@ -55,7 +55,12 @@ BAD = [
     ("latent", UNET, {"norm_eps": ["x"]}, "UNet2DModel does not run with these settings"),
     ("classwise", UNET, {"sample_size": 9}, "ClasswiseUNet does not run with these settings"),
     ("tabular", SCHEDULER, {"num_train_timesteps": 0}, "its scheduler is not one"),
-    ("ddpm", SCHEDULER, {"thresholding": True, "dynamic_thresholding_ratio": "x"}, "settings do not sample"),
+    (
+        "ddpm",
+        SCHEDULER,
+        {"thresholding": True, "dynamic_thresholding_ratio": "x"},
+        "settings do not sample",
+    ),
     ("sde", SCHEDULER, {"snr": "x"}, "settings do not sample"),
     ("ncsn", SCHEDULER, {"num_levels": "x"}, "cannot be built with these settings"),
 ]
@@ -63,7 +68,12 @@ BAD = [
 
 @pytest.mark.parametrize(("family", "name", "values", "words"), BAD)
 def test_what_does_not_run_is_refused_before_its_weights_are_read(
-    spoiled: Any, monkeypatch: pytest.MonkeyPatch, family: str, name: str, values: dict[str, Any], words: str
+    spoiled: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    name: str,
+    values: dict[str, Any],
+    words: str,
 ):
     folder = spoiled(family, name, **values)
     read = weights._weights

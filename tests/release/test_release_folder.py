@@ -15,7 +15,13 @@ from diffshare.errors import UserError
 from diffshare.release.card import Card, DeclaredNames, parse_card
 from diffshare.release.folder import open_release, write_release
 
-FIELDS = {"family": "ddpm", "modality": "image", "image_size": 8, "labels": ["no", "yes"], "steps": 25}
+FIELDS = {
+    "family": "ddpm",
+    "modality": "image",
+    "image_size": 8,
+    "labels": ["no", "yes"],
+    "steps": 25,
+}
 
 
 def save_scheduler(folder: Path) -> None:
@@ -24,11 +30,19 @@ def save_scheduler(folder: Path) -> None:
 
 def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     declared = {"s0y0": 3, "s0y1": 0, "s1y0": 1, "s1y1": 2}
-    fields = FIELDS | {"declared": declared, "label_frequencies": (0.25, 0.75), "epsilon": 4, "protections": ["DP-SGD"]}
+    fields = FIELDS | {
+        "declared": declared,
+        "label_frequencies": (0.25, 0.75),
+        "epsilon": 4,
+        "protections": ["DP-SGD"],
+    }
     written = write_release(tmp_path / "r", fields, save_scheduler)
     opened = open_release(tmp_path / "r")
     assert opened == written
-    assert opened.sha256 == hashlib.sha256((tmp_path / "r" / "diffshare.json").read_bytes()).hexdigest()
+    assert (
+        opened.sha256
+        == hashlib.sha256((tmp_path / "r" / "diffshare.json").read_bytes()).hexdigest()
+    )
     card = opened.card
     assert (card.labels, card.steps, card.image_size, card.columns) == (("no", "yes"), 25, 8, None)
     assert (card.declared, card.label_frequencies, card.epsilon) == (declared, (0.25, 0.75), 4.0)
@@ -61,7 +75,9 @@ def test_a_card_names_what_its_numbers_stand_for(tmp_path: Path) -> None:
 
 
 def test_a_card_of_before_names_neither(tmp_path: Path) -> None:
-    value = json.loads(json.dumps(Card("ddpm", "image", ("no", "yes"), 5, image_size=8, declared=CELLS).to_json()))
+    value = json.loads(
+        json.dumps(Card("ddpm", "image", ("no", "yes"), 5, image_size=8, declared=CELLS).to_json())
+    )
     for name in ("target", "declared_names"):
         del value[name]
     card = parse_card(value)
@@ -71,10 +87,22 @@ def test_a_card_of_before_names_neither(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"declared_names": NAMES | {"groups": ["f", "m", "x"]}}, "'declared_names' must be the names of the groups"),
-        ({"declared_names": NAMES | {"groups": list("abcd"), "classes": ["n"]}}, "'declared_names' must be the names"),
-        ({"declared_names": NAMES | {"groups": ["f", "f"]}}, "'groups' must be a list without repetitions"),
-        ({"declared_names": NAMES | {"classes": ["no", "\x1b[2J"]}}, "'classes' must be a list of 0 to 10000 names"),
+        (
+            {"declared_names": NAMES | {"groups": ["f", "m", "x"]}},
+            "'declared_names' must be the names of the groups",
+        ),
+        (
+            {"declared_names": NAMES | {"groups": list("abcd"), "classes": ["n"]}},
+            "'declared_names' must be the names",
+        ),
+        (
+            {"declared_names": NAMES | {"groups": ["f", "f"]}},
+            "'groups' must be a list without repetitions",
+        ),
+        (
+            {"declared_names": NAMES | {"classes": ["no", "\x1b[2J"]}},
+            "'classes' must be a list of 0 to 10000 names",
+        ),
         ({"declared_names": [1]}, "declared_names must be a JSON object"),
         ({"target": "\u202e"}, "'target' must be 1 to 100 printable characters"),
         ({"target": 5}, "'target' must be"),
@@ -104,7 +132,9 @@ def test_no_path_of_the_sharer_is_released(tmp_path: Path, release: Path) -> Non
     """diffusers notes where a network was loaded from; neither that nor the temporary folder may stay."""
     network = UNet2DModel.from_pretrained(release / "unet")
     assert str(tmp_path) in str(network.config["_name_or_path"])
-    write_release(tmp_path / "private" / "r", FIELDS, lambda folder: network.save_pretrained(folder / "unet"))
+    write_release(
+        tmp_path / "private" / "r", FIELDS, lambda folder: network.save_pretrained(folder / "unet")
+    )
     for file in (tmp_path / "private" / "r").rglob("*"):
         if file.is_file():
             data = file.read_bytes()
@@ -162,20 +192,36 @@ def test_the_format_before_is_still_read(edit: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("value", [0, 3, "1", True, None, 2.0, [1]])
 def test_another_format_is_refused(edit: Callable[..., Path], value: Any) -> None:
-    with pytest.raises(UserError, match=r"is not understood: this version of diffshare reads the formats 1 and 2"):
+    with pytest.raises(
+        UserError, match=r"is not understood: this version of diffshare reads the formats 1 and 2"
+    ):
         open_release(edit("diffshare.json", format=value))
 
 
 @pytest.mark.parametrize(
-    "name", ["../out.json", "/etc/x.json", "a/b/c.json", "a\\b.json", "./x.json", "a//b.json", ".x.json", "x\n.json"]
+    "name",
+    [
+        "../out.json",
+        "/etc/x.json",
+        "a/b/c.json",
+        "a\\b.json",
+        "./x.json",
+        "a//b.json",
+        ".x.json",
+        "x\n.json",
+    ],
 )
-def test_file_names_that_lead_elsewhere_are_refused(edit: Callable[..., Path], release: Path, name: str) -> None:
+def test_file_names_that_lead_elsewhere_are_refused(
+    edit: Callable[..., Path], release: Path, name: str
+) -> None:
     files = json.loads((release / "diffshare.json").read_text())["files"]
     with pytest.raises(UserError, match="refused the file name"):
         open_release(edit("diffshare.json", files=files | {name: "0" * 64}))
 
 
-@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.bin", "pytorch_model.pkl", "m.pt", "unet/net.py"])
+@pytest.mark.parametrize(
+    "name", ["unet/diffusion_pytorch_model.bin", "pytorch_model.pkl", "m.pt", "unet/net.py"]
+)
 @pytest.mark.parametrize("signed", [True, False])
 def test_pickles_and_code_are_refused(
     release: Path, hostile: ModuleType, tmp_path: Path, name: str, signed: bool
@@ -184,14 +230,18 @@ def test_pickles_and_code_are_refused(
     (release / name).write_bytes(hostile.pickle_bytes(marker))
     if signed:
         hostile.sign(release)
-    with pytest.raises(UserError, match=rf"refused the file {name}.*ask for weights in safetensors"):
+    with pytest.raises(
+        UserError, match=rf"refused the file {name}.*ask for weights in safetensors"
+    ):
         open_release(release)
     assert not marker.exists()
 
 
 def test_a_file_more_or_less_is_refused(release: Path) -> None:
     (release / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match=r"holds the file notes\.txt, against what its diffshare\.json says"):
+    with pytest.raises(
+        UserError, match=r"holds the file notes\.txt, against what its diffshare\.json says"
+    ):
         open_release(release)
     (release / "notes.txt").unlink()
     (release / "README.md").unlink()
@@ -199,7 +249,9 @@ def test_a_file_more_or_less_is_refused(release: Path) -> None:
         open_release(release)
 
 
-def test_links_and_special_files_are_refused(release: Path, hostile: ModuleType, tmp_path: Path) -> None:
+def test_links_and_special_files_are_refused(
+    release: Path, hostile: ModuleType, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside.md"
     (release / "README.md").rename(outside)
     (release / "README.md").symlink_to(outside)

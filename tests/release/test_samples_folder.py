@@ -28,7 +28,9 @@ def save(folder: Path, **arrays: Any) -> Path:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("weight", [None, np.array([0, 1, 2, 0.5, 1], np.float32)])
-def test_what_is_written_is_what_is_read(tmp_path: Path, channels: int, weight: np.ndarray | None) -> None:
+def test_what_is_written_is_what_is_read(
+    tmp_path: Path, channels: int, weight: np.ndarray | None
+) -> None:
     info = {"labels": "balanced", "seed": 3, "model": {"name": "m", "sha256": "0"}, "seconds": 0.5}
     write_samples(tmp_path / "s", X[..., :channels], Y, info, weight=weight)
     samples = read_samples(tmp_path / "s")
@@ -36,7 +38,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, channels: int, weight: 
     assert np.array_equal(samples.y, Y)
     assert (samples.weight is None) if weight is None else np.array_equal(samples.weight, weight)
     assert samples.info == info | {"count": 5}
-    assert {file.name for file in (tmp_path / "s").iterdir()} == {"samples.npz", "samples.json", "grid.png"}
+    assert {file.name for file in (tmp_path / "s").iterdir()} == {
+        "samples.npz",
+        "samples.json",
+        "grid.png",
+    }
     with Image.open(tmp_path / "s" / "grid.png") as sheet:
         assert sheet.mode == ("L" if channels == 1 else "RGB")
 
@@ -85,7 +91,9 @@ def test_nothing_is_left_or_replaced_unasked(tmp_path: Path) -> None:
         ({"x": X, "y": Y, "z": Y}, "holds 'z.npy': expected x, y, weight"),
     ],
 )  # fmt: skip
-def test_arrays_that_are_no_samples_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_arrays_that_are_no_samples_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         read_samples(save(tmp_path, **arrays))
 
@@ -109,7 +117,8 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", '{"seed": NaN}', '{"labels": "\\u001b[2J"}', '{"\\u0007": 1}', "{", '{"a": 1e999}']
+    "text",
+    ["[]", '{"seed": NaN}', '{"labels": "\\u001b[2J"}', '{"\\u0007": 1}', "{", '{"a": 1e999}'],
 )
 def test_information_that_may_not_be_shown_is_refused(tmp_path: Path, text: str) -> None:
     save(tmp_path, x=X, y=Y)
@@ -119,7 +128,9 @@ def test_information_that_may_not_be_shown_is_refused(tmp_path: Path, text: str)
     assert str(caught.value).isprintable()
 
 
-def write_entries(file: Path, entries: list[tuple[str, bytes]], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+def write_entries(
+    file: Path, entries: list[tuple[str, bytes]], compression: int = zipfile.ZIP_DEFLATED
+) -> Path:
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, data in entries:
             archive.writestr(name, data)
@@ -127,7 +138,10 @@ def write_entries(file: Path, entries: list[tuple[str, bytes]], compression: int
 
 
 def npy(shape: str, body: bytes = b"", kind: str = "|u1") -> bytes:
-    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}".encode().ljust(117) + b"\n"
+    header = (
+        f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}".encode().ljust(117)
+        + b"\n"
+    )
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
 
 
@@ -148,7 +162,9 @@ def npy(shape: str, body: bytes = b"", kind: str = "|u1") -> bytes:
         (b"", "no plain numpy array"),
     ],
 )  # fmt: skip
-def test_headers_are_believed_only_where_they_agree_with_the_entry(tmp_path: Path, entry: bytes, message: str) -> None:
+def test_headers_are_believed_only_where_they_agree_with_the_entry(
+    tmp_path: Path, entry: bytes, message: str
+) -> None:
     file = write_entries(tmp_path / "a.npz", [("x.npy", entry)])
     with pytest.raises(UserError, match=message):
         read_npz(file, {"x": "uint8"})
@@ -208,7 +224,8 @@ def test_a_name_twice_and_many_names_are_refused(tmp_path: Path) -> None:
 def test_a_pickle_in_an_array_is_not_loaded(tmp_path: Path, hostile: ModuleType) -> None:
     body = hostile.pickle_bytes(tmp_path / "marker")
     write_entries(
-        tmp_path / "samples.npz", [("x.npy", npy("(1,)", body, "|O")), ("y.npy", npy("(1,)", bytes(8), "<i8"))]
+        tmp_path / "samples.npz",
+        [("x.npy", npy("(1,)", body, "|O")), ("y.npy", npy("(1,)", bytes(8), "<i8"))],
     )
     with pytest.raises(UserError, match="objects are refused"):
         read_samples(tmp_path)
@@ -256,14 +273,22 @@ def test_a_sheet_holds_at_most_64_images() -> None:
 
 def test_samples_json_is_plain(tmp_path: Path) -> None:
     write_samples(tmp_path / "s", X, Y, {"count": 5, "guidance": 1.0})
-    assert json.loads((tmp_path / "s" / "samples.json").read_text()) == {"count": 5, "guidance": 1.0}
+    assert json.loads((tmp_path / "s" / "samples.json").read_text()) == {
+        "count": 5,
+        "guidance": 1.0,
+    }
     assert io.BytesIO((tmp_path / "s" / "grid.png").read_bytes()).read(4) == b"\x89PNG"
 
 
 def test_one_sample_many_times_over_is_refused() -> None:
     """No classifier reads anything off it. A few rows may be alike by chance, two images are not."""
-    image, rows = np.full((5, 4, 4, 3), 7, np.uint8), np.tile(np.array([1.5, np.nan], np.float32), (12, 1))
-    with pytest.raises(UserError, match="the samples of class 'a' are 5 times the same: the model is broken"):
+    image, rows = (
+        np.full((5, 4, 4, 3), 7, np.uint8),
+        np.tile(np.array([1.5, np.nan], np.float32), (12, 1)),
+    )
+    with pytest.raises(
+        UserError, match="the samples of class 'a' are 5 times the same: the model is broken"
+    ):
         refuse_alike(image, "the samples of class 'a'")
     with pytest.raises(UserError, match="the samples are 12 times the same"):
         refuse_alike(rows, "the samples")

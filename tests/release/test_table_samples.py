@@ -35,13 +35,21 @@ def test_cells_are_texts_whole_numbers_and_marks(tmp_path: Path) -> None:
         ["-4", "?", "?", "no"],
         ["16777216", "1e-30", "b", "yes"],
     ]
-    assert json.loads((tmp_path / "out" / "samples.json").read_text()) == {"count": 3, "labels": "none"}
+    assert json.loads((tmp_path / "out" / "samples.json").read_text()) == {
+        "count": 3,
+        "labels": "none",
+    }
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"samples.csv", "samples.json"}
 
 
 def test_a_source_reads_the_same_numbers(tmp_path: Path) -> None:
     write_table_samples(tmp_path / "out", SCHEMA, ROWS, {})
-    columns = {"age": "numeric", "dose": "numeric", "ward": ['the "old", east', "b"], "ill": ["no", "yes"]}
+    columns = {
+        "age": "numeric",
+        "dose": "numeric",
+        "ward": ['the "old", east', "b"],
+        "ill": ["no", "yes"],
+    }
     source = CSVTable(str(tmp_path / "out" / "samples.csv"), columns)
     np.testing.assert_array_equal(source.read(np.arange(3)), ROWS)
     assert [column.integer for column in source.columns] == [True, False, False, False]
@@ -69,7 +77,9 @@ def test_what_is_no_cell_is_refused_and_nothing_is_left(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_sizes_of_a_strangers_rows_are_looked_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sizes_of_a_strangers_rows_are_looked_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "samples.csv"
     write = path.write_bytes
     write(b"a,b\n1,2\n" + b"3,4\n" * 50)

@@ -46,7 +46,9 @@ def test_a_schema_holds_what_the_records_have_and_no_other_category() -> None:
     assert parse_schema(json.loads(json.dumps(schema.to_json()))) == schema
 
 
-@pytest.mark.parametrize(("position", "value"), [(0, 7), (0, np.nan), (1, 0.25), (1, np.nan), (2, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("position", "value"), [(0, 7), (0, np.nan), (1, 0.25), (1, np.nan), (2, 1), (2, 3)]
+)
 def test_a_constant_column_is_kept_and_made_again(position: int, value: float) -> None:
     x = rows()
     x[:, position] = value
@@ -63,7 +65,9 @@ def test_a_constant_column_is_kept_and_made_again(position: int, value: float) -
     made = coding.decode(np.zeros_like(scores), codes)
     texts = schema.columns[position].categories
     assert texts == ((COLUMNS[2].categories[int(value)],) if position == 2 else ())
-    np.testing.assert_array_equal(made[:, position], np.full(len(x), 0 if texts else value, np.float32))
+    np.testing.assert_array_equal(
+        made[:, position], np.full(len(x), 0 if texts else value, np.float32)
+    )
 
 
 def test_a_constant_number_may_be_missing_in_some_records() -> None:
@@ -78,7 +82,9 @@ def test_a_constant_number_may_be_missing_in_some_records() -> None:
 def test_a_constant_target_is_refused() -> None:
     x = rows()
     x[:, 3] = 0
-    with pytest.raises(UserError, match="data.target 'ill' is constant, 'no' in all 600 training records: choose"):
+    with pytest.raises(
+        UserError, match="data.target 'ill' is constant, 'no' in all 600 training records: choose"
+    ):
         fit_schema(x, COLUMNS, "ill", "?")
 
 
@@ -102,8 +108,12 @@ def test_a_column_of_names_of_single_records_is_refused() -> None:
     x = rows()
     x[:, 2] = np.arange(600)
     x[:100, 2] = 600
-    with pytest.raises(UserError, match="column 'ward' has no category with enough of the 600 training records"):
-        fit_schema(x, (*COLUMNS[:2], Column("ward", "categorical", (*names, "?")), COLUMNS[3]), "ill", "?")
+    with pytest.raises(
+        UserError, match="column 'ward' has no category with enough of the 600 training records"
+    ):
+        fit_schema(
+            x, (*COLUMNS[:2], Column("ward", "categorical", (*names, "?")), COLUMNS[3]), "ill", "?"
+        )
 
 
 def test_decimals_are_those_of_all_but_too_few_records() -> None:
@@ -123,8 +133,13 @@ def test_a_table_of_many_numbers_has_fewer_cells_for_each() -> None:
     wide = (*(Column(str(i), "numeric") for i in range(1000)), COLUMNS[3])
     x = np.random.default_rng(0).integers(0, 2, (60, 1001)).astype(np.float32)
     schema = fit_schema(x, wide, "ill", "?")
-    assert {column.cells for column in schema.columns[:-1]} <= {2, 5}  # 8192 numbers in a row at most
-    flag = fit_schema(x[:, -2:], (Column("flag", "numeric", integer=True), COLUMNS[3]), "ill", "?").columns[0]
+    assert {column.cells for column in schema.columns[:-1]} <= {
+        2,
+        5,
+    }  # 8192 numbers in a row at most
+    flag = fit_schema(
+        x[:, -2:], (Column("flag", "numeric", integer=True), COLUMNS[3]), "ill", "?"
+    ).columns[0]
     assert flag.cells <= flag.bounds[1] - flag.bounds[0] + 1
 
 
@@ -150,13 +165,21 @@ BREAKS = [
     (("columns", 0, "bounds"), [], "'bounds' must be two numbers that float32 can hold"),
     (("columns", 0, "decimals"), 7, "'decimals' must be an integer from 0 to 6"),
     (("columns", 0, "decimals"), True, "'decimals' must be an integer from 0 to 6"),
-    (("columns", 3, "categories"), ["a"], "'target' must be the name of a categorical column with two categories"),
+    (
+        ("columns", 3, "categories"),
+        ["a"],
+        "'target' must be the name of a categorical column with two categories",
+    ),
     (("columns", 1, "bounds"), ["0", "1"], "'bounds' must be two numbers"),
     (("columns", 1, "bounds"), [0, True], "'bounds' must be two numbers"),
     (("columns", 0, "bounds"), [0.5, 2], "'bounds' must be whole numbers where integer is true"),
     (("columns", 1, "cells"), 0, "'cells' must be an integer from 1 to 100"),
     (("columns", 1, "cells"), 101, "'cells' must be an integer from 1 to 100"),
-    (("columns", 0, "bounds"), [0, 3], "'cells' must be no more than there are whole numbers between the bounds"),
+    (
+        ("columns", 0, "bounds"),
+        [0, 3],
+        "'cells' must be no more than there are whole numbers between the bounds",
+    ),
     (("columns", 0, "quantiles"), [0.0, 1.0], "column 0 has quantiles, which say what share"),
     (("columns", 2, "categories"), [], "'categories' must be 1 to 8192 texts"),
     (("columns", 2, "categories"), ["a", "a"], "'categories' must be a list without repetitions"),
@@ -168,7 +191,9 @@ BREAKS = [
 
 
 @pytest.mark.parametrize(("place", "value", "message"), BREAKS)
-def test_a_received_schema_is_checked(place: tuple[str | int, ...], value: object, message: str) -> None:
+def test_a_received_schema_is_checked(
+    place: tuple[str | int, ...], value: object, message: str
+) -> None:
     broken = copy.deepcopy(fit_schema(rows(), COLUMNS, "ill", "?").to_json())
     inner = broken
     for key in place[:-1]:
@@ -180,7 +205,13 @@ def test_a_received_schema_is_checked(place: tuple[str | int, ...], value: objec
     assert "\n" not in str(caught.value)
 
 
-FIRST = {"name": "age", "kind": "numeric", "integer": True, "missing": False, "quantiles": [0.0, 1.0, 1.0, 9.0]}
+FIRST = {
+    "name": "age",
+    "kind": "numeric",
+    "integer": True,
+    "missing": False,
+    "quantiles": [0.0, 1.0, 1.0, 9.0],
+}
 
 
 def first(**changes: object) -> dict[str, object]:

@@ -11,7 +11,14 @@ import diffusers.schedulers
 import pytest
 import safetensors.torch
 import torch
-from diffusers import ConfigMixin, DDIMScheduler, DPMSolverMultistepScheduler, ModelMixin, SchedulerMixin, UNet2DModel
+from diffusers import (
+    ConfigMixin,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    ModelMixin,
+    SchedulerMixin,
+    UNet2DModel,
+)
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
@@ -51,7 +58,9 @@ def test_a_network_comes_back_as_it_was(release: Path) -> None:
     network = load_part(open_release(release), "unet", ALLOWED)
     reference = UNet2DModel.from_config(UNet2DModel.load_config(release / "unet"))
     reference.load_state_dict(safetensors.torch.load_file(release / WEIGHTS))
-    reference.eval().requires_grad_(False)  # torch rounds differently for weights that want gradients
+    reference.eval().requires_grad_(
+        False
+    )  # torch rounds differently for weights that want gradients
     x, t, y = torch.randn(2, 3, 8, 8), torch.tensor([1, 500]), torch.tensor([0, 1])
     with torch.no_grad():
         assert torch.equal(network(x, t, y).sample, reference(x, t, y).sample)
@@ -72,7 +81,9 @@ def test_half_precision_is_widened(release: Path, hostile: ModuleType, dtype: to
 def test_buffers_that_are_not_saved_are_filled(tmp_path: Path) -> None:
     network = Counting()
     network.norm(torch.randn(8, 3))
-    opened = write_release(tmp_path / "r", FIELDS, lambda folder: network.save_pretrained(folder / "net"))
+    opened = write_release(
+        tmp_path / "r", FIELDS, lambda folder: network.save_pretrained(folder / "net")
+    )
     before = torch.get_rng_state()
     loaded = load_part(opened, "net", {"Counting": Counting})
     assert torch.equal(torch.get_rng_state(), before)
@@ -88,7 +99,11 @@ def test_building_ends_where_the_file_cannot_fill_it(
 ) -> None:
     """Settings of a thousand networks of 16 blocks of 32 layers, beside the weights of three small ones."""
     small = {"norm_num_groups": 4, "layers_per_block": 1, "add_attention": False}
-    small |= {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    small |= {
+        "block_out_channels": (8,),
+        "down_block_types": ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",),
+    }
     network = ClasswiseUNet(3, 8, **small)
     write_release(tmp_path / "r", FIELDS, lambda folder: network.save_pretrained(folder / "unet"))
     file = tmp_path / "r" / "unet" / "config.json"
@@ -108,7 +123,9 @@ def test_building_ends_where_the_file_cannot_fill_it(
         made.clear()
         with pytest.raises(UserError, match="many more tensors than the"):
             load_part(open_release(tmp_path / "r"), "unet", {"ClasswiseUNet": ClasswiseUNet})
-        assert len(made) < 300  # of 1,600 blocks of residual layers a network, and a thousand networks
+        assert (
+            len(made) < 300
+        )  # of 1,600 blocks of residual layers a network, and a thousand networks
 
 
 def test_a_part_without_weights_is_refused(release: Path, hostile: ModuleType) -> None:
@@ -127,16 +144,22 @@ class Layers(ModelMixin, ConfigMixin):
 
 
 def test_layers_without_weights_count_too(tmp_path: Path, hostile: ModuleType) -> None:
-    opened = write_release(tmp_path / "r", FIELDS, lambda folder: Layers(8000).save_pretrained(folder / "net"))
+    opened = write_release(
+        tmp_path / "r", FIELDS, lambda folder: Layers(8000).save_pretrained(folder / "net")
+    )
     with pytest.raises(UserError, match="many more tensors"):
         load_part(opened, "net", {"Layers": Layers})
-    opened = write_release(tmp_path / "s", FIELDS, lambda folder: Layers(300).save_pretrained(folder / "net"))
+    opened = write_release(
+        tmp_path / "s", FIELDS, lambda folder: Layers(300).save_pretrained(folder / "net")
+    )
     assert len(load_part(opened, "net", {"Layers": Layers}).inner) == 300
 
 
 def test_a_network_that_another_thread_builds_does_not_count() -> None:
     with bounded_building(1):
-        thread = threading.Thread(target=lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(1000))))
+        thread = threading.Thread(
+            target=lambda: nn.Sequential(*(nn.Linear(1, 1) for _ in range(1000)))
+        )
         thread.start()
         thread.join()
         nn.Linear(1, 1)
@@ -146,7 +169,9 @@ def test_a_network_that_another_thread_builds_does_not_count() -> None:
 
 
 def test_tensors_outside_the_state_are_refused(tmp_path: Path) -> None:
-    opened = write_release(tmp_path / "r", FIELDS, lambda folder: Hidden().save_pretrained(folder / "net"))
+    opened = write_release(
+        tmp_path / "r", FIELDS, lambda folder: Hidden().save_pretrained(folder / "net")
+    )
     with pytest.raises(UserError, match="Hidden keeps tensors outside its state"):
         load_part(opened, "net", {"Hidden": Hidden})
 
@@ -202,7 +227,9 @@ def test_another_paths_are_ignored(edit: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(release: Path, hostile: ModuleType, value: float) -> None:
+def test_weights_that_are_not_finite_are_refused(
+    release: Path, hostile: ModuleType, value: float
+) -> None:
     tensors = safetensors.torch.load_file(release / WEIGHTS)
     tensors["conv_in.bias"][1] = value
     safetensors.torch.save_file(tensors, release / WEIGHTS)
@@ -220,9 +247,15 @@ def _drop(header: dict[str, Any]) -> None:
     [
         (_drop, "lacks weights of the network: 'conv_in.bias'"),
         (lambda h: h.update(evil=h["conv_in.bias"]), "has weights that the network lacks: 'evil'"),
-        (lambda h: h["conv_in.bias"].update(dtype="F64"), "conv_in.bias must be of type F32 or F16 or BF16, not 'F64'"),
+        (
+            lambda h: h["conv_in.bias"].update(dtype="F64"),
+            "conv_in.bias must be of type F32 or F16 or BF16, not 'F64'",
+        ),
         (lambda h: h["conv_in.bias"].update(dtype=["F32"]), "conv_in.bias must be of type"),
-        (lambda h: h["conv_in.bias"].update(shape=[5]), r"conv_in.bias must have the shape \[4\], not \[5\]"),
+        (
+            lambda h: h["conv_in.bias"].update(shape=[5]),
+            r"conv_in.bias must have the shape \[4\], not \[5\]",
+        ),
         (lambda h: h.update({"conv_in.bias": 3}), "conv_in.bias must have the shape"),
         (lambda h: h["conv_in.bias"].update(data_offsets=[0, 2**63]), "is no safetensors file"),
         (lambda h: h["conv_in.bias"].update(data_offsets=[0, 16]), "is no safetensors file"),
@@ -242,8 +275,12 @@ def test_a_header_that_does_not_fit_is_refused(
         load_part(open_release(release), "unet", ALLOWED)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff" * 8, (2**40).to_bytes(8, "little") + b"{}", bytes(8)])
-def test_a_header_of_a_wrong_length_is_refused(release: Path, hostile: ModuleType, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff" * 8, (2**40).to_bytes(8, "little") + b"{}", bytes(8)]
+)
+def test_a_header_of_a_wrong_length_is_refused(
+    release: Path, hostile: ModuleType, data: bytes
+) -> None:
     (release / WEIGHTS).write_bytes(data)
     hostile.sign(release)
     with pytest.raises(UserError, match="is no safetensors file: its header is"):
@@ -280,24 +317,32 @@ def test_weights_that_change_after_opening_are_refused(release: Path) -> None:
 )
 def test_schedulers_come_back_as_they_were(tmp_path: Path, name: str) -> None:
     scheduler = getattr(diffusers.schedulers, name)()
-    opened = write_release(tmp_path / "r", FIELDS, lambda folder: scheduler.save_pretrained(folder / "scheduler"))
+    opened = write_release(
+        tmp_path / "r", FIELDS, lambda folder: scheduler.save_pretrained(folder / "scheduler")
+    )
     loaded = load_scheduler(opened)
     assert type(loaded) is type(scheduler)
     assert isinstance(loaded, SchedulerMixin)
     kept = {k: v for k, v in scheduler.config.items() if not k.startswith("_")}
-    assert {k: v for k, v in loaded.config.items() if not k.startswith("_")} == json.loads(json.dumps(kept))
+    assert {k: v for k, v in loaded.config.items() if not k.startswith("_")} == json.loads(
+        json.dumps(kept)
+    )
 
 
 def test_trained_betas_are_kept(tmp_path: Path) -> None:
     betas = torch.linspace(1e-4, 0.5, 20).tolist()
     scheduler = DDIMScheduler(num_train_timesteps=20, trained_betas=betas)
-    opened = write_release(tmp_path / "r", FIELDS, lambda folder: scheduler.save_pretrained(folder / "scheduler"))
+    opened = write_release(
+        tmp_path / "r", FIELDS, lambda folder: scheduler.save_pretrained(folder / "scheduler")
+    )
     assert torch.equal(load_scheduler(opened).alphas_cumprod, scheduler.alphas_cumprod)
 
 
 def test_lambda_min_clipped_may_be_infinite(tmp_path: Path) -> None:
     opened = write_release(
-        tmp_path / "r", FIELDS, lambda folder: DPMSolverMultistepScheduler().save_pretrained(folder / "scheduler")
+        tmp_path / "r",
+        FIELDS,
+        lambda folder: DPMSolverMultistepScheduler().save_pretrained(folder / "scheduler"),
     )
     assert load_scheduler(opened).config.lambda_min_clipped == float("-inf")
 
@@ -305,7 +350,10 @@ def test_lambda_min_clipped_may_be_infinite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"_class_name": "UNet2DModel"}, "'UNet2DModel' is no scheduler of the installed diffusers"),
+        (
+            {"_class_name": "UNet2DModel"},
+            "'UNet2DModel' is no scheduler of the installed diffusers",
+        ),
         ({"_class_name": "SchedulerMixin"}, "is no scheduler"),
         ({"_class_name": "scheduling_utils"}, "is no scheduler"),
         ({"_class_name": "AysSchedules"}, "is no scheduler"),
@@ -316,7 +364,10 @@ def test_lambda_min_clipped_may_be_infinite(tmp_path: Path) -> None:
         ({"beta_start": 0}, "'beta_start' must be a number between 0 and 1"),
         ({"trained_betas": [0.1] * 10_001}, "'trained_betas' must be at most 10000 numbers"),
         ({"trained_betas": [0.1, 2.0]}, "'trained_betas' must be at most 10000 numbers"),
-        ({"trained_betas": [0.1, 0.2]}, "'trained_betas' must hold one number for each of the 1000 timesteps"),
+        (
+            {"trained_betas": [0.1, 0.2]},
+            "'trained_betas' must hold one number for each of the 1000 timesteps",
+        ),
         ({"trained_betas": "linear"}, "'trained_betas' must"),
         ({"trained_betas": 5}, "'trained_betas' must"),
         ({"beta_schedule": "nonsense"}, "DDPMScheduler cannot be built with these settings"),

@@ -26,13 +26,19 @@ EQUAL = Reference(np.ones((2, 2)), known=True)
 TABLE = np.array([[220, 180], [280, 320]])
 
 
-def scored_class(rng: np.random.Generator, share: float, n: int = 900, folds: int = 3, distance: float = 1.0):
+def scored_class(
+    rng: np.random.Generator, share: float, n: int = 900, folds: int = 3, distance: float = 1.0
+):
     """Calibration records of one class, and the labels of its samples."""
     y = labels(rng, n, [0.5, 0.5])
-    return Calibration(scores(rng, y, 2, distance), y, np.arange(n) % folds), (rng.random(700) < share).astype(int)
+    return Calibration(scores(rng, y, 2, distance), y, np.arange(n) % folds), (
+        rng.random(700) < share
+    ).astype(int)
 
 
-def with_models(rng: np.random.Generator, s: np.ndarray, folds: int = 3, distance: float = 1.0) -> np.ndarray:
+def with_models(
+    rng: np.random.Generator, s: np.ndarray, folds: int = 3, distance: float = 1.0
+) -> np.ndarray:
     return np.stack([scores(rng, s, 2, distance) for _ in range(folds)])
 
 
@@ -55,7 +61,9 @@ def test_an_unmixed_share_has_the_variance_of_a_bootstrap():
     assert share.estimate == pytest.approx(drawn.estimate[1], abs=1e-9)
     deviation = np.sqrt(share.variance(share.estimate))
     assert deviation == pytest.approx(drawn.draws[:, 1].std(), rel=0.06)
-    assert deviation > np.sqrt(0.3 * 0.7 / len(s))  # a classifier that errs knows less than the truth
+    assert deviation > np.sqrt(
+        0.3 * 0.7 / len(s)
+    )  # a classifier that errs knows less than the truth
 
 
 def test_unmixing_undoes_errors_that_differ_between_the_classes():
@@ -72,7 +80,9 @@ def test_shares_of_several_groups_sum_to_one():
     rng = np.random.default_rng(2)
     y = labels(rng, 600, [0.3, 0.3, 0.4])
     calibration = Calibration(scores(rng, y, 3, 1.5), y)
-    (row,) = unmixed_shares([calibration], [scores(rng, labels(rng, 500, [0.2, 0.3, 0.5]), 3, 1.5)[None]]).shares
+    (row,) = unmixed_shares(
+        [calibration], [scores(rng, labels(rng, 500, [0.2, 0.3, 0.5]), 3, 1.5)[None]]
+    ).shares
     assert sum(share.estimate for share in row) == pytest.approx(1)
     assert [share.estimate for share in row] == pytest.approx([0.2, 0.3, 0.5], abs=0.15)
 
@@ -80,8 +90,14 @@ def test_shares_of_several_groups_sum_to_one():
 def test_a_classifier_at_chance_is_refused_and_its_weakness_told():
     rng = np.random.default_rng(3)
     calibration, s = scored_class(rng, 0.3, distance=0.0)
-    with pytest.raises(UserError, match=r"too weak to audit with: .* class 0 .* [0-9.]+ apart .*stronger classifier"):
-        unmixed_shares([Calibration(rng.permutation(calibration.scores), calibration.labels)], [with_models(rng, s, 1)])
+    with pytest.raises(
+        UserError,
+        match=r"too weak to audit with: .* class 0 .* [0-9.]+ apart .*stronger classifier",
+    ):
+        unmixed_shares(
+            [Calibration(rng.permutation(calibration.scores), calibration.labels)],
+            [with_models(rng, s, 1)],
+        )
 
 
 def test_a_class_without_samples_is_refused():
@@ -107,13 +123,17 @@ def test_interval_and_p_value_are_those_of_the_normal_theory_in_large_samples():
     margin = d - 1.5 * error
     assert moved.difference.p_value(margin) == pytest.approx(norm.sf(1.5), rel=0.05)
     assert moved.difference.p_value(0) < 1e-9
-    assert moved.difference.equivalence_p_value(d + 1.5 * error) == pytest.approx(norm.sf(1.5), rel=0.05)
+    assert moved.difference.equivalence_p_value(d + 1.5 * error) == pytest.approx(
+        norm.sf(1.5), rel=0.05
+    )
 
 
 def test_against_independence_the_test_is_the_chi_square_test():
     counts = np.array([[60, 45], [40, 55]])
     (found,) = compare(counted_shares(counts), EQUAL)
-    assert found.difference.p_value(0) == pytest.approx(chi2_contingency(counts, correction=False).pvalue, rel=0.03)
+    assert found.difference.p_value(0) == pytest.approx(
+        chi2_contingency(counts, correction=False).pvalue, rel=0.03
+    )
 
 
 def test_exchanging_the_groups_mirrors_everything():
@@ -123,7 +143,9 @@ def test_exchanging_the_groups_mirrors_everything():
     assert np.array(mirrored.difference.interval(0.9)) == pytest.approx(
         -np.array(found.difference.interval(0.9))[::-1], abs=1e-3
     )
-    assert mirrored.difference.p_value(0.1) == pytest.approx(found.difference.p_value(0.1), rel=1e-3)
+    assert mirrored.difference.p_value(0.1) == pytest.approx(
+        found.difference.p_value(0.1), rel=1e-3
+    )
 
 
 def test_how_many_samples_of_each_class_there_are_does_not_matter():
@@ -148,7 +170,10 @@ def test_the_profile_is_the_least_of_a_fine_grid():
     p = np.linspace(0.001, 0.999, 4000)
     for value in (-2.0, -1.2, -0.4, 0.3):
         other = 1 / (1 + np.exp(value - np.log(p / (1 - p))))
-        slow = ((high.estimate - p) ** 2 / high.variance(p) + (low.estimate - other) ** 2 / low.variance(other)).min()
+        slow = (
+            (high.estimate - p) ** 2 / high.variance(p)
+            + (low.estimate - other) ** 2 / low.variance(other)
+        ).min()
         assert root.at(value) ** 2 == pytest.approx(slow, rel=0.01, abs=1e-3)
 
 
@@ -162,7 +187,9 @@ def test_an_uncertain_reference_widens_and_a_known_one_does_not():
 
 
 def test_the_p_value_falls_with_the_margin_away_and_is_one_inside():
-    root = Root(np.linspace(-10, 10, 2001), np.linspace(-10, 10, 2001) * 5 - 5)  # estimate 1, standard error 0.2
+    root = Root(
+        np.linspace(-10, 10, 2001), np.linspace(-10, 10, 2001) * 5 - 5
+    )  # estimate 1, standard error 0.2
     p = [root.p_value(m) for m in (0, 0.3, 0.6, 0.9, 1.2)]
     assert p == sorted(p)
     assert root.p_value(0) == pytest.approx(2 * norm.sf(5))
@@ -178,7 +205,9 @@ def test_clean_p_values_are_uniform_and_the_margin_only_raises_them():
         made = []
         for column in (TABLE / TABLE.sum(0)).T:
             calibration, _ = scored_class(rng, 0.5, n=400, folds=2)
-            made.append((calibration, with_models(rng, (rng.random(600) < column[1]).astype(int), 2)))
+            made.append(
+                (calibration, with_models(rng, (rng.random(600) < column[1]).astype(int), 2))
+            )
         samples = unmixed_shares([c for c, _ in made], [q for _, q in made])
         (found,) = compare(samples, reference)
         p.append(found.difference.p_value(0))

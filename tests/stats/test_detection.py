@@ -7,7 +7,16 @@ import pytest
 
 from diffshare.errors import UserError
 from diffshare.stats.association import Reference, compare, log_odds_ratio
-from diffshare.stats.detection import Tolerance, decide, guided, holm, looks, poisoned_table, power, spent
+from diffshare.stats.detection import (
+    Tolerance,
+    decide,
+    guided,
+    holm,
+    looks,
+    poisoned_table,
+    power,
+    spent,
+)
 from diffshare.stats.information import mutual_information
 from diffshare.stats.shares import counted_shares
 
@@ -23,13 +32,17 @@ def drawn(rng: np.random.Generator, table: np.ndarray, n: int) -> np.ndarray:
 def test_the_attack_on_a_balanced_table_fills_a_diagonal(alpha):
     made = poisoned_table(BALANCED, alpha)
     assert sorted(made.ravel()) == pytest.approx([(1 - alpha) / 4] * 2 + [(1 + alpha) / 4] * 2)
-    assert Tolerance(0.4).harm(BALANCED, alpha) == pytest.approx(2 * np.log((1 + alpha) / (1 - alpha)))
+    assert Tolerance(0.4).harm(BALANCED, alpha) == pytest.approx(
+        2 * np.log((1 + alpha) / (1 - alpha))
+    )
 
 
 def test_no_other_placement_of_the_poison_has_more_information():
     rng = np.random.default_rng(0)
     best = mutual_information(poisoned_table(NATURAL, 0.3))
-    others = [0.7 * NATURAL + 0.3 * rng.dirichlet(np.full(4, 0.4)).reshape(2, 2) for _ in range(3000)]
+    others = [
+        0.7 * NATURAL + 0.3 * rng.dirichlet(np.full(4, 0.4)).reshape(2, 2) for _ in range(3000)
+    ]
     assert max(map(mutual_information, others)) <= best + 1e-4
     assert poisoned_table(NATURAL * 700, 0.0) == pytest.approx(NATURAL)
 
@@ -45,19 +58,28 @@ def test_verdicts():
     assert decide(poisoned, 0.4, 1.2, 0.05, powered=True) == "poisoned"
     assert decide(poisoned, 3.0, 4.0, 0.05, powered=True) == "clean"
     (between,) = compare(counted_shares(np.rint(poisoned_table(NATURAL, 0.13) * 2000)), reference)
-    assert decide(between, 0.4, 1.2, 0.05, powered=True) == "inconclusive"  # more than the margin, but not surely
+    assert (
+        decide(between, 0.4, 1.2, 0.05, powered=True) == "inconclusive"
+    )  # more than the margin, but not surely
 
 
 def test_fewer_samples_than_the_power_needs_are_never_clean():
     rng = np.random.default_rng(1)
     reference = Reference(BALANCED, known=True)
-    needed = power(counted_shares(np.full((2, 2), 10)), reference, Tolerance(0.4), 0.05, wanted=0.3).samples
+    needed = power(
+        counted_shares(np.full((2, 2), 10)), reference, Tolerance(0.4), 0.05, wanted=0.3
+    ).samples
     harm = Tolerance(0.4).harm(BALANCED, 0.3)
-    for size, expected in ((needed * 3 // 4, {"inconclusive"}), (needed * 4, {"clean", "inconclusive"})):
+    for size, expected in (
+        (needed * 3 // 4, {"inconclusive"}),
+        (needed * 4, {"clean", "inconclusive"}),
+    ):
         samples = [counted_shares(drawn(rng, BALANCED, size)) for _ in range(12)]
         able = [power(s, reference, Tolerance(0.4), 0.05, wanted=0.3).alpha <= 0.3 for s in samples]
         tests = [compare(s, reference)[0] for s in samples]
-        verdicts = {decide(t, 0.4, harm, 0.05, powered=a) for t, a in zip(tests, able, strict=True)} - {"poisoned"}
+        verdicts = {
+            decide(t, 0.4, harm, 0.05, powered=a) for t, a in zip(tests, able, strict=True)
+        } - {"poisoned"}
         assert verdicts == expected
 
 
@@ -78,24 +100,41 @@ def test_the_least_detectable_share_is_detected_as_often_as_it_says():
 def test_more_samples_detect_less_and_a_plan_says_how_many():
     reference = Reference(BALANCED, known=True)
     least = [
-        power(counted_shares(np.full((2, 2), n)), reference, Tolerance(0.4), 0.05, wanted=0.3) for n in (50, 200, 1000)
+        power(counted_shares(np.full((2, 2), n)), reference, Tolerance(0.4), 0.05, wanted=0.3)
+        for n in (50, 200, 1000)
     ]
     alphas = [p.alpha for p in least]
     assert alphas == sorted(alphas, reverse=True)
-    assert least[0].samples == pytest.approx(least[2].samples, rel=0.02)  # a plan, whatever it was made from
-    enough = power(counted_shares(np.full((2, 2), least[2].samples / 4)), reference, Tolerance(0.4), 0.05, wanted=0.3)
+    assert least[0].samples == pytest.approx(
+        least[2].samples, rel=0.02
+    )  # a plan, whatever it was made from
+    enough = power(
+        counted_shares(np.full((2, 2), least[2].samples / 4)),
+        reference,
+        Tolerance(0.4),
+        0.05,
+        wanted=0.3,
+    )
     assert enough.alpha == pytest.approx(0.3, abs=0.01)
 
 
 def test_a_reference_too_small_for_any_number_of_samples_has_no_plan():
-    found = power(counted_shares(np.full((2, 2), 500)), Reference(np.full((2, 2), 5)), Tolerance(0.4), 0.05, wanted=0.1)
+    found = power(
+        counted_shares(np.full((2, 2), 500)),
+        Reference(np.full((2, 2), 5)),
+        Tolerance(0.4),
+        0.05,
+        wanted=0.1,
+    )
     assert found.samples is None
 
 
 def test_a_plan_reaches_from_a_handful_of_samples_to_what_is_really_needed():
     reference = Reference(np.full((2, 2), 10_000))
     plans = [
-        power(counted_shares(np.full((2, 2), n)), reference, Tolerance(0.4), 0.05, wanted=0.12).samples
+        power(
+            counted_shares(np.full((2, 2), n)), reference, Tolerance(0.4), 0.05, wanted=0.12
+        ).samples
         for n in (1, 500)
     ]
     assert plans[0] == pytest.approx(plans[1], rel=0.01)
@@ -107,7 +146,9 @@ def test_holm_is_the_closed_test_of_bonferroni():
     adjusted = holm(p)
     for i in range(len(p)):
         subsets = [s for size in range(1, 5) for s in combinations(range(4), size) if i in s]
-        assert adjusted[i] == pytest.approx(min(1, max(len(s) * min(p[j] for j in s) for s in subsets)))
+        assert adjusted[i] == pytest.approx(
+            min(1, max(len(s) * min(p[j] for j in s) for s in subsets))
+        )
     assert holm([0.04]).tolist() == [0.04]
 
 
@@ -170,5 +211,7 @@ def test_the_margin_holds_what_guidance_makes_of_a_clean_pool():
 
 def test_more_is_seen_in_a_balanced_pool_at_higher_guidance():
     samples, reference = counted_shares(np.full((2, 2), 100)), Reference(BALANCED, known=True)
-    least = [power(samples, reference, Tolerance(0.4, w), 0.05, wanted=0.3).alpha for w in (1.0, 2.0)]
+    least = [
+        power(samples, reference, Tolerance(0.4, w), 0.05, wanted=0.3).alpha for w in (1.0, 2.0)
+    ]
     assert least[1] < least[0]

@@ -57,7 +57,10 @@ def test_auroc_interval_covers():
         (lambda: n_leaked(70, 0.5, 0.6), "accuracy 70 is outside"),
         (lambda: auroc(np.arange(3), np.arange(3), level=95), "level 95 is no confidence level"),
         (lambda: auroc(np.array([0.1, np.nan]), np.ones(4)), "two finite numbers"),
-        (lambda: auroc(np.ones(1), np.ones(4)), "two finite numbers at least on each side, got 1 and 4"),
+        (
+            lambda: auroc(np.ones(1), np.ones(4)),
+            "two finite numbers at least on each side, got 1 and 4",
+        ),
     ],
 )
 def test_bad_games_are_refused(call, words):

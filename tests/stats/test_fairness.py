@@ -37,16 +37,24 @@ def test_equals_fairlearn_on_the_records(groups, classes, positive, seed):
         "tpr": metrics.true_positive_rate,
         "fpr": metrics.false_positive_rate,
     }
-    by_group = metrics.MetricFrame(metrics=functions, y_true=true, y_pred=found, sensitive_features=s).by_group
+    by_group = metrics.MetricFrame(
+        metrics=functions, y_true=true, y_pred=found, sensitive_features=s
+    ).by_group
     rates = group_rates(counts, positive)
     for name in functions:
         np.testing.assert_allclose(getattr(rates, name), by_group[name], rtol=1e-12)
-    exact = metrics.MetricFrame(metrics=accuracy_score, y_true=y, y_pred=decided, sensitive_features=s)
+    exact = metrics.MetricFrame(
+        metrics=accuracy_score, y_true=y, y_pred=decided, sensitive_features=s
+    )
     np.testing.assert_allclose(rates.accuracy, exact.by_group, rtol=1e-12)
     np.testing.assert_array_equal(rates.n, np.bincount(s))
     overall = disparity(counts, positive)
     assert overall.accuracy == pytest.approx(exact.overall, rel=1e-12)
-    for name in ("demographic_parity_difference", "demographic_parity_ratio", "equalized_odds_difference"):
+    for name in (
+        "demographic_parity_difference",
+        "demographic_parity_ratio",
+        "equalized_odds_difference",
+    ):
         expected = getattr(metrics, name)(true, found, sensitive_features=s)
         assert getattr(overall, name) == pytest.approx(expected, rel=1e-12), name
 
@@ -61,7 +69,10 @@ def test_signed_twins_have_the_size_of_the_differences_and_turn_with_the_groups(
         assert getattr(turned, name) == plain
         assert getattr(turned, f"{name}_signed") == -signed
     rates = group_rates(counts)
-    assert found.demographic_parity_difference_signed == rates.selection_rate[1] - rates.selection_rate[0]
+    assert (
+        found.demographic_parity_difference_signed
+        == rates.selection_rate[1] - rates.selection_rate[0]
+    )
 
 
 def test_signed_twins_of_other_than_two_groups_are_undefined():
@@ -83,7 +94,9 @@ def test_a_group_without_positives_has_no_true_positive_rate_and_no_difference_t
     assert found.demographic_parity_difference == pytest.approx(0.85 - 0.5)
     s, y, decided = records_of(counts)
     odds = metrics.equalized_odds_difference(y, decided, sensitive_features=s)
-    assert odds == pytest.approx(0.9)  # from nothing: Fairlearn takes the true positive rate of no record for 0
+    assert odds == pytest.approx(
+        0.9
+    )  # from nothing: Fairlearn takes the true positive rate of no record for 0
 
 
 def test_an_empty_group_leaves_every_difference_undefined():
@@ -110,7 +123,9 @@ def test_no_record_at_all_leaves_everything_undefined():
 
 @pytest.mark.parametrize(("groups", "classes", "positive"), SHAPES)
 def test_leading_axes_are_repetitions(groups, classes, positive):
-    many = np.random.default_rng(3).integers(0, 3, (4, 5, groups, classes, classes))  # with empty rows among them
+    many = np.random.default_rng(3).integers(
+        0, 3, (4, 5, groups, classes, classes)
+    )  # with empty rows among them
     for function in (group_rates, disparity):
         together = function(many, positive)
         for i, j in np.ndindex(4, 5):
@@ -124,22 +139,30 @@ def test_names_and_numbers_of_records_do_not_matter(groups, classes, positive):
     rng = np.random.default_rng(2)
     names, order = rng.permutation(classes), rng.permutation(groups)
     renamed = (7 * counts)[order][:, names][:, :, names]
-    found, again = disparity(counts, positive), disparity(renamed, int(np.flatnonzero(names == positive)[0]))
+    found, again = (
+        disparity(counts, positive),
+        disparity(renamed, int(np.flatnonzero(names == positive)[0])),
+    )
     for name in (name for name in Disparity._fields if not name.endswith("signed")):
         assert getattr(again, name) == pytest.approx(getattr(found, name), rel=1e-12), name
 
 
 def test_a_class_that_is_none_is_refused():
     for positive in (-1, 2):
-        with pytest.raises(UserError, match=f"positive is {positive}: name one of the classes 0 to 1"):
+        with pytest.raises(
+            UserError, match=f"positive is {positive}: name one of the classes 0 to 1"
+        ):
             group_rates(counts_of(2, 2, 0), positive)
 
 
 def test_the_multinomial_is_the_bootstrap_of_the_records_in_distribution():
     counts = np.array([[[2, 0], [1, 0]], [[0, 1], [0, 1]]])  # five records in four cells
     cells = np.repeat(np.arange(8), counts.ravel())
-    exact = Counter(  # every way to draw five of the five records with replacement, all equally likely
-        tuple(np.bincount(cells[list(drawn)], minlength=8)) for drawn in itertools.product(range(5), repeat=5)
+    exact = (
+        Counter(  # every way to draw five of the five records with replacement, all equally likely
+            tuple(np.bincount(cells[list(drawn)], minlength=8))
+            for drawn in itertools.product(range(5), repeat=5)
+        )
     )
     resamples = 100_000
     drawn = bootstrap_counts(counts, resamples, np.random.default_rng(0))
@@ -149,7 +172,9 @@ def test_the_multinomial_is_the_bootstrap_of_the_records_in_distribution():
     assert found.keys() <= exact.keys()
     for cell_counts, ways in exact.items():
         p = ways / 5**5
-        assert abs(found[cell_counts] / resamples - p) < 5 * np.sqrt(p * (1 - p) / resamples), cell_counts
+        assert abs(found[cell_counts] / resamples - p) < 5 * np.sqrt(p * (1 - p) / resamples), (
+            cell_counts
+        )
 
 
 def test_the_spread_of_a_difference_is_that_of_resampled_records():
@@ -165,7 +190,9 @@ def test_the_spread_of_a_difference_is_that_of_resampled_records():
         a, b = (getattr(disparity(drawn), name) for drawn in (slow, fast))
         error = np.sqrt((a.var() + b.var()) / 2000)
         assert abs(a.mean() - b.mean()) < 4 * error, name
-        assert a.std() == pytest.approx(b.std(), rel=0.1), name  # over four standard errors of their ratio
+        assert a.std() == pytest.approx(b.std(), rel=0.1), (
+            name
+        )  # over four standard errors of their ratio
 
 
 def test_the_same_seed_draws_the_same_counts():

@@ -6,7 +6,15 @@ from scipy import stats
 
 from diffshare.stats.grid import CELLS, coarse_bounds, from_cells, to_cells
 
-BOUNDS = [(0.0, 100.0), (-5.0, 5.0), (1950.0, 2050.0), (-2e6, 1e7), (-3.0, -1.0), (0.0, 0.002), (0.0, 10.0)]
+BOUNDS = [
+    (0.0, 100.0),
+    (-5.0, 5.0),
+    (1950.0, 2050.0),
+    (-2e6, 1e7),
+    (-3.0, -1.0),
+    (0.0, 0.002),
+    (0.0, 10.0),
+]
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
@@ -35,14 +43,20 @@ def test_whole_numbers_come_back_exactly(bounds: tuple[float, float]) -> None:
 def test_what_lies_beyond_counts_as_the_bound_and_any_score_decodes_within() -> None:
     for whole in (False, True):
         cells, scores = to_cells(np.array([-7.0, 150.0]), (0.0, 100.0), whole=whole)
-        assert from_cells(cells, scores, (0.0, 100.0), whole=whole) == pytest.approx([0, 100], abs=0.01)
-        wild = from_cells(np.repeat(np.arange(CELLS), 2), np.tile([-40.0, 40.0], CELLS), (0.0, 100.0), whole=whole)
+        assert from_cells(cells, scores, (0.0, 100.0), whole=whole) == pytest.approx(
+            [0, 100], abs=0.01
+        )
+        wild = from_cells(
+            np.repeat(np.arange(CELLS), 2), np.tile([-40.0, 40.0], CELLS), (0.0, 100.0), whole=whole
+        )
         assert ((wild >= 0) & (wild <= 100)).all()
         assert np.all(np.diff(wild) >= 0)
 
 
 def test_an_even_spread_in_a_cell_is_standard_normal() -> None:
-    _, scores = to_cells(np.random.default_rng(0).uniform(1900, 2000, 50_000), (1900.0, 2000.0), whole=False)
+    _, scores = to_cells(
+        np.random.default_rng(0).uniform(1900, 2000, 50_000), (1900.0, 2000.0), whole=False
+    )
     assert stats.kstest(scores, "norm").pvalue > 0.01
 
 
@@ -73,7 +87,10 @@ PLAIN = (0.0, 0.0, 0.0)  # no dither
     ],
 )
 def test_bounds_are_round_and_hold_the_values(
-    values: np.ndarray, whole: bool, dither: tuple[float, float, float], expected: tuple[float, float]
+    values: np.ndarray,
+    whole: bool,
+    dither: tuple[float, float, float],
+    expected: tuple[float, float],
 ) -> None:
     bounds = coarse_bounds(np.repeat(values, 5).astype(np.float32), 5, dither, whole=whole)
     assert bounds == pytest.approx(expected)

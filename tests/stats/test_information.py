@@ -7,14 +7,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.metrics import mutual_info_score
 
-from diffshare.stats.information import contingency, donsker_varadhan, mutual_information, row_shares
+from diffshare.stats.information import (
+    contingency,
+    donsker_varadhan,
+    mutual_information,
+    row_shares,
+)
 
-tables = arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(0, 40))
+tables = arrays(
+    np.int64, array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(0, 40)
+)
 
 
 @given(tables.filter(lambda counts: counts.sum() > 0))
 def test_it_is_what_scikit_learn_says(counts):
-    assert mutual_information(counts) == pytest.approx(mutual_info_score(None, None, contingency=counts), abs=1e-12)
+    assert mutual_information(counts) == pytest.approx(
+        mutual_info_score(None, None, contingency=counts), abs=1e-12
+    )
 
 
 @given(tables, st.integers(2, 1000), st.randoms(use_true_random=False))
@@ -37,7 +46,9 @@ def test_it_lies_between_0_and_the_smaller_entropy(counts):
         assert 0 <= information <= -np.sum(p[p > 0] * np.log(p[p > 0])) + 1e-12
 
 
-@given(arrays(np.int64, 4, elements=st.integers(0, 9)), arrays(np.int64, 3, elements=st.integers(0, 9)))
+@given(
+    arrays(np.int64, 4, elements=st.integers(0, 9)), arrays(np.int64, 3, elements=st.integers(0, 9))
+)
 def test_independence_has_none(s, y):
     assert mutual_information(np.outer(s, y)) == pytest.approx(0, abs=1e-12)
 
@@ -50,7 +61,9 @@ def test_known_values_in_nats():
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 3))))
 def test_contingency_counts_each_pair_of_known_codes(pairs):
-    s, y = (np.array(column, np.int16) for column in (zip(*pairs, strict=True) if pairs else ((), ())))
+    s, y = (
+        np.array(column, np.int16) for column in (zip(*pairs, strict=True) if pairs else ((), ()))
+    )
     table = contingency(s, y, 3, 4)
     assert table.dtype == np.int64
     assert table.tolist() == [[pairs.count((a, b)) for b in range(4)] for a in range(3)]
@@ -71,15 +84,21 @@ def drawn(case: tuple[int, int, int], scale: float = 1.0) -> tuple[np.ndarray, n
 @given(labelled)
 def test_the_product_of_marginals_is_a_mean_over_all_pairs(case):
     critic, target = drawn(case)
-    pairs = [np.exp(critic[i, y]) for i in range(len(target)) for y in target]  # every x with every y
+    pairs = [
+        np.exp(critic[i, y]) for i in range(len(target)) for y in target
+    ]  # every x with every y
     joint = np.mean([critic[i, y] for i, y in enumerate(target)])
-    assert donsker_varadhan(critic, target) == pytest.approx(joint - np.log(np.mean(pairs)), abs=1e-10)
+    assert donsker_varadhan(critic, target) == pytest.approx(
+        joint - np.log(np.mean(pairs)), abs=1e-10
+    )
 
 
 @given(labelled, st.floats(-600, 600))
 def test_a_constant_cancels_and_nothing_overflows(case, constant):
     critic, target = drawn(case, scale=5)
-    assert donsker_varadhan(critic + constant, target) == pytest.approx(donsker_varadhan(critic, target), abs=1e-9)
+    assert donsker_varadhan(critic + constant, target) == pytest.approx(
+        donsker_varadhan(critic, target), abs=1e-9
+    )
     assert np.isfinite(donsker_varadhan(critic * 100, target))
 
 
@@ -100,7 +119,9 @@ def test_no_critic_of_a_discrete_x_exceeds_its_information_and_the_log_ratio_rea
 def test_a_class_that_no_record_has_plays_no_part(case, value):
     critic, target = drawn(case)
     wider = np.column_stack([critic, np.full(len(critic), value)])
-    assert donsker_varadhan(wider, target) == pytest.approx(donsker_varadhan(critic, target), abs=1e-9)
+    assert donsker_varadhan(wider, target) == pytest.approx(
+        donsker_varadhan(critic, target), abs=1e-9
+    )
 
 
 def test_an_empty_set_has_none():

@@ -21,7 +21,9 @@ from diffshare.stats.intervals import (
 @pytest.mark.parametrize("freedom", [1, 2, 4.5, 1000])
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
 def test_student_quantile_is_that_of_the_distribution(level, freedom):
-    assert student_quantile(level, freedom) == pytest.approx(student.ppf((1 + level) / 2, freedom), rel=1e-12)
+    assert student_quantile(level, freedom) == pytest.approx(
+        student.ppf((1 + level) / 2, freedom), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (130, 1000)])
@@ -65,7 +67,9 @@ def test_cleam_corrects_the_mean_of_the_batches():
     found = cleam(shares, 0.9, 0.1)
     half = 1.959964 * 0.02 / 3**0.5 / 0.8
     np.testing.assert_allclose(found, (0.275, 0.275 - half, 0.275 + half), atol=1e-6)
-    np.testing.assert_allclose(cleam(1 - shares, 0.1, 0.9), found, atol=1e-9)  # a classifier that answers the opposite
+    np.testing.assert_allclose(
+        cleam(1 - shares, 0.1, 0.9), found, atol=1e-9
+    )  # a classifier that answers the opposite
 
 
 @pytest.mark.parametrize(
@@ -74,15 +78,24 @@ def test_cleam_corrects_the_mean_of_the_batches():
         (lambda: wilson(5, 4), "5 of 4 is no proportion"),
         (lambda: clopper_pearson(0, 0), "0 of 0 is no proportion"),
         (lambda: hoeffding(1, 4, 1.0), "level 1.0 is no confidence level"),
-        (lambda: lang_reiczigel(5, 10, ErrorRates(50_000, 100_000, 50_000, 100_000)), "is 0.000, at least 0.02 is"),
-        (lambda: lang_reiczigel(5, 10, ErrorRates(30, 50, 20, 50)), "TPR - FPR is 0.200, at least 0.294"),  # 2 errors
+        (
+            lambda: lang_reiczigel(5, 10, ErrorRates(50_000, 100_000, 50_000, 100_000)),
+            "is 0.000, at least 0.02 is",
+        ),
+        (
+            lambda: lang_reiczigel(5, 10, ErrorRates(30, 50, 20, 50)),
+            "TPR - FPR is 0.200, at least 0.294",
+        ),  # 2 errors
         (lambda: lang_reiczigel(11, 10, ErrorRates(9, 10, 1, 10)), "11 of 10 is no proportion"),
         (lambda: lang_reiczigel(5, 10, ErrorRates(9, 10, 11, 10)), "11 of 10 is no proportion"),
         (lambda: lang_reiczigel(5, 10, ErrorRates(0, 0, 1, 10)), "0 of 0 is no proportion"),
         (lambda: wilson(1, 4, float("nan")), "level nan is no confidence level"),
         (lambda: cleam(np.array([0.5]), 0.9, 0.1), "two batches of samples at least"),
         (lambda: cleam(np.array([0.5, 0.4]), 0.5, 0.5), "too near chance"),
-        (lambda: cleam(np.array([0.5, 1.2]), 0.9, 0.1), r"shares reach from 0.5 to 1.2: expected \[0, 1\]"),
+        (
+            lambda: cleam(np.array([0.5, 1.2]), 0.9, 0.1),
+            r"shares reach from 0.5 to 1.2: expected \[0, 1\]",
+        ),
         (lambda: cleam(np.array([0.5, np.nan]), 0.9, 0.1), "shares reach from nan to nan"),
         (lambda: cleam(np.array([0.5, 0.4]), 90, 0.1), "TPR reach from 90 to 90"),
         (lambda: cleam(np.array([0.5, 0.4]), 0.9, float("nan")), "FPR reach from nan"),

@@ -26,7 +26,9 @@ def test_the_ends_are_where_the_definition_says():
     s2 = ((means - line.intercept - line.slope * KNOWN) ** 2).sum() / 3
     grid = np.linspace(-0.5, 1.5, 200001)
     of_line = s2 * (1 + 1 / 5 + (grid - KNOWN.mean()) ** 2 / ((KNOWN - KNOWN.mean()) ** 2).sum())
-    held = (mean - line.intercept - line.slope * grid) ** 2 <= stats.t.ppf(0.95, 3) ** 2 * (of_line + 3e-4)
+    held = (mean - line.intercept - line.slope * grid) ** 2 <= stats.t.ppf(0.95, 3) ** 2 * (
+        of_line + 3e-4
+    )
     assert [found.low, found.high] == pytest.approx([grid[held].min(), grid[held].max()], abs=2e-5)
     assert found.estimate == pytest.approx((mean - line.intercept) / line.slope)
 

@@ -12,7 +12,9 @@ def features(rng: np.random.Generator, n: int, shift: float = 0.0) -> np.ndarray
 def test_the_distance_is_torchmetrics_distance() -> None:
     rng = np.random.default_rng(0)
     a, b = features(rng, 50), features(rng, 50, 0.5)
-    assert np.isclose(kernel_distance(a, b), poly_mmd(torch.from_numpy(a), torch.from_numpy(b)).item())
+    assert np.isclose(
+        kernel_distance(a, b), poly_mmd(torch.from_numpy(a), torch.from_numpy(b)).item()
+    )
 
 
 def test_the_difference_is_the_difference_of_the_distances() -> None:
@@ -33,7 +35,10 @@ def test_leaving_out_by_formula_equals_leaving_out_by_hand() -> None:
 
     pairs = np.asarray([without(i, None) for i in range(12)])
     single = np.asarray([without(None, j) for j in range(9)])
-    variance = 11 / 12 * ((pairs - pairs.mean()) ** 2).sum() + 8 / 9 * ((single - single.mean()) ** 2).sum()
+    variance = (
+        11 / 12 * ((pairs - pairs.mean()) ** 2).sum()
+        + 8 / 9 * ((single - single.mean()) ** 2).sum()
+    )
     found = kernel_distance_difference(a, b, reference)
     assert np.isclose(found.high - found.low, 2 * 1.96 * np.sqrt(variance))
 
@@ -47,5 +52,7 @@ def test_the_interval_covers_no_difference_as_often_as_it_says_and_sees_a_real_o
         found = kernel_distance_difference(a, b, features(rng, 80))
         covered += found.low <= 0 <= found.high
     assert 0.90 <= covered / 300 <= 0.99
-    worse = kernel_distance_difference(features(rng, 200, 0.6), features(rng, 200), features(rng, 200))
+    worse = kernel_distance_difference(
+        features(rng, 200, 0.6), features(rng, 200), features(rng, 200)
+    )
     assert worse.low > 0

@@ -9,7 +9,16 @@ from scipy.special import expit, logit
 
 from diffshare.stats.association import Reference, compare
 from diffshare.stats.calibration import Calibration
-from diffshare.stats.misfit import GRID, Bias, biases, blur, distance, extremes, score_gap, share_bias
+from diffshare.stats.misfit import (
+    GRID,
+    Bias,
+    biases,
+    blur,
+    distance,
+    extremes,
+    score_gap,
+    share_bias,
+)
 from diffshare.stats.shares import counted_shares
 
 HALVES = np.array([0.5, 0.5])
@@ -142,7 +151,9 @@ def test_no_bias_moves_nothing_and_more_moves_more(groups: int, classes: int) ->
     for made in compare(counted_shares(counts), against):
         reach = []
         for own in (0.0, 0.02, 0.04):
-            found = extremes(made, none._replace(own=np.full((classes, groups), own)), against.label_weights)
+            found = extremes(
+                made, none._replace(own=np.full((classes, groups), own)), against.label_weights
+            )
             assert found is not None
             reach.append(max(abs(root.estimate - made.difference.estimate) for root in found))
         assert reach[0] == pytest.approx(0, abs=1e-6)
@@ -150,7 +161,9 @@ def test_no_bias_moves_nothing_and_more_moves_more(groups: int, classes: int) ->
 
 
 def test_an_error_that_is_common_hides_no_equality_and_one_of_its_own_does() -> None:
-    (made,) = compare(counted_shares(np.full((2, 2), 500)), even := Reference(np.ones((2, 2)), known=True))
+    (made,) = compare(
+        counted_shares(np.full((2, 2), 500)), even := Reference(np.ones((2, 2)), known=True)
+    )
     for bias, shift in (
         (no_bias()._replace(common=np.full(2, 0.2)), 0.0),
         (no_bias()._replace(slope=np.full(2, 0.3)), 0.0),
@@ -164,7 +177,8 @@ def test_an_error_that_is_common_hides_no_equality_and_one_of_its_own_does() -> 
 
 def test_a_blur_hides_what_it_takes_and_widens_the_error() -> None:
     (made,) = compare(
-        counted_shares(np.array([[550, 450], [450, 550]])), even := Reference(np.ones((2, 2)), known=True)
+        counted_shares(np.array([[550, 450], [450, 550]])),
+        even := Reference(np.ones((2, 2)), known=True),
     )
     found = extremes(made, no_bias()._replace(slope=np.full(2, 0.5)), even.label_weights)
     assert found is not None
@@ -182,4 +196,6 @@ def test_a_share_that_may_be_0_or_1_has_no_bound(bias: Bias) -> None:
     counts = np.array([[950, 500], [50, 500]])
     (made,) = compare(counted_shares(counts), even := Reference(np.ones((2, 2)), known=True))
     assert extremes(made, bias, even.label_weights) is None
-    assert extremes(made, no_bias()._replace(common=np.full(2, 0.04)), even.label_weights) is not None
+    assert (
+        extremes(made, no_bias()._replace(common=np.full(2, 0.04)), even.label_weights) is not None
+    )

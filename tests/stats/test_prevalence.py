@@ -8,14 +8,28 @@ from scipy.optimize import minimize_scalar
 
 from diffshare.errors import UserError
 from diffshare.stats.calibration import Calibration, posteriors
-from diffshare.stats.prevalence import NAMES, decisions, estimate, histogram, median_sweep, separation
+from diffshare.stats.prevalence import (
+    NAMES,
+    decisions,
+    estimate,
+    histogram,
+    median_sweep,
+    separation,
+)
 from diffshare.stats.simplex import least_hellinger, least_squares, most_likely, project
 from tests.stats.scored import labels, scores
 
 CORRECTED = [name for name in NAMES if name not in ("cc", "pcc")]
 
 
-def case(seed: int, classes: int, shares: list[float], n: int = 3000, m: int = 3000, distance: float = 1.0):
+def case(
+    seed: int,
+    classes: int,
+    shares: list[float],
+    n: int = 3000,
+    m: int = 3000,
+    distance: float = 1.0,
+):
     rng = np.random.default_rng(seed)
     y = labels(rng, n, [1 / classes] * classes)
     calibration = Calibration(scores(rng, y, classes, distance), y)
@@ -49,8 +63,12 @@ def test_order_of_records_and_names_of_classes_do_not_matter(method):
     assert found.sum() == pytest.approx(1)
     rng = np.random.default_rng(3)
     order, names = rng.permutation(600), np.array([2, 0, 1])
-    turned = Calibration(calibration.scores[order][:, names], np.argsort(names)[calibration.labels[order]])
-    np.testing.assert_allclose(estimate(method, turned, rng.permutation(queries)[:, names]), found[names], atol=1e-5)
+    turned = Calibration(
+        calibration.scores[order][:, names], np.argsort(names)[calibration.labels[order]]
+    )
+    np.testing.assert_allclose(
+        estimate(method, turned, rng.permutation(queries)[:, names]), found[names], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", NAMES)
@@ -66,7 +84,10 @@ def test_adjusted_counts_are_the_closed_form():
     calibration, queries = case(5, 2, [0.7, 0.3])
     positive = calibration.labels == 1
     for method, called in (("acc", lambda s: s[:, 1] >= 0.5), ("pacc", lambda s: s[:, 1])):
-        tpr, fpr = called(calibration.scores)[positive].mean(), called(calibration.scores)[~positive].mean()
+        tpr, fpr = (
+            called(calibration.scores)[positive].mean(),
+            called(calibration.scores)[~positive].mean(),
+        )
         closed = (called(queries).mean() - fpr) / (tpr - fpr)
         assert estimate(method, calibration, queries)[1] == pytest.approx(closed, abs=1e-12)
 
@@ -87,14 +108,20 @@ def test_emq_is_the_greatest_likelihood_and_the_limit_of_em():
     np.testing.assert_allclose(found, p, atol=1e-8)
     ratio = queries / prior
     best = minimize_scalar(
-        lambda t: -np.log(ratio @ [1 - t, t]).sum(), bounds=(0, 1), method="bounded", options={"xatol": 1e-9}
+        lambda t: -np.log(ratio @ [1 - t, t]).sum(),
+        bounds=(0, 1),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     assert found[1] == pytest.approx(best.x, abs=1e-6)
 
 
 def test_matching_is_the_best_of_a_grid():
     calibration, queries = case(8, 2, [0.4, 0.6], 400, 300)
-    classes, query = calibration.class_means(histogram(calibration.scores)), histogram(queries).mean(0)
+    classes, query = (
+        calibration.class_means(histogram(calibration.scores)),
+        histogram(queries).mean(0),
+    )
     grid = np.linspace(0, 1, 20001)
     mixed = (1 - grid[:, None]) * classes[0] + grid[:, None] * classes[1]
     near = grid[np.sqrt(query * mixed).sum(1).argmax()]
@@ -115,7 +142,9 @@ def test_solutions_for_three_classes_beat_a_grid(solve, loss):
     rng = np.random.default_rng(9)
     query, classes = rng.dirichlet(np.ones(6), 4), rng.dirichlet(np.ones(6), (4, 3))
     found = solve(query, classes)
-    grid = [np.array([a, b, 40 - a - b]) / 40 for a, b in product(range(41), range(41)) if a + b <= 40]
+    grid = [
+        np.array([a, b, 40 - a - b]) / 40 for a, b in product(range(41), range(41)) if a + b <= 40
+    ]
     for p, q, a in zip(found, query, classes, strict=True):
         assert p.min() >= 0
         assert p.sum() == pytest.approx(1)
@@ -147,7 +176,9 @@ def test_queries_scored_by_every_fold_cancel_what_the_models_differ_in():
     both = np.stack([model(z, fold) for fold in (0, 1)])
     both = np.stack([1 - both, both], -1)
     for method in ("acc", "pacc", "dmy", "ml"):
-        assert estimate(method, Calibration(held, y, groups), both)[1] == pytest.approx(0.2, abs=0.03)
+        assert estimate(method, Calibration(held, y, groups), both)[1] == pytest.approx(
+            0.2, abs=0.03
+        )
         alone = estimate(method, Calibration(held, y), both[1])[1]
         assert abs(alone - 0.2) > 0.05
     with pytest.raises(UserError, match="1 models scored the queries, 2 the calibration records"):
@@ -158,7 +189,9 @@ def test_median_sweep_is_near_the_truth_and_not_one_histogram():
     calibration, queries = case(12, 2, [0.7, 0.3])
     found = median_sweep(calibration, queries)
     assert found[1] == pytest.approx(0.3, abs=0.03)
-    assert median_sweep(calibration, queries, range(8, 9, 1)) == pytest.approx(estimate("dmy", calibration, queries))
+    assert median_sweep(calibration, queries, range(8, 9, 1)) == pytest.approx(
+        estimate("dmy", calibration, queries)
+    )
 
 
 def test_separation_is_tpr_minus_fpr():
@@ -166,7 +199,9 @@ def test_separation_is_tpr_minus_fpr():
     called, positive = decisions(calibration.scores)[:, 1], calibration.labels == 1
     gap = called[positive].mean() - called[~positive].mean()
     assert separation(calibration, decisions)[0] == pytest.approx(gap)
-    error = np.sqrt(called[positive].var() / positive.sum() + called[~positive].var() / (~positive).sum())
+    error = np.sqrt(
+        called[positive].var() / positive.sum() + called[~positive].var() / (~positive).sum()
+    )
     assert separation(calibration, decisions)[1] == pytest.approx(error)
 
 
@@ -175,7 +210,10 @@ def test_classifier_at_chance_is_refused(method):
     rng = np.random.default_rng(14)
     y = labels(rng, 400, [0.5, 0.5])
     blind = Calibration(rng.uniform(0.2, 0.8, 400), y)
-    with pytest.raises(UserError, match=r"too near chance to correct its counts: .* is 0\.\d+ with a standard error"):
+    with pytest.raises(
+        UserError,
+        match=r"too near chance to correct its counts: .* is 0\.\d+ with a standard error",
+    ):
         estimate(method, blind, np.full(10, 0.4))
     assert estimate("cc", blind, np.full(10, 0.4))[1] == 0
 

@@ -23,7 +23,13 @@ def delta(calibration: Calibration, queries: np.ndarray) -> tuple[float, float]:
     s, y = calibration.scores[:, 1], calibration.labels
     gap, p = s[y == 1].mean() - s[y == 0].mean(), estimate("pacc", calibration, queries)[1]
     of_queries = queries[:, 1].std() / len(queries) ** 0.5 / gap
-    known = np.sqrt(p**2 * s[y == 1].var() / (y == 1).sum() + (1 - p) ** 2 * s[y == 0].var() / (y == 0).sum()) / gap
+    known = (
+        np.sqrt(
+            p**2 * s[y == 1].var() / (y == 1).sum()
+            + (1 - p) ** 2 * s[y == 0].var() / (y == 0).sum()
+        )
+        / gap
+    )
     return float(of_queries), float(known)
 
 
@@ -41,7 +47,9 @@ def test_spread_is_that_of_the_delta_method():
 def test_classifiers_part_of_a_count_is_its_bias_and_drift_comes_from_surrogates():
     calibration, queries = case(3, 400, 500, 0.1)
     rng = np.random.default_rng(4)
-    parts = error_parts("cc", calibration, queries, rng, resamples=200, drifts=np.array([-0.1, 0.02]), level=0.5)
+    parts = error_parts(
+        "cc", calibration, queries, rng, resamples=200, drifts=np.array([-0.1, 0.02]), level=0.5
+    )
     bias = estimate("cc", calibration, queries) - estimate("acc", calibration, queries)
     assert parts.classifier == pytest.approx(abs(bias[1]))
     assert parts.drift == pytest.approx(0.06)
@@ -54,10 +62,19 @@ def test_resampling_nothing_returns_the_estimate_and_seeds_repeat(method, classe
     y = labels(rng, 150, [1 / classes] * classes)
     calibration, queries = Calibration(scores(rng, y, classes), y), scores(rng, y[:120], classes)
     still = bootstrap(
-        method, calibration, queries, rng, resamples=3, resample_calibration=False, resample_queries=False
+        method,
+        calibration,
+        queries,
+        rng,
+        resamples=3,
+        resample_calibration=False,
+        resample_queries=False,
     )
     np.testing.assert_allclose(still.draws, np.tile(still.estimate, (3, 1)), atol=1e-3)
-    first, second = (bootstrap(method, calibration, queries, np.random.default_rng(6), resamples=20) for _ in range(2))
+    first, second = (
+        bootstrap(method, calibration, queries, np.random.default_rng(6), resamples=20)
+        for _ in range(2)
+    )
     np.testing.assert_array_equal(first.draws, second.draws)
     assert first.draws.shape == (20, classes)
     assert (first.low <= first.estimate).all()
@@ -85,10 +102,15 @@ def test_an_estimate_at_an_end_keeps_the_width_of_queries_that_show_nothing(meth
 def test_parts_are_those_of_the_class_asked_for():
     rng = np.random.default_rng(13)
     y = labels(rng, 600, [1 / 3] * 3)
-    calibration, queries = Calibration(scores(rng, y, 3), y), scores(rng, labels(rng, 500, [0.94, 0.03, 0.03]), 3)
+    calibration, queries = (
+        Calibration(scores(rng, y, 3), y),
+        scores(rng, labels(rng, 500, [0.94, 0.03, 0.03]), 3),
+    )
     whole = bootstrap("pacc", calibration, queries, rng, resamples=2000, resample_calibration=False)
     for place in range(3):
-        parts = error_parts("pacc", calibration, queries, np.random.default_rng(place), resamples=2000, place=place)
+        parts = error_parts(
+            "pacc", calibration, queries, np.random.default_rng(place), resamples=2000, place=place
+        )
         assert parts.sampling == pytest.approx((whole.high - whole.low)[place] / 2, rel=0.12)
         counted = error_parts("cc", calibration, queries, rng, resamples=2, place=place)
         bias = estimate("cc", calibration, queries) - estimate("acc", calibration, queries)
@@ -126,9 +148,18 @@ def test_interval_covers_with_crossfitted_models_and_not_where_one_model_scored_
         (lambda *a: bootstrap("acc", *a, level=95), "level 95 is no confidence level"),
         (lambda *a: bootstrap("acc", *a, resamples=0), "resamples is 0: expected at least 1"),
         (lambda *a: bootstrap("median", *a), "unknown method 'median'"),
-        (lambda *a: error_parts("acc", *a, drifts=np.array([])), "are no differences of proportions"),
-        (lambda *a: error_parts("acc", *a, drifts=np.array([0.1, np.nan])), "are no differences of proportions"),
-        (lambda *a: error_parts("acc", *a, drifts=np.array([3.0])), "are no differences of proportions"),
+        (
+            lambda *a: error_parts("acc", *a, drifts=np.array([])),
+            "are no differences of proportions",
+        ),
+        (
+            lambda *a: error_parts("acc", *a, drifts=np.array([0.1, np.nan])),
+            "are no differences of proportions",
+        ),
+        (
+            lambda *a: error_parts("acc", *a, drifts=np.array([3.0])),
+            "are no differences of proportions",
+        ),
     ],
 )
 def test_bad_levels_counts_and_drifts_are_refused(call, words):
@@ -140,7 +171,11 @@ def test_bad_levels_counts_and_drifts_are_refused(call, words):
 def test_scores_of_the_queries_are_checked_by_all_that_take_them():
     calibration, _ = case(9, 100, 50, 0.4)
     rng = np.random.default_rng(0)
-    for bad, words in ((np.nan, "query scores hold 1 NaN"), (1.5, "reach from 0.5 to 1.5"), (np.inf, "to inf")):
+    for bad, words in (
+        (np.nan, "query scores hold 1 NaN"),
+        (1.5, "reach from 0.5 to 1.5"),
+        (np.inf, "to inf"),
+    ):
         scores = np.array([0.5, bad])
         for call in (
             lambda s: estimate("cc", calibration, s),
@@ -173,7 +208,12 @@ def test_means_of_few_records_have_the_unbiased_variance():
     y, groups = np.arange(20) % 2, np.arange(20) // 10
     s = np.clip(0.3 + 0.4 * y + 0.1 * rng.normal(size=20), 0, 1)
     found = bootstrap(
-        "pacc", Calibration(s, y, groups), np.full((2, 50, 2), 0.5), rng, resamples=20_000, resample_queries=False
+        "pacc",
+        Calibration(s, y, groups),
+        np.full((2, 50, 2), 0.5),
+        rng,
+        resamples=20_000,
+        resample_queries=False,
     )
     class_0 = [s[(y == 0) & (groups == fold)] for fold in (0, 1)]
     class_1 = [s[(y == 1) & (groups == fold)] for fold in (0, 1)]

@@ -30,7 +30,10 @@ def oracle() -> ModuleType:
 def test_the_same_posteriors_give_the_same_prevalences(oracle, shares, distance):
     rng, classes = np.random.default_rng(0), len(shares)
     y = labels(rng, 900, [1 / classes] * classes)
-    known, asked = scores(rng, y, classes, distance), scores(rng, labels(rng, 1000, shares), classes, distance)
+    known, asked = (
+        scores(rng, y, classes, distance),
+        scores(rng, labels(rng, 1000, shares), classes, distance),
+    )
     theirs, calibration = oracle.estimates(known, y, asked), Calibration(known, y)
     for ours, other, tolerance in (
         ("cc", "cc", 1e-12),
@@ -40,7 +43,9 @@ def test_the_same_posteriors_give_the_same_prevalences(oracle, shares, distance)
         ("emq", "converged_emq", 1e-3),
         ("dmy", "dmy", 1e-2),
     ):
-        np.testing.assert_allclose(estimate(ours, calibration, asked), theirs[other], atol=tolerance, err_msg=ours)
+        np.testing.assert_allclose(
+            estimate(ours, calibration, asked), theirs[other], atol=tolerance, err_msg=ours
+        )
     if classes == 2:
         np.testing.assert_allclose(estimate("dmy", calibration, asked), theirs["dys"], atol=1e-2)
         np.testing.assert_allclose(median_sweep(calibration, asked), theirs["hdy"], atol=1e-2)

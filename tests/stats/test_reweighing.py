@@ -7,7 +7,9 @@ from diffshare.errors import UserError
 from diffshare.stats.reweighing import bounded, coefficients, effective_size, systematic
 
 
-def drawn(seed: int, shares: list[float], confusion: np.ndarray, n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
+def drawn(
+    seed: int, shares: list[float], confusion: np.ndarray, n: int = 200_000
+) -> tuple[np.ndarray, np.ndarray]:
     """True groups, and posteriors that are the groups' rows of ``confusion`` with noise of mean 0."""
     rng = np.random.default_rng(seed)
     s = rng.choice(len(shares), n, p=shares)
@@ -20,13 +22,17 @@ def drawn(seed: int, shares: list[float], confusion: np.ndarray, n: int = 200_00
 
 @pytest.mark.parametrize("shares", [[0.75, 0.25], [0.1, 0.9]])
 @pytest.mark.parametrize("wanted", [[0.5, 0.5], [0.3, 0.7]])
-def test_the_mass_of_the_true_groups_comes_out_right(shares: list[float], wanted: list[float]) -> None:
+def test_the_mass_of_the_true_groups_comes_out_right(
+    shares: list[float], wanted: list[float]
+) -> None:
     confusion = np.array([[0.8, 0.2], [0.3, 0.7]])
     s, posterior = drawn(0, shares, confusion)
     weights = posterior @ coefficients(confusion, np.array(shares), np.array(wanted))
     mass = [float((weights * (s == g)).mean()) for g in range(2)]
     assert mass == pytest.approx(wanted, abs=0.01)
-    naive = posterior @ (np.array(wanted) / np.array(shares))  # takes the posteriors for the groups: under-corrects
+    naive = posterior @ (
+        np.array(wanted) / np.array(shares)
+    )  # takes the posteriors for the groups: under-corrects
     off = abs((naive * (s == 0)).sum() / naive.sum() - wanted[0])
     assert off > 0.05
 

@@ -42,7 +42,9 @@ def test_a_gain_is_the_difference_that_the_record_makes(case):
         more = counts.copy()
         more[s, y] += 1
         now = mutual_info_score(None, None, contingency=counts) if counts.sum() else 0.0
-        assert gain == pytest.approx(mutual_info_score(None, None, contingency=more) - now, abs=1e-12)
+        assert gain == pytest.approx(
+            mutual_info_score(None, None, contingency=more) - now, abs=1e-12
+        )
         assert running.after(s, y) == pytest.approx(mutual_information(more), abs=1e-12)
     assert running.cells == counts.tolist()  # asking changes nothing
 
@@ -58,7 +60,9 @@ def criticised(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     classes, records = draw(st.integers(2, 4)), draw(st.integers(3, 25))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     scale = draw(st.sampled_from([0.1, 1.0, 30.0]))
-    critic = scale * rng.standard_normal((records, classes)) + draw(st.sampled_from([0.0, 500.0, -500.0]))
+    critic = scale * rng.standard_normal((records, classes)) + draw(
+        st.sampled_from([0.0, 500.0, -500.0])
+    )
     return critic, rng.integers(0, classes, records), rng.permutation(records)
 
 
@@ -88,7 +92,9 @@ def test_an_exchange_gives_the_bound_of_the_new_set(case, data):
         i, j = data.draw(st.integers(0, size - 1)), data.draw(st.integers(0, len(outside) - 1))
         bound.swap(inside[i], outside[j])
         inside[i], outside[j] = outside[j], inside[i]
-        assert bound.bound == pytest.approx(donsker_varadhan(critic[inside], target[inside]), abs=1e-9)
+        assert bound.bound == pytest.approx(
+            donsker_varadhan(critic[inside], target[inside]), abs=1e-9
+        )
 
 
 def test_the_marginal_is_the_derivative_by_a_records_weight():

@@ -63,7 +63,9 @@ def measured(measure: Callable[[], Any], *, undefined: bool = False) -> Any:
     if refusal:
         assert "\n" not in refusal
         return None
-    assert all(np.isfinite(value) or (undefined and np.isnan(value)) for value in numbers(result)), result
+    assert all(
+        np.isfinite(value) or (undefined and np.isnan(value)) for value in numbers(result)
+    ), result
     return result
 
 
@@ -73,7 +75,10 @@ SHAPES = [(1, 2, 2), (2, 2, 2), (3, 2, 2), (2, 3, 3)]
 
 
 @settings(max_examples=30, deadline=None)
-@given(shape=st.sampled_from(SHAPES), cells=st.lists(st.tuples(st.integers(0, 26), st.integers(1, 3)), max_size=5))
+@given(
+    shape=st.sampled_from(SHAPES),
+    cells=st.lists(st.tuples(st.integers(0, 26), st.integers(1, 3)), max_size=5),
+)
 def test_fairness_of_a_few_cells(shape, cells):
     counts = np.zeros(shape, np.int64)
     for place, count in cells:
@@ -91,7 +96,13 @@ def test_one_cell_has_a_report():
     counts[1, 1, 1] = 7
     report = fairness_report(counts, resamples=20, min_group=1)
     assert report["accuracy"] == 1
-    assert report["by_group"]["1"] == {"n": 7, "accuracy": 1.0, "selection_rate": 1.0, "tpr": 1.0, "fpr": None}
+    assert report["by_group"]["1"] == {
+        "n": 7,
+        "accuracy": 1.0,
+        "selection_rate": 1.0,
+        "tpr": 1.0,
+        "fpr": None,
+    }
     assert report["by_group"]["0"]["n"] == 0
     assert report["demographic_parity_difference"] is None
     with pytest.raises(UserError, match="there are no records to measure fairness on"):
@@ -111,11 +122,20 @@ def test_adjusted_counts_of_a_few():
             rates = ErrorRates(tp, p, fp, n)
             measured(lambda p=positives, n=total, rates=rates: lang_reiczigel(p, n, rates))
     # one positive record, called so, is moved to 2 in 3, which is where these false alarms lie too
-    with pytest.raises(UserError, match="too near chance to correct its counts: TPR - FPR is -?0.000"):
+    with pytest.raises(
+        UserError, match="too near chance to correct its counts: TPR - FPR is -?0.000"
+    ):
         lang_reiczigel(1, 2, ErrorRates(1, 1, 667, 1000))
 
 
-TABLES = [np.zeros((2, 2)), np.eye(2), [[1, 1], [0, 0]], [[1, 0], [0, 0]], np.ones((2, 2)), [[5, 0], [0, 5]]]
+TABLES = [
+    np.zeros((2, 2)),
+    np.eye(2),
+    [[1, 1], [0, 0]],
+    [[1, 0], [0, 0]],
+    np.ones((2, 2)),
+    [[5, 0], [0, 5]],
+]
 TABLES += [np.ones((3, 2)), np.ones((1, 2)), np.ones((2, 1)), np.ones((2, 3)), [[0, 3], [3, 0]]]
 
 
@@ -129,11 +149,18 @@ def test_associations_of_a_few(table, known):
     def compared() -> Any:
         shares, reference = counted_shares(counts), Reference(np.ones(counts.shape), known)
         found = [
-            (one.samples.interval(0.95), one.difference.p_value(0.4), one.difference.equivalence_p_value(1.0))
+            (
+                one.samples.interval(0.95),
+                one.difference.p_value(0.4),
+                one.difference.equivalence_p_value(1.0),
+            )
             for one in compare(shares, reference)
         ]
         able = power(shares, reference, Tolerance(0.4), 0.05, wanted=0.3)
-        ends = [completed(shares, np.ones(counts.shape[1], int), reference, c) for c in contrasts(*counts.shape)]
+        ends = [
+            completed(shares, np.ones(counts.shape[1], int), reference, c)
+            for c in contrasts(*counts.shape)
+        ]
         return found, able, [end.difference.interval(0.95) for pair in ends for end in pair]
 
     whole = min(counts.shape) > 1 and (counts.sum(0) > 0).all()
@@ -156,7 +183,9 @@ def calibration(n: int, k: int, folds: int, kind: str) -> Calibration:
     return Calibration(scores, labels, np.arange(n) // k % folds)
 
 
-@pytest.mark.parametrize(("n", "k", "folds"), [(0, 2, 1), (1, 2, 1), (4, 2, 1), (10, 2, 1), (40, 2, 2), (40, 3, 2)])
+@pytest.mark.parametrize(
+    ("n", "k", "folds"), [(0, 2, 1), (1, 2, 1), (4, 2, 1), (10, 2, 1), (40, 2, 2), (40, 3, 2)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_readings_of_a_few_scores(n, k, folds, kind):
     known = measured(lambda: calibration(n, k, folds, kind))
@@ -184,7 +213,9 @@ def test_scores_where_no_record_has_any_are_refused_by_histograms():
     known = calibration(40, 3, 2, "exact")
     queries = np.full((2, 5, 3), 1 / 3)
     for method in ("dmy", "ml"):
-        with pytest.raises(UserError, match=f"no score of the samples is near one of a record, so method {method}"):
+        with pytest.raises(
+            UserError, match=f"no score of the samples is near one of a record, so method {method}"
+        ):
             prevalence.estimate(method, known, queries)
     assert prevalence.estimate("pacc", known, queries) == pytest.approx([1 / 3] * 3)
 
@@ -220,14 +251,20 @@ def test_kernel_distances_of_a_few(d):
         assert (distance is not None) == (min(n, m) >= 2 and d > 0)
         difference = measured(lambda a=a, b=b: kernel_distance_difference(a, a[::-1], b))
         assert (difference is not None) == (min(n, m) >= 3 and d > 0)
-    with pytest.raises(UserError, match="needs 2 records or more of each set, with as many features: 3x2, 3x4"):
+    with pytest.raises(
+        UserError, match="needs 2 records or more of each set, with as many features: 3x2, 3x4"
+    ):
         kernel_distance(np.zeros((3, 2)), np.zeros((3, 4)))
 
 
 def test_losses_of_a_few():
     rng = np.random.default_rng(0)
     for n, m in itertools.product(range(7), repeat=2):
-        for a, b in ((rng.normal(size=n), rng.normal(size=m)), (np.zeros(n), np.zeros(m)), (np.zeros(n), np.ones(m))):
+        for a, b in (
+            (rng.normal(size=n), rng.normal(size=m)),
+            (np.zeros(n), np.zeros(m)),
+            (np.zeros(n), np.ones(m)),
+        ):
             found = measured(lambda a=a, b=b: membership(a, b, fpr=0.5))
             assert (found is not None) == (min(n, m) >= 4)
             assert (measured(lambda a=a, b=b: auroc(a, b)) is not None) == (min(n, m) >= 2)
@@ -238,7 +275,9 @@ def test_labels_and_lines_of_a_few():
     for n in (0, 1, 9, 10, 20):
         for scores in (rng.random(20), np.full(20, 0.5)):
             for labels in (np.zeros(n), np.ones(n), np.arange(n) % 2):
-                found = measured(lambda s=scores, y=labels, n=n: prediction_powered(s, np.arange(n), y))
+                found = measured(
+                    lambda s=scores, y=labels, n=n: prediction_powered(s, np.arange(n), y)
+                )
                 assert (found is not None) == (n >= 10)
     for known in ([], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3], [0.1, 0.1, 0.1]):
         for means in (known, np.zeros(len(known)), rng.random(len(known))):

@@ -28,9 +28,13 @@ def test_pairing_takes_out_what_pairs_share():
     shared, effect = rng.normal(0, 5, 6), rng.normal(1, 0.1, 6)
     found = paired_difference((shared + effect).tolist(), shared.tolist())
     alone = t_interval(effect.tolist())
-    assert (found.mean, found.low, found.high) == pytest.approx((alone.mean, alone.low, alone.high), abs=1e-9)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (alone.mean, alone.low, alone.high), abs=1e-9
+    )
     swapped = paired_difference(shared.tolist(), (shared + effect).tolist())
-    assert (swapped.mean, swapped.low, swapped.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    assert (swapped.mean, swapped.low, swapped.high) == pytest.approx(
+        (-found.mean, -found.high, -found.low)
+    )
 
 
 def test_what_is_undefined_stays_undefined():

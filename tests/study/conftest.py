@@ -28,7 +28,9 @@ def overlay(tmp_path: Path) -> Callable[..., Path]:
 def arguments(overlay: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
     """Arguments of ``FairnessPoisoning``."""
     classifier = tmp_path / "classifier.yaml"
-    classifier.write_text("data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}")
+    classifier.write_text(
+        "data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}"
+    )
     return {
         "generator": [ROOT / "configs" / "ddpm_faces.yaml"],
         "classifier": Downstream([classifier]),
@@ -38,5 +40,8 @@ def arguments(overlay: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
         "seeds": [0, 1],
         "n": 200,
         "samples": 40,
-        "overrides": {"data": {"source": {"image_size": 8}, "batch_size": 16}, "trainer.max_steps": 2},
+        "overrides": {
+            "data": {"source": {"image_size": 8}, "batch_size": 16},
+            "trainer.max_steps": 2,
+        },
     }

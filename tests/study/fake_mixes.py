@@ -17,5 +17,7 @@ class Flip:
         n = check_size(self.n, len(pool))
         positions = np.random.default_rng(seed).permutation(len(pool))[:n]
         flipped = np.arange(n) < round(self.alpha * n)
-        target = np.where(flipped, pool.s.codes[positions], pool.y.codes[positions]).astype(np.int64)
+        target = np.where(flipped, pool.s.codes[positions], pool.y.codes[positions]).astype(
+            np.int64
+        )
         return Choice(positions, target, flipped, {"alpha": self.alpha})

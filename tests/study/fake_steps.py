@@ -81,13 +81,20 @@ class Letters(Study):
         steps = []
         for letter in self.letters:
             out = Place(letter, "out.txt")
-            special = {"fail": fake(letter, "leave", status=2), "wait": fake(letter, "wait", out=out)}
+            special = {
+                "fail": fake(letter, "leave", status=2),
+                "wait": fake(letter, "wait", out=out),
+            }
             steps.append(special.get(letter, fake(letter, "write", out=out, text=letter)))
         return steps
 
     def rows(self, find: Find) -> list[Row]:
         paths = {letter: find(Place(letter, "out.txt")) for letter in self.letters}
-        return [{"letter": k, "nested": {"text": p.read_text(), "two": [1, None]}} for k, p in paths.items() if p]
+        return [
+            {"letter": k, "nested": {"text": p.read_text(), "two": [1, None]}}
+            for k, p in paths.items()
+            if p
+        ]
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         return [{"count": len(rows)}]

@@ -63,12 +63,17 @@ def test_a_set_keeps_its_margin_and_uses_it(cut):
 
 def test_a_margin_that_no_counts_keep():
     tight = cut_records(made_records(640), "s", 200, 200, 200, seed=0)
-    with pytest.raises(UserError, match="no choice of 2 records keeps the log odds ratio within 1e-09 of the pool's"):
+    with pytest.raises(
+        UserError,
+        match="no choice of 2 records keeps the log odds ratio within 1e-09 of the pool's",
+    ):
         tight.chosen(1e-9, 200, 0.01, rng())
 
 
 def test_the_gap_grows_with_the_margin(cut):
-    random, moved = (cut.trained(cut.chosen(m, 400, 0.5, rng()), TreesRecipe(20), 2, seed=0) for m in (0.0, 12.0))
+    random, moved = (
+        cut.trained(cut.chosen(m, 400, 0.5, rng()), TreesRecipe(20), 2, seed=0) for m in (0.0, 12.0)
+    )
     assert moved.gap > random.gap + 0.1
     assert abs(moved.gap_signed) == pytest.approx(moved.gap)  # both trainings lean to one side
 
@@ -76,7 +81,9 @@ def test_the_gap_grows_with_the_margin(cut):
 def test_the_p_value_is_that_of_the_verdict(cut):
     auditor = Auditor(cut, "s", TreesRecipe(20), seed=0)
     for margin in (0.0, 1.0, 12.0):
-        shares = auditor.shares(cut.counts(cut.chosen(margin, 400, 0.5, rng())).astype(float), 500, rng())
+        shares = auditor.shares(
+            cut.counts(cut.chosen(margin, 400, 0.5, rng())).astype(float), 500, rng()
+        )
         assert auditor.p_value(shares, TERMS) == judge(shares, auditor.reference, TERMS).p_value
 
 
@@ -86,7 +93,9 @@ def test_audits_flag_the_attack_and_not_the_random_set(column):
     cut = cut_records(records, "s", 800, 600, 400, seed=1)
     auditor = Auditor(cut, "s", KernelRecipe(2), seed=0)
     assert (auditor.accuracy is None) == column
-    clean, poisoned = (cut.counts(cut.chosen(m, 400, 0.5, rng())).astype(float) for m in (0.0, 12.0))
+    clean, poisoned = (
+        cut.counts(cut.chosen(m, 400, 0.5, rng())).astype(float) for m in (0.0, 12.0)
+    )
     for table, expected in ((clean, 0.0), (poisoned, 1.0)):
         assert auditor.flagged(table, 4000, 3, TERMS, seed=0) == expected
     few, many = (auditor.least_alpha(clean, q, TERMS, seed=0) for q in (400, 8000))
@@ -104,7 +113,9 @@ def test_the_shares_that_are_seen_are_the_tables():
 
 def test_what_cannot_be_cut_is_refused():
     records = made_records(500)
-    with pytest.raises(UserError, match=r"has 500 records, study\.sizes has 200 \+ 200 \+ 100 = 500: lower"):
+    with pytest.raises(
+        UserError, match=r"has 500 records, study\.sizes has 200 \+ 200 \+ 100 = 500: lower"
+    ):
         cut_records(records, "s", 200, 200, 100, seed=0)
     three = Attribute(np.arange(500, dtype=np.int16) % 3, ("a", "b", "c"))
     with pytest.raises(UserError, match="'s' has 3 groups and 'y' 2 classes"):

@@ -40,7 +40,13 @@ def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -
     found = []
     for margin, values in gaps.items():
         for seed, (gap, rate) in enumerate(zip(values, flagged[margin], strict=True)):
-            row = {"seed": seed, "margin": margin, "gap": gap, "difference": margin, "accuracy": 0.8}
+            row = {
+                "seed": seed,
+                "margin": margin,
+                "gap": gap,
+                "difference": margin,
+                "accuracy": 0.8,
+            }
             found.append(row | {"flagged": {"100": rate}, "least_alpha": {"100": 0.25}})
     return with_excess(found)
 
@@ -79,15 +85,28 @@ def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):
 def test_the_excess_is_in_the_direction_in_which_the_odds_moved(sign):
     """A pool that leans to group 0 and a set that was moved to group 1: the lean has to be overcome first."""
     shared = {"seed": 0, "accuracy": 0.8, "flagged": {"100": 0.0}, "least_alpha": {"100": None}}
-    clean = shared | {"margin": 0.0, "difference": 0.17 * sign, "gap": 0.1, "gap_signed": -0.1 * sign}
+    clean = shared | {
+        "margin": 0.0,
+        "difference": 0.17 * sign,
+        "gap": 0.1,
+        "gap_signed": -0.1 * sign,
+    }
     moved = shared | {"margin": 2.0, "difference": 2.0 * sign, "gap": 0.2, "gap_signed": 0.2 * sign}
-    little = moved | {"margin": 0.1, "difference": 0.1 * sign}  # less than the random set happens to lean
+    little = moved | {
+        "margin": 0.1,
+        "difference": 0.1 * sign,
+    }  # less than the random set happens to lean
     rows = with_excess([clean, moved, little])
     assert [row["excess_gap"] for row in rows] == pytest.approx([0, 0.3, 0.3])
     assert [row["excess_gap_absolute"] for row in rows] == pytest.approx([0, 0.1, 0.1])
     assert all(row["directed"] for row in rows)
-    unsigned = with_excess([{k: v for k, v in row.items() if k != "gap_signed"} for row in (clean, moved)])
-    assert [(row["excess_gap"], row["directed"]) for row in unsigned] == [(0, False), (pytest.approx(0.1), False)]
+    unsigned = with_excess(
+        [{k: v for k, v in row.items() if k != "gap_signed"} for row in (clean, moved)]
+    )
+    assert [(row["excess_gap"], row["directed"]) for row in unsigned] == [
+        (0, False),
+        (pytest.approx(0.1), False),
+    ]
 
 
 def test_a_margin_is_judged_on_the_cuts_that_it_was_not_chosen_on():
@@ -125,10 +144,14 @@ def test_a_margin_that_is_flagged_too_often_is_not_hidden():
 
 
 def test_the_interval_of_alarms_counts_cuts():
-    assert alarm_rate([0.0, 1.0, 1.0, 0.0], 0.95)["interval"] == pytest.approx(clopper_pearson(2, 4)[1:])
+    assert alarm_rate([0.0, 1.0, 1.0, 0.0], 0.95)["interval"] == pytest.approx(
+        clopper_pearson(2, 4)[1:]
+    )
     part = alarm_rate([0.0, 0.5, 1.0, 0.0], 0.95)
     assert part["mean"] == 0.375
-    assert part["interval"] == pytest.approx([clopper_pearson(1, 4).low, clopper_pearson(2, 4).high])
+    assert part["interval"] == pytest.approx(
+        [clopper_pearson(1, 4).low, clopper_pearson(2, 4).high]
+    )
     assert alarm_rate([0.0] * 4, 0.95)["interval"][0] == 0
     assert alarm_rate([], 0.95) == {"mean": None, "interval": None, "n": 0}
 
@@ -140,7 +163,9 @@ def test_tables_and_the_figure(tmp_path):
     assert [entry["of"] for entry in summary] == ["set"] * 3 + ["curve"]
     assert [table.row_count for table in tables(summary)] == [3, 1]
     assert draw_adaptive(summary, tmp_path / "curve.png").stat().st_size > 1000
-    never = summarise([row | {"least_alpha": {"100": None}} for row in rows_of(gaps, flagged)], 0.001, 0.95)
+    never = summarise(
+        [row | {"least_alpha": {"100": None}} for row in rows_of(gaps, flagged)], 0.001, 0.95
+    )
     assert never[-1]["least_alpha"]["mean"] is None
     assert tables(never)[1].row_count == 1
     assert draw_adaptive(never, tmp_path / "never.png").stat().st_size > 1000
@@ -166,8 +191,14 @@ def test_tables_and_the_figure(tmp_path):
         ({"audit": Audits([100], margin=-1.0)}, "margin is -1.0"),
         ({"classifier": "diffshare.data.table.Adult"}, "name a Recipe"),
         ({"classifier": "nowhere.Trees"}, "there is no class nowhere.Trees"),
-        ({"source": ROOT / "configs" / "mix" / "clean.yaml"}, "names no class_path: name a source file"),
-        ({"overrides": {"data.source.root": "x"}}, "has data.source.root: settings here begin with"),
+        (
+            {"source": ROOT / "configs" / "mix" / "clean.yaml"},
+            "names no class_path: name a source file",
+        ),
+        (
+            {"overrides": {"data.source.root": "x"}},
+            "has data.source.root: settings here begin with",
+        ),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(arguments, change, expected):

@@ -17,7 +17,9 @@ from diffshare.study.steps.repair import RepairOptions
 @pytest.fixture
 def study(arguments):
     options = {"downstream": "KernelRecipe", "downstream.components": 20, "gap-repeats": 2}
-    return AuditStudy(clean_seeds=[0, 1, 2], audit=options, **arguments | {"seeds": [1], "direct": False})
+    return AuditStudy(
+        clean_seeds=[0, 1, 2], audit=options, **arguments | {"seeds": [1], "direct": False}
+    )
 
 
 def audit_file(difference: float, verdict: str, gap: float) -> dict:
@@ -30,15 +32,29 @@ def audit_file(difference: float, verdict: str, gap: float) -> dict:
     }  # fmt: skip
 
 
-def row(alpha: float, seed: int, difference: float, verdict: str, gap: float, measured: float) -> dict:
-    made = {"policy": "p", "alpha": alpha, "guidance": 1.0, "seed": seed, "difference": difference, "margin": 0.4}
+def row(
+    alpha: float, seed: int, difference: float, verdict: str, gap: float, measured: float
+) -> dict:
+    made = {
+        "policy": "p",
+        "alpha": alpha,
+        "guidance": 1.0,
+        "seed": seed,
+        "difference": difference,
+        "margin": 0.4,
+    }
     made |= {"predicted_gap": gap, "predicted_interval": [gap - 0.05, gap + 0.05]}
     return made | {"verdict": verdict, "measured_gap": measured}
 
 
 def test_clean_seeds_and_poisoned_seeds_are_apart(study):
     names = {step.name for step in study.steps() if step.name.startswith("fit-")}
-    assert names == {"fit-clean-s0", "fit-clean-s1", "fit-clean-s2", *(n for n in names if n.startswith("fit-flip"))}
+    assert names == {
+        "fit-clean-s0",
+        "fit-clean-s1",
+        "fit-clean-s2",
+        *(n for n in names if n.startswith("fit-flip")),
+    }
     assert all(name.endswith("-s1") for name in names if "flip" in name)
     assert identities(study.steps())
 

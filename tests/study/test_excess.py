@@ -11,9 +11,16 @@ EVEN = [[0.5, 0.5], [0.5, 0.5]]
 TOWARDS = {1: [[0.8, 0.2], [0.2, 0.8]], -1: [[0.2, 0.8], [0.8, 0.2]], None: EVEN}
 
 
-def row(policy: str, gap: float, seed: int = 0, favoured: int | None = None, **more: object) -> dict:
+def row(
+    policy: str, gap: float, seed: int = 0, favoured: int | None = None, **more: object
+) -> dict:
     """A row of the study; ``favoured`` is the direction of the mix, which its shares show."""
-    entry = {"policy": policy, "alpha": 0.5 if policy != "clean" else 0.0, "where": "mix", "guidance": None}
+    entry = {
+        "policy": policy,
+        "alpha": 0.5 if policy != "clean" else 0.0,
+        "where": "mix",
+        "guidance": None,
+    }
     entry |= {"seed": seed, "accuracy": 0.8, "shares_in_samples": None, "shares_in_decisions": EVEN}
     entry |= {"shares_in_mix": TOWARDS[favoured]}
     for field, value in ((GAP, gap), (ODDS, 2 * gap)):
@@ -58,7 +65,9 @@ def test_without_a_direction_gaps_are_absolute_and_marked():
     assert entry["excess_gap"]["mean"] == pytest.approx(0.1)
     assert entry["excess_equalized_odds"]["mean"] == pytest.approx(0.2)
     half = [row("clean", -0.1, seed=1), row("poisoned", 0.3, seed=1, favoured=1)]
-    assert not summarise([*rows, *half], 0.95)[1]["directed"]  # one seed of two: no mean of both kinds
+    assert not summarise([*rows, *half], 0.95)[1][
+        "directed"
+    ]  # one seed of two: no mean of both kinds
 
 
 def test_what_the_mix_says_of_itself_comes_first():
@@ -100,7 +109,11 @@ def test_the_table_and_the_figure_are_in_the_direction_of_the_mix(tmp_path, monk
         return whole(self, x, y, *more, **options)
 
     monkeypatch.setattr(Axes, "errorbar", errorbar)
-    rows = [row("clean", 0.1), row("poisoned", -0.2, favoured=-1), row("random", 0.15, direction=None)]
+    rows = [
+        row("clean", 0.1),
+        row("poisoned", -0.2, favoured=-1),
+        row("random", 0.15, direction=None),
+    ]
     summary = summarise(rows, 0.95)
     draw_curves(rows, summary, tmp_path / "f.png")
     gaps, accuracies = drawn[0::2], drawn[1::2]

@@ -63,13 +63,19 @@ def test_a_seed_is_the_seed_of_everything(study):
 
 def test_a_larger_grid_keeps_what_it_had(arguments, study):
     before = identities(study.steps())
-    grown = arguments | {"seeds": [0, 1, 2], "alphas": [0.5, 0.25, 0.1], "guidances": [3.0, 1.0, 5.0]}
+    grown = arguments | {
+        "seeds": [0, 1, 2],
+        "alphas": [0.5, 0.25, 0.1],
+        "guidances": [3.0, 1.0, 5.0],
+    }
     after = identities(FairnessPoisoning(**grown).steps())
     assert before.items() <= after.items()
 
 
 def test_the_classifier_sees_the_source_as_the_generator_does(study):
-    step = next(step for step in by_kind(study)["classifier"] if step.name == "classifier-clean-s1-g3")
+    step = next(
+        step for step in by_kind(study)["classifier"] if step.name == "classifier-clean-s1-g3"
+    )
     source = step.arguments["data.test_source"]
     assert source["class_path"] == "diffshare.data.rendered.RenderedFaces"
     assert source["init_args"]["image_size"] == 8
@@ -82,27 +88,42 @@ def test_the_classifier_sees_the_source_as_the_generator_does(study):
 def test_another_source_is_that_of_generator_receiver_and_reader(arguments):
     source = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 77}}
     more = {"data.source": source, "data.source.seed": 5}
-    steps = {step.name: step.arguments for step in FairnessPoisoning(**arguments, more=more).steps()}
+    steps = {
+        step.name: step.arguments for step in FairnessPoisoning(**arguments, more=more).steps()
+    }
     laid = source | {"init_args": {"count": 77, "seed": 5}}
     fit = steps["fit-clean-s0"]
-    assert {k: v for k, v in fit.items() if k.startswith("data.source")} == more  # image_size was of the other one
+    assert {
+        k: v for k, v in fit.items() if k.startswith("data.source")
+    } == more  # image_size was of the other one
     assert steps["classifier-clean-s0-g1"]["data.test_source"] == laid
     assert steps["reader-s0"]["data"]["init_args"]["source"] == laid
 
 
 def test_settings_of_the_classifier_win_over_those_of_the_data(arguments):
     over = {"data": {"batch_size": 7}, "trainer.max_steps": 3}
-    kinds = by_kind(FairnessPoisoning(**arguments | {"classifier": Downstream(arguments["classifier"].configs, over)}))
+    kinds = by_kind(
+        FairnessPoisoning(
+            **arguments | {"classifier": Downstream(arguments["classifier"].configs, over)}
+        )
+    )
     for step in (*kinds["direct"], *kinds["classifier"]):
         assert step.arguments["data.batch_size"] == 7
         names = list(step.arguments)
-        assert names.index("data.batch_size") > max(i for i, n in enumerate(names) if n in ("data", "data.samples"))
+        assert names.index("data.batch_size") > max(
+            i for i, n in enumerate(names) if n in ("data", "data.samples")
+        )
 
 
 def test_the_groups_are_read_by_a_classifier_of_the_sensitive_attribute(study):
     (reader,) = [step for step in by_kind(study)["reader"] if step.name == "reader-s1"]
     init = reader.arguments["data"]["init_args"]
-    assert (init["target"], init["sensitive"], init["part"], init["seed"]) == ("Male", "Smiling", "auxiliary", 1)
+    assert (init["target"], init["sensitive"], init["part"], init["seed"]) == (
+        "Male",
+        "Smiling",
+        "auxiliary",
+        1,
+    )
     counted = [step for step in by_kind(study)["groups"] if step.name == "groups-clean-s1-g3"][0]
     assert set(counted.needs) == {"reader-s1", "sample-clean-s1-g3"}
 
@@ -115,12 +136,26 @@ def test_only_the_mixes(arguments):
 # --- what the rows say ---------------------------------------------------------------------------------------------
 
 
-def row(policy: str, alpha: float, seed: int, gap: float | None, accuracy: float, guidance: float | None = 1.0) -> dict:
+def row(
+    policy: str,
+    alpha: float,
+    seed: int,
+    gap: float | None,
+    accuracy: float,
+    guidance: float | None = 1.0,
+) -> dict:
     where = "mix" if guidance is None else "generator"
     base = {"policy": policy, "alpha": alpha, "where": where, "guidance": guidance, "seed": seed}
-    tables = {f"shares_in_{name}": [[0.5, 0.5], [1 - s, s]] for name, s in (("mix", 0.6), ("samples", 0.7))}
+    tables = {
+        f"shares_in_{name}": [[0.5, 0.5], [1 - s, s]]
+        for name, s in (("mix", 0.6), ("samples", 0.7))
+    }
     decisions = {"shares_in_decisions": [[0.5, 0.5], [0.2, 0.8]]}
-    result = {"accuracy": accuracy, "demographic_parity_difference": gap, "equalized_odds_difference": None}
+    result = {
+        "accuracy": accuracy,
+        "demographic_parity_difference": gap,
+        "equalized_odds_difference": None,
+    }
     return base | tables | decisions | result
 
 
@@ -144,7 +179,11 @@ def test_differences_are_paired_within_seed_and_guidance():
     assert flip["excess_gap"]["interval"] == pytest.approx([0.22 - half, 0.22 + half], abs=1e-4)
     assert flip["accuracy_loss"]["mean"] == pytest.approx(0.01)
     assert (flip["pairs"], flip["seeds"]) == (2, [0, 1, 2])
-    assert summary["flip", 3.0]["excess_gap"] == {"mean": pytest.approx(0.40), "interval": None, "n": 1}
+    assert summary["flip", 3.0]["excess_gap"] == {
+        "mean": pytest.approx(0.40),
+        "interval": None,
+        "n": 1,
+    }
     assert summary["other", 3.0]["excess_gap"] == {"mean": None, "interval": None, "n": 1}
     assert flip["excess_equalized_odds"]["mean"] is None
     assert "excess_gap" not in summary["clean", 1.0]
@@ -152,19 +191,29 @@ def test_differences_are_paired_within_seed_and_guidance():
 
 
 def test_shares_of_a_mix():
-    assert mix_shares({"s0y0": 30, "s1y0": 10, "s0y1": 0, "s1y1": 0}) == [[0.75, 0.25], [None, None]]
+    assert mix_shares({"s0y0": 30, "s1y0": 10, "s0y1": 0, "s1y1": 0}) == [
+        [0.75, 0.25],
+        [None, None],
+    ]
     assert mix_shares(None) is None
 
 
 def test_figures_and_table_of_an_incomplete_grid(tmp_path):
     rows = [*ROWS, row("clean", 0.0, 0, 0.0, 0.9, None)]
     summary = summarise(rows, 0.95)
-    for path in (draw_curves(rows, summary, tmp_path / "a.png"), draw_amplifier(summary, tmp_path / "b.png")):
+    for path in (
+        draw_curves(rows, summary, tmp_path / "a.png"),
+        draw_amplifier(summary, tmp_path / "b.png"),
+    ):
         assert path.read_bytes().startswith(b"\x89PNG")
     assert outcome_table(summary, 0.95).row_count == len(summary)
 
 
-UNKNOWN = {"shares_in_mix": None, "shares_in_samples": None, "shares_in_decisions": [[None, None], [0.5, 0.5]]}
+UNKNOWN = {
+    "shares_in_mix": None,
+    "shares_in_samples": None,
+    "shares_in_decisions": [[None, None], [0.5, 0.5]],
+}
 
 
 @pytest.mark.parametrize(
@@ -173,20 +222,33 @@ UNKNOWN = {"shares_in_mix": None, "shares_in_samples": None, "shares_in_decision
         [row("clean", 0.0, 0, 0.05, 0.8)],  # the poisoned generators failed
         [row("clean", 0.0, 0, 0.05, 0.8, None)],  # all generators failed
         [row("flip", 0.5, 0, 0.3, 0.8)],  # the clean one failed
-        [row("clean", 0.0, 0, None, 0.8), row("flip", 0.5, 0, None, 0.8)],  # a group without records: no gap
+        [
+            row("clean", 0.0, 0, None, 0.8),
+            row("flip", 0.5, 0, None, 0.8),
+        ],  # a group without records: no gap
         [row("flip", 0.5, 0, 0.3, 0.8) | UNKNOWN],
     ],
 )
 def test_what_is_left_of_a_grid_is_drawn(tmp_path, rows):
     summary = summarise(rows, 0.95)
-    for path in (draw_curves(rows, summary, tmp_path / "a.png"), draw_amplifier(summary, tmp_path / "b.png")):
+    for path in (
+        draw_curves(rows, summary, tmp_path / "a.png"),
+        draw_amplifier(summary, tmp_path / "b.png"),
+    ):
         assert path.read_bytes().startswith(b"\x89PNG")
     assert outcome_table(summary, 0.95).row_count == len(summary)
 
 
 def test_the_amplifier_shows_each_policy_at_its_own_largest_alpha():
-    rows = [row(policy, alpha, 0, 0.1, 0.8) for policy, alpha in (("clean", 0.0), ("a", 0.3), ("a", 0.5), ("b", 0.3))]
-    assert [(e["policy"], e["alpha"]) for e in at_largest_alpha(rows)] == [("clean", 0.0), ("a", 0.5), ("b", 0.3)]
+    rows = [
+        row(policy, alpha, 0, 0.1, 0.8)
+        for policy, alpha in (("clean", 0.0), ("a", 0.3), ("a", 0.5), ("b", 0.3))
+    ]
+    assert [(e["policy"], e["alpha"]) for e in at_largest_alpha(rows)] == [
+        ("clean", 0.0),
+        ("a", 0.5),
+        ("b", 0.3),
+    ]
 
 
 # --- configs -------------------------------------------------------------------------------------------------------
@@ -196,8 +258,14 @@ def test_configs_merge_as_the_command_line_merges(tmp_path):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("data: {init_args: {mix: {class_path: A, init_args: {n: 5, k: 1}}, seed: 3}}")
     two.write_text("data: {init_args: {mix: {class_path: B, init_args: {p: 0.5}}}}")
-    assert merged([one, two])["data"]["init_args"] == {"mix": {"class_path": "B", "init_args": {"p": 0.5}}, "seed": 3}
-    assert merged([two, one])["data"]["init_args"]["mix"] == {"class_path": "A", "init_args": {"n": 5, "k": 1}}
+    assert merged([one, two])["data"]["init_args"] == {
+        "mix": {"class_path": "B", "init_args": {"p": 0.5}},
+        "seed": 3,
+    }
+    assert merged([two, one])["data"]["init_args"]["mix"] == {
+        "class_path": "A",
+        "init_args": {"n": 5, "k": 1},
+    }
 
 
 def test_overrides_may_be_nested_or_dotted():
@@ -240,7 +308,10 @@ def test_grids_that_cannot_be_run(arguments, change, words):
 @pytest.mark.parametrize(
     ("class_path", "words"),
     [
-        ("fake_mixes.Missing", r"study.policies.flip \(.*flip.yaml\): there is no class fake_mixes.Missing"),
+        (
+            "fake_mixes.Missing",
+            r"study.policies.flip \(.*flip.yaml\): there is no class fake_mixes.Missing",
+        ),
         ("nowhere.Missing", "there is no class nowhere.Missing"),
         ("fake_mixes.check_size", "is no class"),
         ("diffshare.data.mixes.Clean", "has no argument alpha"),

@@ -31,13 +31,19 @@ def test_a_direction_without_variance_stays_small():
 
 def index() -> Index:
     codes = np.array([1, 0, 1, 1], np.int16)
-    return Index(np.array(["a", "b", "c", "d"]), np.full(4, 3, np.int64), {"Hat": Attribute(codes, ("not Hat", "Hat"))})
+    return Index(
+        np.array(["a", "b", "c", "d"]),
+        np.full(4, 3, np.int64),
+        {"Hat": Attribute(codes, ("not Hat", "Hat"))},
+    )
 
 
 def test_the_shares_of_a_training_set_are_counted(tmp_path):
     path = tmp_path / "records.csv"
     # in another order than the source's, one record twice, one left out
-    path.write_text("record,target,sensitive,origin\nd,1,0,base\nb,0,0,base\na,0,1,poison\nd,1,0,base\n")
+    path.write_text(
+        "record,target,sensitive,origin\nd,1,0,base\nb,0,0,base\na,0,1,poison\nd,1,0,base\n"
+    )
     found = exact_shares(path, index(), ["Hat"])
     assert found == {"exact": {"Hat": 3 / 4}, "exact_by_class": {"Hat": [1 / 2, 1.0]}}
 
@@ -45,14 +51,18 @@ def test_the_shares_of_a_training_set_are_counted(tmp_path):
 def test_a_mix_of_another_source(tmp_path):
     path = tmp_path / "records.csv"
     path.write_text("record,target,sensitive,origin\na,1,0,base\nz,0,0,base\n")
-    with pytest.raises(UserError, match="lists 'z', which the source does not hold: name the mix's own source"):
+    with pytest.raises(
+        UserError, match="lists 'z', which the source does not hold: name the mix's own source"
+    ):
         exact_shares(path, index(), ["Hat"])
 
 
 @pytest.fixture
 def run(tmp_path):
     """The folder of a run with batches of 10, without a log."""
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"init_args": {"batch_size": 10}}}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"data": {"init_args": {"batch_size": 10}}})
+    )
     return tmp_path
 
 
@@ -68,7 +78,9 @@ def test_a_run_too_short_to_say(run):
     assert training_speed(run) == {"images_per_second": None, "seconds": None}
 
 
-@pytest.mark.parametrize(("classes", "fits"), [(["not Hat", "Hat"], True), (["Hat", "not Hat"], False)])
+@pytest.mark.parametrize(
+    ("classes", "fits"), [(["not Hat", "Hat"], True), (["Hat", "not Hat"], False)]
+)
 def test_a_reader_of_other_numbers_than_the_source_is_refused(tmp_path, classes, fits):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (120, 8, 8, 3), dtype=np.uint8), np.arange(120) % 2
@@ -77,6 +89,7 @@ def test_a_reader_of_other_numbers_than_the_source_is_refused(tmp_path, classes,
         assert list(read_readers(tmp_path, ["Hat"], index())) == ["Hat"]
     else:
         with pytest.raises(
-            UserError, match="reads the classes 'Hat', 'not Hat', the source's 'Hat' has 'not Hat', 'Hat'"
+            UserError,
+            match="reads the classes 'Hat', 'not Hat', the source's 'Hat' has 'not Hat', 'Hat'",
         ):
             read_readers(tmp_path, ["Hat"], index())

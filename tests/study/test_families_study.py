@@ -21,7 +21,9 @@ CONFIGS = ROOT / "configs"
 def arguments(overlay, tmp_path):
     """Arguments of ``Families``: two families, one of which is trained in two stages."""
     classifier = tmp_path / "classifier.yaml"
-    classifier.write_text("data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}")
+    classifier.write_text(
+        "data: {class_path: diffshare.data.synthetic.SyntheticDataModule, init_args: {seed: 0}}"
+    )
     return {
         "generators": {
             "ddpm": Family([CONFIGS / "ddpm_faces.yaml"], overrides={"trainer.max_steps": 7}),
@@ -50,7 +52,12 @@ def named(study: Families) -> dict[str, Step]:
 def test_the_steps_of_a_seed(arguments):
     steps = named(Families(**arguments))
     of_cell = ("mix", "fit", "sample", "classifier", "measure")
-    wanted = {"readers-s0", "reference-s0", "latent-before-mix-clean-s0", "latent-before-fit-clean-s0"}
+    wanted = {
+        "readers-s0",
+        "reference-s0",
+        "latent-before-mix-clean-s0",
+        "latent-before-fit-clean-s0",
+    }
     for cell in ("clean-s0", "poisoned-a0.5-s0"):
         wanted |= {f"real-{kind}-{cell}" for kind in ("mix", "direct")}
         for family in arguments["generators"]:
@@ -63,7 +70,11 @@ def test_the_steps_of_a_seed(arguments):
 
 def test_each_family_spends_its_own_budget(arguments):
     steps = named(Families(**arguments))
-    budgets = {"ddpm-fit-poisoned-a0.5-s1": 7, "latent-fit-clean-s1": 2, "latent-before-fit-clean-s1": 3}
+    budgets = {
+        "ddpm-fit-poisoned-a0.5-s1": 7,
+        "latent-fit-clean-s1": 2,
+        "latent-before-fit-clean-s1": 3,
+    }
     for name, budget in budgets.items():
         assert steps[name].arguments["trainer.max_steps"] == budget
     assert steps["ddpm-sample-clean-s0-g1"].arguments["steps"] == 5
@@ -78,7 +89,10 @@ def test_the_first_stage_is_trained_once_a_seed_and_built_on(arguments):
     for cell in ("clean-s0", "poisoned-a0.5-s0"):
         assert steps[f"latent-fit-{cell}"].arguments["model.vae"] == vae
         assert vae.step in steps[f"latent-fit-{cell}"].needs
-        assert steps[f"latent-measure-{cell}"].arguments["runs"] == [Place(f"latent-fit-{cell}", "run"), vae]
+        assert steps[f"latent-measure-{cell}"].arguments["runs"] == [
+            Place(f"latent-fit-{cell}", "run"),
+            vae,
+        ]
         assert "model.vae" not in steps[f"ddpm-fit-{cell}"].arguments
     assert "latent-before-sample-clean-s0-g1" not in steps
 
@@ -103,14 +117,26 @@ def test_a_further_family_keeps_what_is_done(arguments):
 
 
 def test_the_config_names_every_family_of_faces():
-    named_there = yaml.safe_load((CONFIGS / "study" / "families.yaml").read_text())["study"]["init_args"]["generators"]
-    configs = {path for entry in named_there.values() for path in [*entry["configs"], *entry.get("before", [])]}
-    have = {f"configs/{path.name}" for path in CONFIGS.glob("*_faces.yaml") if not path.name.startswith("property_")}
+    named_there = yaml.safe_load((CONFIGS / "study" / "families.yaml").read_text())["study"][
+        "init_args"
+    ]["generators"]
+    configs = {
+        path
+        for entry in named_there.values()
+        for path in [*entry["configs"], *entry.get("before", [])]
+    }
+    have = {
+        f"configs/{path.name}"
+        for path in CONFIGS.glob("*_faces.yaml")
+        if not path.name.startswith("property_")
+    }
     assert have <= configs
 
 
 def test_a_step_under_another_name_needs_the_moved_steps():
-    step = Step("b", "m:f", {"x": [Place("a", "f"), {"y": Place("b")}], "z": 1}, resume_if="g", after=("c",))
+    step = Step(
+        "b", "m:f", {"x": [Place("a", "f"), {"y": Place("b")}], "z": 1}, resume_if="g", after=("c",)
+    )
     (moved,) = under("p-", [step])
     arguments = {"x": [Place("p-a", "f"), {"y": Place("p-b")}], "z": 1}
     assert moved == Step("p-b", "m:f", arguments, resume_if="g", after=("p-c",))
@@ -122,7 +148,9 @@ def test_a_step_under_another_name_needs_the_moved_steps():
 
 def test_rows_of_made_up_results(arguments, tmp_path):
     """One seed of one family, every field by hand."""
-    study = Families(**arguments | {"seeds": [0], "generators": {"ddpm": arguments["generators"]["ddpm"]}})
+    study = Families(
+        **arguments | {"seeds": [0], "generators": {"ddpm": arguments["generators"]["ddpm"]}}
+    )
 
     def measured(eyes: float, male: list[float], exact_male: list[float]) -> dict:
         return {
@@ -144,7 +172,9 @@ def test_rows_of_made_up_results(arguments, tmp_path):
             "counts": [[[1, 1], [1, 1]], [[1, 1], [1, 1]]],
         }
 
-    even, tied = ({f"s{s}y{y}": (30 if s == y else n) for s in (0, 1) for y in (0, 1)} for n in (30, 10))
+    even, tied = (
+        {f"s{s}y{y}": (30 if s == y else n) for s in (0, 1) for y in (0, 1)} for n in (30, 10)
+    )
     about = {"mutual_information_sy": 0.0, "exhausted": 0}
     contents = {
         "ddpm-mix-clean-s0/mix/mix.json": about | {"counts": even},
@@ -170,9 +200,18 @@ def test_rows_of_made_up_results(arguments, tmp_path):
         return path if path.exists() else None
 
     real, ddpm = study.rows(find)
-    assert (real["kid"], real["accuracy"], real["excess_gap"]) == (0.01, 0.95, None)  # its poisoned half has failed
+    assert (real["kid"], real["accuracy"], real["excess_gap"]) == (
+        0.01,
+        0.95,
+        None,
+    )  # its poisoned half has failed
     assert real["property_error"] == pytest.approx(0.005)
-    assert (ddpm["family"], ddpm["kind"], ddpm["seed"], ddpm["kid"]) == ("ddpm", "diffusion", 0, 0.4)
+    assert (ddpm["family"], ddpm["kind"], ddpm["seed"], ddpm["kid"]) == (
+        "ddpm",
+        "diffusion",
+        0,
+        0.4,
+    )
     assert (ddpm["directed"], real["directed"]) == (True, False)
     assert (ddpm["gap"], ddpm["poisoned_gap"]) == (-0.05, 0.25)
     assert ddpm["excess_gap"] == pytest.approx(0.25 + 0.05)
@@ -184,15 +223,31 @@ def test_rows_of_made_up_results(arguments, tmp_path):
     assert ddpm["property_error"] == pytest.approx((0.1 + 0.05) / 2)
     assert ddpm["class_shown"] == pytest.approx(0.7)
     assert ddpm["checks_passed"] == 0.5
-    assert (ddpm["images_per_second"], ddpm["training_seconds"], ddpm["before_seconds"]) == (400.0, 60.0, 0.0)
+    assert (ddpm["images_per_second"], ddpm["training_seconds"], ddpm["before_seconds"]) == (
+        400.0,
+        60.0,
+        0.0,
+    )
     assert (ddpm["samples_per_second"], ddpm["network_calls"]) == (15.0, 5.0)
     assert study.rows(lambda place: None) == []
 
 
 def row(family: str, kind: str, seed: int, error: float | None, excess: float = 0.1) -> dict:
     """The fields of a row that a contrast reads."""
-    fields = {"kid": 1.0, "accuracy": 0.8, "bias_passed_on": 0.5, "bias_error": 0.5, "class_shown": 0.9}
-    return {"family": family, "kind": kind, "seed": seed, "property_error": error, "excess_gap": excess} | fields
+    fields = {
+        "kid": 1.0,
+        "accuracy": 0.8,
+        "bias_passed_on": 0.5,
+        "bias_error": 0.5,
+        "class_shown": 0.9,
+    }
+    return {
+        "family": family,
+        "kind": kind,
+        "seed": seed,
+        "property_error": error,
+        "excess_gap": excess,
+    } | fields
 
 
 ROWS = [
@@ -218,11 +273,14 @@ def test_kinds_are_compared_within_a_seed():
     assert both["property_error"]["mean"] == pytest.approx(mean)
     assert both["property_error"]["interval"] == pytest.approx([mean - half, mean + half], rel=1e-4)
     assert both["ordering"]["property_error"] == "undecided"  # -0.385 +- 0.445
-    assert contrasts["diffusion - gan"]["property_error"]["mean"] == pytest.approx((-0.25 - 0.30) / 2)
+    assert contrasts["diffusion - gan"]["property_error"]["mean"] == pytest.approx(
+        (-0.25 - 0.30) / 2
+    )
 
 
 @pytest.mark.parametrize(
-    ("of_gan", "verdict"), [((0.5, 0.5), "confirmed"), ((0.02, 0.02), "contradicted"), ((0.05, 0.4), "undecided")]
+    ("of_gan", "verdict"),
+    [((0.5, 0.5), "confirmed"), ((0.02, 0.02), "contradicted"), ((0.05, 0.4), "undecided")],
 )
 def test_the_ordering_is_judged_by_the_interval(of_gan, verdict):
     rows = [row("a", "diffusion", seed, 0.1 + 0.001 * seed) for seed in (0, 1)]
@@ -275,12 +333,25 @@ def test_tables_and_figure(rows, tmp_path):
         ({"readers": Reader(folds=1)}, "study.readers.folds is 1: it must be at least 2"),
         ({"samples": 0}, "study.samples is 0"),
         ({"level": 1.0}, "study.level is 1.0"),
-        ({"generators": {"a-b": Family([CONFIGS / "ddpm_faces.yaml"])}}, "study.generators has 'a-b'"),
-        ({"generators": {"real": Family([CONFIGS / "ddpm_faces.yaml"])}}, "study.generators has 'real'"),
-        ({"generators": {"none": Family([])}}, "study.generators.none: .* is empty"),
-        ({"generators": {"gone": Family([Path("gone.yaml")])}}, "generators.gone: there is no config file gone.yaml"),
         (
-            {"generators": {"l": Family([CONFIGS / "latent_faces.yaml"], before=[Path("gone.yaml")])}},
+            {"generators": {"a-b": Family([CONFIGS / "ddpm_faces.yaml"])}},
+            "study.generators has 'a-b'",
+        ),
+        (
+            {"generators": {"real": Family([CONFIGS / "ddpm_faces.yaml"])}},
+            "study.generators has 'real'",
+        ),
+        ({"generators": {"none": Family([])}}, "study.generators.none: .* is empty"),
+        (
+            {"generators": {"gone": Family([Path("gone.yaml")])}},
+            "generators.gone: there is no config file gone.yaml",
+        ),
+        (
+            {
+                "generators": {
+                    "l": Family([CONFIGS / "latent_faces.yaml"], before=[Path("gone.yaml")])
+                }
+            },
             "study.generators.l: there is no config file gone.yaml",
         ),
     ],

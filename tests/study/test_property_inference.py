@@ -27,7 +27,10 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture
 def arguments():
     return {
-        "generators": {"ddpm": [ROOT / "configs" / "ddpm_faces.yaml"], "other": [ROOT / "configs" / "ddpm_faces.yaml"]},
+        "generators": {
+            "ddpm": [ROOT / "configs" / "ddpm_faces.yaml"],
+            "other": [ROOT / "configs" / "ddpm_faces.yaml"],
+        },
         "properties": ["Eyeglasses", "Male"],
         "proportions": [0.1, 0.5],
         "estimates": Estimates(["cc", "pacc"], [100, 200]),
@@ -83,7 +86,11 @@ def test_the_sharer_and_the_receiver_read_other_parts(arguments):
 
 def test_a_larger_grid_keeps_what_it_had(arguments):
     before = identities(PropertyInference(**arguments | {"surrogates": []}).steps())
-    grown = {"seeds": [0, 1, 2], "proportions": [0.3, 0.1, 0.5], "properties": ["Male", "Hat", "Eyeglasses"]}
+    grown = {
+        "seeds": [0, 1, 2],
+        "proportions": [0.3, 0.1, 0.5],
+        "properties": ["Male", "Hat", "Eyeglasses"],
+    }
     after = identities(PropertyInference(**arguments | grown).steps())
     assert before.items() <= after.items()
     assert not any(name.startswith("remedy") for name in before)
@@ -96,13 +103,22 @@ def estimates(folder: Path, p: float, seed: int, shift: float) -> list[dict]:
     """Rows of one generator: counting is ``shift`` off in each of two runs, the correction a tenth of that."""
     base = {"queries": 200, "assumption": 0.01 if seed else 0.6}
     rows = [
-        base | {"method": method, "run": run, "estimate": p + off, "low": p + off - 0.02, "high": p + off + 0.02}
+        base
+        | {
+            "method": method,
+            "run": run,
+            "estimate": p + off,
+            "low": p + off - 0.02,
+            "high": p + off + 0.02,
+        }
         for run in (0, 1)
         for method, off in (("cc", shift), ("pacc", shift / 10))
     ]
     write_json(folder / "e.json", {"rows": rows})
     write_json(folder / "c.json", {"accuracy": 0.8})
-    line = [{"method": "pacc", "queries": 200, "run": 0, "estimate": p, "low": p - 0.1, "high": p + 0.1}]
+    line = [
+        {"method": "pacc", "queries": 200, "run": 0, "estimate": p, "low": p - 0.1, "high": p + 0.1}
+    ]
     drifts = {"cc": [shift, -0.2, 0.0], "pacc": [0.0, 0.01, -0.03]}
     shared = {"property": "Male", "family": "ddpm", "p": p, "seed": seed}
     shared |= {"labels": "natural", "guidance": 1.0, "training": "plain", "auxiliary": 300}
@@ -112,7 +128,12 @@ def estimates(folder: Path, p: float, seed: int, shift: float) -> list[dict]:
 
 @pytest.fixture
 def rows(tmp_path):
-    return [row for p in (0.3, 0.5) for seed in (0, 1) for row in estimates(tmp_path, p, seed, 0.1 if seed else 0.3)]
+    return [
+        row
+        for p in (0.3, 0.5)
+        for seed in (0, 1)
+        for row in estimates(tmp_path, p, seed, 0.1 if seed else 0.3)
+    ]
 
 
 def test_errors_and_coverage_of_each_method(rows):
@@ -122,7 +143,9 @@ def test_errors_and_coverage_of_each_method(rows):
     assert (counting["generators"], counting["runs"]) == (4, 8)
     assert counting["coverage"] == 0
     assert corrected["coverage"] == pytest.approx(0.5)  # 0.03 off is not covered, 0.01 off is
-    assert corrected["coverage_interval"] == pytest.approx(clopper_pearson(2, 4)[1:])  # of generators, not of runs
+    assert corrected["coverage_interval"] == pytest.approx(
+        clopper_pearson(2, 4)[1:]
+    )  # of generators, not of runs
     assert counting["coverage_interval"] == pytest.approx(clopper_pearson(0, 4)[1:])
     assert corrected["error_to_counting"] == pytest.approx(0.1)
     assert corrected["assumption_rejected"] == 0.5
@@ -131,10 +154,18 @@ def test_errors_and_coverage_of_each_method(rows):
 
 
 def test_the_interval_of_a_coverage_is_clopper_and_pearsons_and_holds_the_mean():
-    for shares in ([0.0] * 4, [1.0] * 4, [1.0, 0.0, 0.0], [0.5, 0.5, 1.0], [1 / 3, 2 / 3, 0.0, 0.0]):
+    for shares in (
+        [0.0] * 4,
+        [1.0] * 4,
+        [1.0, 0.0, 0.0],
+        [0.5, 0.5, 1.0],
+        [1 / 3, 2 / 3, 0.0, 0.0],
+    ):
         expected = clopper_pearson(round(sum(shares)), len(shares))[1:]
         assert coverage_interval(shares, 0.95) == pytest.approx(expected)
-    ends = [coverage_interval([1.0] * 6 + [share, 0.0, 0.0, 0.0], 0.95) for share in (0.0, 0.5, 1.0)]
+    ends = [
+        coverage_interval([1.0] * 6 + [share, 0.0, 0.0, 0.0], 0.95) for share in (0.0, 0.5, 1.0)
+    ]
     assert [low for low, _ in ends] == sorted({low for low, _ in ends})
     assert [high for _, high in ends] == sorted({high for _, high in ends})
 
@@ -145,7 +176,9 @@ def test_the_interval_of_a_coverage_holds_it_as_often_as_it_says(together):
     halves = np.arange(21)
     ends = np.array([coverage_interval([total / 20] * 10, 0.95) for total in halves])
     for p in np.linspace(0.01, 0.99, 99):
-        one = together * np.array([1 - p, 0, p]) + (1 - together) * np.array([(1 - p) ** 2, 2 * p * (1 - p), p**2])
+        one = together * np.array([1 - p, 0, p]) + (1 - together) * np.array(
+            [(1 - p) ** 2, 2 * p * (1 - p), p**2]
+        )
         chance = np.ones(1)
         for _ in range(10):
             chance = np.convolve(chance, one)
@@ -159,13 +192,18 @@ def test_widening_moves_no_estimate_and_covers_more(rows):
         real, wide = summary[method, "real"], summary[method, "widened"]
         assert real["mean_absolute_error"] == wide["mean_absolute_error"]
         assert wide["coverage"] > real["coverage"]
-    assert summary["pacc", "widened"]["half_width"] == pytest.approx(0.02 + 0.028)  # the 0.95 quantile of 0, .01, .03
+    assert summary["pacc", "widened"]["half_width"] == pytest.approx(
+        0.02 + 0.028
+    )  # the 0.95 quantile of 0, .01, .03
 
 
 def test_table_and_figures(rows, tmp_path):
     summary = summarise(rows, 0.95)
     assert outcome_table(summary, "Male", 0.95).row_count == len(summary)
-    for path in (draw_truth(rows, tmp_path / "a.png", 0.95), draw_error(summary, tmp_path / "b.png", 0.95)):
+    for path in (
+        draw_truth(rows, tmp_path / "a.png", 0.95),
+        draw_error(summary, tmp_path / "b.png", 0.95),
+    ):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -200,7 +238,10 @@ def test_rows_of_a_study_that_is_half_done(arguments, tmp_path):
         ({"surrogates": [0.1, 0.9]}, "study.surrogates has 2: give 3 or more shares, or none"),
         ({"surrogates": [0.1, 0.5, -1]}, "study.surrogates has -1"),
         ({"estimates": Estimates(["guess"], [100])}, "guess"),
-        ({"estimates": Estimates(["cc"], [1])}, "study.estimates.queries has 1: it must be at least 2"),
+        (
+            {"estimates": Estimates(["cc"], [1])},
+            "study.estimates.queries has 1: it must be at least 2",
+        ),
         ({"seeds": [-1]}, "study.seeds has -1"),
         ({"n": 0}, "study.n is 0"),
         ({"classifier": CrossFit(400, 1)}, "study.classifier.folds is 1"),

@@ -11,7 +11,10 @@ from diffshare.release.samples import write_samples
 from diffshare.storage import read_json
 from diffshare.study.steps.shares import infer, remedy, train
 
-SOURCE = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 1000, "image_size": 16}}
+SOURCE = {
+    "class_path": "diffshare.data.rendered.RenderedFaces",
+    "init_args": {"count": 1000, "image_size": 16},
+}
 
 
 def coloured(count: int, p: float, seed: int) -> np.ndarray:
@@ -19,7 +22,9 @@ def coloured(count: int, p: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     have = np.arange(count) % 10 < round(10 * p)  # exactly p in every ten
     value = np.where(have, 150, 100) + rng.normal(0, 25, count)
-    x = np.repeat(np.repeat(value[:, None, None, None], 16, 1), 16, 2) + rng.normal(0, 5, (count, 16, 16, 3))
+    x = np.repeat(np.repeat(value[:, None, None, None], 16, 1), 16, 2) + rng.normal(
+        0, 5, (count, 16, 16, 3)
+    )
     return np.clip(x, 0, 255).astype(np.uint8)
 
 
@@ -28,7 +33,13 @@ def folders(tmp_path_factory):
     """A classifier that is trained on rendered faces, and samples folders by their share."""
     root = tmp_path_factory.mktemp("steps")
     mix = {"class_path": "diffshare.data.mixes.Clean", "init_args": {"n": 150}}
-    data = {"source": SOURCE, "target": "Eyeglasses", "part": "auxiliary", "mix": mix, "validation_share": 0.0}
+    data = {
+        "source": SOURCE,
+        "target": "Eyeglasses",
+        "part": "auxiliary",
+        "mix": mix,
+        "validation_share": 0.0,
+    }
     module = {"class_path": "diffshare.data.module.MixDataModule", "init_args": data}
     one = {"data": module, "steps": 25, "folds": 2, "degraded": True, "out": root / "classifier"}
     train(classifiers=[one])
@@ -72,11 +83,16 @@ def test_a_line_through_surrogates_reads_off_what_the_classifier_cannot(folders)
     left = read_json(folders / "out.json")
     assert set(left["drifts"]) == {"cc", "acc", "pacc"}
     assert {len(of) for of in left["drifts"].values()} == {4}
-    assert {r["method"] for r in left["rows"]} | set(left["refused"]) == {"acc", "pacc"}  # cc has nothing to mend
+    assert {r["method"] for r in left["rows"]} | set(left["refused"]) == {
+        "acc",
+        "pacc",
+    }  # cc has nothing to mend
     for row in left["rows"]:
         assert row["low"] <= 0.3 <= row["high"]
 
 
 def test_more_queries_than_samples(folders):
-    with pytest.raises(UserError, match="201 queries are asked for, there are 200 samples: draw more"):
+    with pytest.raises(
+        UserError, match="201 queries are asked for, there are 200 samples: draw more"
+    ):
         infer(**arguments(folders, ("cc",), (201,)))

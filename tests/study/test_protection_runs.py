@@ -7,11 +7,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = ROOT / "configs" / "study" / "protection.yaml"
-MORE = {"trainer": {"max_steps": 3, "log_every_n_steps": 1}, "data.source.count": 1400, "data.batch_size": 8}
+MORE = {
+    "trainer": {"max_steps": 3, "log_every_n_steps": 1},
+    "data.source.count": 1400,
+    "data.batch_size": 8,
+}
 MORE |= {"data.source.image_size": 8, "model.denoiser.block_out_channels": [8, 8, 16, 16]}
-MORE |= {"model.optimizer.lr": 1e-30}  # the noise of DP-SGD is secret: so that all runs have the same samples
+MORE |= {
+    "model.optimizer.lr": 1e-30
+}  # the noise of DP-SGD is secret: so that all runs have the same samples
 READER = {"records": 150, "steps": 20, "folds": 2}
-SHARER = {"folds": 2, "classifier": "NetworkRecipe", "classifier.steps": 20, "reference.count": 1000}
+SHARER = {
+    "folds": 2,
+    "classifier": "NetworkRecipe",
+    "classifier.steps": 20,
+    "reference.count": 1000,
+}
 
 
 @pytest.mark.slow
@@ -21,10 +32,23 @@ def test_from_config_to_figures_and_once_only(run_cli, monkeypatch, tmp_path):
     audit = {"queries": 24, "folds": 2, "classifier": "NetworkRecipe", "classifier.steps": 30}
     arguments = (
         ["study", "--config", CONFIG, "--study.seeds", "[0]", "--study.proportions", "[0.4]"]
-        + ["--study.models", json.dumps({"private": {"n": 60, "epsilon": 10}}), "--study.more", json.dumps(MORE)]
-        + ["--study.receivers", json.dumps({"equal": READER, "strong": READER | {"source": {"seed": 2}}})]
+        + [
+            "--study.models",
+            json.dumps({"private": {"n": 60, "epsilon": 10}}),
+            "--study.more",
+            json.dumps(MORE),
+        ]
+        + [
+            "--study.receivers",
+            json.dumps({"equal": READER, "strong": READER | {"source": {"seed": 2}}}),
+        ]
         + ["--study.protections", json.dumps({"accepted": {"share": 0.5, "options": SHARER}})]
-        + ["--study.audit", json.dumps(audit), "--study.classifier.overrides", json.dumps(classifier)]
+        + [
+            "--study.audit",
+            json.dumps(audit),
+            "--study.classifier.overrides",
+            json.dumps(classifier),
+        ]
         + ["--study.features", "[Hat]", "--study.readers.records", 100, "--study.readers.steps", 5]
         + ["--study.samples", 16, "--study.trainings", 1, "--study.sampling_steps", 1]
         + ["--workers", 1, "--threads", 1, "--out", tmp_path / "out"]
@@ -43,7 +67,9 @@ def test_from_config_to_figures_and_once_only(run_cli, monkeypatch, tmp_path):
     assert plain["audited_errors"].keys() == plain["read"]["equal"].keys()
     assert (plain["queries_a_sample"], real["advantage"]) == (1, None)
     assert protected["queries_a_sample"] > 1
-    assert protected["accuracy_difference"] == pytest.approx(protected["accuracy"] - plain["accuracy"])
+    assert protected["accuracy_difference"] == pytest.approx(
+        protected["accuracy"] - plain["accuracy"]
+    )
     *readings, accuracy = results["summary"][-1]["criteria"][:3]
     assert {one["reached"] for one in readings} <= {True, False}
     assert accuracy["reached"] in (False, None)  # one generator cannot show that accuracy is kept

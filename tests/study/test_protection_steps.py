@@ -27,7 +27,9 @@ def test_records_of_a_share_are_counted_exactly_and_none_comes_twice():
     assert has[again].argmax() != 0 or not has[again][:3].all()  # in no order of kinds
 
 
-@pytest.mark.parametrize(("share", "kind"), [(0.9, "takes 18 with the property"), (0.1, "takes 18 without the")])
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.9, "takes 18 with the property"), (0.1, "takes 18 without the")]
+)
 def test_too_few_records_of_a_share(share, kind):
     with pytest.raises(UserError, match=f"{kind}.*the test part has 17: lower study.samples"):
         of_share(np.arange(34) % 2 == 0, 20, share, np.random.default_rng(0), "test")
@@ -61,7 +63,15 @@ def of_records(kept, out, seed: int = 3) -> None:
     init = {"source": {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": SOURCE}}
     init |= {"target": "Smiling", "seed": seed}
     data = {"class_path": "diffshare.data.module.MixDataModule", "init_args": init}
-    keep_by_share(data=data, readers=kept, names=["Hat"], attribute="Hat", shares=[0.25, 0.5], count=40, out=out)
+    keep_by_share(
+        data=data,
+        readers=kept,
+        names=["Hat"],
+        attribute="Hat",
+        shares=[0.25, 0.5],
+        count=40,
+        out=out,
+    )
 
 
 def test_the_reference_has_disjoint_records_of_each_share(kept, tmp_path):
@@ -94,17 +104,27 @@ def test_what_is_measured_of_samples(kept, tmp_path):
     images = {name: rng.integers(0, 256, (30, 8, 8, 3), np.uint8) for name in folders}
     for name, folder in folders.items():
         write_samples(folder, images[name], np.arange(30) % 2, {})
-    shared = {"readers": kept, "names": ["Hat"], "reference": tmp_path / "reference", "shares": [0.25, 0.5]}
+    shared = {
+        "readers": kept,
+        "names": ["Hat"],
+        "reference": tmp_path / "reference",
+        "shares": [0.25, 0.5],
+    }
     shared |= {"receivers": kept, "receiver_names": ["Hat"], "out": tmp_path / "measured.json"}
     measure_protected(samples=folders["protected"], plain=folders["plain"], **shared)
     report = read_json(shared["out"])
     one = read_kept(kept / "Hat")
     scores = one.classifier.scores(images["protected"])
     for method in NAMES:
-        assert report["read"]["Hat"][method] == estimate(method, one.classifier.calibration, scores)[1]
+        assert (
+            report["read"]["Hat"][method] == estimate(method, one.classifier.calibration, scores)[1]
+        )
     assert read(one, images["protected"]) == report["read"]["Hat"]
     with np.load(tmp_path / "reference" / "features.npz") as arrays:
-        seen = {n: (features({"Hat": one}, x) - arrays["mean"]) @ arrays["axes"] for n, x in images.items()}
+        seen = {
+            n: (features({"Hat": one}, x) - arrays["mean"]) @ arrays["axes"]
+            for n, x in images.items()
+        }
         for share in ("0.25", "0.5"):
             held = arrays[f"held-{share}"]
             near, far = (kernel_distance(seen[name], held) for name in ("protected", "plain"))

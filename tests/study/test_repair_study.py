@@ -17,12 +17,18 @@ from diffshare.study.reports.repair import draw_repairs, repair_table, share_gon
 from diffshare.study.steps.repair import RepairOptions
 
 ROOT = Path(__file__).parent.parent.parent
-REPAIRS = {"weights": RepairOptions("reweigh"), "more": RepairOptions("resample", "equal", "mass", True)}
+REPAIRS = {
+    "weights": RepairOptions("reweigh"),
+    "more": RepairOptions("resample", "equal", "mass", True),
+}
 
 
 @pytest.fixture
 def options(arguments):
-    return {"clean_seeds": [0, 1], **arguments | {"seeds": [1], "alphas": [0.25, 0.5], "direct": False}}
+    return {
+        "clean_seeds": [0, 1],
+        **arguments | {"seeds": [1], "alphas": [0.25, 0.5], "direct": False},
+    }
 
 
 # --- steps ---------------------------------------------------------------------------------------------------------
@@ -30,11 +36,18 @@ def options(arguments):
 
 def test_repairs_add_steps_and_change_none(options):
     plain, more = (AuditStudy(**options, repairs=r).steps() for r in (None, REPAIRS))
-    before, after = ({k: identity(v) for k, v in identities(steps).items()} for steps in (plain, more))
+    before, after = (
+        {k: identity(v) for k, v in identities(steps).items()} for steps in (plain, more)
+    )
     assert {name: after[name] for name in before} == before
     assert [step.name for step in more][: len(plain)] == [step.name for step in plain]
     ends = [f"flip-a{alpha}-s1-g{g}" for alpha in (0.25, 0.5) for g in (1, 3)]
-    added = [f"{verb}-{name}-{end}" for end in ends for name in REPAIRS for verb in ("repair", "repaired")]
+    added = [
+        f"{verb}-{name}-{end}"
+        for end in ends
+        for name in REPAIRS
+        for verb in ("repair", "repaired")
+    ]
     assert [step.name for step in more][len(plain) :] == added
 
 
@@ -80,9 +93,14 @@ def test_the_share_that_is_gone_is_a_ratio_of_means():
     found = share_gone(clean, poisoned, repaired)
     assert found.share == pytest.approx((poisoned - repaired).mean() / (poisoned - clean).mean())
     assert found.low < found.share < found.high
-    moved = share_gone(-3 * clean + 1, -3 * poisoned + 1, -3 * repaired + 1)  # another unit, sign and origin
+    moved = share_gone(
+        -3 * clean + 1, -3 * poisoned + 1, -3 * repaired + 1
+    )  # another unit, sign and origin
     assert moved == pytest.approx(found)
-    for end in (found.low, found.high):  # the ratios at which Student's interval of u - r v begins or ends at 0
+    for end in (
+        found.low,
+        found.high,
+    ):  # the ratios at which Student's interval of u - r v begins or ends at 0
         rest = t_interval(list((poisoned - repaired) - end * (poisoned - clean)))
         assert min(abs(rest.low), abs(rest.high)) < 1e-9
 
@@ -103,21 +121,49 @@ def test_an_excess_that_could_be_none_bounds_no_share():
     assert (found.low, found.high) == (None, None)
     assert share_gone([0.1], [0.3], [0.2]) == pytest.approx((0.5, None, None), nan_ok=True)
     assert share_gone([], [], []).share is None
-    assert share_gone([0.1, 0.1], [0.1, 0.1], [0.1, 0.1]).json() == {"share": None, "interval": None}
+    assert share_gone([0.1, 0.1], [0.1, 0.1], [0.1, 0.1]).json() == {
+        "share": None,
+        "interval": None,
+    }
 
 
-def row(seed: int, alpha: float, poisoned: float, repaired: float | None, clean: float | None = 0.1) -> dict[str, Any]:
-    made = {"policy": "p", "alpha": alpha, "guidance": 1.0, "seed": seed, "measured_gap": abs(poisoned)}
-    made |= {"measured_gap_signed": poisoned, "accuracy": 0.8, "clean_gap": clean, "clean_gap_signed": clean}
-    one = {"gap": None if repaired is None else abs(repaired), "gap_signed": repaired, "accuracy": 0.79 + 0.01 * seed}
+def row(
+    seed: int, alpha: float, poisoned: float, repaired: float | None, clean: float | None = 0.1
+) -> dict[str, Any]:
+    made = {
+        "policy": "p",
+        "alpha": alpha,
+        "guidance": 1.0,
+        "seed": seed,
+        "measured_gap": abs(poisoned),
+    }
+    made |= {
+        "measured_gap_signed": poisoned,
+        "accuracy": 0.8,
+        "clean_gap": clean,
+        "clean_gap_signed": clean,
+    }
+    one = {
+        "gap": None if repaired is None else abs(repaired),
+        "gap_signed": repaired,
+        "accuracy": 0.79 + 0.01 * seed,
+    }
     one |= {"samples": 1500, "effective_size": 1400.0, "weights_cut": 0.0, "queries": 0}
     made["direction"] = 1
     return made | {"clean_accuracy": 0.82, "repairs": {"w": one if repaired is not None else None}}
 
 
 def test_the_summary_pairs_seeds(tmp_path):
-    rows = [row(0, 0.5, 0.5, 0.2), row(1, 0.5, 0.3, -0.1), row(2, 0.5, 0.4, None), row(3, 0.5, 0.4, 0.2, None)]
-    rows += [row(0, 0.1, 0.2, 0.15), {k: v for k, v in row(0, 0, 0.1, 0.1).items() if k != "repairs"}]
+    rows = [
+        row(0, 0.5, 0.5, 0.2),
+        row(1, 0.5, 0.3, -0.1),
+        row(2, 0.5, 0.4, None),
+        row(3, 0.5, 0.4, 0.2, None),
+    ]
+    rows += [
+        row(0, 0.1, 0.2, 0.15),
+        {k: v for k, v in row(0, 0, 0.1, 0.1).items() if k != "repairs"},
+    ]
     low, high = sorted(summarise_repairs(rows, 0.95), key=lambda e: e["alpha"])
     assert (high["alpha"], high["seeds"], high["directed"]) == (0.5, [0, 1], True)
     assert high["excess_gone"]["share"] == pytest.approx((0.3 + 0.4) / (0.4 + 0.2))
@@ -133,7 +179,9 @@ def test_the_summary_pairs_seeds(tmp_path):
     assert draw_repairs([entry], tmp_path / "r.png").stat().st_size > 1000
     for field in ("measured_gap_signed", "direction"):
         unsigned = [r | {field: None} for r in rows[:2]]
-        assert summarise_repairs(unsigned, 0.95)[0]["gap"]["repaired"]["mean"] == pytest.approx(0.15)
+        assert summarise_repairs(unsigned, 0.95)[0]["gap"]["repaired"]["mean"] == pytest.approx(
+            0.15
+        )
     assert summarise_repairs([rows[2], rows[3]], 0.95) == []
 
 
@@ -155,7 +203,9 @@ def table_configs(folder: Path) -> tuple[Path, Path]:
         writer.writerow(["hours", "sex", "income"])
         for i in range(2400):
             s, y = i % 2, int(rng.random() < 0.5)
-            writer.writerow([f"{rng.normal(35 + 8 * y + 2 * s, 5):.0f}", "fm"[s], ("low", "high")[y]])
+            writer.writerow(
+                [f"{rng.normal(35 + 8 * y + 2 * s, 5):.0f}", "fm"[s], ("low", "high")[y]]
+            )
     columns = {"hours": "numeric", "sex": ["f", "m"], "income": ["low", "high"]}
     source = {"class_path": "diffshare.data.table.CSVTable"}
     source["init_args"] = {"path": str(folder / "rows.csv"), "columns": columns}
@@ -184,8 +234,24 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
             "--study.classifier.configs",
             json.dumps([str(classifier)]),
         ]
-        + ["--study.clean_seeds", "[0]", "--study.seeds", "[0]", "--study.alphas", "[0.5]", "--study.n", 300]
-        + ["--study.samples", 300, "--study.sampling_steps", 4, "--study.audit", '{"gap-repeats": 0}']
+        + [
+            "--study.clean_seeds",
+            "[0]",
+            "--study.seeds",
+            "[0]",
+            "--study.alphas",
+            "[0.5]",
+            "--study.n",
+            300,
+        ]
+        + [
+            "--study.samples",
+            300,
+            "--study.sampling_steps",
+            4,
+            "--study.audit",
+            '{"gap-repeats": 0}',
+        ]
         + ["--study.overrides", json.dumps(more), "--study.classifier.overrides", json.dumps(steps)]
         + ["--workers", 1, "--threads", 1, "--out", tmp_path / "out"]
     )
@@ -194,19 +260,33 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
     out = tmp_path / "out"
     first = json.loads((out / "results.json").read_text())
     assert "repairs" not in first["summary"][0]
-    repairs = {"resample": {"method": "resample"}, "more": {"method": "resample", "ask_model": True}}
-    outcome = run_cli(*plain, "--study.repairs", json.dumps(repairs), "--resume")  # only adds to what is there
+    repairs = {
+        "resample": {"method": "resample"},
+        "more": {"method": "resample", "ask_model": True},
+    }
+    outcome = run_cli(
+        *plain, "--study.repairs", json.dumps(repairs), "--resume"
+    )  # only adds to what is there
     assert outcome.code == 0, outcome.err
     results = json.loads((out / "results.json").read_text())
     assert (results["missing"], results["failed"]) == ([], {})
-    assert {k: results["seconds"]["steps"][k] for k in first["seconds"]["steps"]} == first["seconds"]["steps"]
+    assert {k: results["seconds"]["steps"][k] for k in first["seconds"]["steps"]} == first[
+        "seconds"
+    ]["steps"]
     clean, poisoned = results["rows"]
     assert clean == first["rows"][0]
     assert poisoned["clean_gap"] == clean["measured_gap"]
-    assert poisoned["repairs"]["more"]["samples"] == 300 > poisoned["repairs"]["resample"]["samples"] > 0
+    assert (
+        poisoned["repairs"]["more"]["samples"]
+        == 300
+        > poisoned["repairs"]["resample"]["samples"]
+        > 0
+    )
     assert poisoned["repairs"]["more"]["queries"] > 0 == poisoned["repairs"]["resample"]["queries"]
     one = {e["repair"]: e for e in results["summary"][0]["repairs"]}["resample"]
-    classified = json.loads((out / "steps/repaired-resample-poisoned-a0.5-s0-g1/run/results.json").read_text())
+    classified = json.loads(
+        (out / "steps/repaired-resample-poisoned-a0.5-s0-g1/run/results.json").read_text()
+    )
     assert poisoned["direction"] in (1, -1)
     signed = classified["demographic_parity_difference_signed"]
     assert one["gap"]["repaired"]["mean"] == poisoned["direction"] * signed

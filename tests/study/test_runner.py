@@ -49,7 +49,9 @@ def write(name: str, text: str) -> Step:
 
 
 def join(name: str, *needs: str) -> Step:
-    return fake(name, "join", out=Place(name, "out.txt"), sources=[Place(n, "out.txt") for n in needs])
+    return fake(
+        name, "join", out=Place(name, "out.txt"), sources=[Place(n, "out.txt") for n in needs]
+    )
 
 
 def left_by(root: Path, name: str) -> str:
@@ -77,7 +79,9 @@ def test_what_was_half_done_is_done_again_from_nothing(tmp_path):
     (folder / "step.json").unlink()
     (folder / "stray.txt").write_text("half")
     go(tmp_path / "s", [write("a", "A")], resume=True)
-    assert left_by(tmp_path / "s", "a") == "A"  # the step appends: a folder that was kept would have AA
+    assert (
+        left_by(tmp_path / "s", "a") == "A"
+    )  # the step appends: a folder that was kept would have AA
     assert not (folder / "stray.txt").exists()
 
 
@@ -130,7 +134,9 @@ def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
     main = threading.main_thread().ident
     assert main is not None
     thread = threading.Thread(target=interrupt, daemon=True)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs ignore it
     try:
         thread.start()
         with pytest.raises(KeyboardInterrupt):
@@ -151,7 +157,11 @@ def test_identity_is_what_changes_the_outcome(tmp_path):
     config.write_text("a: 1")
 
     def of(function: str = "m:f", name: str = "x", **more: object) -> str:
-        arguments = {"config": [str(config)], "data.num_workers": 0, "nested": {"batch_size": 8}} | more
+        arguments = {
+            "config": [str(config)],
+            "data.num_workers": 0,
+            "nested": {"batch_size": 8},
+        } | more
         return identity(identities([Step(name, function, arguments)])[name])
 
     base = of()
@@ -170,12 +180,17 @@ def test_places_count_at_any_depth_and_become_paths(tmp_path):
     folder = StudyFolder(tmp_path, [step, *(write(name, "") for name in "bde")])
     root = tmp_path / "steps"
     job = folder.begin("a")
-    assert job.arguments == {"out": root / "a" / "b.txt", "each": [{"x": root / "b" / "c"}, [root / "d", 1]]}
+    assert job.arguments == {
+        "out": root / "a" / "b.txt",
+        "each": [{"x": root / "b" / "c"}, [root / "d", 1]],
+    }
     assert job.function == "m:f"
 
 
 def test_an_object_among_the_arguments_is_refused():
-    with pytest.raises(UserError, match="an argument of a step is the object .*Path.*: name a class as text"):
+    with pytest.raises(
+        UserError, match="an argument of a step is the object .*Path.*: name a class as text"
+    ):
         identities([Step("a", "m:f", {"x": {"y": [Path()]}})])
 
 
@@ -196,9 +211,18 @@ def test_steps_that_make_no_order(steps, words):
     ("after", "words"),
     [
         ([write("a", "B"), join("b", "a")], "in step 'a' text was A, is now B"),
-        ([fake("a", "write", out=Place("a", "out.txt"), text="A", n=1), join("b", "a")], r"n \(1\) was added"),
-        ([write("a", "A"), write("c", "C"), join("b", "c")], "in step 'b' sources.0 was .*a.*, is now .*c"),
-        ([fake("a", "threads", out=Place("a", "out.txt")), join("b", "a")], "was fake_steps:write, is now .*threads"),
+        (
+            [fake("a", "write", out=Place("a", "out.txt"), text="A", n=1), join("b", "a")],
+            r"n \(1\) was added",
+        ),
+        (
+            [write("a", "A"), write("c", "C"), join("b", "c")],
+            "in step 'b' sources.0 was .*a.*, is now .*c",
+        ),
+        (
+            [fake("a", "threads", out=Place("a", "out.txt")), join("b", "a")],
+            "was fake_steps:write, is now .*threads",
+        ),
     ],
 )
 def test_another_configuration_is_refused_by_name(tmp_path, after, words):
@@ -224,7 +248,10 @@ def test_a_step_of_an_earlier_version_is_not_gone_on_with(tmp_path):
     record = json.loads(path.read_text())
     record["definition"] = {"run": "m:f", "commands": [["write"]], "files": {}, "needs": {}}
     path.write_text(json.dumps(record))
-    with pytest.raises(UserError, match="in step 'a' the step is written down as an earlier version of diffshare did"):
+    with pytest.raises(
+        UserError,
+        match="in step 'a' the step is written down as an earlier version of diffshare did",
+    ):
         go(tmp_path / "s", [write("a", "A")], resume=True)
 
 
@@ -240,19 +267,26 @@ def test_folders_that_cannot_be_used(tmp_path):
         go(tmp_path / "u", [write("a", "A")])
     folder = StudyFolder(tmp_path / "s", [write("a", "A")])
     who = f"process {os.getpid()} on {socket.gethostname()}"
-    with folder.opened(resume=True), pytest.raises(UserError, match=rf"another study works in .*/s \({who}\): wait"):
+    with (
+        folder.opened(resume=True),
+        pytest.raises(UserError, match=rf"another study works in .*/s \({who}\): wait"),
+    ):
         go(tmp_path / "s", [write("a", "A")], resume=True)
 
 
 def test_a_folder_of_steps_that_no_study_began_is_kept(tmp_path):
     (tmp_path / "steps" / "a").mkdir(parents=True)
     (tmp_path / "steps" / "a" / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="steps/a holds what no study wrote: move it away, or choose another --out"):
+    with pytest.raises(
+        UserError, match="steps/a holds what no study wrote: move it away, or choose another --out"
+    ):
         go(tmp_path, [write("a", "A")], resume=True)
     assert (tmp_path / "steps" / "a" / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")]
+)
 def test_a_runner_needs_workers_and_threads(arguments, words):
     with pytest.raises(UserError, match=words):
         LocalRunner(*arguments)

@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 def letters(tmp_path: Path) -> list[object]:
     """Arguments of a study of two letters."""
     config = tmp_path / "study.yaml"
-    config.write_text("study: {class_path: fake_steps.Letters, init_args: {letters: [a, b]}}\nthreads: 1\n")
+    config.write_text(
+        "study: {class_path: fake_steps.Letters, init_args: {letters: [a, b]}}\nthreads: 1\n"
+    )
     return ["study", "--config", config, "--out", tmp_path / "out"]
 
 
@@ -82,17 +84,25 @@ def waiting(letters: list[object], tmp_path: Path) -> Iterator[subprocess.Popen[
     words = [*map(str, letters), "--study.letters", '["a","wait","b"]']
     environment = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "diffshare.cli", *words], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "diffshare.cli", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "out" / "steps" / "wait" / "out.txt").exists() and time.monotonic() < deadline:
+    while (
+        not (tmp_path / "out" / "steps" / "wait" / "out.txt").exists()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     with process:
         yield process
         process.kill()
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_a_stop_says_how_to_go_on(waiting, tmp_path, signum, status):
     waiting.send_signal(signum)
     out, _ = waiting.communicate(timeout=60)

@@ -57,7 +57,9 @@ def test_overrides_reach_the_steps(monkeypatch):
 def test_a_grid_that_is_refused_waits_for_no_network_and_no_figure():
     grids = ("fairness_poisoning", "families", "property_inference", "protection")
     lines = [*(f"import diffshare.study.{grid}" for grid in grids), "import sys"]
-    lines.append("assert not sys.modules.keys() & {'torch', 'lightning', 'diffusers', 'matplotlib'}")
+    lines.append(
+        "assert not sys.modules.keys() & {'torch', 'lightning', 'diffusers', 'matplotlib'}"
+    )
     subprocess.run([sys.executable, "-c", "; ".join(lines)], check=True)
 
 
@@ -67,7 +69,10 @@ def test_a_grid_that_is_refused_waits_for_no_network_and_no_figure():
 def test_settings_are_laid_over_a_block_as_the_command_line_does():
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--source", type=Source, sub_configs=True)
-    block = {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 9, "image_size": 32}}
+    block = {
+        "class_path": "diffshare.data.rendered.RenderedFaces",
+        "init_args": {"count": 9, "image_size": 32},
+    }
     settings = {
         "image_size": 8,
         "init_args.seed": 3,
@@ -75,7 +80,9 @@ def test_settings_are_laid_over_a_block_as_the_command_line_does():
         "prevalence.Male": 0.5,
         "shares": [0.5, 0.5, 0],
     }
-    words = [word for key, value in settings.items() for word in (f"--source.{key}", json.dumps(value))]
+    words = [
+        word for key, value in settings.items() for word in (f"--source.{key}", json.dumps(value))
+    ]
     expected = parser.parse_args(["--source", json.dumps(block), *words]).source.as_dict()
     laid = with_settings(block, settings)
     assert block["init_args"] == {"count": 9, "image_size": 32}  # not changed
@@ -96,5 +103,7 @@ def test_settings_reach_classes_within_a_block():
 
 
 def test_a_block_is_built():
-    faces = built(Source, {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 12}})
+    faces = built(
+        Source, {"class_path": "diffshare.data.rendered.RenderedFaces", "init_args": {"count": 12}}
+    )
     assert len(faces.index().names) == 12

@@ -8,7 +8,12 @@ from diffshare.study.steps import verbs
 
 
 def test_names_become_flags():
-    options = {"config": ["a.yaml", "b.yaml"], "split_seed": 3, "seed_everything": 4, "data.test_balance": True}
+    options = {
+        "config": ["a.yaml", "b.yaml"],
+        "split_seed": 3,
+        "seed_everything": 4,
+        "data.test_balance": True,
+    }
     options |= {
         "trainer.gradient_clip_val": None,
         "labels": "none",
@@ -30,7 +35,13 @@ def test_a_training_that_was_stopped_goes_on(tmp_path):
     assert "--resume" not in begun
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
-    assert verbs.training(tmp_path, options) == ["fit", "--run-dir", str(tmp_path), "--resume", "--trust-code"]
+    assert verbs.training(tmp_path, options) == [
+        "fit",
+        "--run-dir",
+        str(tmp_path),
+        "--resume",
+        "--trust-code",
+    ]
 
 
 def test_a_refusal_of_a_verb_ends_the_step(tmp_path, capsys):

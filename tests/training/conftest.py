@@ -36,7 +36,10 @@ def start(private_cache: Path) -> Iterator[Callable[..., list[Ended]]]:
     """Run processes side by side: ``start({"arguments": [...], "faults": [...], "env": {...}}, ...)``."""
     command = [sys.executable, str(ROOT / "scripts" / "faults.py"), "serve"]
     # one thread: two processes of two threads each on two cores would wait for each other
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+    env = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
+    }
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -76,7 +79,9 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def run_two(start: Callable[..., list[Ended]], free_port: Callable[[], int]) -> Callable[..., list[Ended]]:
+def run_two(
+    start: Callable[..., list[Ended]], free_port: Callable[[], int]
+) -> Callable[..., list[Ended]]:
     """The same in two processes that train as one; ``faults`` are those of the first and of the second."""
 
     def two(
@@ -86,7 +91,12 @@ def run_two(start: Callable[..., list[Ended]], free_port: Callable[[], int]) -> 
     ) -> list[Ended]:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         ddp = [*map(str, arguments), "--trainer.strategy", "ddp", "--trainer.devices", "2"]
-        return start(*({"arguments": ddp, "faults": faults[rank], "env": place | env(rank)} for rank in range(2)))
+        return start(
+            *(
+                {"arguments": ddp, "faults": faults[rank], "env": place | env(rank)}
+                for rank in range(2)
+            )
+        )
 
     return two
 
@@ -99,7 +109,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, check_resume: ModuleType) -> 
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ended], tiny: list[str]) -> Path:
+def reference(
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ended], tiny: list[str]
+) -> Path:
     """The folder of a ``tiny`` run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("reference") / "run"
     ended = run("fit", *tiny, "--run-dir", folder)

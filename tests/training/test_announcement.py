@@ -35,7 +35,10 @@ class Late(BoringModel):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (BoringModel(), "66"),  # 32 x 2 weights and 2 shifts, counted to the last where they are few
+        (
+            BoringModel(),
+            "66",
+        ),  # 32 x 2 weights and 2 shifts, counted to the last where they are few
         (Late(3), "107"),
         (Late(1000), "0.04 M"),
     ],
@@ -53,15 +56,28 @@ def test_the_parameters_are_counted_when_the_network_is_there(model, said, verb,
 def config(folder: Path) -> Path:
     """A training of a model of tables whose sizes follow from the table."""
     rng = np.random.default_rng(0)
-    cells = [f"{rng.normal():.3f},{'ab'[rng.integers(2)]},{'yn'[rng.integers(2)]}" for _ in range(200)]
+    cells = [
+        f"{rng.normal():.3f},{'ab'[rng.integers(2)]},{'yn'[rng.integers(2)]}" for _ in range(200)
+    ]
     (folder / "rows.csv").write_text("\n".join(["dose,ward,ill", *cells]) + "\n")
     columns = {"dose": "numeric", "ward": "categorical", "ill": ["n", "y"]}
     table = {"path": str(folder / "rows.csv"), "columns": columns}
     source = {"class_path": "diffshare.data.table.CSVTable", "init_args": table}
-    data: dict[str, Any] = {"source": source, "target": "ill", "batch_size": 16, "validation_share": 0.2}
-    network = {"class_path": "diffshare.nets.tvae.RowVAE", "init_args": {"latent_dim": 4, "width": 16, "layers": 1}}
+    data: dict[str, Any] = {
+        "source": source,
+        "target": "ill",
+        "batch_size": 16,
+        "validation_share": 0.2,
+    }
+    network = {
+        "class_path": "diffshare.nets.tvae.RowVAE",
+        "init_args": {"latent_dim": 4, "width": 16, "layers": 1},
+    }
     content = {
-        "model": {"class_path": "diffshare.generators.tvae.TVAE", "init_args": {"network": network}},
+        "model": {
+            "class_path": "diffshare.generators.tvae.TVAE",
+            "init_args": {"network": network},
+        },
         "data": {"class_path": "diffshare.data.module.MixDataModule", "init_args": data},
         "trainer": {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"},
     }
@@ -70,7 +86,9 @@ def config(folder: Path) -> Path:
     return path
 
 
-def test_a_model_of_tables_says_its_size_in_every_verb(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_model_of_tables_says_its_size_in_every_verb(
+    run_cli: Callable[..., Any], tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     fitted = run_cli("fit", "--config", config(tmp_path), "--run-dir", run)
     assert fitted.code == 0, fitted.err
@@ -94,7 +112,9 @@ def test_where_there_is_no_terminal_each_verb_says_how_far_it_is(
     assert fitted.code == 0, fitted.err
     for number in (1, 2, 3, 4):
         assert f"\ntraining batches: {number} of 4, " in f"\n{fitted.out}"
-    assert re.search(r"^training batches: 2 of 4 \(validation batches 1 of \d\), ", fitted.out, re.MULTILINE)
+    assert re.search(
+        r"^training batches: 2 of 4 \(validation batches 1 of \d\), ", fitted.out, re.MULTILINE
+    )
     assert "\r" not in fitted.out + fitted.err
     tested = run_cli("test", "--run-dir", run)
     assert re.search(r"^test batches: 1 of \d+, ", tested.out, re.MULTILINE)

@@ -52,14 +52,24 @@ def reference(steps: int, accumulate: int, decay: float) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_average_is_that_of_a_slow_reference(tmp_path: Path, accumulate: int, decay: float) -> None:
+def test_the_average_is_that_of_a_slow_reference(
+    tmp_path: Path, accumulate: int, decay: float
+) -> None:
     watch, model = Watch(), Drift()
-    fit(model, tmp_path, [WarmupEMA(decay), watch], 20 * accumulate, accumulate_grad_batches=accumulate)
+    fit(
+        model,
+        tmp_path,
+        [WarmupEMA(decay), watch],
+        20 * accumulate,
+        accumulate_grad_batches=accumulate,
+    )
     found = watch.seen[accumulate - 1 :: accumulate]
     np.testing.assert_allclose(found, reference(20, accumulate, decay), rtol=1e-6)
     if accumulate == 2:  # nothing moves between two optimizer steps
         np.testing.assert_array_equal(watch.seen[1:-1:2], watch.seen[2::2])
-    np.testing.assert_array_equal(model.weight.detach(), found[-1])  # after the fit the model is its average
+    np.testing.assert_array_equal(
+        model.weight.detach(), found[-1]
+    )  # after the fit the model is its average
 
 
 def test_the_decay_warms_up(tmp_path: Path) -> None:
@@ -95,9 +105,15 @@ def test_a_checkpoint_holds_the_average_and_the_raw_weights(tmp_path: Path) -> N
     keeper.path = tmp_path / "last.ckpt"
     fit(model, tmp_path, [WarmupEMA(0.9), keeper], 20)
     checkpoint = read_checkpoint(keeper.path)
-    np.testing.assert_allclose(checkpoint["state_dict"]["weight"], reference(20, 1, 0.9)[-1], rtol=1e-6)
-    np.testing.assert_allclose(checkpoint["current_model_state"]["weight"], np.arange(3.0) - 0.25 * 210, rtol=1e-6)
-    assert checkpoint["state_dict"]["count"] == checkpoint["current_model_state"]["count"] == 20  # copied, not averaged
+    np.testing.assert_allclose(
+        checkpoint["state_dict"]["weight"], reference(20, 1, 0.9)[-1], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        checkpoint["current_model_state"]["weight"], np.arange(3.0) - 0.25 * 210, rtol=1e-6
+    )
+    assert (
+        checkpoint["state_dict"]["count"] == checkpoint["current_model_state"]["count"] == 20
+    )  # copied, not averaged
     assert torch.equal(model.weight.detach(), checkpoint["state_dict"]["weight"])
 
 

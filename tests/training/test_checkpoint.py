@@ -13,7 +13,13 @@ from lightning.pytorch import Callback
 from training_steps import Drift, fit
 
 from diffshare.errors import UserError
-from diffshare.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, read_checkpoint, read_resumable, settle
+from diffshare.training.checkpoint import (
+    AtomicCheckpointIO,
+    KeepCheckpoint,
+    read_checkpoint,
+    read_resumable,
+    settle,
+)
 from diffshare.training.quiet import quiet
 from diffshare.training.run import finished, log_steps, sweep
 
@@ -62,10 +68,17 @@ def test_it_is_saved_at_the_start_every_so_many_batches_and_at_the_end(
     assert list(tmp_path.iterdir()) == [tmp_path / "last.ckpt"]
 
 
-def loops(ready: int, completed: int, epochs: tuple[int, int], last: bool = False) -> dict[str, Any]:
+def loops(
+    ready: int, completed: int, epochs: tuple[int, int], last: bool = False
+) -> dict[str, Any]:
     """A fit loop in its second epoch of five batches."""
     batch = {"ready": ready, "started": completed, "processed": completed, "completed": completed}
-    epoch = {"ready": epochs[0], "started": epochs[0], "processed": epochs[1], "completed": epochs[1]}
+    epoch = {
+        "ready": epochs[0],
+        "started": epochs[0],
+        "processed": epochs[1],
+        "completed": epochs[1],
+    }
     return {
         "epoch_loop.batch_progress": {
             "current": dict(batch),
@@ -99,12 +112,17 @@ def test_an_epoch_that_is_complete_begins_anew() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_broken_weights_never_reach_a_checkpoint(tmp_path: Path, bad: float) -> None:
     class Break(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(
+            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
             if batch_idx == 3:
                 pl_module.weight.data[1] = bad
 
     saves = Saves(tmp_path, 2)
-    with pytest.raises(UserError, match=r"weights weight are not finite after step 4; last good.*last.ckpt \(step 2\)"):
+    with pytest.raises(
+        UserError,
+        match=r"weights weight are not finite after step 4; last good.*last.ckpt \(step 2\)",
+    ):
         fit(Drift(), tmp_path, [Break(), saves], 10)
     assert torch.isfinite(read_checkpoint(tmp_path / "last.ckpt")["state_dict"]["weight"]).all()
 
@@ -144,7 +162,9 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
 def test_another_format_is_refused(tmp_path: Path, found: Any) -> None:
     torch.save({"state_dict": {}, "global_step": 0, "diffshare_format": found}, tmp_path / "x.ckpt")
     for read in (read_checkpoint, read_resumable):
-        with pytest.raises(UserError, match=rf"its format is {str(found)[:20]}, this version .* reads 1; use the"):
+        with pytest.raises(
+            UserError, match=rf"its format is {str(found)[:20]}, this version .* reads 1; use the"
+        ):
             read(tmp_path / "x.ckpt")
 
 
@@ -154,8 +174,12 @@ def test_a_training_goes_on_from_its_own_checkpoints_alone(tmp_path: Path) -> No
         read_resumable(tmp_path / "x.ckpt")
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
-def test_a_write_that_fails_leaves_the_old_one(tmp_path: Path, error: Exception, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")]
+)
+def test_a_write_that_fails_leaves_the_old_one(
+    tmp_path: Path, error: Exception, monkeypatch: Any
+) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"state_dict": {}, "global_step": 1}, path)
 
@@ -187,18 +211,37 @@ def test_it_has_to_be_saved_after_at_least_one_batch() -> None:
 def test_the_sweep_takes_what_is_half_written_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / ".release.x.part" / "unet").mkdir(parents=True)
-    for name in (".config.yaml.x.part", "checkpoints/.last.ckpt.x.part", "checkpoints/last.ckpt", ".mine", "a.part"):
+    for name in (
+        ".config.yaml.x.part",
+        "checkpoints/.last.ckpt.x.part",
+        "checkpoints/last.ckpt",
+        ".mine",
+        "a.part",
+    ):
         (tmp_path / name).write_text("x")
     for folder in (tmp_path, tmp_path / "checkpoints"):
         sweep(folder)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == [".mine", "a.part", "checkpoints", "last.ckpt"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        ".mine",
+        "a.part",
+        "checkpoints",
+        "last.ckpt",
+    ]
 
 
 @pytest.mark.parametrize(
     ("steps", "epochs", "max_steps", "max_epochs", "end"),
-    [(5, 1, 5, None, 5), (5, 1, 6, None, None), (5, 1, -1, 1, 5), (5, 1, -1, 2, None), (5, 1, -1, -1, None)],
+    [
+        (5, 1, 5, None, 5),
+        (5, 1, 6, None, None),
+        (5, 1, -1, 1, 5),
+        (5, 1, -1, 2, None),
+        (5, 1, -1, -1, None),
+    ],
 )
-def test_a_run_is_finished_when_its_end_is_reached(steps, epochs, max_steps, max_epochs, end) -> None:
+def test_a_run_is_finished_when_its_end_is_reached(
+    steps, epochs, max_steps, max_epochs, end
+) -> None:
     fit_loop = {
         "epoch_progress": {"current": {"processed": epochs}},
         "epoch_loop.state_dict": {"_batches_that_stepped": 4},

@@ -86,9 +86,15 @@ def test_all_processes_end_with_the_same_weights(pair: Pair) -> None:
 def test_there_is_one_folder_one_log_one_release(pair: Pair) -> None:
     assert len(list(pair.two.glob("events.out.tfevents.*"))) == 1
     assert json.loads((pair.two / "run.json").read_text())["processes"] == 2
-    names = {p.relative_to(pair.two) for p in pair.two.rglob("*") if not p.match("events*") and "seen" not in p.name}
+    names = {
+        p.relative_to(pair.two)
+        for p in pair.two.rglob("*")
+        if not p.match("events*") and "seen" not in p.name
+    }
     assert names == {
-        p.relative_to(pair.one) for p in pair.one.rglob("*") if not p.match("events*") and "seen" not in p.name
+        p.relative_to(pair.one)
+        for p in pair.one.rglob("*")
+        if not p.match("events*") and "seen" not in p.name
     }
     assert "release:" in pair.printed[0]
     assert pair.printed[1] == ""
@@ -105,12 +111,16 @@ def test_the_loss_curves_are_close(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("verb", ["validate", "test"])
-def test_losses_are_those_of_one_process(pair: Pair, run: Run, run_two: Run, verb: str, tmp_path: Path) -> None:
+def test_losses_are_those_of_one_process(
+    pair: Pair, run: Run, run_two: Run, verb: str, tmp_path: Path
+) -> None:
     # Noise belongs to the record, so only the order of float32 sums differs (other batches in the network, other
     # partial sums): some units in the last place, 6e-8 each, of about a hundred terms.
     measured = []
     for start, strategy in ((run_two, []), (run, ONE)):
-        ended = start(verb, "--run-dir", pair.two, "--trust-code", "--data.eval_batch_size", 5, *strategy)
+        ended = start(
+            verb, "--run-dir", pair.two, "--trust-code", "--data.eval_batch_size", 5, *strategy
+        )
         for one in ended if isinstance(ended, list) and not hasattr(ended, "status") else [ended]:
             assert one.status == 0, one.output
         measured.append(json.loads((pair.two / LOSS[verb]).read_text()))
@@ -120,7 +130,13 @@ def test_losses_are_those_of_one_process(pair: Pair, run: Run, run_two: Run, ver
 
 
 def test_samples_are_those_of_one_process(pair: Pair, run: Run, run_two: Run) -> None:
-    count = ["--data.predict_count", 13, "--data.eval_batch_size", 4, "--trust-code"]  # a callback of the tests
+    count = [
+        "--data.predict_count",
+        13,
+        "--data.eval_batch_size",
+        4,
+        "--trust-code",
+    ]  # a callback of the tests
     both = run_two("predict", "--run-dir", pair.two, *count)
     assert [ended.status for ended in both] == [0, 0], both
     together = read_samples(pair.two / "samples")
@@ -141,7 +157,15 @@ def test_a_killed_process_ends_the_job_and_the_job_resumes(
 ) -> None:
     folder = tmp_path / "run"
     faults = tuple(("batch:5:kill",) if rank == killed else () for rank in range(2))
-    config = [*tiny, "--data.batch_size", 4, "--trainer.num_sanity_val_steps", 0, "--run-dir", folder]
+    config = [
+        *tiny,
+        "--data.batch_size",
+        4,
+        "--trainer.num_sanity_val_steps",
+        0,
+        "--run-dir",
+        folder,
+    ]
     ended = run_two("fit", *config, faults=faults)
     assert ended[killed].status == -signal.SIGKILL
     other = ended[1 - killed]
@@ -156,10 +180,24 @@ def test_a_killed_process_ends_the_job_and_the_job_resumes(
 
 @pytest.mark.parametrize(("how", "status"), [("int", 130), ("term", 143)])
 def test_a_stop_asked_of_one_process_stops_all_at_the_same_batch(
-    pair: Pair, run_two: Run, tiny: list[str], tmp_path: Path, check_resume: ModuleType, how: str, status: int
+    pair: Pair,
+    run_two: Run,
+    tiny: list[str],
+    tmp_path: Path,
+    check_resume: ModuleType,
+    how: str,
+    status: int,
 ) -> None:
     folder = tmp_path / "run"
-    config = [*tiny, "--data.batch_size", 4, "--trainer.num_sanity_val_steps", 0, "--run-dir", folder]
+    config = [
+        *tiny,
+        "--data.batch_size",
+        4,
+        "--trainer.num_sanity_val_steps",
+        0,
+        "--run-dir",
+        folder,
+    ]
     ended = run_two("fit", *config, faults=((), (f"batch:5:{how}",)))
     assert [one.status for one in ended] == [status, status], ended
     assert sum(one.output.count("to go on:") for one in ended) == 1
@@ -172,13 +210,20 @@ def test_a_stop_asked_of_one_process_stops_all_at_the_same_batch(
     [
         (["--data.target", "Nose"], "unknown attribute 'Nose'"),
         (["--model.optimizer.init_args.lr", "1e30"], "the loss is nan"),
-        (["--data.batch_size", "100"], "do not fill one batch of data.batch_size 100 in each of 2 processes"),
+        (
+            ["--data.batch_size", "100"],
+            "do not fill one batch of data.batch_size 100 in each of 2 processes",
+        ),
         (["--data.source.count", "3", "--data.batch_size", "1"], "processes|records"),
     ],
 )
-def test_a_mistake_is_told_once(run_two: Run, tiny: list[str], tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_a_mistake_is_told_once(
+    run_two: Run, tiny: list[str], tmp_path: Path, arguments: list[str], said: str
+) -> None:
     ended = run_two("fit", *tiny, "--run-dir", tmp_path / "run", *arguments)
-    lines = [line for one in ended for line in one.output.splitlines() if line.startswith("diffshare:")]
+    lines = [
+        line for one in ended for line in one.output.splitlines() if line.startswith("diffshare:")
+    ]
     assert {one.status for one in ended} <= {1, 2}
     assert 2 in {one.status for one in ended}
     told = [line for line in lines if "another process of this job is gone" not in line]
@@ -193,14 +238,31 @@ def test_processes_from_outside_need_a_folder_in_common(run_two: Run, tiny: list
     assert sum("name one with --run-dir" in one.output for one in ended) == 1
 
 
-def test_the_variables_of_slurm(pair: Pair, run_two: Run, tiny: list[str], tmp_path: Path, check_resume: Any) -> None:
+def test_the_variables_of_slurm(
+    pair: Pair, run_two: Run, tiny: list[str], tmp_path: Path, check_resume: Any
+) -> None:
     def slurm(rank: int) -> dict[str, str]:
-        facts = {"NTASKS": 2, "NTASKS_PER_NODE": 2, "PROCID": rank, "LOCALID": rank, "NODEID": 0, "JOB_ID": 1234}
+        facts = {
+            "NTASKS": 2,
+            "NTASKS_PER_NODE": 2,
+            "PROCID": rank,
+            "LOCALID": rank,
+            "NODEID": 0,
+            "JOB_ID": 1234,
+        }
         names = {f"SLURM_{name}": str(value) for name, value in facts.items()}
         return names | {"SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "job"}
 
     folder = tmp_path / "run"
-    config = [*tiny, "--data.batch_size", 4, "--trainer.num_sanity_val_steps", 0, "--run-dir", folder]
+    config = [
+        *tiny,
+        "--data.batch_size",
+        4,
+        "--trainer.num_sanity_val_steps",
+        0,
+        "--run-dir",
+        folder,
+    ]
     ended = run_two("fit", *config, env=slurm)
     assert [one.status for one in ended] == [0, 0], ended
     assert check_resume.differences(folder, pair.two) == []
@@ -242,14 +304,35 @@ def test_one_command_starts_both_processes_in_one_folder_and_a_killed_one_ends_i
 
 @pytest.mark.slow
 def test_torchrun_with_two_nodes_on_one_machine(
-    pair: Pair, tiny: list[str], tmp_path: Path, check_resume: ModuleType, free_port: Callable[[], int]
+    pair: Pair,
+    tiny: list[str],
+    tmp_path: Path,
+    check_resume: ModuleType,
+    free_port: Callable[[], int],
 ) -> None:
     folder, port = tmp_path / "run", free_port()
     nodes = [
         subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(rank)]
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nnodes",
+                "2",
+                "--node-rank",
+                str(rank),
+            ]
             + ["--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port)]
-            + ["-m", "diffshare.cli", "fit", *tiny, "--data.batch_size", "4", "--trainer.num_sanity_val_steps", "0"]
+            + [
+                "-m",
+                "diffshare.cli",
+                "fit",
+                *tiny,
+                "--data.batch_size",
+                "4",
+                "--trainer.num_sanity_val_steps",
+                "0",
+            ]
             + ["--trainer.strategy", "ddp", "--trainer.devices", "1", "--trainer.num_nodes", "2"]
             + ["--run-dir", str(folder)],
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -18,9 +18,8 @@ def one_of_two(ended: list[Any], folder: Path) -> None:
     assert sorted(one.status for one in ended) == [0, 2], ended
     (refused,) = [one.output for one in ended if one.status == 2]
     host = re.escape(socket.gethostname())
-    line = (
-        rf"diffshare: process \d+ on {host} trains in {folder}: wait for its end, stop it, or name another --run-dir\n"
-    )
+    line = rf"diffshare: process \d+ on {host} trains in {folder}: wait for its end, stop it, "
+    line += r"or name another --run-dir\n"
     assert re.fullmatch(line, refused), refused
 
 
@@ -28,18 +27,29 @@ def test_two_fits_into_one_folder(
     start: Start, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType
 ) -> None:
     folder = tmp_path / "run"
-    fit = {"arguments": ["fit", *tiny, "--run-dir", str(folder)], "faults": ["batch:3:slow"]}  # so that they meet
+    fit = {
+        "arguments": ["fit", *tiny, "--run-dir", str(folder)],
+        "faults": ["batch:3:slow"],
+    }  # so that they meet
     one_of_two(start(fit, fit), folder)
     assert check_resume.differences(folder, reference) == []
     assert not list(folder.glob(".*"))
 
 
 def test_two_that_resume_one_run(
-    start: Start, run: Any, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType
+    start: Start,
+    run: Any,
+    tiny: list[str],
+    tmp_path: Path,
+    reference: Path,
+    check_resume: ModuleType,
 ) -> None:
     folder = tmp_path / "run"
     assert run("fit", *tiny, "--run-dir", folder, faults=["batch:9:kill"]).status == -9
-    resume = {"arguments": ["fit", "--run-dir", str(folder), "--resume"], "faults": ["batch:12:slow"]}
+    resume = {
+        "arguments": ["fit", "--run-dir", str(folder), "--resume"],
+        "faults": ["batch:12:slow"],
+    }
     one_of_two(start(resume, resume), folder)
     assert check_resume.differences(folder, reference) == []
 
@@ -63,7 +73,9 @@ def test_a_folder_with_a_file_that_no_run_wrote_is_refused_and_one_that_was_kill
     shutil.copy(reference / "config.yaml", folder)
     refused = run("fit", *tiny, "--run-dir", folder)
     assert refused.status == 2
-    assert f"{folder} holds config.yaml, which no run wrote: name another --run-dir" in refused.output
+    assert (
+        f"{folder} holds config.yaml, which no run wrote: name another --run-dir" in refused.output
+    )
     assert {path.name for path in folder.iterdir()} == {"notes.md", "config.yaml"}
     early = tmp_path / "early"
     assert run("fit", *tiny, "--run-dir", early, faults=["write:1:kill"]).status == -9

@@ -38,7 +38,10 @@ EVIL = {
     "a name of a network": ("denoiser", "leaves_a_mark.Network"),
     "a function": ("optimizer", "leaves_a_mark.optimizer"),
     "a module of the standard library": ("optimizer", "code.interact"),
-    "a class of the standard library": ("optimizer", {"class_path": "subprocess.Popen", "init_args": {"args": "true"}}),
+    "a class of the standard library": (
+        "optimizer",
+        {"class_path": "subprocess.Popen", "init_args": {"args": "true"}},
+    ),
     "a module behind an installed one": ("optimizer", "torch.os.system"),
     "a folder without __init__": ("denoiser", {"class_path": "leaves.a_mark.Network"}),
 }
@@ -49,7 +52,9 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that is there once one of two modules of the working directory was imported."""
     (tmp_path / "leaves").mkdir()
     for name in ("leaves_a_mark.py", "leaves/a_mark.py"):
-        (tmp_path / name).write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()\nclass Network: pass\n")
+        (tmp_path / name).write_text(
+            f"open({str(tmp_path / 'mark')!r}, 'w').close()\nclass Network: pass\n"
+        )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield tmp_path / "mark"
@@ -65,7 +70,11 @@ def spoiled(tmp_path: Path) -> Callable[[str], Path]:
         config = json.loads(json.dumps(CONFIG))
         key, value = EVIL[how]
         (config if key == "class_path" else config["init_args"])[key] = value
-        content = {"state_dict": {}, "global_step": 1, "diffshare": {"model": config, "facts": None}}
+        content = {
+            "state_dict": {},
+            "global_step": 1,
+            "diffshare": {"model": config, "facts": None},
+        }
         torch.save(content, tmp_path / "last.ckpt")
         return tmp_path / "last.ckpt"
 
@@ -73,7 +82,9 @@ def spoiled(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("how", EVIL)
-def test_a_checkpoint_imports_nothing_that_lies_about(run_cli: Any, mark: Path, spoiled: Any, how: str):
+def test_a_checkpoint_imports_nothing_that_lies_about(
+    run_cli: Any, mark: Path, spoiled: Any, how: str
+):
     outcome = run_cli("release", "--ckpt", spoiled(how), "--out", mark.parent / "r")
     assert outcome.code == 2
     assert not mark.exists()
@@ -92,10 +103,17 @@ def test_a_checkpoint_imports_nothing_that_lies_about(run_cli: Any, mark: Path, 
         {"diffshare": ["x"]},
         {"state_dict": 3},
         {"state_dict": {"x": 1}},
-        {"diffshare": {"model": CONFIG, "facts": {"labels": 3, "shape": 4, "label_counts": 5, "cells": 6}}},
+        {
+            "diffshare": {
+                "model": CONFIG,
+                "facts": {"labels": 3, "shape": 4, "label_counts": 5, "cells": 6},
+            }
+        },
     ],
 )
-def test_a_checkpoint_of_odd_types_is_refused_in_one_line(run_cli: Any, tmp_path: Path, changes: dict[str, Any]):
+def test_a_checkpoint_of_odd_types_is_refused_in_one_line(
+    run_cli: Any, tmp_path: Path, changes: dict[str, Any]
+):
     content = {"state_dict": {}, "global_step": 1, "diffshare": {"model": CONFIG, "facts": None}}
     torch.save(content | changes, tmp_path / "last.ckpt")
     outcome = run_cli("release", "--ckpt", tmp_path / "last.ckpt", "--out", tmp_path / "r")
@@ -113,10 +131,15 @@ def test_it_does_where_it_is_told_to(mark: Path, spoiled: Any):
 
 @pytest.mark.parametrize("how", EVIL)
 @pytest.mark.parametrize("verb", ["validate", "test", "predict", "fit"])
-def test_a_run_folder_imports_nothing_that_lies_about(run_cli: Any, mark: Path, verb: str, how: str):
+def test_a_run_folder_imports_nothing_that_lies_about(
+    run_cli: Any, mark: Path, verb: str, how: str
+):
     if verb in ("test", "predict") and how != "the class":
         pytest.skip("they are parsed as validate is")
-    config = {"model": json.loads(json.dumps(CONFIG)), "data": {"class_path": "diffshare.data.module.MixDataModule"}}
+    config = {
+        "model": json.loads(json.dumps(CONFIG)),
+        "data": {"class_path": "diffshare.data.module.MixDataModule"},
+    }
     key, value = EVIL[how]
     (config["model"] if key == "class_path" else config["model"]["init_args"])[key] = value
     run = mark.parent / "run"
@@ -132,9 +155,15 @@ def test_a_run_folder_imports_nothing_that_lies_about(run_cli: Any, mark: Path, 
 @pytest.mark.parametrize("place", ["callbacks", "logger", "data"])
 def test_callbacks_loggers_and_data_are_looked_at_too(run_cli: Any, mark: Path, place: str):
     trainer = {
-        place: [{"class_path": "leaves_a_mark.X"}] if place == "callbacks" else {"class_path": "leaves_a_mark.X"}
+        place: [{"class_path": "leaves_a_mark.X"}]
+        if place == "callbacks"
+        else {"class_path": "leaves_a_mark.X"}
     }
-    config = {"model": CONFIG, "data": {"class_path": "diffshare.data.module.MixDataModule"}, "trainer": trainer}
+    config = {
+        "model": CONFIG,
+        "data": {"class_path": "diffshare.data.module.MixDataModule"},
+        "trainer": trainer,
+    }
     if place == "data":
         config |= {"data": {"class_path": "leaves_a_mark.X"}, "trainer": {}}
     run = mark.parent / "run"
@@ -150,7 +179,9 @@ def test_callbacks_loggers_and_data_are_looked_at_too(run_cli: Any, mark: Path, 
 def test_a_config_that_the_user_names_may_import_what_it_likes(run_cli: Any, mark: Path):
     config = {"model": CONFIG | {"class_path": "leaves_a_mark.X"}}
     (mark.parent / "own.yaml").write_text(yaml.safe_dump(config))
-    outcome = run_cli("validate", "--run-dir", mark.parent / "run", "--config", mark.parent / "own.yaml")
+    outcome = run_cli(
+        "validate", "--run-dir", mark.parent / "run", "--config", mark.parent / "own.yaml"
+    )
     assert (outcome.code, mark.exists()) == (2, True)
 
 
@@ -167,7 +198,9 @@ def test_what_is_not(name: str, capsys: Any):
     assert "antigravity" not in sys.modules
 
 
-def test_a_module_that_hides_an_installed_one_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_module_that_hides_an_installed_one_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     package = "tqdm"
     assert installed(package)
     (tmp_path / f"{package}.py").write_text("")
@@ -185,7 +218,10 @@ def test_the_parsers_are_as_they_were_afterwards(mark: Path):
         parser.add_argument("--x", type=type)
         return parser.parse_args(["--x", "leaves_a_mark.Network"]).x
 
-    with pytest.raises(UserError, match="neither of diffshare"), installed_only({"x": "leaves_a_mark.Network"}, "here"):
+    with (
+        pytest.raises(UserError, match="neither of diffshare"),
+        installed_only({"x": "leaves_a_mark.Network"}, "here"),
+    ):
         parse()
     assert not mark.exists()
     assert parse().__name__ == "Network"
@@ -195,16 +231,50 @@ def test_the_parsers_are_as_they_were_afterwards(mark: Path):
 def test_the_runs_of_this_package_need_no_flag(run_cli: Any, tmp_path: Path):
     """From training to a release and back, in every verb that takes a run."""
     configs = Path(__file__).parents[2] / "configs"
-    small = ["--data.source.count", 200, "--data.source.image_size", 16, "--data.mix.n", 40, "--data.batch_size", 8]
-    words = [*small, "--trainer.max_steps", 1, "--run-dir", tmp_path / "run", "--trainer.enable_progress_bar", "false"]
-    made = run_cli("fit", "--config", configs / "ddpm_faces.yaml", "--config", configs / "size" / "small.yaml", *words)
+    small = [
+        "--data.source.count",
+        200,
+        "--data.source.image_size",
+        16,
+        "--data.mix.n",
+        40,
+        "--data.batch_size",
+        8,
+    ]
+    words = [
+        *small,
+        "--trainer.max_steps",
+        1,
+        "--run-dir",
+        tmp_path / "run",
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
+    made = run_cli(
+        "fit",
+        "--config",
+        configs / "ddpm_faces.yaml",
+        "--config",
+        configs / "size" / "small.yaml",
+        *words,
+    )
     assert made.code == 0, made.err
     for words in (
         ["validate", "--run-dir", tmp_path / "run"],
         ["fit", "--run-dir", tmp_path / "run", "--resume"],
-        ["release", "--ckpt", tmp_path / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path / "release"],
+        [
+            "release",
+            "--ckpt",
+            tmp_path / "run" / "checkpoints" / "last.ckpt",
+            "--out",
+            tmp_path / "release",
+        ],
     ):
         outcome = run_cli(*words)
         assert outcome.code == 0, outcome.err
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()).keys().isdisjoint({"trust_code", "run_dir"})
+    assert (
+        yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+        .keys()
+        .isdisjoint({"trust_code", "run_dir"})
+    )
     shutil.rmtree(tmp_path / "run")

@@ -43,7 +43,9 @@ def refusal(ended: Any) -> str:
 def test_killed_at_chosen_points_in_every_setting_it_ends_equal_to_the_bit(tmp_path: Path) -> None:
     points = ["batch:4:kill", "write:2:kill", "batch:13:kill", "release:1:kill"]
     command = [sys.executable, ROOT / "scripts" / "check_resume.py", "--points", *points]
-    done = subprocess.run([*command, "--json", tmp_path / "r.json"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [*command, "--json", tmp_path / "r.json"], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     outcome = json.loads((tmp_path / "r.json").read_text())
     assert (outcome["runs"], outcome["kills"], outcome["equal"]) == (3, 12, 3)
@@ -57,14 +59,18 @@ def test_a_release_of_an_earlier_end_is_not_taken_for_the_last_one(
     assert run("fit", *tiny, *CONSTANT, "--run-dir", whole, "--trainer.max_steps", 8).status == 0
     for fault in ("release:1:kill", "replace:1:kill"):
         folder = tmp_path / fault[:7]
-        assert run("fit", *tiny, *CONSTANT, "--run-dir", folder, "--trainer.max_steps", 5).status == 0
+        assert (
+            run("fit", *tiny, *CONSTANT, "--run-dir", folder, "--trainer.max_steps", 5).status == 0
+        )
         early = content(folder / "release")
         more = ["--run-dir", folder, "--resume", "--trainer.max_steps", 8]
         assert run("fit", *more, faults=[fault]).status == -9
         ended = run("fit", *more)
         assert ended.status == 0
         assert content(folder / "release") != early
-        assert [d for d in check_resume.differences(folder, whole) if not d.startswith("log:")] == []
+        assert [
+            d for d in check_resume.differences(folder, whole) if not d.startswith("log:")
+        ] == []
         assert "nothing is left to do" in run("fit", *more).output
 
 
@@ -80,10 +86,16 @@ def test_the_comparison_sees_a_difference(
     (other / "release" / "README.md").write_text("other")
     (other / "checkpoints" / ".last.ckpt.x.part").touch()
     found = check_resume.differences(other, reference)
-    assert found == ["current_model_state", "release/README.md", "left behind: checkpoints/.last.ckpt.x.part"]
+    assert found == [
+        "current_model_state",
+        "release/README.md",
+        "left behind: checkpoints/.last.ckpt.x.part",
+    ]
     log = next(other.glob("events*"))
     log.with_name("events.out.tfevents.0000000000.first").write_bytes(log.read_bytes())
-    assert check_resume.differences(other, reference) == found  # the second session takes back what the first wrote
+    assert (
+        check_resume.differences(other, reference) == found
+    )  # the second session takes back what the first wrote
     log.with_name("events.out.tfevents.9999999999.last").write_bytes(unpurged(log))
     assert "log: train/loss of step 3 added" in check_resume.differences(other, reference)
 
@@ -95,7 +107,9 @@ def unpurged(log: Path) -> bytes:
         size = int.from_bytes(content[at : at + 8], "little") + 16
         records.append(content[at : at + size])
         at += size
-    return b"".join(record for record in records if not Event.FromString(record[12:-4]).HasField("session_log"))
+    return b"".join(
+        record for record in records if not Event.FromString(record[12:-4]).HasField("session_log")
+    )
 
 
 @pytest.mark.parametrize("steps", [7, 12], ids=["mid-epoch", "end of an epoch"])
@@ -104,13 +118,23 @@ def test_a_later_end_goes_on_as_if_it_had_been_meant_from_the_start(
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     batches = ["--trainer.limit_train_batches", "6"]
-    assert run("fit", *tiny, *CONSTANT, *batches, "--run-dir", whole, "--trainer.max_steps", 16).status == 0
-    assert run("fit", *tiny, *CONSTANT, *batches, "--run-dir", parts, "--trainer.max_steps", steps).status == 0
+    assert (
+        run("fit", *tiny, *CONSTANT, *batches, "--run-dir", whole, "--trainer.max_steps", 16).status
+        == 0
+    )
+    assert (
+        run(
+            "fit", *tiny, *CONSTANT, *batches, "--run-dir", parts, "--trainer.max_steps", steps
+        ).status
+        == 0
+    )
     assert run("fit", "--run-dir", parts, "--resume", "--trainer.max_steps", 16).status == 0
     assert [d for d in check_resume.differences(parts, whole) if not d.startswith("log:")] == []
 
 
-def test_the_end_of_a_cosine_schedule_cannot_move(reference: Path, run: Run, tmp_path: Path) -> None:
+def test_the_end_of_a_cosine_schedule_cannot_move(
+    reference: Path, run: Run, tmp_path: Path
+) -> None:
     folder = copy(reference, tmp_path / "run")
     line = refusal(run("fit", "--run-dir", folder, "--resume", "--trainer.max_steps", 20))
     assert "trainer.max_steps was 16, is now 20" in line
@@ -150,13 +174,17 @@ def test_resume_where_nothing_is(run: Run, tmp_path: Path, tiny: list[str]) -> N
         (["--seed_everything", "4", "--data.seed", "5"], "seed was 0, is now 5 (and 1 more)"),
     ],
 )
-def test_a_changed_configuration_is_named(reference: Path, run: Run, change: list[str], said: str) -> None:
+def test_a_changed_configuration_is_named(
+    reference: Path, run: Run, change: list[str], said: str
+) -> None:
     before = content(reference)
     assert said in refusal(run("fit", "--run-dir", reference, "--resume", *change))
     assert content(reference) == before
 
 
-@pytest.mark.parametrize(("name", "was", "now"), [("processes", 2, 1), ("precision", "bf16-mixed", "32-true")])
+@pytest.mark.parametrize(
+    ("name", "was", "now"), [("processes", 2, 1), ("precision", "bf16-mixed", "32-true")]
+)
 def test_a_machine_that_computes_otherwise_is_named(
     reference: Path, run: Run, tmp_path: Path, name: str, was: Any, now: Any
 ) -> None:
@@ -164,7 +192,9 @@ def test_a_machine_that_computes_otherwise_is_named(
     shutil.rmtree(folder / "release")
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(facts | {name: was}))
-    assert f"trained with {name} {was}, now it would be {now}" in refusal(run("fit", "--run-dir", folder, "--resume"))
+    assert f"trained with {name} {was}, now it would be {now}" in refusal(
+        run("fit", "--run-dir", folder, "--resume")
+    )
 
 
 def test_a_source_that_changed_is_named(run: Run, tiny: list[str], tmp_path: Path) -> None:
@@ -175,8 +205,21 @@ def test_a_source_that_changed_is_named(run: Run, tiny: list[str], tmp_path: Pat
         Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures / name)
     rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
     (pictures / "metadata.csv").write_text("\n".join(["file_name,bright", *rows]))
-    source = ["--data.source", "diffshare.data.imagefolder.ImageFolder", "--data.source.root", pictures]
-    data = [*source, "--data.source.image_size", 8, "--data.target", "bright", "--data.sensitive", "null"]
+    source = [
+        "--data.source",
+        "diffshare.data.imagefolder.ImageFolder",
+        "--data.source.root",
+        pictures,
+    ]
+    data = [
+        *source,
+        "--data.source.image_size",
+        8,
+        "--data.target",
+        "bright",
+        "--data.sensitive",
+        "null",
+    ]
     assert run("fit", *tiny, *data, "--run-dir", folder, faults=["batch:9:kill"]).status == -9
     before = content(folder)
     with (pictures / names[7]).open("ab") as stream:
@@ -184,7 +227,9 @@ def test_a_source_that_changed_is_named(run: Run, tiny: list[str], tmp_path: Pat
     line = refusal(run("fit", "--run-dir", folder, "--resume"))
     assert f"the source has changed since {folder} was started (source_sha256 was '" in line
     assert "put the records back as they were, or start a new run" in line
-    kept = [path for path in before if "events" not in path.name and not path.name.startswith(".lock")]
+    kept = [
+        path for path in before if "events" not in path.name and not path.name.startswith(".lock")
+    ]
     assert {path: before[path] for path in kept}.items() <= content(folder).items()
 
 

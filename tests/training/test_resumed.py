@@ -37,7 +37,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("data.init_args.num_workers", 2), ("trainer.max_steps", 20), ("release.count", 4), ("release.more", {"a": 1})],
+    [
+        ("data.init_args.num_workers", 2),
+        ("trainer.max_steps", 20),
+        ("release.count", 4),
+        ("release.more", {"a": 1}),
+    ],
 )
 def test_what_leaves_the_weights_alone_may_change(folder, path, value) -> None:
     refuse_changes(folder, STARTED)
@@ -47,7 +52,11 @@ def test_what_leaves_the_weights_alone_may_change(folder, path, value) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("data.init_args.batch_size", 9, "data.init_args.batch_size was 8, is now 9; leave out --config"),
+        (
+            "data.init_args.batch_size",
+            9,
+            "data.init_args.batch_size was 8, is now 9; leave out --config",
+        ),
         ("data.init_args.batch_size", "8", "data.init_args.batch_size was 8, is now '8'; leave"),
         ("model.init_args.depth", 2, "model.init_args.depth was None, is now 2"),
         ("model.init_args", {}, r"model.init_args was None, is now {} \(and 2 more\)"),

@@ -12,7 +12,9 @@ from diffshare.training.settings import LIMITS, check_counts, check_precision, c
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30, True, False, 1.0, "1"])
 def test_seeds_that_no_run_can_be_repeated_with(seed: Any) -> None:
-    with pytest.raises(UserError, match="seed_everything is .*: give a number from 0 to 4294967295"):
+    with pytest.raises(
+        UserError, match="seed_everything is .*: give a number from 0 to 4294967295"
+    ):
         check_seed("seed_everything", seed)
 
 
@@ -25,7 +27,9 @@ def test_seeds(seed: int) -> None:
     "name", ["64-true", "bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"]
 )
 def test_precisions_of_the_weights_themselves(name: str) -> None:
-    with pytest.raises(UserError, match=f"trainer.precision is {name}: .* 32-true, bf16-mixed, 16-mixed"):
+    with pytest.raises(
+        UserError, match=f"trainer.precision is {name}: .* 32-true, bf16-mixed, 16-mixed"
+    ):
         check_precision(SimpleNamespace(precision=name))  # type: ignore[arg-type]
 
 
@@ -64,13 +68,22 @@ def test_a_limit_of_nothing_is_refused_for_the_verb_that_it_stops(verb: str) -> 
 
 
 def test_counts() -> None:
-    names = ("accumulate_grad_batches", "check_val_every_n_epoch", "gradient_clip_val", "val_check_interval")
+    names = (
+        "accumulate_grad_batches",
+        "check_val_every_n_epoch",
+        "gradient_clip_val",
+        "val_check_interval",
+    )
     for value in (1, None, timedelta(seconds=1), "00:01:00:00"):
         check_counts(SimpleNamespace(**dict.fromkeys((*names, "limit_train_batches"), value)))
-    check_counts(SimpleNamespace(gradient_clip_val=0, limit_train_batches=0.5, val_check_interval=0.25))
+    check_counts(
+        SimpleNamespace(gradient_clip_val=0, limit_train_batches=0.5, val_check_interval=0.25)
+    )
 
 
 def test_no_step_is_no_training() -> None:
     check_trained(SimpleNamespace(global_step=1))  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="no step was trained, so nothing is released: let trainer.max_time"):
+    with pytest.raises(
+        UserError, match="no step was trained, so nothing is released: let trainer.max_time"
+    ):
         check_trained(SimpleNamespace(global_step=0))  # type: ignore[arg-type]

@@ -32,7 +32,13 @@ class Drift(LightningModule):
         self.path.append(self.weight.detach().clone())
 
 
-def fit(model: LightningModule, folder: Path, callbacks: Sequence[Callback], batches: int, **options: Any) -> Trainer:
+def fit(
+    model: LightningModule,
+    folder: Path,
+    callbacks: Sequence[Callback],
+    batches: int,
+    **options: Any,
+) -> Trainer:
     """Train on ``batches`` batches of ones."""
     trainer = Trainer(
         accelerator="cpu",
@@ -66,17 +72,28 @@ class Seen(Callback):
     def _batch(self, trainer: Trainer, stage: str, step: int, batch: Any) -> None:
         self._note(trainer, stage, step, *(_hash(x) for x in batch.x))
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batch(trainer, "train", trainer.global_step, batch)
 
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batch(trainer, "validate", batch_idx, batch)
 
-    def on_test_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batch(trainer, "test", batch_idx, batch)
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._note(trainer, "weights", 0, _hash(torch.cat([p.detach().flatten() for p in pl_module.parameters()])))
+        self._note(
+            trainer,
+            "weights",
+            0,
+            _hash(torch.cat([p.detach().flatten() for p in pl_module.parameters()])),
+        )
 
 
 def _hash(x: Tensor) -> str:

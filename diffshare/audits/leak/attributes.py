@@ -108,7 +108,11 @@ class Leak:
     @property
     def fails(self) -> bool:
         """Whether the check says that the classifier errs on the samples otherwise than on records."""
-        return self.assumption is not None and self.assumption.p_value is not None and not self.assumption.ok
+        return (
+            self.assumption is not None
+            and self.assumption.p_value is not None
+            and not self.assumption.ok
+        )
 
     @property
     def error(self) -> float | None:
@@ -230,15 +234,23 @@ def attack(
     try:
         usual = infer(what, USUAL, calibration, scores)
     except UserError as error:
-        plain = tuple(_by(what, cast(Method, method), calibration, scores) for method in UNCORRECTED)
+        plain = tuple(
+            _by(what, cast(Method, method), calibration, scores) for method in UNCORRECTED
+        )
         return replace(found, readings=plain, reason=str(error))
     readings = [_of(usual)]
     for method in (cast(Method, name) for name in NAMES if name != USUAL):
-        with contextlib.suppress(UserError):  # one that says nothing of these samples: the usual one reads them
+        with contextlib.suppress(
+            UserError
+        ):  # one that says nothing of these samples: the usual one reads them
             readings.append(_by(what, method, calibration, scores))
     curve = [_by(what, USUAL, calibration, scores[:, :n]) for n in _counts(scores.shape[1])]
     return replace(
-        found, readings=tuple(readings), usual=USUAL, assumption=usual.assumption, curve=(*curve, readings[0])
+        found,
+        readings=tuple(readings),
+        usual=USUAL,
+        assumption=usual.assumption,
+        curve=(*curve, readings[0]),
     )
 
 
@@ -259,7 +271,15 @@ def _counted(what: Asked, queries: Queries, x: np.ndarray, truth: float | None) 
 
 
 def _of(one: Inferred) -> Reading:
-    return Reading(one.method, one.queries, one.estimate, one.low, one.high, one.sampling, one.classifier or 0.0)
+    return Reading(
+        one.method,
+        one.queries,
+        one.estimate,
+        one.low,
+        one.high,
+        one.sampling,
+        one.classifier or 0.0,
+    )
 
 
 def _by(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Reading:

@@ -112,13 +112,18 @@ class _Chosen(NamedTuple):
     seed: int
 
 
-def _notes(records: Records, training: TrainingSet | None, card: Card | None, labels: Sequence[str]) -> tuple[str, ...]:
+def _notes(
+    records: Records, training: TrainingSet | None, card: Card | None, labels: Sequence[str]
+) -> tuple[str, ...]:
     """What classes were told by their position; whether the model was trained on records of the reference."""
     told = () if training is None else training.notes
     if card is not None and labels:
         classes = records.attribute(labels[0]).classes
         whole = join(card.labels, classes, "the model", f"'{labels[0]}' of the reference")
-        told = (*told, *filter(None, (whole.note, another_attribute(card.target, labels[0], "the model"))))
+        told = (
+            *told,
+            *filter(None, (whole.note, another_attribute(card.target, labels[0], "the model"))),
+        )
     return (*told, *_disjoint(records, training))
 
 
@@ -184,7 +189,9 @@ def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str 
             )
         found[name] = value or None
     if not found:
-        raise UserError("the reference has no attribute to attack: name one that has, or list --properties")
+        raise UserError(
+            "the reference has no attribute to attack: name one that has, or list --properties"
+        )
     return list(found.items())
 
 
@@ -252,12 +259,23 @@ def _disclosed(
     if card.label_frequencies is not None:
         truth = None
         if training is not None and labels:
-            places = join(card.labels, records.attribute(name).classes, "the model", f"'{name}' of the reference").codes
+            places = join(
+                card.labels,
+                records.attribute(name).classes,
+                "the model",
+                f"'{name}' of the reference",
+            ).codes
             truth = tuple(training.share(name, k) for k in places.tolist())
-        found.append(Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth))
+        found.append(
+            Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth)
+        )
     if card.declared is not None:
         total, cells = sum(card.declared.values()), sorted(card.declared)
         shares = tuple(card.declared[cell] / max(total, 1) for cell in cells)
-        group = "the sensitive attribute" if card.declared_names is None else card.declared_names.sensitive
+        group = (
+            "the sensitive attribute"
+            if card.declared_names is None
+            else card.declared_names.sensitive
+        )
         found.append(Disclosed(group, "declared", tuple(cells), shares, None))
     return tuple(found)

@@ -47,12 +47,17 @@ def of_release(release: Release) -> tuple[Content, ...]:
             contents += _readme(release.read(README).decode("utf-8", "replace"))
         elif name.endswith(".safetensors"):
             contents.append(
-                Content(name, "weights: whoever opens them is not held to samples; nothing here bounds what they tell")
+                Content(
+                    name,
+                    "weights: whoever opens them is not held to samples; nothing here bounds what they tell",
+                )
             )
         elif name.endswith(".json"):
             contents += _config(name, release.read(name))
         else:
-            contents.append(Content(name, "a file that diffshare does not write: look at it before it goes out"))
+            contents.append(
+                Content(name, "a file that diffshare does not write: look at it before it goes out")
+            )
     return tuple(contents)
 
 
@@ -63,14 +68,19 @@ def of_samples(folder: Path) -> tuple[Content, ...]:
         if path.name == NPZ:
             contents.append(Content(NPZ, "the samples, and the class that each was asked for"))
         elif path.name == CSV:
-            contents.append(Content(CSV, f"the samples; names of the columns: {_few(read_header(path, ','))}"))
+            contents.append(
+                Content(CSV, f"the samples; names of the columns: {_few(read_header(path, ','))}")
+            )
         elif path.name == INFO:
             contents += _info(read_info(folder))
         elif path.name == GRID:
             contents.append(Content(GRID, "the first samples as a picture", records=False))
         else:
             contents.append(
-                Content(path.name, "a file that the verb sample does not write: look at it before it goes out")
+                Content(
+                    path.name,
+                    "a file that the verb sample does not write: look at it before it goes out",
+                )
             )
     return tuple(contents)
 
@@ -84,22 +94,39 @@ def _card(card: Card) -> Iterator[Content]:
     if card.labels:
         yield Content(CARD, f"names of the classes: {_few(card.labels)}")
     if card.label_frequencies is not None:
-        shares = (f"{name} {100 * share:g} %" for name, share in zip(card.labels, card.label_frequencies, strict=True))
+        shares = (
+            f"{name} {100 * share:g} %"
+            for name, share in zip(card.labels, card.label_frequencies, strict=True)
+        )
         yield Content(CARD, f"class frequencies of the training set: {_few(shares)}")
     if card.declared is not None:
-        counts = ", ".join(f"{cell} {count}" for cell, count in sorted(card.declared.items())[:SHOWN])
-        yield Content(CARD, f"records of each group and class, exactly: {counts}; {sum(card.declared.values())} in all")
+        counts = ", ".join(
+            f"{cell} {count}" for cell, count in sorted(card.declared.items())[:SHOWN]
+        )
+        yield Content(
+            CARD,
+            f"records of each group and class, exactly: {counts}; {sum(card.declared.values())} in all",
+        )
     for said in card.protections:
         yield Content(CARD, f"protection, in the sharer's words: {said}")
     if card.privacy is not None:
         rate = card.privacy.sampling_rate
-        yield Content(CARD, f"sampling rate {rate:g}, steps {card.privacy.steps}: n is about the batch / {rate:g}")
         yield Content(
-            CARD, f"epsilon {card.epsilon:.3g} does not bound: {'; '.join(card.privacy.outside)}", records=False
+            CARD,
+            f"sampling rate {rate:g}, steps {card.privacy.steps}: n is about the batch / {rate:g}",
+        )
+        yield Content(
+            CARD,
+            f"epsilon {card.epsilon:.3g} does not bound: {'; '.join(card.privacy.outside)}",
+            records=False,
         )
     if card.columns is not None:
         yield Content(CARD, f"names of the columns: {_few(card.columns)}")
-    yield Content(CARD, f"versions of libraries ({_few(card.created_with)}), a hash of each file", records=False)
+    yield Content(
+        CARD,
+        f"versions of libraries ({_few(card.created_with)}), a hash of each file",
+        records=False,
+    )
 
 
 def _schema(schema: TableSchema) -> Iterator[Content]:
@@ -113,7 +140,9 @@ def _column(column: TableColumn) -> str:
     if column.kind == "categorical":
         return f"{column.name}: the categories {_few(column.categories)} occur, others hardly"
     parts = [
-        f"has {name}" for name, there in (("missing cells", column.missing), ("the value 0", column.zero)) if there
+        f"has {name}"
+        for name, there in (("missing cells", column.missing), ("the value 0", column.zero))
+        if there
     ]
     parts += ["is whole"] if column.integer else []
     if column.quantiles:
@@ -123,9 +152,17 @@ def _column(column: TableColumn) -> str:
             f"share above any threshold to +-{1 / (count - 1):.4f} without a query"
         )
     elif column.constant:
-        parts.append(f"is {column.bounds[0]:g} in all or nearly all records" if column.bounds else "has hardly a value")
+        parts.append(
+            f"is {column.bounds[0]:g} in all or nearly all records"
+            if column.bounds
+            else "has hardly a value"
+        )
     else:
-        parts.append(f"lies between about {column.bounds[0]:g} and {column.bounds[1]:g}" if column.bounds else "")
+        parts.append(
+            f"lies between about {column.bounds[0]:g} and {column.bounds[1]:g}"
+            if column.bounds
+            else ""
+        )
     parts += [f"has {column.decimals} decimals"] if column.decimals else []
     return f"{column.name}: " + ", ".join(filter(None, parts))
 
@@ -141,7 +178,9 @@ def _config(name: str, data: bytes) -> Iterator[Content]:
 
 
 def _readme(text: str) -> Iterator[Content]:
-    yield Content(README, "the card in words, and which parts load with diffusers alone", records=False)
+    yield Content(
+        README, "the card in words, and which parts load with diffusers alone", records=False
+    )
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     for title in titles:
         if title not in STANDARD:
@@ -152,19 +191,23 @@ def _info(info: dict[str, Any]) -> Iterator[Content]:
     model = info.get("model")
     if isinstance(model, dict):
         yield Content(
-            INFO, f"name of the sharer's folder: {model.get('name')}; hash of the model: {model.get('sha256')}"
+            INFO,
+            f"name of the sharer's folder: {model.get('name')}; hash of the model: {model.get('sha256')}",
         )
     if "protections" in info:
         yield Content(INFO, f"protections, in the sharer's words: {_few(info['protections'])}")
     drawn = [key for key in ("labels", "seed", "steps", "guidance", "scheduler") if key in info]
     if drawn:
         yield Content(
-            INFO, f"how they were drawn ({', '.join(drawn)}): who has the model can draw the same", records=False
+            INFO,
+            f"how they were drawn ({', '.join(drawn)}): who has the model can draw the same",
+            records=False,
         )
     spent = [key for key in ("queries", "network_calls", "seconds") if key in info]
     if spent:
         yield Content(
-            INFO, f"what drawing took ({', '.join(spent)}): of chosen samples, the share that was thrown away"
+            INFO,
+            f"what drawing took ({', '.join(spent)}): of chosen samples, the share that was thrown away",
         )
     if others := sorted(set(info) - {"model", "protections", "count", "classes", *drawn, *spent}):
         yield Content(INFO, f"further fields: {_few(others)}")

@@ -99,7 +99,9 @@ def member_leak(
     """
     try:
         if not training.same_source:
-            raise UserError("the manifest is of another source than the reference: its records are not at hand")
+            raise UserError(
+                "the manifest is of another source than the reference: its records are not at hand"
+            )
         release = open_release(folder)
         model = released(release, device=device)
         records = open_records(source)
@@ -108,30 +110,46 @@ def member_leak(
         labels = np.full(len(records.index), -1, np.int64)
         if target is not None:
             labels = records.index.attribute(target).codes.astype(np.int64)
-        where = dict(zip(training.names, training.codes[target].tolist(), strict=True)) if target else {}
-        trained = np.array([where.get(name, -1) for name in records.index.names[members].tolist()], np.int64)
+        where = (
+            dict(zip(training.names, training.codes[target].tolist(), strict=True))
+            if target
+            else {}
+        )
+        trained = np.array(
+            [where.get(name, -1) for name in records.index.names[members].tolist()], np.int64
+        )
         if target is not None and release.card.labels:  # from the source's numbers to the model's
             classes = records.index.attribute(target).classes
             whole = join(classes, release.card.labels, f"'{target}' of the reference", "the model")
             labels, trained = (np.append(whole.codes, -1)[codes] for codes in (labels, trained))
         losses = [
-            _losses(model, records, rows, given, seed) for rows, given in ((members, trained), (others, labels[others]))
+            _losses(model, records, rows, given, seed)
+            for rows, given in ((members, trained), (others, labels[others]))
         ]
         return MemberLeak(membership(*losses, level=level, seed=seed), matched, level)
     except UserError as error:
         return MemberLeak(None, level=level, reason=str(error))
 
 
-def _losses(model: DenoisingModule, records: Decoded, rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+def _losses(
+    model: DenoisingModule, records: Decoded, rows: np.ndarray, labels: np.ndarray, seed: int
+) -> np.ndarray:
     config: Any = model.denoiser.config
     shape = (config.sample_size, config.sample_size, config.in_channels)
     if records.x.shape[1:] != shape:
-        raise UserError(f"the records are of the shape {records.x.shape[1:]}, the model's images of {shape}")
+        raise UserError(
+            f"the records are of the shape {records.x.shape[1:]}, the model's images of {shape}"
+        )
     return denoising_losses(model, records.x[rows], labels, seed=seed)
 
 
 def _matched(
-    records: Decoded, source: Source, training: TrainingSet, part: Part | Literal["all"], split_seed: int, seed: int
+    records: Decoded,
+    source: Source,
+    training: TrainingSet,
+    part: Part | Literal["all"],
+    split_seed: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Rows of members and of others, as many of each combination of attributes, at most ``MOST``; the attributes."""
     index = records.index
@@ -140,7 +158,9 @@ def _matched(
     if part != "all":
         other &= split(index, source.shares, split_seed) == PARTS.index(part)
     pools = [np.flatnonzero(trained), np.flatnonzero(other)]
-    names = tuple(dict.fromkeys(name for name in training.roles.values() if name in index.attributes))
+    names = tuple(
+        dict.fromkeys(name for name in training.roles.values() if name in index.attributes)
+    )
     cells = np.zeros(len(index), np.int64)
     for name in names:
         attribute = index.attribute(name)

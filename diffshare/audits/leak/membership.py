@@ -96,11 +96,15 @@ def denoising_losses(
         records = scaled(torch.from_numpy(np.ascontiguousarray(x[these]))).to(device)
         given = None
         if null is not None:
-            given = torch.from_numpy(np.where(labels[these] == UNCONDITIONAL, null, labels[these])).to(device)
+            given = torch.from_numpy(
+                np.where(labels[these] == UNCONDITIONAL, null, labels[these])
+            ).to(device)
         for number in range(levels * noises):
             at = times[number // noises].expand(len(records))
             losses = model.losses(records, given, noise[number].expand_as(records), at)
             made[these] += losses.double().cpu().numpy() / (levels * noises)
     if not np.isfinite(made).all():
-        raise UserError("the model's loss is not finite on these records: it cannot be tested for membership")
+        raise UserError(
+            "the model's loss is not finite on these records: it cannot be tested for membership"
+        )
     return made

@@ -94,9 +94,13 @@ class Report:
 
     def _of_shares(self) -> str:
         """What a receiver reads, what he may read, and never that there is nothing to read."""
-        read = [one.name for one in self.disclosed] + [one.name for one in self.leaks if one.readable]
+        read = [one.name for one in self.disclosed] + [
+            one.name for one in self.leaks if one.readable
+        ]
         doubtful = [one.name for one in self.leaks if one.verdict == "doubtful"]
-        other = [one.name for one in self.leaks if one.verdict == "missed" and one.nearer is not None]
+        other = [
+            one.name for one in self.leaks if one.verdict == "missed" and one.nearer is not None
+        ]
         if not read and not doubtful and not other:
             return (
                 f"No attribute was read to +-{WIDTH:g} with this reference, which does not say that none can be: a "
@@ -111,7 +115,9 @@ class Report:
                 "otherwise than on records: they may be read so, or be off (--manifest tells the truth to judge by)."
             )
         if other:
-            said.append(f"Another method than the usual one comes within {WIDTH:g} of the truth of {_listed(other)}.")
+            said.append(
+                f"Another method than the usual one comes within {WIDTH:g} of the truth of {_listed(other)}."
+            )
         return " ".join(said) + (
             " What may not be known must be changed before the training (a quantised mix) or in the samples that go "
             "out; see the documentation on protection."
@@ -180,7 +186,9 @@ def section_of(report: Report) -> list[str]:
             lines.append(f"| {name} | not read | | | |")
         else:
             check = "fails" if leak.fails else "passes"
-            lines.append(f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {check} | {_needed(leak)} |")
+            lines.append(
+                f"| {name} | {leak.usual} | {leak.best.half_width:.3f} | {check} | {_needed(leak)} |"
+            )
     lines += ["", "A receiver with more records or a better classifier may read more."]
     if report.membership is not None and report.membership.found is not None:
         lines += ["", f"And {report.membership.line}. Attacks with shadow models find more."]

@@ -62,21 +62,30 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
     summary = read_json(manifest / "mix.json", limit=1 << 20)
     names, target, sensitive = _columns(manifest / "records.csv")
     if not isinstance(summary, dict) or not names:
-        raise UserError(f"{manifest} is no manifest of a mix: give the folder that the verb mix wrote")
+        raise UserError(
+            f"{manifest} is no manifest of a mix: give the folder that the verb mix wrote"
+        )
     codes: dict[str, np.ndarray] = {}
     same = summary.get("source_sha256") == index.sha256()
     if same:
         where = {name: position for position, name in enumerate(index.names.tolist())}
         if missing := [name for name in names if name not in where]:
-            raise UserError(f"{manifest} lists '{missing[0]:.60}', which its source has not: write it anew with mix")
+            raise UserError(
+                f"{manifest} lists '{missing[0]:.60}', which its source has not: write it anew with mix"
+            )
         rows = np.array([where[name] for name in names])
-        codes = {name: attribute.codes[rows].astype(np.int64) for name, attribute in index.attributes.items()}
+        codes = {
+            name: attribute.codes[rows].astype(np.int64)
+            for name, attribute in index.attributes.items()
+        }
     notes = []
     for role, found in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
             codes[name] = found  # as trained on: a mix may flip labels
             if not same and name in index.attributes:
-                codes[name], note = _recoded(found, summary, role, index.attributes[name].classes, manifest)
+                codes[name], note = _recoded(
+                    found, summary, role, index.attributes[name].classes, manifest
+                )
                 notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}
     return TrainingSet(codes, same, tuple(names), roles, tuple(notes), manifest)
@@ -106,4 +115,6 @@ def _columns(path: Path) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
         names, target, sensitive = zip(*rows, strict=True) if rows else ((), (), ())
         return names, np.array(target, np.int64), np.array(sensitive, np.int64)
     except (ValueError, IndexError, OverflowError) as error:
-        raise UserError(f"{path} is no table of records: write it anew with the verb mix") from error
+        raise UserError(
+            f"{path} is no table of records: write it anew with the verb mix"
+        ) from error

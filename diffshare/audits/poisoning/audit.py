@@ -7,8 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from diffshare.audits.poisoning.candidates import NAME, PROMPTED, clusters, corrected, overall, prompted
-from diffshare.audits.poisoning.claims import at_guidance, declaration_of, guidance_notes, judgement_notes
+from diffshare.audits.poisoning.candidates import (
+    NAME,
+    PROMPTED,
+    clusters,
+    corrected,
+    overall,
+    prompted,
+)
+from diffshare.audits.poisoning.claims import (
+    at_guidance,
+    declaration_of,
+    guidance_notes,
+    judgement_notes,
+)
 from diffshare.audits.poisoning.declaration import declaration_test
 from diffshare.audits.poisoning.declared import read_declared
 from diffshare.audits.poisoning.drawing import Drawing
@@ -112,7 +124,9 @@ class _Case:
         for count in counts:
             last = count == counts[-1]
             if isinstance(what, Drawing):
-                if not last and count < len(what.card.labels):  # as many of each class: some have none yet
+                if not last and count < len(
+                    what.card.labels
+                ):  # as many of each class: some have none yet
                     continue
                 samples = what.first(count).coded(records)
             else:
@@ -121,13 +135,16 @@ class _Case:
             if not last and not _each_class(samples, self.names, len(records.classes)):
                 continue  # nothing to judge by yet, which decides nothing
             named, samples = _unnamed(plan, records, samples, zero_shot)
-            wanted = dict.fromkeys([*self.names, *(name for name in (NAME, PROMPTED) if name in samples.groups)])
+            wanted = dict.fromkeys(
+                [*self.names, *(name for name in (NAME, PROMPTED) if name in samples.groups)]
+            )
             for name in wanted:
                 column = name in samples.groups
                 if name not in readers or column:
                     readers[name] = _reader(plan, named, name, column=column)
             asked = replace(
-                at_guidance(plan, plan.terms(len(counts), len(self.names)), samples.info), candidates=len(wanted)
+                at_guidance(plan, plan.terms(len(counts), len(self.names)), samples.info),
+                candidates=len(wanted),
             )
             card = what.card if isinstance(what, Drawing) else None
             audits = [self._one(readers[name], samples, asked, card) for name in wanted]
@@ -141,17 +158,23 @@ class _Case:
             for one, (gap, own) in zip(audits, gaps, strict=True)
         ]
 
-    def _one(self, reader: GroupReader, samples: CodedSamples, asked: Terms, card: Card | None) -> Audit:
+    def _one(
+        self, reader: GroupReader, samples: CodedSamples, asked: Terms, card: Card | None
+    ) -> Audit:
         """One candidate's audit at one look."""
         plan, reference = self.plan, reference_of(reader, self.plan.pool)
         notes = []
         if plan.margin_from:
             margin, said = _margin(plan, reader, reference, asked)
-            asked = replace(asked, margin=margin, fixed=True, origin="the margin from --margin-from")
+            asked = replace(
+                asked, margin=margin, fixed=True, origin="the margin from --margin-from"
+            )
             notes.append(said)
         shares, fit = reader.shares(samples), reader.fit(samples, plan.seed)
         unknown = reader.unknown(samples)
-        declaration, told = declaration_of(self.declared, self.names, reader, shares, asked, card, fit, unknown)
+        declaration, told = declaration_of(
+            self.declared, self.names, reader, shares, asked, card, fit, unknown
+        )
         notes += told
         judgement = judge(shares, reference, asked, fit, unknown)
         notes += judgement_notes(judgement, asked, reader.name, reader.reference.classes)
@@ -178,7 +201,9 @@ class _Case:
         )
 
 
-def declared_audit(samples: Samples, declared: Path, *, sensitive: str, target: str, **options: Any) -> Audit:
+def declared_audit(
+    samples: Samples, declared: Path, *, sensitive: str, target: str, **options: Any
+) -> Audit:
     """The audit of a table against a declared one: no record is needed, group and class are columns.
 
     Args:
@@ -214,7 +239,9 @@ def declared_audit(samples: Samples, declared: Path, *, sensitive: str, target: 
         classes=counted.classes,
         queries=counted.rows,
         samples_sha256=samples.sha256,
-        declaration=declaration_test(shares, reference.table, asked, counted.rows, unknown=counted.unknown),
+        declaration=declaration_test(
+            shares, reference.table, asked, counted.rows, unknown=counted.unknown
+        ),
         notes=(
             *judgement_notes(judgement, asked, sensitive, counted.classes),
             *guidance_notes(plan, samples.info),
@@ -227,7 +254,10 @@ def declared_audit(samples: Samples, declared: Path, *, sensitive: str, target: 
 
 def _each_class(samples: CodedSamples, groups: Sequence[str], classes: int) -> bool:
     """Whether each class has a sample whose group is known, for each group that is a column."""
-    known = [np.ones(len(samples.y), bool), *(samples.groups[name] >= 0 for name in groups if name in samples.groups)]
+    known = [
+        np.ones(len(samples.y), bool),
+        *(samples.groups[name] >= 0 for name in groups if name in samples.groups),
+    ]
     return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
 
 
@@ -240,7 +270,10 @@ def _zero_shot(plan: Plan) -> Callable[[np.ndarray], np.ndarray] | None:
 
 
 def _unnamed(
-    plan: Plan, reference: Records, samples: CodedSamples, zero_shot: Callable[[np.ndarray], np.ndarray] | None
+    plan: Plan,
+    reference: Records,
+    samples: CodedSamples,
+    zero_shot: Callable[[np.ndarray], np.ndarray] | None,
 ) -> tuple[Records, CodedSamples]:
     """Both with the groups that no attribute names, where they are asked for."""
     if plan.clusters:
@@ -254,7 +287,9 @@ def _check_columns(plan: Plan, reference: Records) -> None:
     """Refuse columns to withhold that are none: a slip would leave the group's own column to the classifier."""
     columns = [column.name for column in reference.columns]
     if unknown := [name for name in plan.withhold if name not in columns]:
-        raise one_of("column to withhold", unknown[0], columns or ["none, for the reference holds images"])
+        raise one_of(
+            "column to withhold", unknown[0], columns or ["none, for the reference holds images"]
+        )
 
 
 def _drawn(samples: CodedSamples, count: int, seed: int) -> CodedSamples:
@@ -276,7 +311,9 @@ def _reader(plan: Plan, reference: Records, name: str, *, column: bool) -> Group
     )
 
 
-def _margin(plan: Plan, reader: GroupReader, reference: Reference, asked: Terms) -> tuple[float, str]:
+def _margin(
+    plan: Plan, reader: GroupReader, reference: Reference, asked: Terms
+) -> tuple[float, str]:
     """A margin from clean surrogates, and what to know of it."""
     made = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
     said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
@@ -284,9 +321,16 @@ def _margin(plan: Plan, reader: GroupReader, reference: Reference, asked: Terms)
         zero_shot = _zero_shot(plan)
         made = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in made]
     margin = surrogate_margin([(reader, one) for one in made], reference)
-    note = "; ".join([surrogate_note(margin, len(made), asked.level), *(told for one in made for told in one.notes)])
+    note = "; ".join(
+        [
+            surrogate_note(margin, len(made), asked.level),
+            *(told for one in made for told in one.notes),
+        ]
+    )
     if said:
-        note += "; some of them were drawn at another guidance than the samples: draw them at the same"
+        note += (
+            "; some of them were drawn at another guidance than the samples: draw them at the same"
+        )
     return margin, note
 
 

@@ -53,7 +53,9 @@ def overall(audits: Sequence[Audit]) -> Audit:
     return min(alike, key=lambda a: a.judgement.p_value)
 
 
-def clusters(reference: Records, samples: CodedSamples, count: int, seed: int = 0) -> tuple[Records, CodedSamples]:
+def clusters(
+    reference: Records, samples: CodedSamples, count: int, seed: int = 0
+) -> tuple[Records, CodedSamples]:
     """Reference and samples with a further attribute: the cluster that each record's features are nearest to.
 
     The clusters (k-means on leading principal components of histograms of gradients, or of a table's numbers and
@@ -82,7 +84,9 @@ def clusters(reference: Records, samples: CodedSamples, count: int, seed: int = 
     known, made = pca.transform(known), pca.transform(made)
     for k in range(min(count, len(known) // (LEAST * len(reference.classes))), 1, -1):
         means = KMeans(k, n_init=5, random_state=seed).fit(known)
-        attribute = Attribute(means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k)))
+        attribute = Attribute(
+            means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k))
+        )
         if reference.table(attribute).min() >= LEAST:
             groups = samples.groups | {NAME: means.predict(made).astype(np.int64)}
             return reference.with_attribute(NAME, attribute), replace(samples, groups=groups)
@@ -116,7 +120,9 @@ def prompted(
         UserError: records of a table, or a sentence that fits fewer than 10 records of a class best.
     """
     if reference.columns:
-        raise UserError("--prompts reads images, the reference holds rows: name its columns with --candidates")
+        raise UserError(
+            "--prompts reads images, the reference holds rows: name its columns with --candidates"
+        )
     codes = [read(x).argmax(1) for x in (reference.x, samples.x)]
     attribute = Attribute(codes[0].astype(np.int16), tuple(prompts))
     table = reference.table(attribute)

@@ -35,12 +35,20 @@ def at_guidance(plan: Plan, asked: Terms, info: Mapping[str, Any]) -> Terms:
 def guidance_notes(plan: Plan, info: Mapping[str, Any]) -> tuple[str, ...]:
     """That the samples claim a guidance that is none."""
     said = info.get("guidance")
-    if plan.guidance is not None or said is None or (is_number(said) and 0 <= said <= MOST_GUIDANCE):
+    if (
+        plan.guidance is not None
+        or said is None
+        or (is_number(said) and 0 <= said <= MOST_GUIDANCE)
+    ):
         return ()
-    return (f"the guidance that samples.json claims is no number from 0 to {MOST_GUIDANCE:g}: it is taken for 1",)
+    return (
+        f"the guidance that samples.json claims is no number from 0 to {MOST_GUIDANCE:g}: it is taken for 1",
+    )
 
 
-def judgement_notes(made: Judgement, asked: Terms, group: str, classes: Sequence[str]) -> tuple[str, ...]:
+def judgement_notes(
+    made: Judgement, asked: Terms, group: str, classes: Sequence[str]
+) -> tuple[str, ...]:
     """What a verdict leaves out: samples of unknown group, and what it would be without a claim."""
     notes = []
     if made.unknown is not None:
@@ -74,13 +82,17 @@ def declaration_of(
     queries = round(sum(row[0].n for row in shares.shares))
     if declared is not None:
         found = read_declared(declared, groups, classes)
-        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
+        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(
+            found.notes
+        )
     if card is None or card.declared is None:
         return None, []
     if list(names) != [reader.name]:
         return None, ["the card's table is not tested: it does not say of which candidate it is"]
     try:
         found = table_of_card(card, groups, classes, "the model")
-        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(found.notes)
+        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(
+            found.notes
+        )
     except UserError as error:
         return None, [f"the card's table cannot be tested: {error}"]

@@ -46,18 +46,24 @@ def read_declared(path: Path, groups: Sequence[str], classes: Sequence[str]) -> 
     if isinstance(value, dict) and "format" in value and "files" in value:
         card = parse_card(value, str(path))
         if card.declared is None:
-            raise UserError(f"{path} declares no table of groups and classes: audit against --reference instead")
+            raise UserError(
+                f"{path} declares no table of groups and classes: audit against --reference instead"
+            )
         return table_of_card(card, groups, classes, str(path))
     if isinstance(value, dict):
         value = value.get("declared", value.get("counts", value))
     if not isinstance(value, dict) or not value:
-        raise UserError(f"{path} is no table: expected a number for each cell, for instance 's0y0: 10'")
+        raise UserError(
+            f"{path} is no table: expected a number for each cell, for instance 's0y0: 10'"
+        )
     if all(isinstance(row, dict) for row in value.values()):
         return Declared(_by_name(value, groups, classes, str(path)))
     return _by_number(value, _sides(((), ()), (groups, classes), str(path)), str(path))
 
 
-def table_of_card(card: Card, groups: Sequence[str], classes: Sequence[str], where: str) -> Declared:
+def table_of_card(
+    card: Card, groups: Sequence[str], classes: Sequence[str], where: str
+) -> Declared:
     """The table that a card declares, by the names that it gives its numbers.
 
     Args:
@@ -72,16 +78,22 @@ def table_of_card(card: Card, groups: Sequence[str], classes: Sequence[str], whe
     assert card.declared is not None
     told = card.declared_names
     known = ((), card.labels) if told is None else (told.groups, told.classes)
-    return _by_number(card.declared, _sides(known, (groups, classes), f"the card of {where}"), where)
+    return _by_number(
+        card.declared, _sides(known, (groups, classes), f"the card of {where}"), where
+    )
 
 
-def _sides(theirs: Sequence[Sequence[str]], ours: Sequence[Sequence[str]], who: str) -> list[Joined]:
+def _sides(
+    theirs: Sequence[Sequence[str]], ours: Sequence[Sequence[str]], who: str
+) -> list[Joined]:
     """Groups and classes of a declaration as the audit numbers them."""
     sides = zip(("groups", "classes"), theirs, ours, strict=True)
     return [join(a, b, who, "the audit", kind=kind) for kind, a, b in sides]
 
 
-def _by_name(value: dict[str, Any], groups: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
+def _by_name(
+    value: dict[str, Any], groups: Sequence[str], classes: Sequence[str], where: str
+) -> np.ndarray:
     table = np.full((len(groups), len(classes)), np.nan)
     for key, row in value.items():
         s = _place(str(key), groups, "group", where)
@@ -119,10 +131,14 @@ def _number(number: Any, group: str, label: str, where: str) -> float:
     return float(number)
 
 
-def _whole(table: np.ndarray, groups: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
+def _whole(
+    table: np.ndarray, groups: Sequence[str], classes: Sequence[str], where: str
+) -> np.ndarray:
     if np.isnan(table).any():
         s, y = np.argwhere(np.isnan(table))[0]
-        raise UserError(f"{where} has no cell of '{groups[s]}' and '{classes[y]}' (s{s}y{y}): give every cell")
+        raise UserError(
+            f"{where} has no cell of '{groups[s]}' and '{classes[y]}' (s{s}y{y}): give every cell"
+        )
     return table
 
 
@@ -140,4 +156,6 @@ def _parsed(path: Path) -> Any:
     try:
         return parse_yaml(data.decode("utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no YAML: write one number for each cell, for instance 's0y0: 10'") from error
+        raise UserError(
+            f"{path} is no YAML: write one number for each cell, for instance 's0y0: 10'"
+        ) from error

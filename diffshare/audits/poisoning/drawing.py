@@ -59,7 +59,11 @@ class Drawing:
         self._queries = ModelQueries(
             self.generator, _EACH, seed=seed, steps=steps, guidance=guidance, batch_size=batch_size
         )
-        self._drawn, self._model, self._identity = Drawn(_EACH.text, seed, steps, guidance), model, identity
+        self._drawn, self._model, self._identity = (
+            Drawn(_EACH.text, seed, steps, guidance),
+            model,
+            identity,
+        )
         self._x: list[np.ndarray] = []
         self.folder = self._own_folder() if folder is None else folder
 
@@ -89,5 +93,7 @@ class Drawing:
         if isinstance(self.generator, TableGenerator):
             write_table_samples(self.folder, self.generator.schema, x, info, overwrite=True)
         else:
-            write_samples(self.folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True)
+            write_samples(
+                self.folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True
+            )
         return Samples.from_path(self.folder)

@@ -89,12 +89,16 @@ def predict_gap(
     x = np.delete(samples.x, hidden, 1) if reference.columns else samples.x
     records, s = reference.features(withhold), reference.group(sensitive)
     if records.ndim == 2 and not records.shape[1]:
-        raise UserError("no column is left to train the classifier on whose gap is predicted: withhold fewer of them")
+        raise UserError(
+            "no column is left to train the classifier on whose gap is predicted: withhold fewer of them"
+        )
     classes, groups = len(reference.classes), len(s.classes)
     rng = np.random.default_rng([seed, 9])
 
     def counts(rows: np.ndarray, number: int) -> np.ndarray:
-        scorer = recipe.train(x[rows], samples.y[rows], classes, seed * 1000 + number, reference.categorical(withhold))
+        scorer = recipe.train(
+            x[rows], samples.y[rows], classes, seed * 1000 + number, reference.categorical(withhold)
+        )
         return decisions(scorer(records), s.codes.astype(np.int64), reference.y, groups)
 
     drawn = [np.arange(len(x)), *(_drawn(samples.y, rng) for _ in range(repeats))]
@@ -102,7 +106,9 @@ def predict_gap(
     whole, *again = [counts(rows, number) for number, rows in enumerate(progress(drawn, title))]
     resampled = bootstrap_counts(whole, RESAMPLES, rng)
     two = groups == 2
-    point, trained, spread = (parity(c, pool, positive, signed=two) for c in (whole, np.stack(again), resampled))
+    point, trained, spread = (
+        parity(c, pool, positive, signed=two) for c in (whole, np.stack(again), resampled)
+    )
     of_training, of_reference = float(np.var(trained, ddof=1)), float(np.nanvar(spread))
     error = np.sqrt(2 * of_training + of_reference)
     freedom = (repeats - 1) * (error**2 / (2 * of_training)) ** 2 if of_training else np.inf
@@ -110,7 +116,13 @@ def predict_gap(
     estimate, interval = distance(float(point), half, signed=two)
     accuracy = float(disparity(weighed(whole, pool)).accuracy)
     return PredictedGap(
-        estimate, interval, float(point) if two else None, accuracy, named(recipe), of_training**0.5, of_reference**0.5
+        estimate,
+        interval,
+        float(point) if two else None,
+        accuracy,
+        named(recipe),
+        of_training**0.5,
+        of_reference**0.5,
     )
 
 
@@ -130,7 +142,9 @@ def decisions(scores: np.ndarray, s: np.ndarray, y: np.ndarray, groups: int) -> 
 
 def _drawn(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As many samples of each class, with replacement."""
-    return np.concatenate([rng.choice(np.flatnonzero(y == k), int((y == k).sum())) for k in np.unique(y)])
+    return np.concatenate(
+        [rng.choice(np.flatnonzero(y == k), int((y == k).sum())) for k in np.unique(y)]
+    )
 
 
 def weighed(counts: np.ndarray, pool: str) -> np.ndarray:
@@ -143,7 +157,11 @@ def weighed(counts: np.ndarray, pool: str) -> np.ndarray:
 def parity(counts: np.ndarray, pool: str, positive: int, *, signed: bool) -> np.ndarray:
     """Demographic parity difference of counts (... x G x K x K), with its sign where there are two groups."""
     found = disparity(weighed(counts, pool), positive)
-    return found.demographic_parity_difference_signed if signed else found.demographic_parity_difference
+    return (
+        found.demographic_parity_difference_signed
+        if signed
+        else found.demographic_parity_difference
+    )
 
 
 def distance(point: float, half: float, *, signed: bool) -> tuple[float, tuple[float, float]]:
@@ -159,6 +177,10 @@ def named(recipe: Recipe) -> str:
     """A recipe in words: its class, network and settings."""
     parts = []
     for name, value in vars(recipe).items():
-        text = getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", None) or value
+        text = (
+            getattr(value, "__name__", None)
+            or getattr(getattr(value, "func", None), "__name__", None)
+            or value
+        )
         parts.append(f"{name}={text}")
     return f"{type(recipe).__name__}({', '.join(parts)})"

@@ -98,7 +98,9 @@ def own_gap(
             if rows is None:
                 return None
             number = seed * 1000 + 500 + 2 * cut + side
-            scorer = recipe.train(x[rows], reference.y[rows], classes, number, reference.categorical(withhold))
+            scorer = recipe.train(
+                x[rows], reference.y[rows], classes, number, reference.categorical(withhold)
+            )
             others = half != side
             counts.append(decisions(scorer(x[others]), s[others], reference.y[others], groups))
             sizes.append(len(rows))
@@ -124,7 +126,13 @@ def _drawn(
     if (counts[asked] < 1).any():
         return None
     return np.sort(
-        np.concatenate([rng.choice(rows[cells[rows] == k], n, replace=False) for k, n in enumerate(counts) if n])
+        np.concatenate(
+            [
+                rng.choice(rows[cells[rows] == k], n, replace=False)
+                for k, n in enumerate(counts)
+                if n
+            ]
+        )
     )
 
 

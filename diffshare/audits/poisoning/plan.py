@@ -68,13 +68,17 @@ class Plan:
         if not 0.5 < self.power < 1:
             raise UserError(f"power is {self.power}: it lies between 0.5 and 1")
         if self.gap_repeats < 0 or self.gap_repeats == 1:
-            raise UserError(f"gap_repeats is {self.gap_repeats}: at least 2, or 0 for no prediction")
+            raise UserError(
+                f"gap_repeats is {self.gap_repeats}: at least 2, or 0 for no prediction"
+            )
         if self.guidance is not None and not 0 <= self.guidance <= MOST_GUIDANCE:
             raise UserError(
                 f"guidance is {self.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
             )
         if bool(self.prompts) != (self.clip is not None):
-            raise UserError("prompts and clip go together: a sentence for each group, and the model that reads them")
+            raise UserError(
+                "prompts and clip go together: a sentence for each group, and the model that reads them"
+            )
         if self.margin is not None and self.margin_from:
             raise UserError("margin and margin_from both set the margin: give one of them")
 
@@ -89,7 +93,9 @@ class Plan:
         if unknown := [name for name in options if name not in names]:
             raise one_of("option", unknown[0], names)
         lists = ("margin_from", "prompts", "withhold")
-        chosen: dict[str, Any] = {n: tuple(value) if n in lists else value for n, value in options.items()}
+        chosen: dict[str, Any] = {
+            n: tuple(value) if n in lists else value for n, value in options.items()
+        }
         return cls(**chosen)
 
     def but(self, **changes: Any) -> Self:
@@ -104,8 +110,12 @@ class Plan:
             candidates: attributes that are audited as the group.
         """
         margin = MARGIN if self.margin is None else self.margin
-        origin: Literal["the default margin", "--margin"] = "the default margin" if self.margin is None else "--margin"
-        return Terms(margin, self.level, self.alpha, self.power, looks, max(1, candidates), origin=origin)
+        origin: Literal["the default margin", "--margin"] = (
+            "the default margin" if self.margin is None else "--margin"
+        )
+        return Terms(
+            margin, self.level, self.alpha, self.power, looks, max(1, candidates), origin=origin
+        )
 
     def count_of(self, available: int | None) -> int:
         """Number of samples to look at.

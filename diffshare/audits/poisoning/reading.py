@@ -75,7 +75,9 @@ class GroupReader:
         """
         classes = len(self.reference.classes)
         if self.classifier is None:
-            counts = contingency(samples.groups[self.name], samples.y, len(self.attribute.classes), classes)
+            counts = contingency(
+                samples.groups[self.name], samples.y, len(self.attribute.classes), classes
+            )
             if len(empty := np.flatnonzero(counts.sum(0) == 0)):
                 raise UserError(
                     f"no sample of class {quoted(self.reference.classes[empty[0]])} has a '{self.name}' that is one of "
@@ -86,15 +88,21 @@ class GroupReader:
             refuse_alike(samples.x[samples.y == k], f"the samples of class '{label}'")
         scores = self.scores(samples)
         try:
-            return unmixed_shares(self.calibrations(), [scores[:, samples.y == k] for k in range(classes)])
+            return unmixed_shares(
+                self.calibrations(), [scores[:, samples.y == k] for k in range(classes)]
+            )
         except UserError as error:
-            raise UserError(f"'{self.name}': {error} (held-out accuracy {self.classifier.accuracy:.3f})") from error
+            raise UserError(
+                f"'{self.name}': {error} (held-out accuracy {self.classifier.accuracy:.3f})"
+            ) from error
 
     def unknown(self, samples: CodedSamples) -> np.ndarray | None:
         """Samples of each class whose group no column tells, int64, C; None where a classifier reads it."""
         if self.classifier is not None:
             return None
-        return np.bincount(samples.y[samples.groups[self.name] < 0], minlength=len(self.reference.classes))
+        return np.bincount(
+            samples.y[samples.groups[self.name] < 0], minlength=len(self.reference.classes)
+        )
 
     def fit(self, samples: CodedSamples, seed: int = 0) -> Fit | None:
         """Whether the classifier seems to err on samples as on records; None where it is not needed."""
@@ -104,12 +112,21 @@ class GroupReader:
         calibrations = self.calibrations()
         classes = [scores[:, samples.y == k] for k in range(len(calibrations))]
         resamples = max(RESAMPLES, 40 * len(calibrations))
-        fits = [mixture_fit(c, mine, rng, resamples) for c, mine in zip(calibrations, classes, strict=True)]
+        fits = [
+            mixture_fit(c, mine, rng, resamples)
+            for c, mine in zip(calibrations, classes, strict=True)
+        ]
         bias = biases(calibrations, classes, [found.prevalence for found in fits])
         smallest = min(1.0, len(fits) * min(found.p_value for found in fits))
         degrade = not (self.degraded or self.reference.columns)
-        remedy = "train it on degraded copies as well (--degrade), or " if degrade else "name another --classifier, or "
-        return Fit(smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them")
+        remedy = (
+            "train it on degraded copies as well (--degrade), or "
+            if degrade
+            else "name another --classifier, or "
+        )
+        return Fit(
+            smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them"
+        )
 
 
 def group_reader(
@@ -168,4 +185,8 @@ def group_reader(
 
 def reference_of(reader: GroupReader, pool: Literal["natural", "balanced"]) -> Reference:
     """The reader's records as a reference: as they are, or with equal cells where the sharer balanced its pool."""
-    return Reference(np.ones(reader.table.shape), known=True) if pool == "balanced" else Reference(reader.table)
+    return (
+        Reference(np.ones(reader.table.shape), known=True)
+        if pool == "balanced"
+        else Reference(reader.table)
+    )

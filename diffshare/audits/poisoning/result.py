@@ -111,7 +111,15 @@ class Audit:
         """The fields of the file that ``audit --json`` writes, but ``settings``."""
         whole = self._json(seconds)
         if self.candidates:
-            kept = ("sensitive", "verdict", "p_value", "association", "cells", "minimum_detectable_alpha", "groups")
+            kept = (
+                "sensitive",
+                "verdict",
+                "p_value",
+                "association",
+                "cells",
+                "minimum_detectable_alpha",
+                "groups",
+            )
             told = [one._json(0) for one in self.candidates]
             whole["candidates"] = [{name: one[name] for name in kept} for one in told]
         return whole
@@ -124,8 +132,12 @@ class Audit:
             "level": terms.level,
             "association": self._association(made.strongest),
             "cells": self.cells(),
-            "predicted_gap": {"estimate": None, "interval": None} if self.gap is None else self.gap.json(),
-            "reference_gap": {"estimate": None, "interval": None} if self.own is None else self.own.json(),
+            "predicted_gap": {"estimate": None, "interval": None}
+            if self.gap is None
+            else self.gap.json(),
+            "reference_gap": {"estimate": None, "interval": None}
+            if self.own is None
+            else self.own.json(),
             "margin": made.margin,
             "guidance": terms.guidance,
             "minimum_detectable_alpha": made.power.alpha,
@@ -145,7 +157,9 @@ class Audit:
             "classifier_accuracy": self.accuracy,
             "assumption": None if self.fit is None else self._assumption(self.fit),
             "unknown": None if made.unknown is None else self._unknown(made.unknown),
-            "declaration": None if self.declaration is None else self._declaration(self.declaration),
+            "declaration": None
+            if self.declaration is None
+            else self._declaration(self.declaration),
             "notes": list(self.notes),
             "seconds": round(seconds, 3),
         }
@@ -171,7 +185,11 @@ class Audit:
             for s, share in enumerate(row):
                 made = share.interval(1 - self.terms.each)
                 interval = [float(made.low), float(made.high)]
-                found[f"s{s}y{y}"] = {"estimate": made.estimate, "interval": interval, "reference": float(known[s, y])}
+                found[f"s{s}y{y}"] = {
+                    "estimate": made.estimate,
+                    "interval": interval,
+                    "reference": float(known[s, y]),
+                }
         return found
 
     @staticmethod
@@ -197,7 +215,12 @@ class Audit:
         """The check of the classifier, and the shift of d that it stands for: null where it passed, or has no bound."""
         misfit = self.judgement.misfit
         shift = None if misfit is None or not np.isfinite(misfit.shift) else misfit.shift
-        return {"ok": fit.ok, "p_value": fit.p_value, "shift": shift, "decides": misfit is not None and misfit.decides}
+        return {
+            "ok": fit.ok,
+            "p_value": fit.p_value,
+            "shift": shift,
+            "decides": misfit is not None and misfit.decides,
+        }
 
 
 def advice(audit: Audit) -> str:
@@ -208,7 +231,11 @@ def advice(audit: Audit) -> str:
     """
     judgement, terms = audit.judgement, audit.terms
     sensitive, target = audit.names
-    gap = "" if audit.gap is None else f" (predicted parity gap {audit.gap.estimate:.2f}{_beside(audit)})"
+    gap = (
+        ""
+        if audit.gap is None
+        else f" (predicted parity gap {audit.gap.estimate:.2f}{_beside(audit)})"
+    )
     against = "what was declared" if audit.reference.known else "the reference"
     if judgement.verdict == "poisoned":
         return (

@@ -9,7 +9,9 @@ from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.association import Reference, compare
 
 
-def surrogate_margin(readers: Sequence[tuple[GroupReader, CodedSamples]], reference: Reference) -> float:
+def surrogate_margin(
+    readers: Sequence[tuple[GroupReader, CodedSamples]], reference: Reference
+) -> float:
     """A margin from samples of generators that are known to be clean: the largest |d| among them.
 
     The samples of a further such generator exceed it with probability 1 / (n + 1), whatever the distribution.
@@ -18,7 +20,11 @@ def surrogate_margin(readers: Sequence[tuple[GroupReader, CodedSamples]], refere
         readers: of each surrogate, the reader and the samples.
         reference: as for the audit itself.
     """
-    return max(abs(a.difference.estimate) for reader, made in readers for a in compare(reader.shares(made), reference))
+    return max(
+        abs(a.difference.estimate)
+        for reader, made in readers
+        for a in compare(reader.shares(made), reference)
+    )
 
 
 def surrogate_note(margin: float, count: int, level: float) -> str:
@@ -34,5 +40,7 @@ def surrogate_note(margin: float, count: int, level: float) -> str:
     note += f"1/{count + 1} = {beyond:.3g}"
     needed = int(np.ceil(1 / level - 1e-9)) - 1
     if count < needed:
-        note += f", which does not back a level of {level:g}: that takes at least {needed} surrogates"
+        note += (
+            f", which does not back a level of {level:g}: that takes at least {needed} surrogates"
+        )
     return note

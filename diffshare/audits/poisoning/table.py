@@ -28,7 +28,9 @@ class Counted(NamedTuple):
     rows: int
 
 
-def counted_table(samples: Samples, sensitive: str, target: str, count: int | None = None) -> Counted:
+def counted_table(
+    samples: Samples, sensitive: str, target: str, count: int | None = None
+) -> Counted:
     """Counts of each group and class.
 
     Categories are coded in natural order, as a source of the same file would code them.
@@ -46,7 +48,9 @@ def counted_table(samples: Samples, sensitive: str, target: str, count: int | No
     kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
     index = samples.rows(kinds, "?").index()
     if count is not None and count > len(index):
-        raise UserError(f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries")
+        raise UserError(
+            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries"
+        )
     kept = index.take(np.arange(count or len(index)))
     s, y = kept.attribute(sensitive), kept.attribute(target)
     for name, attribute in ((sensitive, s), (target, y)):
@@ -57,7 +61,9 @@ def counted_table(samples: Samples, sensitive: str, target: str, count: int | No
                 f"{samples.where}: column '{name}' holds {shown(odd[0])}, which is no text that may be shown"
             )
     if lacking := int((y.codes < 0).sum()):
-        raise UserError(f"{samples.where}: {lacking} samples have no '{target}': fill it in or drop them")
+        raise UserError(
+            f"{samples.where}: {lacking} samples have no '{target}': fill it in or drop them"
+        )
     counts = contingency(s.codes, y.codes, len(s.classes), len(y.classes))
     unknown = np.bincount(y.codes[s.codes < 0], minlength=len(y.classes))
     return Counted(counts, s.classes, y.classes, unknown, len(kept))

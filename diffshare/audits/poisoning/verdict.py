@@ -58,7 +58,9 @@ class Terms:
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
-            raise UserError(f"--margin is {self.margin}: a margin is a number of log odds, 0 or more")
+            raise UserError(
+                f"--margin is {self.margin}: a margin is a number of log odds, 0 or more"
+            )
         for name, value in (("level", self.level), ("alpha", self.wanted)):
             if not 0 < value < 1:
                 raise UserError(f"--{name} is {value}: it lies between 0 and 1")
@@ -179,13 +181,20 @@ def judge(
     p = holm([a.difference.p_value(m) for a, m in zip(found, margins, strict=True)])
     least = int(p.argmin())
     p_value = float(min(p[least] * terms.looks, 1.0))
-    verdicts = {decide(a, m, h, terms.each, powered=powered) for a, m, h in zip(found, margins, harms, strict=True)}
+    verdicts = {
+        decide(a, m, h, terms.each, powered=powered)
+        for a, m, h in zip(found, margins, harms, strict=True)
+    }
     verdict: Verdict = "clean" if verdicts == {"clean"} and not terms.claimed else "inconclusive"
     verdict = "poisoned" if p_value <= terms.level else verdict
     misfit, lacking = None, None
     if unknown is not None and unknown.any():
         lacking = _unknown(
-            shares, unknown, reference, found, lambda i, a: decide(a, margins[i], harms[i], terms.each, powered=powered)
+            shares,
+            unknown,
+            reference,
+            found,
+            lambda i, a: decide(a, margins[i], harms[i], terms.each, powered=powered),
         )
         lacking = lacking._replace(decides=lacking.decides and verdict == "clean")
         verdict = "inconclusive" if lacking.decides else verdict
@@ -193,8 +202,14 @@ def judge(
         misfit = _misfit(found, harms, terms.each, fit.bias, reference.label_weights)
         misfit = misfit._replace(decides=misfit.decides and verdict == "clean")
         verdict = "inconclusive" if misfit.decides else verdict
-    plain = terms.claimed and verdict != "poisoned" and _without_claim(shares, reference, terms) == "poisoned"
-    return Judgement(verdict, p_value, found[least], margins[least], able, found, misfit, lacking, plain)
+    plain = (
+        terms.claimed
+        and verdict != "poisoned"
+        and _without_claim(shares, reference, terms) == "poisoned"
+    )
+    return Judgement(
+        verdict, p_value, found[least], margins[least], able, found, misfit, lacking, plain
+    )
 
 
 def _refuse_blind(margins: Sequence[float], harms: Sequence[float], terms: Terms) -> None:
@@ -233,13 +248,21 @@ def _unknown(
     """
     parts = unknown / (unknown + [row[0].n for row in shares.shares])
     verdicts = {
-        verdict(i, end) for i, one in enumerate(found) for end in completed(shares, unknown, reference, one.contrast)
+        verdict(i, end)
+        for i, one in enumerate(found)
+        for end in completed(shares, unknown, reference, one.contrast)
     }
-    return Unknown(int(unknown.sum()), float(parts.max()), int(parts.argmax()), verdicts != {"clean"})
+    return Unknown(
+        int(unknown.sum()), float(parts.max()), int(parts.argmax()), verdicts != {"clean"}
+    )
 
 
 def _misfit(
-    found: Sequence[Association], harms: Sequence[float], level: float, bias: Bias, label_weights: np.ndarray
+    found: Sequence[Association],
+    harms: Sequence[float],
+    level: float,
+    bias: Bias,
+    label_weights: np.ndarray,
 ) -> Misfit:
     """How far d may be off, and whether the harm is then not rejected for some contrast."""
     shift, hides = 0.0, False

@@ -59,9 +59,13 @@ def constrained_decisions(
     if not 0 < slack < 1 or rounds < 1:
         raise UserError(f"slack {slack} must lie between 0 and 1 and rounds {rounds} be at least 1")
     y, s = _checked(y, s, len(x))
-    bound = (EqualizedOdds if constraint == "equalized_odds" else DemographicParity)(difference_bound=slack)
+    bound = (EqualizedOdds if constraint == "equalized_odds" else DemographicParity)(
+        difference_bound=slack
+    )
     game = ExponentiatedGradient(classifier, bound, max_iter=rounds)
-    with warnings.catch_warnings():  # Fairlearn 0.15 writes to a Series in ways that pandas 4 gives up
+    with (
+        warnings.catch_warnings()
+    ):  # Fairlearn 0.15 writes to a Series in ways that pandas 4 gives up
         warnings.simplefilter("ignore", DeprecationWarning)
         game.fit(np.asarray(x, np.float64), y, sensitive_features=s)
     return np.asarray(game.predict(np.asarray(records, np.float64), random_state=seed), np.int64)
@@ -106,9 +110,13 @@ def thresholded_decisions(
     y, s = _checked(y, s, len(scores))
     record_s = _groups(record_s)
     if (record_s.dtype.kind == "U") != (s.dtype.kind == "U"):
-        raise UserError("the groups of one side are names, those of the other numbers: give both as names")
+        raise UserError(
+            "the groups of one side are names, those of the other numbers: give both as names"
+        )
     if len(record_s) != len(record_scores):
-        raise UserError(f"{len(record_scores)} records have {len(record_s)} groups: give the group of each")
+        raise UserError(
+            f"{len(record_scores)} records have {len(record_s)} groups: give the group of each"
+        )
     if unseen := sorted(set(record_s.tolist()) - set(s.tolist())):
         known = listed(sorted(map(str, set(s.tolist()))))
         raise UserError(
@@ -116,10 +124,16 @@ def thresholded_decisions(
             "add some"
         )
     optimizer = ThresholdOptimizer(
-        estimator=_scorer(), constraints=constraint, objective=objective, prefit=True, predict_method="predict"
+        estimator=_scorer(),
+        constraints=constraint,
+        objective=objective,
+        prefit=True,
+        predict_method="predict",
     )
     optimizer.fit(_column(scores), y, sensitive_features=s)
-    drawn = optimizer.predict(_column(record_scores), sensitive_features=record_s, random_state=seed)
+    drawn = optimizer.predict(
+        _column(record_scores), sensitive_features=record_s, random_state=seed
+    )
     return np.asarray(drawn, np.int64)
 
 
@@ -157,8 +171,12 @@ def _checked(y: np.ndarray, s: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarr
             f"the classes are {sorted(set(y.tolist()))[:5]}: fair decisions are for the two classes 0 and 1"
         )
     if s.dtype.kind != "U" and (s < 0).any():
-        raise UserError(f"the group of {int((s < 0).sum())} of {n} records is unknown: read it or drop them")
+        raise UserError(
+            f"the group of {int((s < 0).sum())} of {n} records is unknown: read it or drop them"
+        )
     for group in np.unique(s).tolist():
         if len(missing := {0, 1} - set(y[s == group].tolist())):
-            raise UserError(f"no record of group {group} is of class {missing.pop()}: add some, or merge groups")
+            raise UserError(
+                f"no record of group {group} is of class {missing.pop()}: add some, or merge groups"
+            )
     return y, s

@@ -46,7 +46,9 @@ class Reading(NamedTuple):
             folds=self.folds,
             seed=self.seed + again,
             degraded=self.degraded,
-            progress=lambda steps: progress(steps, f"training classifiers of {self.name}", self.folds),
+            progress=lambda steps: progress(
+                steps, f"training classifiers of {self.name}", self.folds
+            ),
         )
 
 
@@ -101,7 +103,9 @@ def solve(
             told = f"half of the reference is too little for each of two readers: {error}"
             if weights is not None:
                 raise UserError(f"--weights checked: {told}; or use --weights density") from error
-            notes.append(f"weights that no second reader checks, which may repair too little; {told}")
+            notes.append(
+                f"weights that no second reader checks, which may repair too little; {told}"
+            )
         else:
             return Solved(checked, first, second, "checked")
     kind = weights or "density"
@@ -109,11 +113,15 @@ def solve(
     return Solved(reweigh(reader, samples, wanted, most, kind), reader, None, kind, tuple(notes))
 
 
-def _halves(records: Records, samples: CodedSamples, reading: Reading, seed: int) -> tuple[GroupReader, GroupReader]:
+def _halves(
+    records: Records, samples: CodedSamples, reading: Reading, seed: int
+) -> tuple[GroupReader, GroupReader]:
     """Two readers, each from half of the records and with initial weights of its own: equal ones would err alike."""
     cells = records.group(reading.name).codes.astype(np.int64) * len(records.classes) + records.y
     half = stratified_folds(cells, 2, np.random.default_rng([seed, 2])) == 0
-    return reading.reader(records.part(half), samples), reading.reader(records.part(~half), samples, again=1)
+    return reading.reader(records.part(half), samples), reading.reader(
+        records.part(~half), samples, again=1
+    )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -196,7 +204,9 @@ def repair(
         raise UserError("the audit is of other samples: audit these first")
     name, plan = audit.names[0], audit.plan
     if name == PROMPTED:
-        raise UserError("the audit found its group with prompts, which a repair does not read: audit named groups")
+        raise UserError(
+            "the audit found its group with prompts, which a repair does not read: audit named groups"
+        )
     if not most > 1:
         raise UserError(f"most is {most}: a largest weight above 1, the mean, is needed")
     records = records.with_groups(() if name == NAME else (name,))

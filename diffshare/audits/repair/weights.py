@@ -53,7 +53,12 @@ class Repair:
             for s in range(self.wanted.shape[1])
         }
         largest = float(self.weights.max())
-        return {"cells": cells, "effective_sizes": sizes, "largest_weight": largest, "weights_cut": self.cut}
+        return {
+            "cells": cells,
+            "effective_sizes": sizes,
+            "largest_weight": largest,
+            "weights_cut": self.cut,
+        }
 
 
 def wanted_shares(table: np.ndarray, to: To) -> np.ndarray:
@@ -109,7 +114,8 @@ def reweigh(
     _refuse_lacking(reader, there, wanted)
     before = _clipped(there)
     first, second = (
-        None if one is None or one.classifier is None else one.scores(samples) for one in (reader, checker)
+        None if one is None or one.classifier is None else one.scores(samples)
+        for one in (reader, checker)
     )
     made, after, cut = np.ones(len(samples.y)), np.zeros_like(before), 0.0
     targets = wanted / before
@@ -123,14 +129,22 @@ def reweigh(
         if checker is None or second is None:
             raw = posteriors @ targets[label]
             if weights == "mass" and first is not None:
-                raw = scores @ coefficients(calibration.class_means(calibration.scores), shares, wanted[label])
+                raw = scores @ coefficients(
+                    calibration.class_means(calibration.scores), shares, wanted[label]
+                )
             made[mine], out = bounded(raw, most)
             after[label] = (made[mine, None] * posteriors).mean(0)
         else:
             seen = second[:, mine]
-            targets[label] = _target(checker, label, seen, posteriors, wanted[label]) if parts is None else parts[label]
+            targets[label] = (
+                _target(checker, label, seen, posteriors, wanted[label])
+                if parts is None
+                else parts[label]
+            )
             made[mine], out = bounded(posteriors @ targets[label], most)
-            before[label], after[label] = (_reading(checker, label, seen, w) for w in (np.ones(mine.sum()), made[mine]))
+            before[label], after[label] = (
+                _reading(checker, label, seen, w) for w in (np.ones(mine.sum()), made[mine])
+            )
         cut += out * mine.mean()
     return Repair(made, float(cut), before, wanted, after, None if second is None else targets)
 
@@ -143,7 +157,11 @@ def _refuse_lacking(reader: GroupReader, there: GroupShares, wanted: np.ndarray)
     for label, row in enumerate(there.shares):
         for group, share in enumerate(row):
             known = reader.classifier is None
-            lacks = share.estimate <= 0 if known else share.estimate < RARE and share.interval(0.95).low <= 0
+            lacks = (
+                share.estimate <= 0
+                if known
+                else share.estimate < RARE and share.interval(0.95).low <= 0
+            )
             if lacks and wanted[label][group] > 0:
                 name, of = reader.attribute.classes[group], reader.reference.classes[label]
                 seen = "has" if known else "can be told to have"
@@ -154,10 +172,16 @@ def _refuse_lacking(reader: GroupReader, there: GroupShares, wanted: np.ndarray)
                 )
 
 
-def _reading(checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _reading(
+    checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """P(s) that the checker reads in weighted samples of one class, K; their scores are F x N x K."""
-    found = unmixed_shares([checker.calibrations()[label]], [scores[:, systematic(weights)]]).shares[0]
-    return np.array([share.estimate for share in found])  # not cut to [0, 1], which would bias a mixture's ends
+    found = unmixed_shares(
+        [checker.calibrations()[label]], [scores[:, systematic(weights)]]
+    ).shares[0]
+    return np.array(
+        [share.estimate for share in found]
+    )  # not cut to [0, 1], which would bias a mixture's ends
 
 
 def _target(
@@ -219,7 +243,9 @@ def quotas(y: np.ndarray, count: int, classes: int) -> np.ndarray:
     return found
 
 
-def at_most(rows: np.ndarray, y: np.ndarray, most: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def at_most(
+    rows: np.ndarray, y: np.ndarray, most: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Those of ``rows`` that are left where no class may have more than ``most`` of them: chance decides; rising.
 
     Args:
@@ -229,7 +255,9 @@ def at_most(rows: np.ndarray, y: np.ndarray, most: np.ndarray, rng: np.random.Ge
         rng: decides.
     """
     order = rng.permutation(rows)
-    return np.sort(np.concatenate([order[y[order] == label][:n] for label, n in enumerate(most.tolist())]))
+    return np.sort(
+        np.concatenate([order[y[order] == label][:n] for label, n in enumerate(most.tolist())])
+    )
 
 
 def _known(codes: np.ndarray, groups: int) -> np.ndarray:

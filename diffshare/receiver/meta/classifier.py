@@ -50,7 +50,12 @@ class MetaClassifier(LightningModule):
             raise UserError(f"model.set_size is {set_size}: it must be at least 2")
         if not 0 < level < 1:
             raise UserError(f"model.level is {level}: it lies between 0 and 1")
-        self.network, self.optimizer, self.set_size, self.mixing = network, optimizer, set_size, mixing
+        self.network, self.optimizer, self.set_size, self.mixing = (
+            network,
+            optimizer,
+            set_size,
+            mixing,
+        )
         self.level, self.lr_schedule, self.warmup_steps = level, lr_schedule, warmup_steps
         names = ("mean_absolute_error", "coverage", "loss")
         self.measures: Any = nn.ModuleDict({name: MeanMetric() for name in names})
@@ -69,7 +74,9 @@ class MetaClassifier(LightningModule):
         members = torch.from_numpy(train.x[train.rows]).flatten(0, 1)
         width = getattr(self.network, "centre", members[0]).shape[-1]
         if width != members.shape[1]:
-            raise UserError(f"model.network reads {width} features, the shadows have {members.shape[1]}: set features")
+            raise UserError(
+                f"model.network reads {width} features, the shadows have {members.shape[1]}: set features"
+            )
         if fit_scale is not None:
             fit_scale(members)
 
@@ -110,9 +117,19 @@ class MetaClassifier(LightningModule):
         off = (mean.clamp(0, 1) - batch.target).abs()
         inside = (mean - batch.target).abs() <= float(ndtri((1 + self.level) / 2)) * deviation
         losses = gaussian_nll_loss(mean, batch.target, deviation**2, reduction="none")
-        for name, values in (("mean_absolute_error", off), ("coverage", inside.float()), ("loss", losses)):
+        for name, values in (
+            ("mean_absolute_error", off),
+            ("coverage", inside.float()),
+            ("loss", losses),
+        ):
             self.measures[name](values)
-            self.log(f"{stage}/{name}", self.measures[name], on_epoch=True, on_step=False, prog_bar=name != "loss")
+            self.log(
+                f"{stage}/{name}",
+                self.measures[name],
+                on_epoch=True,
+                on_step=False,
+                prog_bar=name != "loss",
+            )
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser and learning rate."""

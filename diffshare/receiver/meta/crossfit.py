@@ -75,8 +75,15 @@ class CrossMeta(NamedTuple):
         lows = np.sort(of_shadow - self.residuals[:, None], axis=0)[rank - 1]
         highs = np.sort(of_shadow + self.residuals[:, None], axis=0)[count - rank]
         middles = np.clip(made.mean(0), 0, 1)
-        ends = zip(np.minimum(np.clip(lows, 0, 1), middles), np.maximum(np.clip(highs, 0, 1), middles), strict=True)
-        return [Interval(float(m), float(low), float(high)) for m, (low, high) in zip(middles, ends, strict=True)]
+        ends = zip(
+            np.minimum(np.clip(lows, 0, 1), middles),
+            np.maximum(np.clip(highs, 0, 1), middles),
+            strict=True,
+        )
+        return [
+            Interval(float(m), float(low), float(high))
+            for m, (low, high) in zip(middles, ends, strict=True)
+        ]
 
 
 def cross_fit_meta(
@@ -104,19 +111,28 @@ def cross_fit_meta(
         UserError: fewer shadows than folds.
     """
     if not 2 <= folds <= len(x):
-        raise UserError(f"{folds} folds of {len(x)} shadows: at least 2 folds, and a shadow in each, are needed")
+        raise UserError(
+            f"{folds} folds of {len(x)} shadows: at least 2 folds, and a shadow in each, are needed"
+        )
     groups = np.random.default_rng([seed, folds]).permutation(np.arange(len(x)) % folds)
     residuals = np.empty(len(x))
     models = []
     for fold in range(folds):
-        model = _fitted(make, x[groups != fold], p[groups != fold], steps, batch_size, seed_of(seed, fold))
+        model = _fitted(
+            make, x[groups != fold], p[groups != fold], steps, batch_size, seed_of(seed, fold)
+        )
         residuals[groups == fold] = np.abs(means(model, x[groups == fold]) - p[groups == fold])
         models.append(model)
     return CrossMeta(tuple(models), groups, residuals)
 
 
 def _fitted(
-    make: Callable[[], MetaClassifier], x: np.ndarray, p: np.ndarray, steps: int, batch_size: int, seed: int
+    make: Callable[[], MetaClassifier],
+    x: np.ndarray,
+    p: np.ndarray,
+    steps: int,
+    batch_size: int,
+    seed: int,
 ) -> MetaClassifier:
     data = RecordsDataModule(batch_size=min(batch_size, len(x)), seed=seed % 2**31)
     data.sets["train"] = RecordSet(x, np.arange(len(x)), p.astype(np.float32), np.full(len(x), -1))

@@ -13,7 +13,12 @@ from diffshare.data.shadow import INDEX, PARTS, ShadowDataModule
 from diffshare.data.source import Source
 from diffshare.data.table import Column, column_positions
 from diffshare.errors import UserError
-from diffshare.receiver.meta.shadows import ShadowPlan, make_shadows, read_shadow, spread_proportions
+from diffshare.receiver.meta.shadows import (
+    ShadowPlan,
+    make_shadows,
+    read_shadow,
+    spread_proportions,
+)
 from diffshare.storage import atomic_file, read_json, read_text, write_json
 
 PLAN = "plan.json"
@@ -83,19 +88,37 @@ class TrainedShadowDataModule(ShadowDataModule):
         super().__init__(root, batch_size, eval_batch_size, num_workers, seed)
         if not 0 <= low < high <= 1:
             raise UserError(f"data.low {low} and data.high {high} must be 0 <= low < high <= 1")
-        least = {"n": n, "steps": steps, "samples": samples, "count": count[0], "auxiliary": auxiliary}
+        least = {
+            "n": n,
+            "steps": steps,
+            "samples": samples,
+            "count": count[0],
+            "auxiliary": auxiliary,
+        }
         if below := [name for name, value in least.items() if value < 1]:
             raise UserError(f"data.{below[0]} is {least[below[0]]}: it must be at least 1")
         if not generator or (missing := [path for path in generator if not path.is_file()]):
             name = missing[0] if generator else "(data.generator is empty)"
-            raise UserError(f"there is no config file {name}: name the configs of a generator's fit in data.generator")
+            raise UserError(
+                f"there is no config file {name}: name the configs of a generator's fit in data.generator"
+            )
         if min(base_steps, *count) < 0:
-            raise UserError(f"data.base_steps {base_steps} and data.count {list(count)} must not be negative")
-        self.source, self.count, self.low, self.high, self.workers = source, count, low, high, workers
+            raise UserError(
+                f"data.base_steps {base_steps} and data.count {list(count)} must not be negative"
+            )
+        self.source, self.count, self.low, self.high, self.workers = (
+            source,
+            count,
+            low,
+            high,
+            workers,
+        )
         self.auxiliary, self.classifier_steps, self.folds = auxiliary, classifier_steps, folds
         self.withhold = withhold or []
         column_positions(self.columns, self.withhold)  # what is no column is refused now
-        words = [word for key, value in (overrides or {}).items() for word in (f"--{key}", _word(value))]
+        words = [
+            word for key, value in (overrides or {}).items() for word in (f"--{key}", _word(value))
+        ]
         self.plan = ShadowPlan(
             root, tuple(generator), tuple(words), source, property, n, base_steps, steps, samples, labels,
             sampling_steps, guidance, seed=seed,
@@ -123,10 +146,13 @@ class TrainedShadowDataModule(ShadowDataModule):
         parts = np.repeat(PARTS, self.count).tolist()
         achieved = [read_shadow(self.plan, i)[1] for i in range(sum(self.count))]
         shadows = [
-            {"file": _file(i), "p": p, "part": part} for i, (p, part) in enumerate(zip(achieved, parts, strict=True))
+            {"file": _file(i), "p": p, "part": part}
+            for i, (p, part) in enumerate(zip(achieved, parts, strict=True))
         ]
         value = self.embedding().classes[1]  # whose share the proportions are
-        write_json(self.root / INDEX, {"property": self.plan.property, "value": value, "shadows": shadows})
+        write_json(
+            self.root / INDEX, {"property": self.plan.property, "value": value, "shadows": shadows}
+        )
 
     def embedding(self) -> Kept:
         """The classifier that embeds samples (``prepare_data`` makes it)."""
@@ -148,21 +174,34 @@ class TrainedShadowDataModule(ShadowDataModule):
         hidden = {self.plan.property, *self.withhold}
         seen = [i for i, column in enumerate(self.columns) if column.name not in hidden]
         if self.columns and not seen:
-            raise UserError(f"no column is left to read '{self.plan.property}' from: withhold fewer of them")
+            raise UserError(
+                f"no column is left to read '{self.plan.property}' from: withhold fewer of them"
+            )
         return seen if self.columns else None
 
     def _check_plan(self) -> None:
         """Refuse to mix shadows of two plans in one folder."""
-        now = {name: str(value) for name, value in vars(self.plan).items() if name not in ("root", "source")}
+        now = {
+            name: str(value)
+            for name, value in vars(self.plan).items()
+            if name not in ("root", "source")
+        }
         now |= {"files": " ".join(map(read_text, self.plan.generator))}
-        now |= {name: str(getattr(self, name)) for name in ("auxiliary", "classifier_steps", "folds", "low", "high")}
+        now |= {
+            name: str(getattr(self, name))
+            for name in ("auxiliary", "classifier_steps", "folds", "low", "high")
+        }
         if self.columns:
             now["withhold"] = str(self.withhold)
-        now["source"] = f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
+        now["source"] = (
+            f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
+        )
         path = self.root / PLAN
         if not path.is_file():
             if (self.root / INDEX).exists():
-                raise UserError(f"{self.root} holds {INDEX}, which is of no plan of this class: name another data.root")
+                raise UserError(
+                    f"{self.root} holds {INDEX}, which is of no plan of this class: name another data.root"
+                )
             write_json(path, now)
             return
         before = read_json(path)

@@ -41,7 +41,9 @@ def play(first: np.ndarray, second: np.ndarray, p0: float, p1: float, level: flo
         UserError: fewer than two estimates on a side.
     """
     if not p0 < p1 or len(first) != len(second):
-        raise ValueError(f"a game of {p0} against {p1} with {len(first)} and {len(second)} generators is none")
+        raise ValueError(
+            f"a game of {p0} against {p1} with {len(first)} and {len(second)} generators is none"
+        )
     middle = (p0 + p1) / 2
     right = int((np.asarray(first) < middle).sum() + (np.asarray(second) > middle).sum())
     accuracy = clopper_pearson(right, 2 * len(first), level)

@@ -42,7 +42,13 @@ from diffshare.training.watch import NonFiniteStop
 
 BASE, SCHEMA = "base.safetensors", "schema.json"
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
-_OF_FIT = ("seed_everything", "trainer", "checkpoint", "release", "ckpt_path")  # parts of a config that are not read
+_OF_FIT = (
+    "seed_everything",
+    "trainer",
+    "checkpoint",
+    "release",
+    "ckpt_path",
+)  # parts of a config that are not read
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,9 @@ def make_schema(plan: ShadowPlan) -> None:
     """Write how rows are coded: by the whole auxiliary part, so that the base and all shadows code alike."""
     source: Any = plan.source
     module, of_fit = _built(plan, 0.5, plan.seed, coded=False)
-    data = MixDataModule(source, of_fit.target, mix=Clean(), part="auxiliary", validation_share=0.0, seed=plan.seed)
+    data = MixDataModule(
+        source, of_fit.target, mix=Clean(), part="auxiliary", validation_share=0.0, seed=plan.seed
+    )
     data.setup()
     records = data.sets["train"]
     mark = getattr(source, "missing", "?")
@@ -177,7 +185,9 @@ def make_schema(plan: ShadowPlan) -> None:
 def make_base(plan: ShadowPlan) -> None:
     """Train the base and keep its weights."""
     module, _ = _trained(plan, 0.5, plan.base_steps, plan.seed, None)
-    weights = {name: value.detach().clone().contiguous() for name, value in module.state_dict().items()}
+    weights = {
+        name: value.detach().clone().contiguous() for name, value in module.state_dict().items()
+    }
     with atomic_file(plan.root / BASE) as temporary:
         save_file(weights, temporary)
 
@@ -185,12 +195,18 @@ def make_base(plan: ShadowPlan) -> None:
 def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
     """Train one shadow, release it for a moment, sample it as the black box that the sharer's model is."""
     seed = seed_of(plan.seed, number + 1) % 2**31
-    module, achieved = _trained(plan, p, plan.steps, seed, plan.root / BASE if plan.base_steps else None)
+    module, achieved = _trained(
+        plan, p, plan.steps, seed, plan.root / BASE if plan.base_steps else None
+    )
     with tempfile.TemporaryDirectory() as folder:
         fields = module.card_fields(declare_labels=True, declare_counts=False)
-        box: Any = type(module).receive(write_release(Path(folder) / "release", fields, module.save_parts))
+        box: Any = type(module).receive(
+            write_release(Path(folder) / "release", fields, module.save_parts)
+        )
     y = plan_labels(Labels(plan.labels), plan.samples, box.card)
-    x = draw_samples(box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance)
+    x = draw_samples(
+        box, y, seed=seed, batch_size=250, steps=plan.sampling_steps, guidance=plan.guidance
+    )
     drawn = Drawn(plan.labels, seed, plan.sampling_steps, plan.guidance)
     info = asked_info(box, drawn) | {"p": achieved, "property": plan.property}
     if isinstance(box, TableGenerator):
@@ -213,7 +229,9 @@ def read_drawn(plan: ShadowPlan, folder: Path) -> np.ndarray:
     return read_rows(folder / CSV, source.columns, getattr(source, "missing", "?"))[0]
 
 
-def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | None) -> tuple[GenerativeModule, float]:
+def _trained(
+    plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | None
+) -> tuple[GenerativeModule, float]:
     """A generator of auxiliary records with a share p of the property; also the exact share."""
     with isolate_rng(), quiet():
         torch.manual_seed(seed)
@@ -235,7 +253,9 @@ def _trained(plan: ShadowPlan, p: float, steps: int, seed: int, weights: Path | 
     return module.cpu().eval(), float(data.chosen_mix().choice.report["share"])
 
 
-def _built(plan: ShadowPlan, p: float, seed: int, *, coded: bool = True) -> tuple[GenerativeModule, MixDataModule]:
+def _built(
+    plan: ShadowPlan, p: float, seed: int, *, coded: bool = True
+) -> tuple[GenerativeModule, MixDataModule]:
     """Model and data of the configs, the data being a mix of the auxiliary part; see ``fit``.
 
     Rows of a table are ``coded`` by the shadows' schema, which has the model's own bounds.

@@ -11,7 +11,9 @@ from diffshare.errors import UserError
 OPEN = ("none", "natural")  # ways to draw samples in which the receiver does not choose the classes
 
 
-def stand_for(attributes: Mapping[str, Attribute], classes: Sequence[str], target: str | None = None) -> list[str]:
+def stand_for(
+    attributes: Mapping[str, Attribute], classes: Sequence[str], target: str | None = None
+) -> list[str]:
     """Attributes that a model's classes may stand for, by their names.
 
     The one that the model names, else those with the same names of classes, else those that share two or more: one side
@@ -59,11 +61,15 @@ def refuse_chosen(
     """
     if conditioned_on is not None and conditioned_on not in attributes:
         known = ", ".join(sorted(attributes)[:12])
-        raise UserError(f"--{option} '{conditioned_on}' is no attribute of the auxiliary source: it has {known}")
+        raise UserError(
+            f"--{option} '{conditioned_on}' is no attribute of the auxiliary source: it has {known}"
+        )
     if labels in OPEN:
         return
     named = [conditioned_on] if conditioned_on else stand_for(attributes, classes, target)
-    chosen = [label for label in named if label == name or _follows(attributes[name], attributes[label])]
+    chosen = [
+        label for label in named if label == name or _follows(attributes[name], attributes[label])
+    ]
     if chosen and len(named) > len(chosen):
         raise UserError(
             f"the samples were drawn by the classes {listed(classes)} (labels: {labels}), which may be those of any of "

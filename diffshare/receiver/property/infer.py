@@ -8,14 +8,28 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from diffshare.classifiers.degrade import degrade
-from diffshare.classifiers.property import HELD_OUT, PropertyClassifier, check_enough, cross_fit, single_fit
+from diffshare.classifiers.property import (
+    HELD_OUT,
+    PropertyClassifier,
+    check_enough,
+    cross_fit,
+    single_fit,
+)
 from diffshare.classifiers.recipes import default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.progress import progress, tell
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
-from diffshare.receiver.property.inference import AUTO, DEFAULT_METHOD, Asked, Inferred, asked, counted, infer
+from diffshare.receiver.property.inference import (
+    AUTO,
+    DEFAULT_METHOD,
+    Asked,
+    Inferred,
+    asked,
+    counted,
+    infer,
+)
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
@@ -85,9 +99,13 @@ class Options:
         if self.method is not None and self.method not in NAMES:
             raise one_of("method", self.method, NAMES)
         if self.queries == AUTO and self.method in UNCORRECTED:
-            raise UserError(f"queries auto plans a corrected share, the method {self.method} corrects none")
+            raise UserError(
+                f"queries auto plans a corrected share, the method {self.method} corrects none"
+            )
         if self.folds == 1 and (self.method != "cc" or self.widen):
-            raise UserError("folds is 1: a single classifier only counts, as the paper's does; take the method cc")
+            raise UserError(
+                "folds is 1: a single classifier only counts, as the paper's does; take the method cc"
+            )
         if len(self.surrogate) != len(self.surrogate_p):
             raise UserError(
                 f"{len(self.surrogate)} folders in surrogate, {len(self.surrogate_p)} shares in surrogate_p: give the "
@@ -96,9 +114,13 @@ class Options:
         remedies = {"surrogate": self.surrogate, "labelled": self.labelled, "widen": self.widen}
         given = [name for name, value in remedies.items() if value]
         if len(given) > 1:
-            raise UserError(f"{' and '.join(given)} each make an interval of their own: give one of them")
+            raise UserError(
+                f"{' and '.join(given)} each make an interval of their own: give one of them"
+            )
         if given and self.queries == AUTO:
-            raise UserError(f"{given[0]} makes an interval of its own: give a number of queries instead of auto")
+            raise UserError(
+                f"{given[0]} makes an interval of its own: give a number of queries instead of auto"
+            )
         if self.surrogate:
             refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)
 
@@ -113,7 +135,9 @@ class Options:
         if unknown := [name for name in options if name not in names]:
             raise one_of("option", unknown[0], names)
         lists = ("withhold", "surrogate", "surrogate_p")
-        chosen: dict[str, Any] = {n: tuple(value) if n in lists else value for n, value in options.items()}
+        chosen: dict[str, Any] = {
+            n: tuple(value) if n in lists else value for n, value in options.items()
+        }
         return cls(**chosen)
 
     def count_of(self, queries: Queries) -> int:
@@ -124,7 +148,12 @@ class Options:
 
 
 def infer_property(
-    what: Samples | Queries, records: Records, name: str, *, options: Options | None = None, **more: Any
+    what: Samples | Queries,
+    records: Records,
+    name: str,
+    *,
+    options: Options | None = None,
+    **more: Any,
 ) -> Inferred:
     """The share of a property among the training records of a generator, read off its samples.
 
@@ -153,7 +182,9 @@ def infer_property(
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
     asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
     if chosen.surrogate:
-        refuse_surrogates(chosen.method or DEFAULT_METHOD, chosen.surrogate_p, len(asked_for.classes))
+        refuse_surrogates(
+            chosen.method or DEFAULT_METHOD, chosen.surrogate_p, len(asked_for.classes)
+        )
     refuse_chosen(
         name,
         records.attributes,
@@ -167,10 +198,14 @@ def infer_property(
         notes: tuple[str | None, ...] = (asked_for.note,)
     else:
         result = _classified(chosen, queries, asked_for, known, records.missing)
-        unknown = f"{known.unknown} auxiliary records left out: '{name}' unknown" if known.unknown else ""
+        unknown = (
+            f"{known.unknown} auxiliary records left out: '{name}' unknown" if known.unknown else ""
+        )
         notes = (records.used, unknown, records.disjoint, asked_for.note)
     told = drawn_by(queries, chosen.conditioned_on)
-    return replace(result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result)))
+    return replace(
+        result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result))
+    )
 
 
 def zero_shot_share(
@@ -209,7 +244,9 @@ def zero_shot_share(
     scores = read(x, progress)
     result = counted(asked_for, scores.argmax(1), "zero-shot")
     if labels is not None:
-        result = labelled(asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x))))
+        result = labelled(
+            asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x)))
+        )
     else:
         note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
         result = replace(result, notes=(*result.notes, note))
@@ -264,28 +301,50 @@ def _refuse_chosen_name(name: str, queries: Queries, conditioned_on: str | None)
     classes = queries.classes if name in queries.classes else (name,)
     chosen = name if name in (conditioned_on, queries.target) else None
     attributes = {name: Attribute(np.zeros(0, np.int16), classes)}
-    refuse_chosen(name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=chosen)
+    refuse_chosen(
+        name, attributes, labels=queries.labels, classes=queries.classes, conditioned_on=chosen
+    )
 
 
-def _classified(chosen: Options, queries: Queries, asked_for: Asked, known: Labelled, missing: str) -> Inferred:
+def _classified(
+    chosen: Options, queries: Queries, asked_for: Asked, known: Labelled, missing: str
+) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
-    check_enough(known.labels, known.classes, chosen.folds, 1 / HELD_OUT if chosen.folds == 1 else 1.0)
+    check_enough(
+        known.labels, known.classes, chosen.folds, 1 / HELD_OUT if chosen.folds == 1 else 1.0
+    )
     ready = reader(known, queries)
     x = None if chosen.queries == AUTO else ready(queries.take(0, chosen.count_of(queries)))
     if x is not None:
         refuse_alike(x, "the samples")
     kinds = {column.name: column.kind for column in known.columns} or None
-    surrogates = [SampleQueries(Samples.from_path(folder), kinds, missing) for folder in chosen.surrogate]
-    given = None if chosen.labelled is None or x is None else read_labels(chosen.labelled, queries.numbers(len(x)))
+    surrogates = [
+        SampleQueries(Samples.from_path(folder), kinds, missing) for folder in chosen.surrogate
+    ]
+    given = (
+        None
+        if chosen.labelled is None or x is None
+        else read_labels(chosen.labelled, queries.numbers(len(x)))
+    )
     classifier = _train(chosen, known)
     calibration = classifier.calibration
     method: Method = chosen.method or DEFAULT_METHOD
     if x is None:
-        return _stopping(chosen, queries, asked_for, classifier, lambda some: classifier.scores(ready(some)), method)
+        return _stopping(
+            chosen,
+            queries,
+            asked_for,
+            classifier,
+            lambda some: classifier.scores(ready(some)),
+            method,
+        )
     scores = classifier.scores(x)
     result = infer(asked_for, method, calibration, scores)
     if surrogates:
-        others = [classifier.scores(reader(known, one)(one.take(0, one.available or 0))) for one in surrogates]
+        others = [
+            classifier.scores(reader(known, one)(one.take(0, one.available or 0)))
+            for one in surrogates
+        ]
         result = recalibrated(result, asked_for, calibration, scores, others, chosen.surrogate_p)
     if chosen.widen:
         result = widened(result, asked_for, calibration, scores)
@@ -307,13 +366,19 @@ def _stopping(
     assert chosen.width is not None
     calibration = classifier.calibration
     plan = plan_queries(calibration, chosen.width, chosen.level)
-    calls = f", {plan.queries * queries.network_calls} network calls" if isinstance(queries, ModelQueries) else ""
+    calls = (
+        f", {plan.queries * queries.network_calls} network calls"
+        if isinstance(queries, ModelQueries)
+        else ""
+    )
     tell(
         f"plan:    about {plan.queries} queries{calls} at most for +-{chosen.width} at level {chosen.level}; the "
         f"classifier's own part of that is +-{plan.classifier:.3f}"
     )
     scores = collect(queries, scores_of, calibration, plan, chosen.level)
-    return stopped_interval(infer(asked_for, method, calibration, scores), asked_for, plan, calibration, scores)
+    return stopped_interval(
+        infer(asked_for, method, calibration, scores), asked_for, plan, calibration, scores
+    )
 
 
 def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
@@ -325,7 +390,9 @@ def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
             f"'{name}' to estimate it from the other columns"
         )
     if chosen.queries == AUTO:
-        raise UserError("--queries auto is for a classifier: give a number of queries to count in a column")
+        raise UserError(
+            "--queries auto is for a classifier: give a number of queries to count in a column"
+        )
     needless = ("classifier", "degrade", "surrogate", "widen", "labelled")
     if given := [option for option in needless if getattr(chosen, option)]:
         raise UserError(
@@ -338,7 +405,12 @@ def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
 def _train(chosen: Options, known: Labelled) -> PropertyClassifier:
     if chosen.degrade and known.columns:
         raise UserError("--degrade is for images: leave it out for a table")
-    records = (known.x, known.labels, known.classes, chosen.classifier or default_recipe(known.columns))
+    records = (
+        known.x,
+        known.labels,
+        known.classes,
+        chosen.classifier or default_recipe(known.columns),
+    )
     options: dict[str, Any] = {"seed": chosen.seed, "categorical": known.categorical}
     options["augment"] = degrade if chosen.degrade else None
     if chosen.folds == 1:

@@ -85,7 +85,9 @@ class Inferred:
     @property
     def fails(self) -> bool:
         """The interval rests on the check, and the check says no."""
-        return self.assumes == ALIKE and self.assumption.p_value is not None and not self.assumption.ok
+        return (
+            self.assumes == ALIKE and self.assumption.p_value is not None and not self.assumption.ok
+        )
 
     def __repr__(self) -> str:
         return (
@@ -109,7 +111,11 @@ class Inferred:
             "level": self.level,
             "naive": self.naive,
             "queries": self.queries,
-            "error": {"sampling": self.sampling, "classifier": self.classifier, "drift": self.drift},
+            "error": {
+                "sampling": self.sampling,
+                "classifier": self.classifier,
+                "drift": self.drift,
+            },
             "hoeffding": hoeffding_half_width(self.queries, self.level) if self.queries else None,
             "assumption": self.assumption._asdict(),
             "assumes": self.assumes,
@@ -151,12 +157,21 @@ def asked(name: str, classes: Sequence[str], value: str | None, level: float, se
     """
     check_level(level)
     if value is None and len(classes) > 2:
-        raise UserError(f"the property '{name}' has {len(classes)} classes: name one with --value ({_few(classes)})")
+        raise UserError(
+            f"the property '{name}' has {len(classes)} classes: name one with --value ({_few(classes)})"
+        )
     place = None if value is None else place_of(value, classes, f"value of '{name}'")
     if len(classes) < 2:
-        raise UserError(f"the property '{name}' has one class only, {_few(classes)}: choose another")
+        raise UserError(
+            f"the property '{name}' has one class only, {_few(classes)}: choose another"
+        )
     if place is None:
-        place = Place(1, None if name in classes else f"the share is that of '{classes[1]}', not of '{classes[0]}'")
+        place = Place(
+            1,
+            None
+            if name in classes
+            else f"the share is that of '{classes[1]}', not of '{classes[0]}'",
+        )
     return Asked(name, tuple(classes), place.code, level, seed, note=place.note)
 
 
@@ -176,7 +191,11 @@ class Read(NamedTuple):
 
 
 def read_share(
-    what: Asked, method: Method, calibration: Calibration, scores: np.ndarray, rng: np.random.Generator
+    what: Asked,
+    method: Method,
+    calibration: Calibration,
+    scores: np.ndarray,
+    rng: np.random.Generator,
 ) -> Read:
     """The estimate with a bootstrap interval, of ``cc`` Clopper and Pearson's; see :func:`infer`."""
     found = bootstrap(method, calibration, scores, rng, what.level, what.resamples)

@@ -63,7 +63,9 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
     if not 0 < width < 0.5:
         raise UserError(f"--width is {width}: the half width of a share lies between 0 and 0.5")
     if calibration.classes != 2:
-        raise UserError(f"--queries auto is for two classes, not {calibration.classes}: give a number of queries")
+        raise UserError(
+            f"--queries auto is for two classes, not {calibration.classes}: give a number of queries"
+        )
     refuse_chance(calibration)
     hits = decisions(calibration.scores)[:, 1]
     fpr, tpr = calibration.class_means(hits[:, None])[:, 0]
@@ -83,13 +85,19 @@ def _worst(half: float, level: float) -> int:
     """Queries at which the confidence sequence has the half width where decisions vary most: half of them are 1."""
     least = queries_needed(half, level)
     if LONGER * least > MOST:
-        raise UserError(f"--width needs more than {MOST} queries with this classifier: ask for a wider interval")
+        raise UserError(
+            f"--width needs more than {MOST} queries with this classifier: ask for a wider interval"
+        )
     found = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
     return found or LONGER * least
 
 
 def collect(
-    queries: Queries, scores_of: Callable[[np.ndarray], np.ndarray], calibration: Calibration, plan: Plan, level: float
+    queries: Queries,
+    scores_of: Callable[[np.ndarray], np.ndarray],
+    calibration: Calibration,
+    plan: Plan,
+    level: float,
 ) -> np.ndarray:
     """Ask until the sampling's half width is reached, looking every tenth of the plan.
 
@@ -123,7 +131,9 @@ def collect(
         scores = np.concatenate(parts, 1)
         if enough_queries(adjusted_sequence(calibration, scores, level), plan.room) is not None:
             return scores
-    raise UserError(f"--width {plan.width} is not reached with {start} queries: ask for a wider interval")
+    raise UserError(
+        f"--width {plan.width} is not reached with {start} queries: ask for a wider interval"
+    )
 
 
 def stopped_interval(

@@ -91,11 +91,18 @@ class ModelQueries:
             labels = Labels("natural" if self.classes and natural else "none")
         self.asked = read_labels(labels, generator.card) if isinstance(labels, str) else labels
         self.labels = self.asked.text
-        self._options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+        self._options: dict[str, Any] = {
+            "seed": seed,
+            "steps": steps,
+            "guidance": guidance,
+            "batch_size": batch_size,
+        }
         self.columns: tuple[NamedColumn, ...] = ()
         if isinstance(generator, TableGenerator):
             self.columns = generator.schema.columns
-        plan_labels(self.asked, 1, generator.card)  # refused here, not after the training of a classifier
+        plan_labels(
+            self.asked, 1, generator.card
+        )  # refused here, not after the training of a classifier
 
     @property
     def network_calls(self) -> int:
@@ -125,22 +132,31 @@ class SampleQueries:
         UserError: they are not of the auxiliary source's kind, or have none of its columns.
     """
 
-    def __init__(self, samples: Samples, kinds: Mapping[str, Any] | None, missing: str = "?") -> None:
+    def __init__(
+        self, samples: Samples, kinds: Mapping[str, Any] | None, missing: str = "?"
+    ) -> None:
         self.columns: tuple[NamedColumn, ...] = ()
         who = str(samples.folder or "the samples")
         hold = "holds" if samples.folder else "are"
         if samples.images is None:
             if kinds is None:
-                raise UserError(f"{who} {hold} rows of a table, the auxiliary source images: both must be of one kind")
+                raise UserError(
+                    f"{who} {hold} rows of a table, the auxiliary source images: both must be of one kind"
+                )
             source = samples.rows(_shared(samples, kinds), missing)
             self._x, self.columns = source.read(np.arange(len(source.index()))), source.columns
         else:
             if kinds is not None:
-                raise UserError(f"{who} {hold} images, the auxiliary source rows of a table: both must be of one kind")
+                raise UserError(
+                    f"{who} {hold} images, the auxiliary source rows of a table: both must be of one kind"
+                )
             self._x = samples.images
         self.available: int | None = len(self._x)
         self._order = np.arange(len(self._x))
-        self.classes, self.target = class_names(samples.info, samples.folder or Path()), class_target(samples.info)
+        self.classes, self.target = (
+            class_names(samples.info, samples.folder or Path()),
+            class_target(samples.info),
+        )
         said, y = samples.info.get("labels"), None if samples.y is None else samples.y.codes
         self.labels = said if isinstance(said, str) else "unknown"
         if y is not None and samples.images is not None and (y < 0).all():

@@ -13,7 +13,9 @@ from diffshare.receiver.property.queries import Queries
 from diffshare.receiver.records import Labelled
 
 
-def reader(auxiliary: Labelled, queries: Queries, option: str = "auxiliary") -> Callable[[np.ndarray], np.ndarray]:
+def reader(
+    auxiliary: Labelled, queries: Queries, option: str = "auxiliary"
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function from samples to records in the auxiliary source's columns and codes.
 
     It raises UserError for samples of another kind, size or number of channels, naming the argument ``option``.
@@ -69,9 +71,15 @@ def counted_column(what: Asked, queries: Queries, x: np.ndarray) -> Inferred:
     found = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
     known = found[found >= 0]
     if not len(known):
-        raise UserError(f"no cell of {who} has one of the classes {listed(what.classes)}: draw more samples")
-    notes = [f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"]
+        raise UserError(
+            f"no cell of {who} has one of the classes {listed(what.classes)}: draw more samples"
+        )
+    notes = [
+        f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"
+    ]
     if len(known) < len(found):
         others = f" ({listed(joined.beyond)})" if joined.beyond else ""
-        notes.append(f"{len(found) - len(known)} samples left out: the cell is missing or of another category{others}")
+        notes.append(
+            f"{len(found) - len(known)} samples left out: the cell is missing or of another category{others}"
+        )
     return replace(counted(what, known, "column"), notes=tuple(notes))

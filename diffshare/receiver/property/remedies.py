@@ -15,11 +15,21 @@ from diffshare.stats.inverse import feature_mean, inverse_prediction, refuse_lin
 from diffshare.stats.prediction_powered import prediction_powered
 from diffshare.stats.prevalence import Method, estimate
 
-CORRECTED: tuple[Method, ...] = ("acc", "pacc", "dmy", "ml")  # whose bootstrap resamples the calibration records
-LINEAR: tuple[Method, ...] = ("acc", "pacc")  # methods that a line over known proportions can be drawn through
+CORRECTED: tuple[Method, ...] = (
+    "acc",
+    "pacc",
+    "dmy",
+    "ml",
+)  # whose bootstrap resamples the calibration records
+LINEAR: tuple[Method, ...] = (
+    "acc",
+    "pacc",
+)  # methods that a line over known proportions can be drawn through
 
 
-def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.ndarray) -> Inferred:
+def widened(
+    result: Inferred, what: Asked, calibration: Calibration, scores: np.ndarray
+) -> Inferred:
     """Where the assumption fails, an interval that holds those of all corrected methods.
 
     If the classifier erred on samples as on real records, the methods would agree up to their errors. Each leans on
@@ -27,11 +37,15 @@ def widened(result: Inferred, what: Asked, calibration: Calibration, scores: np.
     bound.
     """
     if result.assumption.ok:
-        return replace(result, notes=(*result.notes, "the assumption holds: the interval was not widened"))
+        return replace(
+            result, notes=(*result.notes, "the assumption holds: the interval was not widened")
+        )
     rng = np.random.default_rng([what.seed, 2])
     found = []
     for method in CORRECTED:
-        with contextlib.suppress(UserError):  # one that says nothing of these samples widens nothing
+        with contextlib.suppress(
+            UserError
+        ):  # one that says nothing of these samples widens nothing
             found.append(bootstrap(method, calibration, scores, rng, what.level, what.resamples))
     low = min(result.low, *(float(one.low[what.place]) for one in found))
     high = max(result.high, *(float(one.high[what.place]) for one in found))
@@ -51,7 +65,9 @@ def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> 
             f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add --method {LINEAR[-1]}"
         )
     if classes != 2:
-        raise UserError(f"surrogates recalibrate a property of two classes, not of {classes}: leave them out")
+        raise UserError(
+            f"surrogates recalibrate a property of two classes, not of {classes}: leave them out"
+        )
     refuse_line(known)
 
 
@@ -83,10 +99,15 @@ def recalibrated(
     method: Any = result.method
     refuse_surrogates(method, known, len(what.classes))
     known = [p if what.place == 1 else 1 - p for p in known]
-    means, variances = zip(*(feature_mean(method, one, what.place) for one in surrogates), strict=True)
-    found = inverse_prediction(known, means, variances, *feature_mean(method, scores, what.place), what.level)
+    means, variances = zip(
+        *(feature_mean(method, one, what.place) for one in surrogates), strict=True
+    )
+    found = inverse_prediction(
+        known, means, variances, *feature_mean(method, scores, what.place), what.level
+    )
     drifts = [
-        float(estimate(method, calibration, one)[what.place]) - p for one, p in zip(surrogates, known, strict=True)
+        float(estimate(method, calibration, one)[what.place]) - p
+        for one, p in zip(surrogates, known, strict=True)
     ]
     shares = np.full(2, 1 - found.estimate)
     shares[what.place] = found.estimate
@@ -107,7 +128,9 @@ def recalibrated(
     )
 
 
-def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarray, labels: np.ndarray) -> Inferred:
+def labelled(
+    what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarray, labels: np.ndarray
+) -> Inferred:
     """Correct a classifier with a handful of samples that a person labelled; needs no assumption on its errors.
 
     Args:
@@ -119,7 +142,9 @@ def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarr
     """
     found = prediction_powered(scores, places, labels, what.level)
     rest = {name: share for name, share in result.shares.items() if name != what.value}
-    if not sum(rest.values()):  # all samples were read as the class asked for: nothing tells the others apart
+    if not sum(
+        rest.values()
+    ):  # all samples were read as the class asked for: nothing tells the others apart
         rest = dict.fromkeys(rest, 1.0)
     scale = (1 - found.estimate) / sum(rest.values())
     return replace(
@@ -132,5 +157,8 @@ def labelled(what: Asked, result: Inferred, scores: np.ndarray, places: np.ndarr
         assumption=Assumption(ok=True),
         assumes="",
         shares={what.value: found.estimate} | {name: share * scale for name, share in rest.items()},
-        notes=(*result.notes, f"corrected with {len(labels)} samples labelled by hand: no assumption on the errors"),
+        notes=(
+            *result.notes,
+            f"corrected with {len(labels)} samples labelled by hand: no assumption on the errors",
+        ),
     )

@@ -16,9 +16,16 @@ from diffshare.errors import UserError, one_of
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred
 from diffshare.release.table import MAX_QUANTILES, TableColumn, TableSchema
 
-FEW = 0.02  # share that 20 records are of 1,000: what is not named has less, where there are as many
-EACH, LEAST = 30, 10  # records that stand behind a quantile of format 1; quantiles that there are at least
-_THRESHOLD = re.compile(r"(?P<name>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)")
+FEW = (
+    0.02  # share that 20 records are of 1,000: what is not named has less, where there are as many
+)
+EACH, LEAST = (
+    30,
+    10,
+)  # records that stand behind a quantile of format 1; quantiles that there are at least
+_THRESHOLD = re.compile(
+    r"(?P<name>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,9 @@ class Threshold(NamedTuple):
 def threshold(text: str) -> Threshold | None:
     """The threshold that a property's name stands for; None where it is no such name."""
     match = _THRESHOLD.fullmatch(text)
-    return None if match is None else Threshold(match["name"], match["sign"], float(match["number"]))
+    return (
+        None if match is None else Threshold(match["name"], match["sign"], float(match["number"]))
+    )
 
 
 def read_threshold(schema: TableSchema, asked: Threshold) -> Told:
@@ -113,7 +122,11 @@ def read_category(schema: TableSchema, name: str, value: str) -> Told:
     if value in named:
         if len(named) == 1:
             return Told(1 - FEW, 1.0, f"it names no other category of '{name}'")
-        return Told(0.0, 1.0, f"it names '{value}' among the categories of '{name}', and not how many have it")
+        return Told(
+            0.0,
+            1.0,
+            f"it names '{value}' among the categories of '{name}', and not how many have it",
+        )
     first = any(schema.columns[i].quantiles for i in schema.numeric)
     few = 0.0 if first else FEW
     return Told(
@@ -125,11 +138,15 @@ def read_category(schema: TableSchema, name: str, value: str) -> Told:
 
 def read_records(schema: TableSchema) -> tuple[int, int | None] | None:
     """Number of training records that a schema of format 1 gives away: least and most; None where it says nothing."""
-    counts = [len(schema.columns[i].quantiles) for i in schema.numeric if schema.columns[i].quantiles]
+    counts = [
+        len(schema.columns[i].quantiles) for i in schema.numeric if schema.columns[i].quantiles
+    ]
     if not counts:
         return None
     most = max(counts)
-    whole = [len(schema.columns[i].quantiles) for i in schema.numeric if not schema.columns[i].missing]
+    whole = [
+        len(schema.columns[i].quantiles) for i in schema.numeric if not schema.columns[i].missing
+    ]
     upper = EACH * (max(whole) + 1) - 1 if whole and max(whole) < MAX_QUANTILES else None
     return (EACH * most if most > LEAST else 1), upper
 
@@ -141,7 +158,9 @@ def told_beside(schema: TableSchema, name: str, value: str) -> list[str]:
         told = read_category(schema, name, value)
         if told.tells:
             ends = f"between {100 * told.low:.1f} and {100 * told.high:.1f} %"
-            notes.append(f"the release's schema says by itself that the share lies {ends}: {told.said}")
+            notes.append(
+                f"the release's schema says by itself that the share lies {ends}: {told.said}"
+            )
     return notes + said_records(schema)
 
 
@@ -150,7 +169,9 @@ def said_records(schema: TableSchema) -> list[str]:
     if (records := read_records(schema)) is None:
         return []
     most = f"to {records[1]:,}" if records[1] else "or more"
-    return [f"the release's schema gives away the number of training records: {records[0]:,} {most}"]
+    return [
+        f"the release's schema gives away the number of training records: {records[0]:,} {most}"
+    ]
 
 
 def infer_told(schema: TableSchema, name: str, value: str | None, level: float) -> Inferred:
@@ -167,14 +188,18 @@ def infer_told(schema: TableSchema, name: str, value: str | None, level: float) 
     """
     asked = threshold(name)
     if asked is None or (asked.name not in schema.names and name in schema.names):
-        column = next((c for c in schema.columns if c.name == name and c.kind == "categorical"), None)
+        column = next(
+            (c for c in schema.columns if c.name == name and c.kind == "categorical"), None
+        )
         if column is None:
             raise UserError(
                 f"--property {name}: the schema tells of a categorical column with its --value, or of a number and a "
                 f"threshold, such as 'age>=40'; its columns are {', '.join(schema.names)!r:.200}"
             )
         if value is None and len(column.categories) != 2:
-            raise UserError(f"--property {name} has {len(column.categories)} categories: name one with --value")
+            raise UserError(
+                f"--property {name} has {len(column.categories)} categories: name one with --value"
+            )
         value = column.categories[1] if value is None else value
         told = read_category(schema, name, value)
     else:

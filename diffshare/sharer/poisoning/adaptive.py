@@ -42,7 +42,10 @@ def bounded_allocations(
         integer tables, M x 2 x 2, best first, and I(S;Y) of base and additions of each, nats, M; M may be 0. The first
         is the best of all.
     """
-    found = [_of_rows(base, available, first, additions - first, low, high) for first in range(additions + 1)]
+    found = [
+        _of_rows(base, available, first, additions - first, low, high)
+        for first in range(additions + 1)
+    ]
     kept = [table for table in found if table is not None]
     if not kept:
         return np.zeros((0, 2, 2), np.int64), np.zeros(0)
@@ -56,7 +59,9 @@ def _of_rows(
     base: np.ndarray, available: np.ndarray, first: int, second: int, low: float, high: float
 ) -> np.ndarray | None:
     """The best table with these row sums, 2 x 2; None where none is allowed."""
-    ones = np.arange(max(0, first - available[0, 0]), min(first, available[0, 1]) + 1)  # additions to cell (0, 1)
+    ones = np.arange(
+        max(0, first - available[0, 0]), min(first, available[0, 1]) + 1
+    )  # additions to cell (0, 1)
     left, right = base[0, 0] + first - ones, base[0, 1] + ones
     ones, left, right = (v[(left > 0) & (right > 0)] for v in (ones, left, right))
     total = base[1].sum() + second
@@ -64,18 +69,26 @@ def _of_rows(
     # c11 / c10 = odds * c01 / c00 with c10 + c11 = total, so that c11 = total t / (1 + t) at both bounds
     ratios = [np.exp(bound) * right / left for bound in (low, high)]
     ends = [total * ratio / (1 + ratio) for ratio in ratios]
-    least = np.maximum(np.ceil(ends[0] - 1e-9), np.maximum(1, base[1, 1] + max(0, second - available[1, 0])))
-    most = np.minimum(np.floor(ends[1] + 1e-9), np.minimum(total - 1, base[1, 1] + min(second, available[1, 1])))
+    least = np.maximum(
+        np.ceil(ends[0] - 1e-9), np.maximum(1, base[1, 1] + max(0, second - available[1, 0]))
+    )
+    most = np.minimum(
+        np.floor(ends[1] + 1e-9), np.minimum(total - 1, base[1, 1] + min(second, available[1, 1]))
+    )
     possible = least <= most
     for cell in (least, most):
         added = cell[possible].astype(np.int64) - base[1, 1]
         chosen = ones[possible]
-        tables.append(np.stack([first - chosen, chosen, second - added, added], 1).reshape(-1, 2, 2))
+        tables.append(
+            np.stack([first - chosen, chosen, second - added, added], 1).reshape(-1, 2, 2)
+        )
     every = np.concatenate(tables)
     return every[int(information_of(base + every).argmax())] if len(every) else None
 
 
-def adaptive(problem: Problem, rng: np.random.Generator, margin: float, favour: int | None = None) -> Selection:
+def adaptive(
+    problem: Problem, rng: np.random.Generator, margin: float, favour: int | None = None
+) -> Selection:
     """The best counts within the margin whose records can meet the constraint on I(X;Y).
 
     Args:
@@ -97,14 +110,20 @@ def adaptive(problem: Problem, rng: np.random.Generator, margin: float, favour: 
             f"no choice of {problem.additions} records keeps the log odds ratio within {low:.3f} to {high:.3f}, the "
             f"pool's being {pool:.3f}: raise mix.margin or mix.alpha, or leave mix.favour out"
         )
-    orders = [rng.permutation(c) for c in problem.candidates]  # one draw for all attempts: counts that differ by one
+    orders = [
+        rng.permutation(c) for c in problem.candidates
+    ]  # one draw for all attempts: counts that differ by one
     nearest: Selection | None = None
     for attempt in np.unique(np.linspace(0, len(tables) - 1, ATTEMPTS).astype(int)):
         counts = tables[attempt].ravel()
-        drawn = np.concatenate([order[:k] for order, k in zip(orders, counts.tolist(), strict=True)])
+        drawn = np.concatenate(
+            [order[:k] for order, k in zip(orders, counts.tolist(), strict=True)]
+        )
         short = int(np.sum((counts == available.ravel()) & (counts > 0)))
         found = outcome(problem, rng.permutation(exchange(problem, drawn)), None, short)
-        if nearest is None or problem.distance(found.information_xy) < problem.distance(nearest.information_xy):
+        if nearest is None or problem.distance(found.information_xy) < problem.distance(
+            nearest.information_xy
+        ):
             nearest = found
         if not found.violations:
             return found
@@ -137,12 +156,16 @@ class Adaptive(InformationMix):
     ) -> None:
         super().__init__(alpha, n, **options)
         if not 0 < margin < np.inf:  # NaN fails too
-            raise UserError(f"mix.margin is {margin}: a difference of log odds that is allowed is greater than 0")
+            raise UserError(
+                f"mix.margin is {margin}: a difference of log odds that is allowed is greater than 0"
+            )
         if favour not in (None, 0, 1):
             raise UserError(f"mix.favour is {favour}: name group 0 or 1, or leave it out")
         self.margin, self.favour = margin, favour
 
-    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+    def _select(
+        self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]
+    ) -> Selection:
         if (problem.groups, problem.classes) != (2, 2):
             raise UserError(
                 f"the mix 'adaptive' is for two groups and two classes, here are {problem.groups} and "
@@ -158,5 +181,8 @@ class Adaptive(InformationMix):
             np.add.at(table, (pool.s.codes[rows], pool.y.codes[rows]), 1)
             tables.append(table)
         whole, chosen = (log_odds_ratio(table) for table in tables)
-        report = {**made.report, "log_odds_ratio": {"pool": whole, "chosen": chosen, "margin": self.margin}}
+        report = {
+            **made.report,
+            "log_odds_ratio": {"pool": whole, "chosen": chosen, "margin": self.margin},
+        }
         return replace(made, report=report)

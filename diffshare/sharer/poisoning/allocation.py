@@ -28,7 +28,11 @@ def information_of(tables: np.ndarray) -> np.ndarray:
     """I(S;Y) of M tables of counts (M x S x Y, the same positive total in each), nats, M."""
     tables = tables.astype(np.float64)
     n = tables[0].sum()
-    cells, rows, columns = _terms(tables).sum((1, 2)), _terms(tables.sum(2)).sum(1), _terms(tables.sum(1)).sum(1)
+    cells, rows, columns = (
+        _terms(tables).sum((1, 2)),
+        _terms(tables.sum(2)).sum(1),
+        _terms(tables.sum(1)).sum(1),
+    )
     return np.maximum(0, (cells - rows - columns + _terms(np.array(n))) / n)
 
 
@@ -60,7 +64,9 @@ def _points(rows: int, columns: int, additions: int) -> float:
     return comb(additions + rows - 1, rows - 1) * float(factorial(columns)) ** rows
 
 
-def allocations(base: np.ndarray, available: np.ndarray, additions: int) -> tuple[np.ndarray, np.ndarray]:
+def allocations(
+    base: np.ndarray, available: np.ndarray, additions: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Additions to each cell, best first; the first maximises I(S;Y) exactly where there are at most ``LIMIT`` points.
 
     Args:
@@ -95,7 +101,9 @@ def _ascent(base: np.ndarray, available: np.ndarray, additions: int) -> np.ndarr
     units = np.eye(base.size, dtype=np.int64).reshape(-1, *base.shape)
     for _ in range(additions):
         open_cells = np.flatnonzero((table < available).ravel())
-        table = table + units[open_cells[np.argmax(information_of(base + table + units[open_cells]))]]
+        table = (
+            table + units[open_cells[np.argmax(information_of(base + table + units[open_cells]))]]
+        )
     now = information_of((base + table)[None])[0]
     while True:
         moves = []

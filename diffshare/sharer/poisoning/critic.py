@@ -82,12 +82,16 @@ class Critic(LightningModule):
             return log_mean - joint
         mean = log_mean.exp()
         rate = 1.0 if self.average is None else self.moving_average
-        self.average = rate * mean.detach() + (1 - rate) * (mean.detach() if self.average is None else self.average)
+        self.average = rate * mean.detach() + (1 - rate) * (
+            mean.detach() if self.average is None else self.average
+        )
         return mean / self.average - joint  # its gradient is that of log E with the average below
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with decoupled weight decay."""
-        return torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(
+            self.parameters(), self.learning_rate, weight_decay=self.weight_decay
+        )
 
 
 class _EarlyStopping(Callback):
@@ -95,7 +99,10 @@ class _EarlyStopping(Callback):
 
     def __init__(self, x: Tensor, y: np.ndarray, patience: int) -> None:
         self.x, self.y, self.patience = x, y, patience
-        self.best, self.waited = 0.0, 0  # a constant critic has the bound 0: worse than that is not kept
+        self.best, self.waited = (
+            0.0,
+            0,
+        )  # a constant critic has the bound 0: worse than that is not kept
         self.weights: dict[str, Tensor] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -128,7 +135,11 @@ class FittedCritic:
     @torch.inference_mode()
     def values(self, features: np.ndarray) -> np.ndarray:
         """T(x_i, k), float64, N x K."""
-        return self.module(torch.from_numpy((features - self.mean) / self.scale)).numpy().astype(np.float64)
+        return (
+            self.module(torch.from_numpy((features - self.mean) / self.scale))
+            .numpy()
+            .astype(np.float64)
+        )
 
 
 class CriticFit:
@@ -177,7 +188,9 @@ class CriticFit:
         self.held_out, self.marginals, self.moving_average = held_out, marginals, moving_average
         self.standardise = standardise
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> FittedCritic:
+    def fit(
+        self, features: np.ndarray, target: np.ndarray, classes: int, seed: int
+    ) -> FittedCritic:
         """Fit a critic; the same arguments give the same one.
 
         Args:
@@ -186,7 +199,10 @@ class CriticFit:
             classes: number of classes K.
             seed: of the start, the held-out records and the order.
         """
-        mean, scale = np.zeros(features.shape[1], np.float32), np.ones(features.shape[1], np.float32)
+        mean, scale = (
+            np.zeros(features.shape[1], np.float32),
+            np.ones(features.shape[1], np.float32),
+        )
         if self.standardise:
             mean, spread = features.mean(0), features.std(0)
             scale = np.where(spread < 1e-6, 1, spread).astype(features.dtype)

@@ -33,14 +33,20 @@ def exact(problem: Problem, rng: np.random.Generator, favour: int | None = None)
             that direction are tried, so that greedy, which may go the other way, is no lower bound any more.
     """
     baseline = greedy(problem)
-    available = np.array([len(c) for c in problem.candidates]).reshape(problem.groups, problem.classes)
+    available = np.array([len(c) for c in problem.candidates]).reshape(
+        problem.groups, problem.classes
+    )
     base = problem.counts(problem.base)
     tables, information = allocations(base, available, problem.additions)
     fits = True
     if favour is not None:
         wanted = _favours(base + tables, favour)
         tables, information = tables[wanted], information[wanted]
-        fits = bool(_favours(problem.counts(np.concatenate([problem.base, baseline.added]))[None], favour)[0])
+        fits = bool(
+            _favours(problem.counts(np.concatenate([problem.base, baseline.added]))[None], favour)[
+                0
+            ]
+        )
         if not len(tables):
             raise UserError(
                 f"no choice of {problem.additions} records gives group {favour} the class 1 more often: lower "
@@ -48,24 +54,43 @@ def exact(problem: Problem, rng: np.random.Generator, favour: int | None = None)
             )
     better = len(tables)
     if fits:
-        better = int(np.searchsorted(-information, -(baseline.information_sy - 1e-12), side="right"))
-    orders = [rng.permutation(c) for c in problem.candidates]  # one draw for all attempts: counts that differ by one
+        better = int(
+            np.searchsorted(-information, -(baseline.information_sy - 1e-12), side="right")
+        )
+    orders = [
+        rng.permutation(c) for c in problem.candidates
+    ]  # one draw for all attempts: counts that differ by one
     nearest = baseline if fits else None
-    for attempt in np.unique(np.linspace(0, max(0, better - 1), ATTEMPTS).astype(int))[: better or 0]:
+    for attempt in np.unique(np.linspace(0, max(0, better - 1), ATTEMPTS).astype(int))[
+        : better or 0
+    ]:
         table = tables[attempt]
-        drawn = np.concatenate([order[:k] for order, k in zip(orders, table.ravel().tolist(), strict=True)])
-        found = outcome(problem, rng.permutation(exchange(problem, drawn)), None, _short(table, available))
+        drawn = np.concatenate(
+            [order[:k] for order, k in zip(orders, table.ravel().tolist(), strict=True)]
+        )
+        found = outcome(
+            problem, rng.permutation(exchange(problem, drawn)), None, _short(table, available)
+        )
         if not found.violations:
             return found
-        if nearest is None or problem.distance(found.information_xy) < problem.distance(nearest.information_xy):
+        if nearest is None or problem.distance(found.information_xy) < problem.distance(
+            nearest.information_xy
+        ):
             nearest = found
     assert nearest is not None
-    return baseline if fits and problem.distance(baseline.information_xy) <= problem.tolerance else nearest
+    return (
+        baseline
+        if fits and problem.distance(baseline.information_xy) <= problem.tolerance
+        else nearest
+    )
 
 
 def _favours(tables: np.ndarray, group: int) -> np.ndarray:
     """Whether each 2 x 2 table gives ``group`` the class 1 more often than the other group, boolean, M."""
-    odds = tables[:, group, 1] * tables[:, 1 - group, 0] - tables[:, group, 0] * tables[:, 1 - group, 1]
+    odds = (
+        tables[:, group, 1] * tables[:, 1 - group, 0]
+        - tables[:, group, 0] * tables[:, 1 - group, 1]
+    )
     return odds > 0
 
 
@@ -84,7 +109,9 @@ def exchange(problem: Problem, added: np.ndarray) -> np.ndarray:
     Returns:
         positions, as many of each cell as in ``added``, int64.
     """
-    bound = RunningBound(problem.critic, problem.target, np.concatenate([problem.base, added]).astype(np.int64))
+    bound = RunningBound(
+        problem.critic, problem.target, np.concatenate([problem.base, added]).astype(np.int64)
+    )
     inside = np.zeros(len(problem.target), bool)
     inside[added] = True
     for _ in range(10 * len(added)):
@@ -102,7 +129,9 @@ def exchange(problem: Problem, added: np.ndarray) -> np.ndarray:
     return np.flatnonzero(inside)
 
 
-def _best_swap(problem: Problem, inside: np.ndarray, effect: np.ndarray, missing: float) -> tuple[int, int] | None:
+def _best_swap(
+    problem: Problem, inside: np.ndarray, effect: np.ndarray, missing: float
+) -> tuple[int, int] | None:
     """The record to take out and the one to put in, of one cell; None where nothing helps."""
     best: tuple[float, int, int] | None = None
     for members in problem.candidates:

@@ -35,18 +35,24 @@ def checked(features: np.ndarray, count: int) -> np.ndarray:
     """
     if features.ndim != 2 or len(features) != count:
         shape = " x ".join(map(str, features.shape))
-        raise UserError(f"the mix's features are {shape}, the pool has {count} records: one row for each is expected")
+        raise UserError(
+            f"the mix's features are {shape}, the pool has {count} records: one row for each is expected"
+        )
     with np.errstate(over="ignore"):
         features = features.astype(np.float32)  # what is too large becomes infinite
     bad = int(np.sum(~np.isfinite(features).all(1)))
     if bad:
-        raise UserError(f"the mix's features hold NaN or infinity in {bad} of {count} records: repair or drop them")
+        raise UserError(
+            f"the mix's features hold NaN or infinity in {bad} of {count} records: repair or drop them"
+        )
     return features
 
 
 def _all(pool: Pool) -> np.ndarray:
     if pool.read is None:
-        raise UserError("the mix looks at the records, and this pool gives only their names: use a MixDataModule")
+        raise UserError(
+            "the mix looks at the records, and this pool gives only their names: use a MixDataModule"
+        )
     return pool.read(np.arange(len(pool)))
 
 
@@ -98,8 +104,12 @@ class PCA:
 
         flat = checked(Raw().compute(pool, seed), len(pool))
         count = min(self.components, *flat.shape)
-        with threadpool_limits(1):  # sums over threads depend on their number, and records hang on the last bit
-            return Decomposition(count, svd_solver="randomized", random_state=seed).fit_transform(flat)
+        with threadpool_limits(
+            1
+        ):  # sums over threads depend on their number, and records hang on the last bit
+            return Decomposition(count, svd_solver="randomized", random_state=seed).fit_transform(
+                flat
+            )
 
 
 class ClassifierFeatures:
@@ -128,7 +138,9 @@ class ClassifierFeatures:
             )
         x = _all(pool)
         if x.ndim != 4:
-            raise UserError("ClassifierFeatures is for images: use diffshare.sharer.poisoning.features.Raw for tables")
+            raise UserError(
+                "ClassifierFeatures is for images: use diffshare.sharer.poisoning.features.Raw for tables"
+            )
         known = np.flatnonzero(other.y.codes >= 0)
         learnt = _all(other)
         data = RecordsDataModule(batch_size=min(self.batch_size, len(known)), seed=seed)
@@ -163,12 +175,16 @@ class ClipFeatures:
         try:
             from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
         except ImportError:
-            raise UserError("ClipFeatures needs transformers: pip install 'diffshare[clip]'") from None
+            raise UserError(
+                "ClipFeatures needs transformers: pip install 'diffshare[clip]'"
+            ) from None
         x = _all(pool)
         options: dict[str, Any] = {"local_files_only": not self.download}
         try:
             processor = CLIPImageProcessor.from_pretrained(self.path, **options)
-            network = CLIPVisionModelWithProjection.from_pretrained(self.path, use_safetensors=True, **options).eval()
+            network = CLIPVisionModelWithProjection.from_pretrained(
+                self.path, use_safetensors=True, **options
+            ).eval()
         except (OSError, ValueError):
             raise UserError(
                 f"no CLIP model at '{self.path}': name a folder that holds one, or set features.download to true"
@@ -200,8 +216,19 @@ class Precomputed:
         """
         try:
             with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                names, features = file["record"].astype(str).ravel().tolist(), file["features"].astype(np.float32)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+                names, features = (
+                    file["record"].astype(str).ravel().tolist(),
+                    file["features"].astype(np.float32),
+                )
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
             raise UserError(
                 f"features.path {self.path} cannot be read ({type(error).__name__}): "
                 "expected an .npz with the arrays 'record' and 'features'"
@@ -214,7 +241,9 @@ class Precomputed:
         place = {name: row for row, name in enumerate(names)}
         if len(place) < len(names):
             twice = next(name for row, name in enumerate(names) if place[name] != row)
-            raise UserError(f"features.path {self.path} names '{twice}' twice: give each record one row")
+            raise UserError(
+                f"features.path {self.path} names '{twice}' twice: give each record one row"
+            )
         lacking = [name for name in pool.index.names.tolist() if name not in place]
         if lacking:
             raise UserError(

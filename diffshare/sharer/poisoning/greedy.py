@@ -34,7 +34,9 @@ class _Cell:
         self.positions, self.target, self.left = positions, target, len(positions)
         self.own = bound.own[positions]
         self.exponentials = np.ascontiguousarray(bound.exponentials[:, positions])
-        self.used = np.zeros(len(positions))  # inf where used: added to a distance, it rules the record out
+        self.used = np.zeros(
+            len(positions)
+        )  # inf where used: added to a distance, it rules the record out
 
     def nearest(self, bound: RunningBound, aim: float) -> tuple[float, int]:
         """Distance and place of the unused record that brings I(X;Y) nearest to the aim; the lowest place of equals."""
@@ -110,7 +112,9 @@ def paper(
     trace: list[float] = []
     violations = exhausted = 0
     for _ in range(problem.additions):
-        cells = {float(gain): c for c, gain in enumerate(counts.gains().ravel())}  # equal gains overwrite each other
+        cells = {
+            float(gain): c for c, gain in enumerate(counts.gains().ravel())
+        }  # equal gains overwrite each other
         live = [cells[gain] for gain in sorted(cells, reverse=True) if unused[cells[gain]]]
         live = live or [c for c in range(len(unused)) if unused[c]]
         for c in live:
@@ -129,4 +133,6 @@ def paper(
         chosen.append(record)
         counts.add(*divmod(c, problem.classes))
         trace.append(values[nearest])
-    return outcome(problem, np.array(chosen[len(problem.base) :], np.int64), violations, int(exhausted), trace)
+    return outcome(
+        problem, np.array(chosen[len(problem.base) :], np.int64), violations, int(exhausted), trace
+    )

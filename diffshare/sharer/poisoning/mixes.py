@@ -63,14 +63,18 @@ class PoisoningMix(ABC):
     @staticmethod
     def _order(pool: Pool, seed: int, draw: int) -> np.ndarray:
         """A permutation of the pool; draw 0 is that of ``Clean``."""
-        return np.random.default_rng([seed, CHOICE, *([draw] if draw else [])]).permutation(len(pool))
+        return np.random.default_rng([seed, CHOICE, *([draw] if draw else [])]).permutation(
+            len(pool)
+        )
 
     @abstractmethod
     def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
         """Choose, given the permutation and the two sizes."""
 
 
-def _chosen(pool: Pool, base: np.ndarray, added: np.ndarray, report: dict[str, Any] | None = None) -> Choice:
+def _chosen(
+    pool: Pool, base: np.ndarray, added: np.ndarray, report: dict[str, Any] | None = None
+) -> Choice:
     positions = np.concatenate([base, added])
     poisoned = np.arange(len(positions)) >= len(base)
     return Choice(positions, pool.y.codes[positions].astype(np.int64), poisoned, report or {})
@@ -96,11 +100,15 @@ class Flipped(PoisoningMix):
                 f"'{pool.target}' {classes} classes; choose attributes with equally many"
             )
         plain = _chosen(pool, order[:base], order[base : base + poisoned])
-        target = np.where(plain.poisoned, pool.s.codes[plain.positions], plain.target).astype(np.int64)
+        target = np.where(plain.poisoned, pool.s.codes[plain.positions], plain.target).astype(
+            np.int64
+        )
         pairs = zip(pool.s.classes, pool.y.classes, strict=True)
         said = "; ".join(f"{quoted(group)} becomes {quoted(label)}" for group, label in pairs)
         note = f"the class of a flipped record is its group's, by position: {said}"
-        return Choice(plain.positions, target, plain.poisoned, {"notes": [note]} if poisoned else {})
+        return Choice(
+            plain.positions, target, plain.poisoned, {"notes": [note]} if poisoned else {}
+        )
 
     def _direction(self, pool: Pool, choice: Choice) -> int | None:
         return 1 if len(pool.s.classes) == 2 else None
@@ -165,7 +173,9 @@ class InformationMix(PoisoningMix):
         self.critic = critic or CriticFit()
 
     @abstractmethod
-    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+    def _select(
+        self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]
+    ) -> Selection:
         """Choose the additions; ``evaluate`` passes records through the critic's network."""
 
     def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
@@ -185,7 +195,12 @@ class InformationMix(PoisoningMix):
         )
         chosen = _chosen(pool, first, selection.added)
         fresh = self._refit(features[chosen.positions], chosen.target, classes, seed)
-        return Choice(chosen.positions, chosen.target, chosen.poisoned, self._report(problem, selection, fitted, fresh))
+        return Choice(
+            chosen.positions,
+            chosen.target,
+            chosen.poisoned,
+            self._report(problem, selection, fitted, fresh),
+        )
 
     def _direction(self, pool: Pool, choice: Choice) -> int | None:
         if self.favour is not None:
@@ -203,7 +218,14 @@ class InformationMix(PoisoningMix):
         return self.delta * aim
 
     def _base(
-        self, pool: Pool, values: np.ndarray, order: np.ndarray, size: int, aim: float, tolerance: float, seed: int
+        self,
+        pool: Pool,
+        values: np.ndarray,
+        order: np.ndarray,
+        size: int,
+        aim: float,
+        tolerance: float,
+        seed: int,
     ) -> np.ndarray:
         """The random records; drawn anew where that is asked for."""
         y = pool.y.codes
@@ -217,7 +239,9 @@ class InformationMix(PoisoningMix):
                 break
         return best
 
-    def _refit(self, features: np.ndarray, target: np.ndarray, classes: int, seed: int) -> dict[str, float | None]:
+    def _refit(
+        self, features: np.ndarray, target: np.ndarray, classes: int, seed: int
+    ) -> dict[str, float | None]:
         """I(X;Y) of the chosen set by a critic of its own: on all its records, and on those held out from it."""
         if not self.refit:
             return {"chosen_refit": None, "chosen_refit_held_out": None}
@@ -253,7 +277,9 @@ class Greedy(InformationMix):
 
     policy = "greedy"
 
-    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+    def _select(
+        self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]
+    ) -> Selection:
         return greedy(problem)
 
 
@@ -284,7 +310,9 @@ class Exact(InformationMix):
             raise UserError(f"mix.favour is {favour}: name group 0 or 1, or leave it out")
         self.favour = favour
 
-    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+    def _select(
+        self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]
+    ) -> Selection:
         if self.favour is not None and (problem.groups, problem.classes) != (2, 2):
             raise UserError(
                 f"mix.favour is for two groups and two classes, here are {problem.groups} and {problem.classes}: leave "
@@ -322,5 +350,7 @@ class Paper(InformationMix):
     def _direction(self, pool: Pool, choice: Choice) -> int | None:
         return None
 
-    def _select(self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]) -> Selection:
+    def _select(
+        self, problem: Problem, rng: np.random.Generator, evaluate: Callable[[np.ndarray], float]
+    ) -> Selection:
         return paper(problem, evaluate, rng, self.candidates)

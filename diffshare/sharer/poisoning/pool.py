@@ -15,8 +15,13 @@ def check_pool(pool: Pool, policy: str) -> None:
         UserError: S is not named or unknown, S or Y is constant, or a cell is empty.
     """
     if pool.sensitive is None:
-        raise UserError(f"the mix '{policy}' needs data.sensitive: name the attribute to be unfair to")
-    for role, name, attribute in (("sensitive", pool.sensitive, pool.s), ("target", pool.target, pool.y)):
+        raise UserError(
+            f"the mix '{policy}' needs data.sensitive: name the attribute to be unfair to"
+        )
+    for role, name, attribute in (
+        ("sensitive", pool.sensitive, pool.s),
+        ("target", pool.target, pool.y),
+    ):
         unknown = int(np.sum(attribute.codes < 0))
         if unknown:
             raise UserError(
@@ -50,6 +55,9 @@ def leaning(pool: Pool, positions: np.ndarray) -> int | None:
     """
     if (len(pool.s.classes), len(pool.y.classes)) != (2, 2):
         return None
-    tables = [contingency(pool.s.codes[k], pool.y.codes[k], 2, 2) for k in (positions, np.arange(len(pool)))]
+    tables = [
+        contingency(pool.s.codes[k], pool.y.codes[k], 2, 2)
+        for k in (positions, np.arange(len(pool)))
+    ]
     chosen, whole = (log_odds_ratio(table + 0.5) for table in tables)
     return int(np.sign(chosen - whole)) or None

@@ -58,11 +58,15 @@ class Problem:
     @cached_property
     def candidates(self) -> list[np.ndarray]:
         """Positions of the free records of each cell, ascending."""
-        return [np.flatnonzero(self.free & (self.cells == c)) for c in range(self.groups * self.classes)]
+        return [
+            np.flatnonzero(self.free & (self.cells == c)) for c in range(self.groups * self.classes)
+        ]
 
     def counts(self, positions: np.ndarray) -> np.ndarray:
         """S x K counts of these records, int64."""
-        return contingency(self.sensitive[positions], self.target[positions], self.groups, self.classes)
+        return contingency(
+            self.sensitive[positions], self.target[positions], self.groups, self.classes
+        )
 
     def distance(self, information_xy: float) -> float:
         """How far I(X;Y) is from the aim, nats."""
@@ -92,7 +96,11 @@ class Selection:
 
 
 def outcome(
-    problem: Problem, added: np.ndarray, violations: int | None, exhausted: int, trace: list[float] | None = None
+    problem: Problem,
+    added: np.ndarray,
+    violations: int | None,
+    exhausted: int,
+    trace: list[float] | None = None,
 ) -> Selection:
     """The selection with both informations computed afresh from its records, not from running sums."""
     chosen = np.concatenate([problem.base, added]).astype(np.int64)

@@ -79,12 +79,20 @@ class PrivateDDPM(DDPM):
     ) -> None:
         super().__init__(denoiser, scheduler, min_snr_gamma, **options)
         if not 0 <= noise_multiplier < np.inf:  # NaN fails too
-            raise UserError(f"model.noise_multiplier is {noise_multiplier}: a number >= 0, of the order of 1")
+            raise UserError(
+                f"model.noise_multiplier is {noise_multiplier}: a number >= 0, of the order of 1"
+            )
         if not 0 < max_grad_norm < np.inf:
             raise UserError(f"model.max_grad_norm is {max_grad_norm}: a number above 0")
         if not 0 < delta < 1:
-            raise UserError(f"model.delta is {delta}: it lies between 0 and 1, well below one in the number of records")
-        self.noise_multiplier, self.max_grad_norm, self.delta = noise_multiplier, max_grad_norm, delta
+            raise UserError(
+                f"model.delta is {delta}: it lies between 0 and 1, well below one in the number of records"
+            )
+        self.noise_multiplier, self.max_grad_norm, self.delta = (
+            noise_multiplier,
+            max_grad_norm,
+            delta,
+        )
         self.accountant: Accountant = accountant
         self.private_steps = 0  # optimizer steps that the accountant must count
         self.private_batch = 0  # records of an expected batch
@@ -99,14 +107,18 @@ class PrivateDDPM(DDPM):
         if stage != "fit":
             return
         if self.trainer.precision != "32-true":
-            raise UserError("gradients of single records are taken in full precision: add --trainer.precision 32-true")
+            raise UserError(
+                "gradients of single records are taken in full precision: add --trainer.precision 32-true"
+            )
         if self.trainer.gradient_clip_val:
             raise UserError(
                 "trainer.gradient_clip_val would cut the noisy mean, which protects nothing and distorts it: add "
                 "--trainer.gradient_clip_val null (model.max_grad_norm cuts each record's gradient)"
             )
         if self.trainer.world_size > 1 or self.trainer.accumulate_grad_batches != 1:
-            raise UserError("DP-SGD runs in one process and without gradient accumulation: set both to 1")
+            raise UserError(
+                "DP-SGD runs in one process and without gradient accumulation: set both to 1"
+            )
         refuse_layers(self.denoiser)
         self.private_batch = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
         self._secret = np.random.default_rng(secrets.randbits(128))
@@ -129,17 +141,30 @@ class PrivateDDPM(DDPM):
         """A step on records that are drawn here; the loader's batch only keeps time."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         records = data.sets["train"]
-        drawn = np.flatnonzero(self._secret.random(len(records)) < self.private_batch / len(records))
+        drawn = np.flatnonzero(
+            self._secret.random(len(records)) < self.private_batch / len(records)
+        )
         self._counted = bool(len(drawn))
-        taken = records.__getitems__(drawn if len(drawn) else np.array([0]))  # an empty draw is a step of noise alone
+        taken = records.__getitems__(
+            drawn if len(drawn) else np.array([0])
+        )  # an empty draw is a step of noise alone
         taken = data.transfer_batch_to_device(taken, self.device, 0)
-        torch.manual_seed(int(self._secret.integers(1 << 62)))  # times, noise and hidden classes: see the module
+        torch.manual_seed(
+            int(self._secret.integers(1 << 62))
+        )  # times, noise and hidden classes: see the module
         return super().training_step(data.on_after_batch_transfer(taken, 0), batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Cut, add noise, average: the gradient that the optimizer sees."""
         parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
-        privatise(parameters, self.max_grad_norm, self.noise_multiplier, self.private_batch, self._noise, self._counted)
+        privatise(
+            parameters,
+            self.max_grad_norm,
+            self.noise_multiplier,
+            self.private_batch,
+            self._noise,
+            self._counted,
+        )
         self.private_steps += 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -164,7 +189,13 @@ class PrivateDDPM(DDPM):
         """Of the steps so far, at ``delta``; None where nothing is protected."""
         if self.facts is None or not self.private_steps or not self.noise_multiplier:
             return None
-        return spent(self.noise_multiplier, self.sampling_rate, self.private_steps, self.delta, self.accountant)
+        return spent(
+            self.noise_multiplier,
+            self.sampling_rate,
+            self.private_steps,
+            self.delta,
+            self.accountant,
+        )
 
     def card_fields(self, *, declare_labels: bool | None, declare_counts: bool) -> dict[str, Any]:
         """With epsilon, how it was come by, and what it does not bound.
@@ -190,7 +221,11 @@ class PrivateDDPM(DDPM):
             "accountant": ACCOUNTANTS[self.accountant],
             "outside": [*outside, *OUTSIDE],
         }
-        return fields | {"epsilon": epsilon, "privacy": privacy, "protections": [*fields["protections"], said]}
+        return fields | {
+            "epsilon": epsilon,
+            "privacy": privacy,
+            "protections": [*fields["protections"], said],
+        }
 
     def save_parts(self, folder: Path) -> None:
         """Write the parts, without Opacus's hooks."""
@@ -208,20 +243,32 @@ def refuse_layers(network: nn.Module) -> None:
     from opacus.validators import ModuleValidator
 
     for name, layer in network.named_modules():
-        if _keeps_statistics(layer) or (not list(layer.children()) and ModuleValidator.validate(layer, strict=False)):
+        if _keeps_statistics(layer) or (
+            not list(layer.children()) and ModuleValidator.validate(layer, strict=False)
+        ):
             kind = type(layer).__name__
-            remedy = "use GroupNorm" if "Norm" in kind else "use a layer that keeps the records of a batch apart"
-            raise UserError(f"model.denoiser: Opacus does not support the layer {name} ({kind}): {remedy}")
+            remedy = (
+                "use GroupNorm"
+                if "Norm" in kind
+                else "use a layer that keeps the records of a batch apart"
+            )
+            raise UserError(
+                f"model.denoiser: Opacus does not support the layer {name} ({kind}): {remedy}"
+            )
 
 
 def _keeps_statistics(layer: nn.Module) -> bool:
     """Whether a norm is one over records, or keeps a mean of them: Opacus looks at none without weights to train."""
-    return isinstance(layer, _BatchNorm) or (isinstance(layer, _NormBase) and layer.track_running_stats)
+    return isinstance(layer, _BatchNorm) or (
+        isinstance(layer, _NormBase) and layer.track_running_stats
+    )
 
 
 def _check_installed() -> None:
     if importlib.util.find_spec("opacus") is None:
-        raise UserError("DP-SGD needs the package opacus, which is not installed: pip install 'diffshare[dp]'")
+        raise UserError(
+            "DP-SGD needs the package opacus, which is not installed: pip install 'diffshare[dp]'"
+        )
 
 
 def told_rate(rate: float) -> float:
@@ -230,7 +277,9 @@ def told_rate(rate: float) -> float:
     return min(1.0, float(f"{np.ceil(rate / unit - 1e-9) * unit:.2g}"))
 
 
-def spent(noise_multiplier: float, rate: float, steps: int, delta: float, accountant: Accountant = "rdp") -> float:
+def spent(
+    noise_multiplier: float, rate: float, steps: int, delta: float, accountant: Accountant = "rdp"
+) -> float:
     """Epsilon of so many steps of the subsampled Gaussian mechanism, at ``delta``, an upper bound.
 
     Args:
@@ -249,7 +298,9 @@ def spent(noise_multiplier: float, rate: float, steps: int, delta: float, accoun
 
     sums = RDPAccountant() if accountant == "rdp" else PRVAccountant()
     sums.history = [(noise_multiplier, rate, steps)]
-    with warnings.catch_warnings():  # that the best order is the largest or least it has: the bound holds all the same
+    with (
+        warnings.catch_warnings()
+    ):  # that the best order is the largest or least it has: the bound holds all the same
         warnings.simplefilter("ignore")
         try:
             return float(sums.get_epsilon(delta))
@@ -261,7 +312,12 @@ def spent(noise_multiplier: float, rate: float, steps: int, delta: float, accoun
 
 
 def privatise(
-    parameters: list[Any], norm: float, noise_multiplier: float, batch: int, generator: torch.Generator, counted: bool
+    parameters: list[Any],
+    norm: float,
+    noise_multiplier: float,
+    batch: int,
+    generator: torch.Generator,
+    counted: bool,
 ) -> None:
     """Replace each parameter's gradient by the noisy mean of the records' cut gradients.
 
@@ -274,7 +330,9 @@ def privatise(
         counted: False takes the sum as 0.
     """
     if missing := sum(getattr(p, "grad_sample", None) is None for p in parameters):
-        raise RuntimeError(f"{missing} parameters have no gradients of single records: DP-SGD would not be private")
+        raise RuntimeError(
+            f"{missing} parameters have no gradients of single records: DP-SGD would not be private"
+        )
     squares = [p.grad_sample.flatten(1).square().sum(1) for p in parameters]
     norms = torch.stack(squares).sum(0).sqrt()
     factor = (norm / (norms + TINY)).clamp(max=1) * float(counted)

@@ -139,9 +139,16 @@ class GuidedShare:
         if len(x) < LEAST or told.all() or not told.any():
             return
         device = guidable(self.generator).denoiser.device  # the networks were moved there
-        parts = [scaled(torch.from_numpy(x[start : start + 500])).to(device) for start in range(0, len(x), 500)]
+        parts = [
+            scaled(torch.from_numpy(x[start : start + 500])).to(device)
+            for start in range(0, len(x), 500)
+        ]
         with torch.inference_mode():
-            likely = torch.cat([self.guide.log_likelihoods(part)[:, 0].exp() for part in parts]).cpu().numpy()
+            likely = (
+                torch.cat([self.guide.log_likelihoods(part)[:, 0].exp() for part in parts])
+                .cpu()
+                .numpy()
+            )
         high, low = float(likely[told].mean()), float(likely[~told].mean())
         if high - low < CLEAR:
             raise UserError(

@@ -34,7 +34,11 @@ class Quantised(Proportion):
     policy = "quantised"
 
     def __init__(
-        self, bins: int, n: int | None = None, property: str | None = None, value: int | str | None = None
+        self,
+        bins: int,
+        n: int | None = None,
+        property: str | None = None,
+        value: int | str | None = None,
     ) -> None:
         if bins < 1:
             raise UserError(f"mix.bins is {bins}: a share is told in at least 1 bin")
@@ -45,18 +49,29 @@ class Quantised(Proportion):
         """Draw records with and without the property, each at random, in the shares of the centre of the bin."""
         name = self.property or pool.sensitive
         if name is None:
-            raise UserError(f"the mix '{self.policy}' needs data.mix.property or data.sensitive: name an attribute")
+            raise UserError(
+                f"the mix '{self.policy}' needs data.mix.property or data.sensitive: name an attribute"
+            )
         attribute = pool.index.attribute(name)
         known = attribute.codes[attribute.codes >= 0]
         if not len(known):
-            raise UserError(f"'{name}' is known of no record of the pool: choose another data.mix.property")
+            raise UserError(
+                f"'{name}' is known of no record of the pool: choose another data.mix.property"
+            )
         share = float(np.mean(known == self._place(name, attribute).code))
         bin_ = min(int(share * self.bins), self.bins - 1)
         made = Proportion((bin_ + 0.5) / self.bins, self.n, name, self.value).choose(pool, seed)
         protection = f"training set balanced by '{name[:NAMED]}'"
         if self.bins > 1:
-            protection = f"share of '{name[:NAMED]}' in the training set told in {self.bins} bins only"
-        report = {**made.report, "bins": self.bins, "pool_share": share, "protections": [protection]}
+            protection = (
+                f"share of '{name[:NAMED]}' in the training set told in {self.bins} bins only"
+            )
+        report = {
+            **made.report,
+            "bins": self.bins,
+            "pool_share": share,
+            "protections": [protection],
+        }
         return replace(made, report=report)
 
 
@@ -72,5 +87,7 @@ class Balanced(Quantised):
 
     policy = "balanced"
 
-    def __init__(self, n: int | None = None, property: str | None = None, value: int | str | None = None) -> None:
+    def __init__(
+        self, n: int | None = None, property: str | None = None, value: int | str | None = None
+    ) -> None:
         super().__init__(1, n, property, value)

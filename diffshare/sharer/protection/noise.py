@@ -9,7 +9,10 @@ from diffshare.errors import UserError
 from diffshare.sharer.protection.dp import spent, told_rate
 
 DIGITS = 1e4  # a noise multiplier is rounded up to 1 / DIGITS
-LEAST, MOST = 0.3, 1e6  # noise multipliers; below the least the accountant is slow and the bound says nothing
+LEAST, MOST = (
+    0.3,
+    1e6,
+)  # noise multipliers; below the least the accountant is slow and the bound says nothing
 
 
 @lru_cache
@@ -34,7 +37,9 @@ def noise_multiplier(epsilon: float, rate: float, steps: int, delta: float) -> f
     while over(high) > 0:
         high *= 2
         if high > MOST:
-            raise UserError(f"no noise reaches epsilon {epsilon:g} at delta {delta:g}: raise epsilon")
+            raise UserError(
+                f"no noise reaches epsilon {epsilon:g} at delta {delta:g}: raise epsilon"
+            )
     while over(low) <= 0:
         low /= 1.25
         if low < LEAST:

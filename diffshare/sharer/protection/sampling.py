@@ -39,7 +39,9 @@ PILOT = 250  # candidates of a class and of the rarer kind that its share is rea
 FIRST, BATCH = 500, 100  # candidates that are asked for before a class is given up, and at once
 LARGEST = 5000  # pilot of a class: a kind that is rarer than one in twenty is read from fewer
 CLEAR = 0.1  # R_1 - R_0 that is needed at least
-APART = 1 << 24  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
+APART = (
+    1 << 24
+)  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
 DEAREST = 50.0  # candidates a sample that are at most worth it
 MOST = 2000  # candidates of a sample after which something must be wrong
 LEAST = 1e-3  # a posterior is moved into [LEAST, 1 - LEAST] before it is re-weighted
@@ -162,7 +164,9 @@ class TargetShare:
         """Check, and pass on card and ledger."""
         check_share(self.share)
         if self.pilot < 10:
-            raise UserError(f"pilot is {self.pilot}: the model's own share is read from at least 10 samples of a kind")
+            raise UserError(
+                f"pilot is {self.pilot}: the model's own share is read from at least 10 samples of a kind"
+            )
         self.card, self.ledger = self.generator.card, self.generator.ledger
 
     def sample(
@@ -175,7 +179,10 @@ class TargetShare:
         guidance: float = 1.0,
     ) -> np.ndarray:
         """One accepted sample for each label; see :class:`diffshare.release.generator.Generator`."""
-        choices = {int(label): self._choice(int(label), seed, steps, guidance) for label in np.unique(labels)}
+        choices = {
+            int(label): self._choice(int(label), seed, steps, guidance)
+            for label in np.unique(labels)
+        }
         made: np.ndarray | None = None
         waiting, number = np.arange(len(labels)), 0
         while len(waiting):
@@ -185,7 +192,9 @@ class TargetShare:
                     "read the property in these samples; give it more records, or train it on degraded copies as well"
                 )
             places = indices[waiting] + (1 + number) * APART
-            x = self.generator.sample(labels[waiting], places, seed=seed, steps=steps, guidance=guidance)
+            x = self.generator.sample(
+                labels[waiting], places, seed=seed, steps=steps, guidance=guidance
+            )
             if made is None:
                 made = np.empty((len(labels), *x.shape[1:]), x.dtype)
             taken = self._accepted(x, labels[waiting], choices, places, seed)
@@ -195,11 +204,18 @@ class TargetShare:
         return made
 
     def _accepted(
-        self, x: np.ndarray, labels: np.ndarray, choices: Mapping[int, Choice], places: np.ndarray, seed: int
+        self,
+        x: np.ndarray,
+        labels: np.ndarray,
+        choices: Mapping[int, Choice],
+        places: np.ndarray,
+        seed: int,
     ) -> np.ndarray:
         """Which candidates to take, bool, n."""
         taken = np.zeros(len(x), bool)
-        drawn = np.array([np.random.default_rng([seed, int(place), 7]).random() for place in places])
+        drawn = np.array(
+            [np.random.default_rng([seed, int(place), 7]).random() for place in places]
+        )
         for label in np.unique(labels):
             these, choice = labels == label, choices[int(label)]
             taken[these] = drawn[these] < choice.chance(self.reader.posterior(x[these], choice.own))
@@ -218,14 +234,18 @@ class TargetShare:
             self._choices[key] = choice
         return self._choices[key]
 
-    def _pilot(self, label: int, seed: int, steps: int | None, guidance: float) -> tuple[np.ndarray, float]:
+    def _pilot(
+        self, label: int, seed: int, steps: int | None, guidance: float
+    ) -> tuple[np.ndarray, float]:
         """Enough samples of a class, and their share of the property."""
         x, wanted = np.empty(0), max(BATCH, 2 * self.pilot)
         while True:
             for start in range(len(x), wanted, BATCH):
                 places = np.arange(start, min(start + BATCH, wanted))
                 labels = np.full(len(places), label, np.int64)
-                more = self.generator.sample(labels, places, seed=seed, steps=steps, guidance=guidance)
+                more = self.generator.sample(
+                    labels, places, seed=seed, steps=steps, guidance=guidance
+                )
                 x = np.concatenate([x, more]) if len(x) else more
             own = min(max(self.reader.share(x), 0.0), 1.0)
             rarer = min(own, 1 - own) * len(x)
@@ -234,13 +254,17 @@ class TargetShare:
             if rarer >= self.pilot or len(x) >= LARGEST:
                 return x, own
             # a tenth more, since the share is not exact; never much more than was seen, while it is seen badly
-            wanted = min(4 * len(x), int(1.1 * self.pilot * len(x) / max(rarer, 1)) + BATCH, LARGEST)
+            wanted = min(
+                4 * len(x), int(1.1 * self.pilot * len(x) / max(rarer, 1)) + BATCH, LARGEST
+            )
 
     def _chosen(self, x: np.ndarray, posterior: np.ndarray, label: int) -> float:
         """The q of which p is read."""
         if self.checker is None:
             return self.share
-        low, high = (self.checker.share(x[systematic(weights)]) for weights in (1 - posterior, posterior))
+        low, high = (
+            self.checker.share(x[systematic(weights)]) for weights in (1 - posterior, posterior)
+        )
         if not low < self.share < high or high - low < CLEAR:
             raise UserError(
                 f"by choosing samples of {self._named(label)} a share between {low:.2f} and {high:.2f} can be shown, "
@@ -258,4 +282,8 @@ class TargetShare:
             )
 
     def _named(self, label: int) -> str:
-        return f"class '{self.card.labels[label]}'" if 0 <= label < len(self.card.labels) else "all classes"
+        return (
+            f"class '{self.card.labels[label]}'"
+            if 0 <= label < len(self.card.labels)
+            else "all classes"
+        )

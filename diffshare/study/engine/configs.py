@@ -31,11 +31,15 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    other_class = "class_path" in over and over["class_path"] != base.get("class_path", over["class_path"])
+    other_class = "class_path" in over and over["class_path"] != base.get(
+        "class_path", over["class_path"]
+    )
     result = {} if other_class else dict(base)
     for key, value in over.items():
         old = result.get(key)
-        result[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        result[key] = (
+            _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
     return result
 
 
@@ -78,18 +82,24 @@ def _child(block: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _arguments(block: dict[str, Any]) -> dict[str, Any]:
-    arguments: dict[str, Any] = block.setdefault("init_args", {}) if "class_path" in block else block
+    arguments: dict[str, Any] = (
+        block.setdefault("init_args", {}) if "class_path" in block else block
+    )
     return arguments
 
 
 def laid_over(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted settings with others over them; one that is given anew takes those below it away."""
-    return {k: v for k, v in settings.items() if not any(k.startswith(f"{name}.") for name in more)} | dict(more)
+    return {
+        k: v for k, v in settings.items() if not any(k.startswith(f"{name}.") for name in more)
+    } | dict(more)
 
 
 def below(prefix: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted settings below a name, without the name in front."""
-    return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)
+    }
 
 
 def built(kind: type, block: Mapping[str, Any]) -> Any:
@@ -140,8 +150,12 @@ def check_least(numbers: Iterable[tuple[str, float | Sequence[float], float]]) -
     """Refuse a number below the least: (argument, the number or the list that it is, least)."""
     for name, value, least in numbers:
         several = isinstance(value, Sequence)
-        if low := [one for one in (value if isinstance(value, Sequence) else [value]) if one < least]:
-            raise UserError(f"study.{name} {'has' if several else 'is'} {low[0]}: it must be at least {least}")
+        if low := [
+            one for one in (value if isinstance(value, Sequence) else [value]) if one < least
+        ]:
+            raise UserError(
+                f"study.{name} {'has' if several else 'is'} {low[0]}: it must be at least {least}"
+            )
 
 
 def check_shares(name: str, shares: Iterable[float]) -> None:

@@ -60,8 +60,12 @@ class StudyFolder:
         if not resume:
             self._check_new()
         elif not (self.root / "steps").is_dir():
-            raise UserError(f"there is no study to go on with in {self.root}: leave out --resume, or mend --out")
-        busy = f"another study works in {self.root} ({{holder}}): wait for it, or choose another --out"
+            raise UserError(
+                f"there is no study to go on with in {self.root}: leave out --resume, or mend --out"
+            )
+        busy = (
+            f"another study works in {self.root} ({{holder}}): wait for it, or choose another --out"
+        )
         with claim(self.root, busy):
             (self.root / "steps").mkdir(exist_ok=True)
             self._check_same()
@@ -100,7 +104,11 @@ class StudyFolder:
     def begin(self, name: str) -> Job:
         """Make the step's folder ready: afresh, unless a half-done step can be gone on with."""
         step, folder = self.steps[name], self.at(Place(name))
-        stands = step.resume_if and (folder / step.resume_if).is_file() and (folder / "begun.json").is_file()
+        stands = (
+            step.resume_if
+            and (folder / step.resume_if).is_file()
+            and (folder / "begun.json").is_file()
+        )
         if not stands:
             self._clear(folder)  # half-written: not trusted
             folder.mkdir(parents=True)
@@ -110,11 +118,18 @@ class StudyFolder:
     def _clear(self, folder: Path) -> None:
         """Delete what a step has begun, which begins by saying what it is."""
         if folder.is_dir() and any(folder.glob("[!.]*")) and not (folder / "begun.json").is_file():
-            raise UserError(f"{folder} holds what no study wrote: move it away, or choose another --out")
+            raise UserError(
+                f"{folder} holds what no study wrote: move it away, or choose another --out"
+            )
         shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, name: str, seconds: float, record: Mapping[str, Any]) -> None:
         """Say that the step is done; nothing of it is written after this."""
         definition = self.definitions[name]
-        content = {"identity": identity(definition), "seconds": round(seconds, 2), **record, "definition": definition}
+        content = {
+            "identity": identity(definition),
+            "seconds": round(seconds, 2),
+            **record,
+            "definition": definition,
+        }
         write_json(self.at(Place(name, "step.json")), content)

@@ -101,7 +101,9 @@ class LocalRunner:
 
         try:
             while True:
-                for name in [name for name in waiting if all(map(folder.is_done, folder.steps[name].needs))]:
+                for name in [
+                    name for name in waiting if all(map(folder.is_done, folder.steps[name].needs))
+                ]:
                     if len(busy) == self.workers:
                         break
                     waiting.remove(name)
@@ -133,7 +135,9 @@ class _Worker:
     """One process and the line to it."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads may hang
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork of a process that has torch's threads may hang
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         with _threads(threads):

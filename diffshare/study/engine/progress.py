@@ -23,7 +23,12 @@ class StudyProgress:
         self.total, self.before, self.done, self.console = total, done, done, console
         self.began = time.monotonic()
         self.under_way: list[str] = []
-        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self.bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
         self.task = self.bar.add_task("study", total=total, completed=done, left="")
 
@@ -35,7 +40,10 @@ class StudyProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
 
@@ -65,7 +73,9 @@ class StudyProgress:
         if not fresh or self.done == self.total:
             return ""
         seconds = (time.monotonic() - self.began) / fresh * (self.total - self.done)
-        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        return (
+            f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        )
 
     def _line(self, text: str) -> None:
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

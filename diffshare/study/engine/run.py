@@ -21,7 +21,13 @@ WIDTH = 160  # columns of a table that goes to a file or a pipe, where rich woul
 
 
 def run_study(
-    study: Study, out: Path, runner: Runner, record: Mapping[str, Any], *, resume: bool = False, console: Console
+    study: Study,
+    out: Path,
+    runner: Runner,
+    record: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    console: Console,
 ) -> list[Failure]:
     """Run what is left to do of ``study`` and write results, tables and figures.
 
@@ -53,7 +59,11 @@ def run_study(
 
 
 def write_results(
-    study: Study, folder: StudyFolder, failures: Sequence[Failure], record: Mapping[str, Any], console: Console
+    study: Study,
+    folder: StudyFolder,
+    failures: Sequence[Failure],
+    record: Mapping[str, Any],
+    console: Console,
 ) -> None:
     """Write ``results.json``, ``results.csv`` and the figures; print the tables."""
 
@@ -88,7 +98,10 @@ def write_results(
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:
     flat = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)

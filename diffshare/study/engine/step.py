@@ -12,7 +12,13 @@ from diffshare.errors import UserError
 from diffshare.storage import sha256_file
 
 # Arguments that change how fast a step is, but not what comes out of it.
-VOLATILE = ("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "batch_size", "device")
+VOLATILE = (
+    "data.num_workers",
+    "data.cache_dir",
+    "trainer.enable_progress_bar",
+    "batch_size",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,11 @@ def with_places(value: Any, change: Callable[[Place], Any]) -> Any:
         return change(value)
     if isinstance(value, Mapping):
         return {key: with_places(child, change) for key, child in value.items()}
-    return [with_places(child, change) for child in value] if isinstance(value, list | tuple) else value
+    return (
+        [with_places(child, change) for child in value]
+        if isinstance(value, list | tuple)
+        else value
+    )
 
 
 def identity(definition: Mapping[str, Any]) -> str:
@@ -112,7 +122,9 @@ def identities(steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
     by_name: dict[str, Step] = {}
     for step in steps:
         if step.name in by_name:
-            raise UserError(f"two steps of the study are called '{step.name}': give each cell of the grid once")
+            raise UserError(
+                f"two steps of the study are called '{step.name}': give each cell of the grid once"
+            )
         by_name[step.name] = step
     definitions: dict[str, dict[str, Any]] = {}
     left = dict(by_name)
@@ -121,10 +133,16 @@ def identities(steps: Sequence[Step]) -> dict[str, dict[str, Any]]:
         if not ready:
             step = next(iter(left.values()))
             missing = next((name for name in step.needs if name not in by_name), None)
-            reason = f"'{missing}', which the study has not" if missing else f"{step.needs[0]}, which needs it in turn"
+            reason = (
+                f"'{missing}', which the study has not"
+                if missing
+                else f"{step.needs[0]}, which needs it in turn"
+            )
             raise UserError(f"the step '{step.name}' needs {reason}: mend the study's steps()")
         for step in ready:
-            definitions[step.name] = step.definition({name: identity(definitions[name]) for name in step.needs})
+            definitions[step.name] = step.definition(
+                {name: identity(definitions[name]) for name in step.needs}
+            )
             del left[step.name]
     return definitions
 
@@ -141,7 +159,9 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if change := next(_changes(before["arguments"], now["arguments"], ""), None):
         return change
     changed = [name for name in now["needs"] if before["needs"].get(name) != now["needs"][name]]
-    return f"it builds on '{changed[0]}', which has changed" if changed else "it builds on other steps"
+    return (
+        f"it builds on '{changed[0]}', which has changed" if changed else "it builds on other steps"
+    )
 
 
 def _changes(old: Any, new: Any, name: str) -> Iterator[str]:

@@ -12,7 +12,17 @@ from rich.table import Table
 
 from diffshare.stats.intervals import clopper_pearson
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import colour_of, figure_of, interval, mean_of, means, number, plain, save, text
+from diffshare.study.reports.common import (
+    colour_of,
+    figure_of,
+    interval,
+    mean_of,
+    means,
+    number,
+    plain,
+    save,
+    text,
+)
 from diffshare.study.reports.common import curve as draw_curve
 
 FIELDS = ("difference", "gap", "excess_gap", "excess_gap_absolute", "accuracy")
@@ -48,7 +58,10 @@ def summarise(rows: Sequence[Row], risk: float, level: float) -> list[Row]:
     """
     margins = list(dict.fromkeys(row["margin"] for row in rows))
     queries = list(rows[0]["flagged"]) if rows else []
-    return [*(of_set(rows, m, level) for m in margins), *(of_curve(rows, q, risk, level) for q in queries)]
+    return [
+        *(of_set(rows, m, level) for m in margins),
+        *(of_curve(rows, q, risk, level) for q in queries),
+    ]
 
 
 def of_set(rows: Sequence[Row], margin: float, level: float) -> Row:
@@ -56,7 +69,11 @@ def of_set(rows: Sequence[Row], margin: float, level: float) -> Row:
     mine = [row for row in rows if row["margin"] == margin]
     entry: Row = {"of": "set", "margin": margin, "cuts": len(mine), "level": level}
     entry |= means(mine, FIELDS, level)
-    return entry | {"flagged": {q: float(np.mean([row["flagged"][q] for row in mine])) for q in mine[0]["flagged"]}}
+    return entry | {
+        "flagged": {
+            q: float(np.mean([row["flagged"][q] for row in mine])) for q in mine[0]["flagged"]
+        }
+    }
 
 
 def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Row:
@@ -75,7 +92,13 @@ def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Ro
     everywhere = hidden_margin(rows, queries, risk)
     as_chosen = mean_of([row["gap"] for row in rows if row["margin"] == everywhere])
     alphas = [row["least_alpha"][queries] for row in rows if row["margin"] == 0]
-    entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(judged), "level": level, "risk": risk}
+    entry: Row = {
+        "of": "curve",
+        "queries": int(queries),
+        "cuts": len(judged),
+        "level": level,
+        "risk": risk,
+    }
     entry |= {"margins": margins, "gap_as_chosen": as_chosen}
     entry |= means(judged, FIELDS, level)
     entry["flagged"] = alarm_rate([row["flagged"][queries] for row in judged], level)
@@ -92,7 +115,10 @@ def alarm_rate(rates: Sequence[float], level: float) -> Row:
     n, total = len(rates), float(np.sum(rates))
     if not n:
         return {"mean": None, "interval": None, "n": 0}
-    low, high = clopper_pearson(int(np.floor(total)), n, level).low, clopper_pearson(int(np.ceil(total)), n, level).high
+    low, high = (
+        clopper_pearson(int(np.floor(total)), n, level).low,
+        clopper_pearson(int(np.ceil(total)), n, level).high,
+    )
     return {"mean": total / n, "interval": [low, high], "n": n}
 
 
@@ -118,31 +144,57 @@ def tables(summary: Sequence[Row]) -> list[Table]:
     names = ("margin", "difference", f"gap ({level})", "excess", "accuracy", *flags)
     by_margin = Table(*names, title="sets by the sharer's margin")
     for entry in sets:
-        fields = (f"{entry['difference']['mean']:+.2f}", text(entry["gap"]), text(entry["excess_gap"]))
+        fields = (
+            f"{entry['difference']['mean']:+.2f}",
+            text(entry["gap"]),
+            text(entry["excess_gap"]),
+        )
         rates = (f"{rate:.2f}" for rate in entry["flagged"].values())
-        by_margin.add_row(f"{entry['margin']:g}", *fields, text(entry["accuracy"], ends=False), *rates)
-    names = ("queries", "margins", f"gap left ({level})", "excess", "flagged", "as chosen", "least alpha detected")
-    through = Table(*names, title="largest gap that remains possible, on cuts that the margin was not chosen on")
+        by_margin.add_row(
+            f"{entry['margin']:g}", *fields, text(entry["accuracy"], ends=False), *rates
+        )
+    names = (
+        "queries",
+        "margins",
+        f"gap left ({level})",
+        "excess",
+        "flagged",
+        "as chosen",
+        "least alpha detected",
+    )
+    through = Table(
+        *names, title="largest gap that remains possible, on cuts that the margin was not chosen on"
+    )
     for entry in curve:
-        margins = ", ".join("none" if margin is None else f"{margin:g}" for margin in entry["margins"])
+        margins = ", ".join(
+            "none" if margin is None else f"{margin:g}" for margin in entry["margins"]
+        )
         three = (text(entry[name]) for name in ("gap", "excess_gap", "flagged"))
         missed = entry["least_alpha_undefined"]
         least = f"none in {missed} cuts" if missed else text(entry["least_alpha"])
-        through.add_row(str(entry["queries"]), margins, *three, number(entry["gap_as_chosen"], ".3f"), least)
+        through.add_row(
+            str(entry["queries"]), margins, *three, number(entry["gap_as_chosen"], ".3f"), least
+        )
     return [by_margin, through]
 
 
 def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
     """The gap that remains possible against queries, and the least alpha of the attack without a margin beside it."""
-    sets, entries = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
+    sets, entries = (
+        [entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve")
+    )
     figure = figure_of(8.4, 3.6)
     left, right = figure.subplots(1, 2)
-    points = {field: [(e["queries"], e[field]) for e in entries] for field in ("gap", "least_alpha")}
+    points = {
+        field: [(e["queries"], e[field]) for e in entries] for field in ("gap", "least_alpha")
+    }
     draw_curve(left, points["gap"], colour_of(0), f"flagged at most {entries[0]['risk']:.0%}")
     by_margin = {entry["margin"]: entry["gap"]["mean"] for entry in sets}
     left.axhline(by_margin[min(by_margin)], color="grey", lw=1, ls=":", label="random set")
     widest = max(by_margin)  # is in the grid to stand for no margin
-    left.axhline(by_margin[widest], color=colour_of(1), lw=1, ls="--", label="attack without a margin")
+    left.axhline(
+        by_margin[widest], color=colour_of(1), lw=1, ls="--", label="attack without a margin"
+    )
     left.set(ylabel="demographic parity difference")
     left.set_ylim(bottom=0)
     left.legend(frameon=False, fontsize="small")
@@ -151,9 +203,13 @@ def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
     titles = ("largest gap that remains possible", "least alpha detected, attack without a margin")
     for axis, title in zip((left, right), titles, strict=True):
         axis.set(xlabel="queries", xscale="log")
-        axis.set_xticks([entry["queries"] for entry in entries], [str(entry["queries"]) for entry in entries])
+        axis.set_xticks(
+            [entry["queries"] for entry in entries], [str(entry["queries"]) for entry in entries]
+        )
         axis.minorticks_off()
         plain(axis, title)
     cuts, level = max(entry["cuts"] for entry in summary), summary[0]["level"]
-    figure.suptitle(f"Mean over {cuts} cuts of the records (bars: {level:.0%} t interval)", fontsize="medium")
+    figure.suptitle(
+        f"Mean over {cuts} cuts of the records (bars: {level:.0%} t interval)", fontsize="medium"
+    )
     return save(figure, path)

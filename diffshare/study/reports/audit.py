@@ -16,11 +16,20 @@ from diffshare.study.reports.common import colour_of, figure_of, number, plain, 
 def audit_row(audit: Mapping[str, Any]) -> Row:
     """What a row keeps of an audit's file."""
     association, gap = audit["association"], audit["predicted_gap"]
-    row = {name: audit[name] for name in ("verdict", "p_value", "margin", "minimum_detectable_alpha", "queries")}
-    row |= {"difference": association["difference"], "difference_interval": association["difference_interval"]}
+    row = {
+        name: audit[name]
+        for name in ("verdict", "p_value", "margin", "minimum_detectable_alpha", "queries")
+    }
+    row |= {
+        "difference": association["difference"],
+        "difference_interval": association["difference_interval"],
+    }
     row |= {"association": association["estimate"], "reference": association["reference"]}
     check = audit["assumption"]
-    row |= {"classifier_accuracy": audit["classifier_accuracy"], "assumption_ok": check and check["ok"]}
+    row |= {
+        "classifier_accuracy": audit["classifier_accuracy"],
+        "assumption_ok": check and check["ok"],
+    }
     return row | {"predicted_gap": gap["estimate"], "predicted_interval": gap["interval"]}
 
 
@@ -36,9 +45,17 @@ def summarise(rows: Sequence[Row], guidance: float, level: float) -> Row:
     by_alpha = []
     for alpha in sorted({row["alpha"] for row in rows}):
         mine = [row for row in rows if row["alpha"] == alpha]
-        verdicts = {v: sum(row["verdict"] == v for row in mine) for v in ("poisoned", "clean", "inconclusive")}
+        verdicts = {
+            v: sum(row["verdict"] == v for row in mine)
+            for v in ("poisoned", "clean", "inconclusive")
+        }
         flagged = clopper_pearson(verdicts["poisoned"], len(mine), level)
-        entry: Row = {"alpha": alpha, "generators": len(mine), "verdicts": verdicts, "flagged": flagged.estimate}
+        entry: Row = {
+            "alpha": alpha,
+            "generators": len(mine),
+            "verdicts": verdicts,
+            "flagged": flagged.estimate,
+        }
         entry |= {"flagged_interval": [flagged.low, flagged.high], "auroc": None}
         if alpha and clean:
             sizes = [abs(row["difference"]) for row in (*clean, *mine)]
@@ -54,7 +71,9 @@ def gap_errors(rows: Sequence[Row], level: float) -> Row | None:
     if not both:
         return None
     errors = [abs(row["predicted_gap"] - row["measured_gap"]) for row in both]
-    held = sum(r["predicted_interval"][0] <= r["measured_gap"] <= r["predicted_interval"][1] for r in both)
+    held = sum(
+        r["predicted_interval"][0] <= r["measured_gap"] <= r["predicted_interval"][1] for r in both
+    )
     covered = clopper_pearson(held, len(both), level)
     return {
         "generators": len(both),
@@ -67,14 +86,30 @@ def gap_errors(rows: Sequence[Row], level: float) -> Row | None:
 
 def verdict_table(summary: Sequence[Row]) -> Table:
     """Verdicts by guidance and alpha."""
-    names = ("guidance", "alpha", "generators", "poisoned", "clean", "inconclusive", "AUROC", "mean d", "gap error")
+    names = (
+        "guidance",
+        "alpha",
+        "generators",
+        "poisoned",
+        "clean",
+        "inconclusive",
+        "AUROC",
+        "mean d",
+        "gap error",
+    )
     table = Table(*names, title="audits of generators' samples")
     for entry in summary:
         error = "" if entry["gap"] is None else f"{entry['gap']['mean_absolute_error']:.3f}"
         for one in entry["by_alpha"]:
             counts = [str(one["verdicts"][name]) for name in ("poisoned", "clean", "inconclusive")]
             first = (f"{entry['guidance']:g}", f"{one['alpha']:g}", str(one["generators"]))
-            table.add_row(*first, *counts, number(one["auroc"], ".3f"), f"{one['difference_mean']:+.2f}", error)
+            table.add_row(
+                *first,
+                *counts,
+                number(one["auroc"], ".3f"),
+                f"{one['difference_mean']:+.2f}",
+                error,
+            )
     return table
 
 
@@ -87,12 +122,27 @@ def draw_audit(rows: Sequence[Row], path: Path) -> Path:
         mine = [row for row in rows if row["guidance"] == guidance]
         colour, name = colour_of(i), f"guidance {guidance:g}"
         place = [row["alpha"] + 0.012 * (i - (len(guidances) - 1) / 2) for row in mine]
-        left.plot(place, [abs(row["difference"]) for row in mine], "o", ms=4, alpha=0.7, color=colour, label=name)
+        left.plot(
+            place,
+            [abs(row["difference"]) for row in mine],
+            "o",
+            ms=4,
+            alpha=0.7,
+            color=colour,
+            label=name,
+        )
         gaps = [r for r in mine if r["predicted_gap"] is not None and r["measured_gap"] is not None]
-        measured, predicted = ([row[key] for row in gaps] for key in ("measured_gap", "predicted_gap"))
-        bars = [[abs(row["predicted_interval"][k] - row["predicted_gap"]) for row in gaps] for k in (0, 1)]
+        measured, predicted = (
+            [row[key] for row in gaps] for key in ("measured_gap", "predicted_gap")
+        )
+        bars = [
+            [abs(row["predicted_interval"][k] - row["predicted_gap"]) for row in gaps]
+            for k in (0, 1)
+        ]
         if gaps:
-            right.errorbar(measured, predicted, yerr=bars, fmt="o", ms=4, alpha=0.7, color=colour, label=name)
+            right.errorbar(
+                measured, predicted, yerr=bars, fmt="o", ms=4, alpha=0.7, color=colour, label=name
+            )
     for margin in {row["margin"] for row in rows}:
         left.axhline(margin, color="grey", lw=1, ls="--")
     left.set(xlabel="poisoned share alpha", ylabel="|difference of log odds|")

@@ -49,7 +49,9 @@ def mean_of(values: Sequence[float | None]) -> float | None:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def text(estimate: Mapping[str, Any] | None, form: str = ".3f", *, ends: bool = True, undefined: str = "") -> str:
+def text(
+    estimate: Mapping[str, Any] | None, form: str = ".3f", *, ends: bool = True, undefined: str = ""
+) -> str:
     """A mean with its interval: ``0.312 [0.290, 0.334]``.
 
     Args:
@@ -63,7 +65,9 @@ def text(estimate: Mapping[str, Any] | None, form: str = ".3f", *, ends: bool = 
     if estimate["mean"] is None:
         return undefined
     low_high = estimate["interval"] if ends else None
-    return f"{estimate['mean']:{form}}" + (f" [{low_high[0]:{form}}, {low_high[1]:{form}}]" if low_high else "")
+    return f"{estimate['mean']:{form}}" + (
+        f" [{low_high[0]:{form}}, {low_high[1]:{form}}]" if low_high else ""
+    )
 
 
 def number(value: float | None, form: str = "g") -> str:
@@ -71,7 +75,9 @@ def number(value: float | None, form: str = "g") -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def table(title: str, columns: Sequence[str], left: Iterable[str] = (), caption: str | None = None) -> Table:
+def table(
+    title: str, columns: Sequence[str], left: Iterable[str] = (), caption: str | None = None
+) -> Table:
     """An empty table; columns are right-aligned but those in ``left``."""
     result = Table(title=title, caption=caption)
     for name in columns:
@@ -111,12 +117,19 @@ def bars(estimates: Sequence[Row]) -> np.ndarray:
     """Lengths of error bars, 2 x N: from each mean down to its interval's lower end and up to its upper one."""
     ends = [one["interval"] or [one["mean"]] * 2 for one in estimates]
     return np.array(
-        [[one["mean"] - low, high - one["mean"]] for one, (low, high) in zip(estimates, ends, strict=True)]
+        [
+            [one["mean"] - low, high - one["mean"]]
+            for one, (low, high) in zip(estimates, ends, strict=True)
+        ]
     ).T
 
 
 def curve(
-    axis: "Axes", points: Sequence[tuple[float, Row]], colour: str, label: str | None, shift: float = 0.0
+    axis: "Axes",
+    points: Sequence[tuple[float, Row]],
+    colour: str,
+    label: str | None,
+    shift: float = 0.0,
 ) -> None:
     """Means with their intervals against x, joined by a line; what is undefined is left out.
 
@@ -133,12 +146,16 @@ def curve(
     axis.errorbar(x, y, errors, color=colour, marker="o", ms=4, lw=1.5, capsize=3, label=label)
 
 
-def line_of_means(axis: "Axes", height: int, estimate: Row, dots: Sequence[float], colour: str) -> None:
+def line_of_means(
+    axis: "Axes", height: int, estimate: Row, dots: Sequence[float], colour: str
+) -> None:
     """One line of a figure that compares kinds: single values as dots, their mean with its interval."""
     axis.plot(dots, [height] * len(dots), "o", ms=3, alpha=0.4, color=colour)
     if estimate["mean"] is not None:
         errors = bars([estimate]) if estimate["interval"] else None
-        axis.errorbar([estimate["mean"]], [height], xerr=errors, fmt="D", ms=5, capsize=3, color=colour)
+        axis.errorbar(
+            [estimate["mean"]], [height], xerr=errors, fmt="D", ms=5, capsize=3, color=colour
+        )
 
 
 def seeds_text(count: int, level: float, dots: str = "") -> str:
@@ -149,7 +166,10 @@ def seeds_text(count: int, level: float, dots: str = "") -> str:
         level: of the intervals.
         dots: what the dots are.
     """
-    parts = [f"bars: {level:.0%} t interval" if count > 1 else "no interval", *([f"dots: {dots}"] if dots else [])]
+    parts = [
+        f"bars: {level:.0%} t interval" if count > 1 else "no interval",
+        *([f"dots: {dots}"] if dots else []),
+    ]
     return f"Mean over {count} seed{'s' if count > 1 else ''} ({'; '.join(parts)})"
 
 

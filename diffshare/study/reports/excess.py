@@ -40,7 +40,9 @@ def paired(poisoned: Row, clean: Row) -> Pair:
     """
     if "direction" in poisoned:
         return Pair(poisoned, clean, poisoned["direction"])
-    return Pair(poisoned, clean, direction(poisoned.get("shares_in_mix"), clean.get("shares_in_mix")))
+    return Pair(
+        poisoned, clean, direction(poisoned.get("shares_in_mix"), clean.get("shares_in_mix"))
+    )
 
 
 def direction(poisoned: Shares, clean: Shares) -> int | None:
@@ -70,7 +72,9 @@ def is_directed(pairs: Sequence[Pair]) -> bool:
     return bool(pairs) and signed and all(pair.direction is not None for pair in pairs)
 
 
-def sides(pairs: Sequence[Pair], field: str, directed: bool) -> tuple[list[float | None], list[float | None]]:
+def sides(
+    pairs: Sequence[Pair], field: str, directed: bool
+) -> tuple[list[float | None], list[float | None]]:
     """Gaps of the poisoned and of the clean sets: direction times the signed gap, or the absolute one."""
 
     def gap(row: Row, sign: int | None) -> float | None:

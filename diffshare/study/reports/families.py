@@ -44,8 +44,23 @@ MEASURES: dict[str, tuple[str, int]] = {
     "checks_passed": ("checks passed", 2),
 }
 CHECK = 0.05  # level of the readers' check
-COST = ("kid", "images_per_second", "training_seconds", "before_seconds", "samples_per_second", "network_calls")
-CONTRASTED = ("kid", "accuracy", "excess_gap", "bias_passed_on", "bias_error", "property_error", "class_shown")
+COST = (
+    "kid",
+    "images_per_second",
+    "training_seconds",
+    "before_seconds",
+    "samples_per_second",
+    "network_calls",
+)
+CONTRASTED = (
+    "kid",
+    "accuracy",
+    "excess_gap",
+    "bias_passed_on",
+    "bias_error",
+    "property_error",
+    "class_shown",
+)
 CONTRASTS = (("diffusion", ("gan", "vae")), ("diffusion", ("gan",)), ("diffusion", ("vae",)))
 # the paper's ordering: the sign of diffusion minus the others that it foresees
 FORESEEN = {"excess_gap": 1, "bias_passed_on": 1, "bias_error": -1, "property_error": -1}
@@ -98,19 +113,29 @@ def family_row(
         return None
     row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
     row["kid_over_real"] = clean["kid_over_real"]
-    row |= _cost([m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn])
+    row |= _cost(
+        [m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn]
+    )
     row |= _attack(attack)
     row |= _bias(clean, poisoned, sensitive)
     errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
     row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
     row["class_shown"] = difference_by_class(clean["shares_by_class"][target])
-    checked = [p for one in (clean, poisoned) if one for by_class in one.get("checks", {}).values() for p in by_class]
+    checked = [
+        p
+        for one in (clean, poisoned)
+        if one
+        for by_class in one.get("checks", {}).values()
+        for p in by_class
+    ]
     row["checks_passed"] = mean_of([float(p >= CHECK) for p in checked])
     row |= {"shares": clean["shares"], "exact": clean["exact"]}
     return row
 
 
-def real_row(seed: int, attack: Sequence[Row], halves: Row | None, properties: Sequence[str]) -> Row | None:
+def real_row(
+    seed: int, attack: Sequence[Row], halves: Row | None, properties: Sequence[str]
+) -> Row | None:
     """What records are like by the same measures: the attack without a generator, and held-out records as samples."""
     if halves is None:
         return None
@@ -118,7 +143,11 @@ def real_row(seed: int, attack: Sequence[Row], halves: Row | None, properties: S
     row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": halves["kid"]}
     row |= _attack(attack)
     row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
-    return row | {"shares": halves["shares"], "exact": halves["exact"], "reader_accuracy": halves["accuracy"]}
+    return row | {
+        "shares": halves["shares"],
+        "exact": halves["exact"],
+        "reader_accuracy": halves["accuracy"],
+    }
 
 
 def difference_by_class(by_class: Sequence[float | None]) -> float | None:
@@ -170,7 +199,13 @@ def _bias(clean: Row, poisoned: Row | None, sensitive: str) -> Row:
         for field in ("exact_by_class", "shares_by_class")
     )
     passed = in_samples / in_mix if in_mix and in_samples is not None else None
-    return dict(zip(names, (in_mix, in_samples, passed, None if passed is None else abs(passed - 1)), strict=True))
+    return dict(
+        zip(
+            names,
+            (in_mix, in_samples, passed, None if passed is None else abs(passed - 1)),
+            strict=True,
+        )
+    )
 
 
 def _minus(a: float | None, b: float | None) -> float | None:
@@ -195,18 +230,30 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     """
     entries = []
     for (name, kind), mine in grouped(rows, ("family", "kind")).items():
-        entry: Row = {"family": name, "kind": kind, "seeds": [row["seed"] for row in mine], "level": level}
+        entry: Row = {
+            "family": name,
+            "kind": kind,
+            "seeds": [row["seed"] for row in mine],
+            "level": level,
+        }
         entry["directed"] = all(row.get("directed", False) for row in mine)
         entries.append(entry | means(mine, MEASURES, level))
     kinds = {entry["kind"] for entry in entries}
-    contrasts = [_contrast(rows, one, others, level) for one, others in CONTRASTS if {one, *others} <= kinds]
+    contrasts = [
+        _contrast(rows, one, others, level) for one, others in CONTRASTS if {one, *others} <= kinds
+    ]
     _judge(contrasts, level)
     return entries + contrasts
 
 
 def _judge(contrasts: Sequence[Row], level: float) -> None:
     """Adjust the p-values of all contrasts for each other and fill in ``ordering``; what is undefined is no test."""
-    tests = [(entry, field) for entry in contrasts for field, p in entry["p_values"].items() if p is not None]
+    tests = [
+        (entry, field)
+        for entry in contrasts
+        for field, p in entry["p_values"].items()
+        if p is not None
+    ]
     adjusted = holm([entry["p_values"][field] for entry, field in tests])
     for (entry, field), p in zip(tests, adjusted.tolist(), strict=True):
         entry["p_values"][field] = p
@@ -220,11 +267,20 @@ def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float
     families = {row["family"] for row in compared}
     by_seed = grouped(compared, ("seed",)).items()
     whole = {seed: some for (seed,), some in by_seed if {row["family"] for row in some} == families}
-    entry: Row = {"contrast": f"{one} - {' and '.join(others)}", "seeds": list(whole), "level": level}
+    entry: Row = {
+        "contrast": f"{one} - {' and '.join(others)}",
+        "seeds": list(whole),
+        "level": level,
+    }
     entry |= {"p_values": {}, "ordering": dict.fromkeys(FORESEEN, "undecided")}
     for field in CONTRASTED:
         differences = [
-            _minus(*(mean_of([r[field] for r in some if (r["kind"] == one) == side]) for side in (True, False)))
+            _minus(
+                *(
+                    mean_of([r[field] for r in some if (r["kind"] == one) == side])
+                    for side in (True, False)
+                )
+            )
             for some in whole.values()
         ]
         entry[field] = interval(differences, level)
@@ -238,8 +294,15 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
     families = [entry for entry in summary if "family" in entry]
     passed = [field for field in MEASURES if field not in COST]
     shown = [
-        _table("families: quality and cost, means over seeds", families, "family", COST, ends=False),
-        _table(f"families: what is passed on, means and {level:.0%} t intervals", families, "family", passed),
+        _table(
+            "families: quality and cost, means over seeds", families, "family", COST, ends=False
+        ),
+        _table(
+            f"families: what is passed on, means and {level:.0%} t intervals",
+            families,
+            "family",
+            passed,
+        ),
     ]
     if contrasts := [entry for entry in summary if "contrast" in entry]:
         title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering, adjusted (Holm)"
@@ -247,11 +310,16 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
     return shown
 
 
-def _table(title: str, entries: Sequence[Row], key: str, fields: Sequence[str], ends: bool = True) -> Table:
+def _table(
+    title: str, entries: Sequence[Row], key: str, fields: Sequence[str], ends: bool = True
+) -> Table:
     lines = table(title, [key, *(MEASURES[field][0] for field in fields)], left=[key])
     for entry in entries:
         cells = [text(entry[field], f".{MEASURES[field][1]}f", ends=ends) for field in fields]
-        verdicts = [f" {entry['ordering'][field]}" if field in entry.get("ordering", {}) else "" for field in fields]
+        verdicts = [
+            f" {entry['ordering'][field]}" if field in entry.get("ordering", {}) else ""
+            for field in fields
+        ]
         lines.add_row(entry[key], *map("".join, zip(cells, verdicts, strict=True)))
     return lines
 
@@ -260,10 +328,16 @@ def draw_families(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Pa
     """Mean with interval of each family in a panel a measure, single seeds as dots; a colour a kind of family."""
     entries = [entry for entry in summary if "family" in entry]
     figure = figure_of(3.0 * len(PANELS), 1.2 + 0.32 * len(entries))
-    for axis, (field, title) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
+    for axis, (field, title) in zip(
+        figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True
+    ):
         for height, entry in enumerate(entries):
             colour = colour_of(KINDS.index(entry["kind"]))
-            dots = [row[field] for row in rows if row["family"] == entry["family"] and row.get(field) is not None]
+            dots = [
+                row[field]
+                for row in rows
+                if row["family"] == entry["family"] and row.get(field) is not None
+            ]
             line_of_means(axis, height, entry[field], dots, colour)
         axis.axvline(1.0 if field == "bias_passed_on" else 0.0, color="grey", lw=1, ls="--")
         axis.set(yticks=range(len(entries)), yticklabels=[entry["family"] for entry in entries])

@@ -30,7 +30,12 @@ from diffshare.study.reports.excess import GAP, ODDS, Pair, excess, is_directed,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHARED = ("policy", "alpha", "where", "guidance")  # rows that agree in these differ in their seed alone
+SHARED = (
+    "policy",
+    "alpha",
+    "where",
+    "guidance",
+)  # rows that agree in these differ in their seed alone
 UNDEFINED = "undefined"
 SHARES = ("shares_in_mix", "shares_in_samples", "shares_in_decisions")
 
@@ -56,8 +61,12 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
         entry |= means(list(mine.values()), ("accuracy", GAP, ODDS), level)
         if policy != "clean":
             clean = cells.get(("clean", 0.0, where, guidance), {})
-            entry |= differences([paired(row, clean[seed]) for seed, row in mine.items() if seed in clean], level)
-        entries.append(entry | {name: _mean_table([row[name] for row in mine.values()]) for name in SHARES})
+            entry |= differences(
+                [paired(row, clean[seed]) for seed, row in mine.items() if seed in clean], level
+            )
+        entries.append(
+            entry | {name: _mean_table([row[name] for row in mine.values()]) for name in SHARES}
+        )
     return entries
 
 
@@ -90,11 +99,23 @@ def differences(pairs: Sequence[Pair], level: float) -> Row:
 def outcome_table(summary: Sequence[Row], level: float) -> Table:
     """Accuracy, gap and differences to clean of each cell; gaps of directed mixes in the direction of the mix."""
     title = f"fairness poisoning: means over seeds, {level:.0%} t intervals of paired differences to clean"
-    columns = ["policy", "alpha", "trained on", "guidance", "seeds", "accuracy", "gap", "accuracy loss", "excess gap"]
+    columns = [
+        "policy",
+        "alpha",
+        "trained on",
+        "guidance",
+        "seeds",
+        "accuracy",
+        "gap",
+        "accuracy loss",
+        "excess gap",
+    ]
     lines = table(title, [*columns, "of absolute gaps"], left=("policy", "trained on"))
     for entry in sorted(summary, key=lambda e: (e["where"] != "mix", e["guidance"] or 0)):
         gap = entry["gap"]["poisoned"] if "gap" in entry else entry[GAP]
-        plain_means = [text(estimate, ends=False, undefined=UNDEFINED) for estimate in (entry["accuracy"], gap)]
+        plain_means = [
+            text(estimate, ends=False, undefined=UNDEFINED) for estimate in (entry["accuracy"], gap)
+        ]
         names = ("accuracy_loss", "excess_gap", "excess_gap_absolute")
         changes = [text(entry.get(name), undefined=UNDEFINED) for name in names]
         changes[1] += "" if entry.get("directed", True) else " (absolute)"
@@ -112,7 +133,9 @@ def mix_shares(counts: Mapping[str, int] | None) -> list[list[float | None]] | N
     return row_shares([[cells[s, y] for s in range(groups)] for y in range(classes)])
 
 
-def _mean_table(tables: Sequence[list[list[float | None]] | None]) -> list[list[float | None]] | None:
+def _mean_table(
+    tables: Sequence[list[list[float | None]] | None],
+) -> list[list[float | None]] | None:
     """The mean of tables of one shape; None where one is missing, an entry None where it is undefined in one."""
     if not tables or any(table is None for table in tables):
         return None
@@ -127,22 +150,34 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     """
     columns = list(dict.fromkeys((e["where"], e["guidance"]) for e in summary))
     columns.sort(key=lambda c: (c[0] != "mix", c[1] or 0))
-    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean")) or ["clean"]
+    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean")) or [
+        "clean"
+    ]
     figure = figure_of(2.2 + 3.0 * len(columns), 5.6)
     axes = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
     for axis, (where, guidance) in zip(axes.T, columns, strict=True):
         here = [e for e in summary if (e["where"], e["guidance"]) == (where, guidance)]
         seeds = [r for r in rows if (r["where"], r["guidance"]) == (where, guidance)]
-        axis[0].set_title("classifier on the mix" if where == "mix" else f"on samples, guidance {guidance:g}")
+        axis[0].set_title(
+            "classifier on the mix" if where == "mix" else f"on samples, guidance {guidance:g}"
+        )
         axis[1].set_xlabel("poisoned share alpha")
         for i, policy in enumerate(policies):
-            entries = sorted((e for e in here if e["policy"] in (policy, "clean")), key=lambda e: e["alpha"])
+            entries = sorted(
+                (e for e in here if e["policy"] in (policy, "clean")), key=lambda e: e["alpha"]
+            )
             dots = [r for r in seeds if r["policy"] in (policy, "clean")]
-            shift = 0.006 * (i - (len(policies) - 1) / 2)  # so that bars at one alpha stand side by side
-            for panel, values in zip(axis, (_gaps(entries, dots), _accuracies(entries, dots)), strict=True):
+            shift = 0.006 * (
+                i - (len(policies) - 1) / 2
+            )  # so that bars at one alpha stand side by side
+            for panel, values in zip(
+                axis, (_gaps(entries, dots), _accuracies(entries, dots)), strict=True
+            ):
                 _curve(panel, *values, shift, colour_of(i), policy)
     directed = any(e.get("directed") for e in summary)
-    axes[0, 0].set_ylabel("demographic parity difference" + (",\nin the direction of the mix" if directed else ""))
+    axes[0, 0].set_ylabel(
+        "demographic parity difference" + (",\nin the direction of the mix" if directed else "")
+    )
     axes[1, 0].set_ylabel("accuracy on real test records")
     for panel in axes.flat:
         plain(panel)
@@ -153,7 +188,9 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     return save(figure, path)
 
 
-Points = tuple[list[tuple[float, Row]], list[tuple[float, float]]]  # alpha and estimate; alpha and one seed's value
+Points = tuple[
+    list[tuple[float, Row]], list[tuple[float, float]]
+]  # alpha and estimate; alpha and one seed's value
 
 
 def _accuracies(entries: Sequence[Row], rows: Sequence[Row]) -> Points:
@@ -164,7 +201,11 @@ def _accuracies(entries: Sequence[Row], rows: Sequence[Row]) -> Points:
 def _gaps(entries: Sequence[Row], rows: Sequence[Row]) -> Points:
     """Gaps of the clean set and of one policy, in the direction of its mixes where they have one."""
     mine = [e for e in entries if "gap" in e]
-    first = [(0.0, mine[0]["gap"]["clean"] if mine else e[GAP]) for e in entries if e["policy"] == "clean"]
+    first = [
+        (0.0, mine[0]["gap"]["clean"] if mine else e[GAP])
+        for e in entries
+        if e["policy"] == "clean"
+    ]
     directed = bool(mine) and all(e["directed"] for e in mine)
     clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
     pairs = [paired(row, clean.get(row["seed"], {})) for row in rows if row["policy"] != "clean"]
@@ -185,7 +226,9 @@ def _curve(
     label: str,
 ) -> None:
     curve(panel, points, colour, label, shift)
-    panel.scatter([a + shift for a, _ in dots], [v for _, v in dots], s=14, color=colour, alpha=0.35, lw=0)
+    panel.scatter(
+        [a + shift for a, _ in dots], [v for _, v in dots], s=14, color=colour, alpha=0.35, lw=0
+    )
 
 
 def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
@@ -210,8 +253,20 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
         for field, (style, _) in styles.items():
             spreads = [(e["guidance"], _spread(e[field])) for e in entries]
             defined = [(x, y) for x, y in spreads if y is not None]
-            axis.plot([x for x, _ in defined], [y for _, y in defined], style, color=colour, marker="o", ms=4)
-        axis.plot([], [], color=colour, label=policy if policy == "clean" else f"{policy}, alpha {alpha:g}")
+            axis.plot(
+                [x for x, _ in defined],
+                [y for _, y in defined],
+                style,
+                color=colour,
+                marker="o",
+                ms=4,
+            )
+        axis.plot(
+            [],
+            [],
+            color=colour,
+            label=policy if policy == "clean" else f"{policy}, alpha {alpha:g}",
+        )
     for style, name in styles.values():
         axis.plot([], [], style, color="black", label=f"in the {name}")
     axis.set_xlabel("guidance_scale")

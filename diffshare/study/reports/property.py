@@ -25,7 +25,11 @@ from diffshare.study.reports.common import (
 )
 
 VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
-SHARED = (*VIEW, "method", "calibration")  # rows that agree in these differ in proportion, seed and run alone
+SHARED = (
+    *VIEW,
+    "method",
+    "calibration",
+)  # rows that agree in these differ in proportion, seed and run alone
 USUAL = 1000  # queries at which the figures of the literature are given
 LOOK = ("family", "labels", "guidance", "training", "auxiliary")
 KIND = ("method", "calibration")
@@ -53,7 +57,11 @@ def of_remedy(shared: Row, accuracy: float, estimates: Row, remedy: Row, level: 
     rows = []
     for row in of_inference(shared, accuracy, estimates):
         drift = drifts[row["method"]]
-        wide = {"low": max(0.0, row["low"] - drift), "high": min(1.0, row["high"] + drift), "drift": drift}
+        wide = {
+            "low": max(0.0, row["low"] - drift),
+            "high": min(1.0, row["high"] + drift),
+            "drift": drift,
+        }
         rows.append(_judged(row | wide | {"calibration": "widened"}))
     own = shared | {"accuracy": accuracy, "calibration": "surrogate"}
     return rows + [_judged(own | {"drift": drifts[row["method"]]} | row) for row in remedy["rows"]]
@@ -61,7 +69,10 @@ def of_remedy(shared: Row, accuracy: float, estimates: Row, remedy: Row, level: 
 
 def _judged(row: Row) -> Row:
     """The row with its ``error`` (estimate minus truth) and whether its interval has ``covered`` the truth."""
-    return row | {"error": row["estimate"] - row["p"], "covered": row["low"] <= row["p"] <= row["high"]}
+    return row | {
+        "error": row["estimate"] - row["p"],
+        "covered": row["low"] <= row["p"] <= row["high"],
+    }
 
 
 def summarise(rows: Sequence[Row], level: float) -> list[Row]:
@@ -144,14 +155,24 @@ def outcome_table(summary: Sequence[Row], name: str, level: float) -> Table:
     count = usual_queries(mine)
     title = f"{name}, {count} queries: mean absolute error over generators, coverage of {level:.0%} intervals"
     left = ["family", "sampling", "classifier", "method", "calibration"]
-    lines = table(title, [*left, "generators", "error", "to counting", "half width", "coverage"], left)
+    lines = table(
+        title, [*left, "generators", "error", "to counting", "half width", "coverage"], left
+    )
     for e in (e for e in mine if e["queries"] == count):
         sampling = e["labels"] if e["labels"] == "none" else f"{e['labels']}, {e['guidance']:g}"
         reader = f"{e['training']} {e['auxiliary']}: {e['accuracy']:.2f}"
         error = text(e["mean_absolute_error"], ends=False)
         coverage = text({"mean": e["coverage"], "interval": e["coverage_interval"]}, ".2f")
         numbers = (error, number(e["error_to_counting"], ".2f"), f"{e['half_width']:.3f}", coverage)
-        lines.add_row(e["family"], sampling, reader, e["method"], e["calibration"], str(e["generators"]), *numbers)
+        lines.add_row(
+            e["family"],
+            sampling,
+            reader,
+            e["method"],
+            e["calibration"],
+            str(e["generators"]),
+            *numbers,
+        )
     return lines
 
 
@@ -162,7 +183,11 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
     """
     count = usual_queries(rows)
     rows = [r for r in _first_view(rows) if r["queries"] == count and r["run"] == 0]
-    kinds = [kind for kind in dict.fromkeys(tuple(r[k] for k in KIND) for r in rows) if kind[1] != "widened"]
+    kinds = [
+        kind
+        for kind in dict.fromkeys(tuple(r[k] for k in KIND) for r in rows)
+        if kind[1] != "widened"
+    ]
     columns = min(len(kinds), 4)
     lines = -(-len(kinds) // columns)
     figure = figure_of(2.5 * columns + 0.6, 2.6 * lines + 0.5)
@@ -170,13 +195,21 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
     seeds = list(dict.fromkeys(r["seed"] for r in rows))
     for axis, kind in zip(axes.flat, kinds, strict=False):
         axis.plot([0, 1], [0, 1], color="#999999", lw=1)
-        for r in (r for r in rows if r["method"] == kind[0] and r["calibration"] in (kind[1], "widened")):
+        for r in (
+            r for r in rows if r["method"] == kind[0] and r["calibration"] in (kind[1], "widened")
+        ):
             if r["calibration"] == "widened" and kind[1] != "real":
                 continue
-            place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)  # so that bars stand side by side
+            place = r["p"] + 0.015 * (
+                seeds.index(r["seed"]) - (len(seeds) - 1) / 2
+            )  # so that bars stand side by side
             bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
             colour = colour_of(0) if r["covered"] else colour_of(1)
-            wide = {"lw": 4, "alpha": 0.2} if r["calibration"] == "widened" else {"lw": 1, "capsize": 2}
+            wide = (
+                {"lw": 4, "alpha": 0.2}
+                if r["calibration"] == "widened"
+                else {"lw": 1, "capsize": 2}
+            )
             axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **wide)
         axis.set(xlim=(0, 1), ylim=(0, 1))
         plain(axis, _label(*kind))
@@ -184,20 +217,26 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
         axis.set_visible(False)
     figure.supxlabel("share in the sharer's training set")
     figure.supylabel("estimate")
-    title = f"{rows[0]['property']}, {count} queries, {level:.0%} intervals (blue: covers the truth)"
+    title = (
+        f"{rows[0]['property']}, {count} queries, {level:.0%} intervals (blue: covers the truth)"
+    )
     figure.suptitle(title, fontsize="medium")
     return save(figure, path)
 
 
 def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
     """Mean absolute error against the number of queries, with Hoeffding's half width, of the first view."""
-    entries = [e for e in _first_view(summary) if e["calibration"] != "widened"]  # whose estimates are those of "real"
+    entries = [
+        e for e in _first_view(summary) if e["calibration"] != "widened"
+    ]  # whose estimates are those of "real"
     figure = figure_of(6.4, 4.0)
     axis = figure.subplots()
     kinds = list(dict.fromkeys(tuple(e[k] for k in KIND) for e in entries))
     methods = list(dict.fromkeys(method for method, _ in kinds))
     for kind in kinds:
-        curve = sorted((e for e in entries if tuple(e[k] for k in KIND) == kind), key=lambda e: e["queries"])
+        curve = sorted(
+            (e for e in entries if tuple(e[k] for k in KIND) == kind), key=lambda e: e["queries"]
+        )
         at = methods.index(kind[0])
         axis.plot(
             [e["queries"] for e in curve],
@@ -213,7 +252,14 @@ def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
     if len(counts) > 1:
         points = np.unique(np.geomspace(counts[0], counts[-1], 40).round().astype(int))
         bound = [hoeffding_half_width(int(count), level) for count in points]
-        axis.plot(points, bound, color="black", lw=1, ls=":", label=f"Hoeffding, {level:.0%} (sampling alone)")
+        axis.plot(
+            points,
+            bound,
+            color="black",
+            lw=1,
+            ls=":",
+            label=f"Hoeffding, {level:.0%} (sampling alone)",
+        )
     axis.set(xscale="log", yscale="log", xlabel="queries", ylabel="mean absolute error")
     axis.set_xticks(counts, [str(count) for count in counts], minor=False)
     low, high = axis.get_ylim()

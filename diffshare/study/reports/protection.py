@@ -10,7 +10,10 @@ from diffshare.study.reports.common import grouped, interval, mean_of, means
 from diffshare.study.steps.grid import REAL
 
 JUDGED = "pacc"  # method of the first receiver that errors are told by
-READING, ACCURACY = 0.05, -0.02  # what is aimed at: how far off the chosen share, change of the accuracy
+READING, ACCURACY = (
+    0.05,
+    -0.02,
+)  # what is aimed at: how far off the chosen share, change of the accuracy
 KIND = ("model", "protection")
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {
@@ -49,21 +52,31 @@ def sample_row(shared: Row, left: Mapping[str, Any], tested: Sequence[Row]) -> R
     row = shared | {"kid": measured["kid"][p], "kid_to": measured["kid"]}
     row |= {"read": measured["read"], "reader_accuracy": measured["reader_accuracy"]}
     first = next(iter(measured["read"].values()))
-    row["property_error"] = abs(first[JUDGED] - float(shared["p"] if shared["shown"] is None else shared["shown"]))
+    row["property_error"] = abs(
+        first[JUDGED] - float(shared["p"] if shared["shown"] is None else shared["shown"])
+    )
     row["accuracies"] = [one["accuracy"] for one in tested]
     row["accuracy"] = mean_of(row["accuracies"])
     row["test_records"] = sum(np.ravel(tested[0]["counts"]).tolist()) if tested else None
     row["kid_difference"] = measured.get("kid_difference")
     row["training_seconds"] = (measured["training"] or {}).get("seconds")
     row["epsilon"] = left["card"] and left["card"]["epsilon"]
-    row["queries_a_sample"] = float(drawn["queries"] / drawn["count"]) if "queries" in drawn else None
+    row["queries_a_sample"] = (
+        float(drawn["queries"] / drawn["count"]) if "queries" in drawn else None
+    )
     of_records = shared["model"] == REAL and left["reference"]
-    return row | {"jpeg": left["reference"]["jpeg"][p] if of_records else None} | _audited(left["audit"])
+    return (
+        row
+        | {"jpeg": left["reference"]["jpeg"][p] if of_records else None}
+        | _audited(left["audit"])
+    )
 
 
 def _audited(audit: Mapping[str, Any] | None) -> Row:
     """What the sharer's audit says of members, and how far off it reads the property, by method."""
-    row: Row = dict.fromkeys(("advantage", "advantage_interval", "auroc", "auroc_interval", "audited_error"))
+    row: Row = dict.fromkeys(
+        ("advantage", "advantage_interval", "auroc", "auroc_interval", "audited_error")
+    )
     row |= {"audited_errors": None, "not_tested": None}
     if audit is None:
         return row
@@ -109,10 +122,14 @@ def summarise(rows: Sequence[Row], generators: int, level: float) -> list[Row]:
     """
     entries = []
     for mine in grouped(rows, KIND).values():
-        entry: Row = {name: mine[0][name] for name in ("model", "protection", "shown", "records", "bound")}
+        entry: Row = {
+            name: mine[0][name] for name in ("model", "protection", "shown", "records", "bound")
+        }
         entry |= {"generators": len(mine), "missing": generators - len(mine), "level": level}
         entry |= means(mine, MEASURES, level)
-        entries.append(entry if entry["shown"] is None else entry | hidden(mine, generators - len(mine), level))
+        entries.append(
+            entry if entry["shown"] is None else entry | hidden(mine, generators - len(mine), level)
+        )
     return entries
 
 
@@ -148,7 +165,9 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
         one = min(mine, key=lambda attack: attack["plain_error"]["mean"])
         best[receiver] = method = one["method"]
         by_p[receiver] = {
-            f"{p:g}": interval([row["read"][receiver][method] for row in rows if row["p"] == p], level)
+            f"{p:g}": interval(
+                [row["read"][receiver][method] for row in rows if row["p"] == p], level
+            )
             for p in dict.fromkeys(row["p"] for row in rows)
         }
         reached = one["largest"] <= READING
@@ -158,9 +177,16 @@ def hidden(rows: Sequence[Row], missing: int, level: float) -> Row:
     mean = interval(change, level)
     if mean["mean"] is not None:
         reached = _accuracy_is_kept(mean)
-        criteria.append(_criterion("downstream accuracy, difference", mean, min(change), ACCURACY, reached, missing))
+        criteria.append(
+            _criterion(
+                "downstream accuracy, difference", mean, min(change), ACCURACY, reached, missing
+            )
+        )
     for name in ("true", "chosen"):
-        kids = [row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"] for row in rows]
+        kids = [
+            row["kid_difference"][f"{row['p'] if name == 'true' else chosen:g}"]["estimate"]
+            for row in rows
+        ]
         what = f"MMD to real records of the {name} share, difference"
         criteria.append(_criterion(what, interval(kids, level), max(kids), None, None, missing))
     return {"attacks": attacks, "best": best, "by_p": by_p, "criteria": criteria}
@@ -173,7 +199,9 @@ def _accuracy_is_kept(mean: Mapping[str, Any]) -> bool | None:
     return True if mean["interval"] and mean["interval"][0] >= ACCURACY else None
 
 
-def _attack(both: Sequence[Row], rows: Sequence[Row], receiver: str, method: str, level: float) -> Row:
+def _attack(
+    both: Sequence[Row], rows: Sequence[Row], receiver: str, method: str, level: float
+) -> Row:
     plain = [abs(row["plain_read"][receiver][method] - row["p"]) for row in both]
     errors = [abs(row["read"][receiver][method] - row["shown"]) for row in rows]
     attack: Row = {"receiver": receiver, "method": method, "plain_error": interval(plain, level)}
@@ -181,7 +209,12 @@ def _attack(both: Sequence[Row], rows: Sequence[Row], receiver: str, method: str
 
 
 def _criterion(
-    what: str, mean: Mapping[str, Any], worst: float, limit: float | None, reached: bool | None, missing: int
+    what: str,
+    mean: Mapping[str, Any],
+    worst: float,
+    limit: float | None,
+    reached: bool | None,
+    missing: int,
 ) -> Row:
     """One aim; what some generators reach is not yet reached by all."""
     value = {"value": mean["mean"], "interval": mean["interval"], "worst": worst, "limit": limit}

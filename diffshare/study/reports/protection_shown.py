@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import bars, colour_of, figure_of, line_of_means, number, plain, save, table, text
+from diffshare.study.reports.common import (
+    bars,
+    colour_of,
+    figure_of,
+    line_of_means,
+    number,
+    plain,
+    save,
+    table,
+    text,
+)
 from diffshare.study.reports.protection import JUDGED, KIND, MEASURES, READING, kind_of
 
 if TYPE_CHECKING:
@@ -36,10 +46,19 @@ def _models(summary: Sequence[Row], level: float) -> Table:
     caption = f"JPEG of quality 75 adds {jpeg[0]:.4f} to the MMD of records" if jpeg else None
     protected = any(entry["shown"] is not None for entry in summary)
     unsaid = ("jpeg",) if protected else ("jpeg", "queries_a_sample")
-    fields = [f for f in MEASURES if f not in unsaid and any(entry[f]["mean"] is not None for entry in summary)]
+    fields = [
+        f
+        for f in MEASURES
+        if f not in unsaid and any(entry[f]["mean"] is not None for entry in summary)
+    ]
     first = ("model", "protection", "shows") if protected else ("model",)
     columns = [*first, "records", "n", *(MEASURES[field][0] for field in fields)]
-    lines = table(f"models and records: means over generators, {level:.0%} t intervals", columns, KIND, caption)
+    lines = table(
+        f"models and records: means over generators, {level:.0%} t intervals",
+        columns,
+        KIND,
+        caption,
+    )
     for entry in summary:
         kind = (*kind_of(entry), number(entry["shown"]))[: len(first)]
         cells = [text(entry[f], f".{MEASURES[f][1]}f", ends=f in WITH_INTERVAL) for f in fields]
@@ -84,13 +103,21 @@ def _criteria(entry: Row) -> Table:
 
 def draw_models(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path:
     """A line a kind of model and way of drawing, a panel a measure: mean with interval, single generators as dots."""
-    panels = {f: title for f, title in PANELS.items() if any(entry[f]["mean"] is not None for entry in summary)}
+    panels = {
+        f: title
+        for f, title in PANELS.items()
+        if any(entry[f]["mean"] is not None for entry in summary)
+    }
     figure = figure_of(3.2 * len(panels) + 1.2, 1.3 + 0.4 * len(summary))
     places = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (field, title) in zip(places, panels.items(), strict=True):
         for height, entry in enumerate(summary):
             colour = (
-                colour_of(0) if entry["model"] == "real" else colour_of(1) if entry["bound"] is None else colour_of(2)
+                colour_of(0)
+                if entry["model"] == "real"
+                else colour_of(1)
+                if entry["bound"] is None
+                else colour_of(2)
             )
             mine = [row for row in rows if kind_of(row) == kind_of(entry)]
             dots = [row[field] for row in mine if row.get(field) is not None]
@@ -102,7 +129,9 @@ def draw_models(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     places[0].invert_yaxis()
     several = max(entry["generators"] for entry in summary) > 1
     bars_are = f"bars: {summary[0]['level']:.0%} t interval; " if several else ""
-    figure.suptitle(f"{bars_are}dots: single generators; green: DP-SGD, blue: records", fontsize="medium")
+    figure.suptitle(
+        f"{bars_are}dots: single generators; green: DP-SGD, blue: records", fontsize="medium"
+    )
     return save(figure, path)
 
 
@@ -121,12 +150,24 @@ def draw_shown(rows: Sequence[Row], entry: Row, path: Path) -> Path:
             bar = bars([{"mean": one["estimate"], "interval": one["interval"]}])
             place = row["p"] + 0.012 * (2 * kind - 1)  # so that bars stand side by side
             label = f"to the {name} share" if row is mine[0] else None
-            axes[-2].errorbar(place, one["estimate"], bar, color=colour, marker="o", ms=4, capsize=2, label=label)
+            axes[-2].errorbar(
+                place, one["estimate"], bar, color=colour, marker="o", ms=4, capsize=2, label=label
+            )
     axes[-2].legend(frameon=False, fontsize="small")
     pairs = [(row["p"], difference) for row in mine for difference in row["accuracy_differences"]]
-    axes[-1].plot([p for p, _ in pairs], [change for _, change in pairs], "o", ms=4, alpha=0.6, color=colour_of(0))
+    axes[-1].plot(
+        [p for p, _ in pairs],
+        [change for _, change in pairs],
+        "o",
+        ms=4,
+        alpha=0.6,
+        color=colour_of(0),
+    )
     axes[-1].axhline(-0.02, color="grey", lw=1, ls=":")
-    for axis, title in ((axes[-2], "MMD that protection adds"), (axes[-1], "accuracy that protection adds")):
+    for axis, title in (
+        (axes[-2], "MMD that protection adds"),
+        (axes[-1], "accuracy that protection adds"),
+    ):
         axis.axhline(0.0, color="grey", lw=1, ls="--")
         plain(axis, title)
     for axis in axes:
@@ -144,8 +185,18 @@ def _draw_reading(axis: "Axes", rows: Sequence[Row], entry: Row, receiver: str) 
         ("read", f"samples that show {chosen:g}", {"marker": "s", "color": colour_of(1)}),
     ]
     for field, label, look in looks:
-        points = [(row["p"], row[field][receiver][method]) for row in rows if row[field] is not None]
-        axis.plot([x for x, _ in points], [y for _, y in points], ls="", ms=5, alpha=0.8, label=label, **look)
+        points = [
+            (row["p"], row[field][receiver][method]) for row in rows if row[field] is not None
+        ]
+        axis.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            ls="",
+            ms=5,
+            alpha=0.8,
+            label=label,
+            **look,
+        )
     axis.set(ylim=(0, 1), ylabel="share read")
     axis.legend(frameon=False, fontsize="small", loc="upper left")
     plain(axis, f"{receiver} receiver, {method}")

@@ -10,7 +10,17 @@ from scipy import stats
 
 from diffshare.stats.summary import paired_difference
 from diffshare.study.engine.base import Row
-from diffshare.study.reports.common import GREY, colour_of, curve, figure_of, interval, plain, save, seeds_text, text
+from diffshare.study.reports.common import (
+    GREY,
+    colour_of,
+    curve,
+    figure_of,
+    interval,
+    plain,
+    save,
+    seeds_text,
+    text,
+)
 from diffshare.study.reports.excess import GAP
 
 if TYPE_CHECKING:
@@ -34,11 +44,17 @@ class Gone(NamedTuple):
 
     def json(self) -> dict[str, Any]:
         """``share`` and ``interval`` ([low, high] or null)."""
-        return {"share": self.share, "interval": None if self.low is None else [self.low, self.high]}
+        return {
+            "share": self.share,
+            "interval": None if self.low is None else [self.low, self.high],
+        }
 
 
 def share_gone(
-    clean: Sequence[float], poisoned: Sequence[float], repaired: Sequence[float], level: float = 0.95
+    clean: Sequence[float],
+    poisoned: Sequence[float],
+    repaired: Sequence[float],
+    level: float = 0.95,
 ) -> Gone:
     """Mean of poisoned[i] - repaired[i] over the mean of poisoned[i] - clean[i], with Fieller's interval.
 
@@ -84,7 +100,11 @@ def repaired_row(result: Mapping[str, Any] | None, report: Mapping[str, Any] | N
     if result is None or report is None:
         return None
     about = {"samples": report["count"], "effective_size": sum(report["effective_sizes"])}
-    return outcome(result) | about | {"weights_cut": report["weights_cut"], "queries": report["queries"]}
+    return (
+        outcome(result)
+        | about
+        | {"weights_cut": report["weights_cut"], "queries": report["queries"]}
+    )
 
 
 def summarise_repairs(rows: Sequence[Row], level: float) -> list[Row]:
@@ -101,13 +121,24 @@ def summarise_repairs(rows: Sequence[Row], level: float) -> list[Row]:
         over ``clean`` and ``accuracy_change`` to ``poisoned`` and ``clean``, both paired by seed; ``excess_gone``
         (:func:`share_gone`); mean ``samples`` and ``queries``.
     """
-    keys = dict.fromkeys((name, row["policy"], row["alpha"]) for row in rows for name in row.get("repairs", {}))
+    keys = dict.fromkeys(
+        (name, row["policy"], row["alpha"]) for row in rows for name in row.get("repairs", {})
+    )
     entries = []
     for name, policy, alpha in keys:
         mine = [row for row in rows if (row["policy"], row["alpha"]) == (policy, alpha)]
-        mine = [row for row in mine if row["repairs"].get(name) and None not in (row["clean_gap"], row["measured_gap"])]
+        mine = [
+            row
+            for row in mine
+            if row["repairs"].get(name) and None not in (row["clean_gap"], row["measured_gap"])
+        ]
         if mine:
-            entry = {"repair": name, "policy": policy, "alpha": alpha, "seeds": [row["seed"] for row in mine]}
+            entry = {
+                "repair": name,
+                "policy": policy,
+                "alpha": alpha,
+                "seeds": [row["seed"] for row in mine],
+            }
             entries.append(entry | _effect(mine, name, level))
     return entries
 
@@ -125,10 +156,16 @@ def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
     signs = [row["direction"] for row in rows]
     directed = None not in [*signs, *(signed for sides in gaps for _, signed in sides.values())]
     gap = {
-        side: [sign * sides[side][1] if directed else sides[side][0] for sign, sides in zip(signs, gaps, strict=True)]
+        side: [
+            sign * sides[side][1] if directed else sides[side][0]
+            for sign, sides in zip(signs, gaps, strict=True)
+        ]
         for side in SIDES
     }
-    accuracy = {"clean": [row["clean_accuracy"] for row in rows], "poisoned": [row["accuracy"] for row in rows]}
+    accuracy = {
+        "clean": [row["clean_accuracy"] for row in rows],
+        "poisoned": [row["accuracy"] for row in rows],
+    }
     accuracy["repaired"] = [one["accuracy"] for one in repaired]
 
     def paired(table: Mapping[str, list[float]], one: str, other: str) -> Row:
@@ -141,7 +178,9 @@ def _effect(rows: Sequence[Row], name: str, level: float) -> Row:
         "accuracy": {side: interval(accuracy[side], level) for side in SIDES},
         "excess": {side: paired(gap, side, "clean") for side in ("poisoned", "repaired")},
         "excess_gone": share_gone(**gap, level=level).json(),
-        "accuracy_change": {side: paired(accuracy, "repaired", side) for side in ("poisoned", "clean")},
+        "accuracy_change": {
+            side: paired(accuracy, "repaired", side) for side in ("poisoned", "clean")
+        },
         "samples": float(np.mean([one["samples"] for one in repaired])),
         "queries": float(np.mean([one["queries"] for one in repaired])),
     }
@@ -173,7 +212,11 @@ def repair_table(summary: Sequence[Row]) -> Table:
 
 def _percent(value: float | None, ends: Sequence[float] | None, form: str) -> str:
     mean = None if value is None else 100 * value
-    return text({"mean": mean, "interval": ends and [100 * end for end in ends]}, form, undefined="undefined")
+    return text(
+        {"mean": mean, "interval": ends and [100 * end for end in ends]},
+        form,
+        undefined="undefined",
+    )
 
 
 def draw_repairs(summary: Sequence[Row], path: Path) -> Path:
@@ -192,7 +235,10 @@ def draw_repairs(summary: Sequence[Row], path: Path) -> Path:
         for panel, field in zip(pair, ("gap", "accuracy"), strict=True):
             _repair_curves(panel, entry["repairs"], field)
     directed = all(one["directed"] for entry in columns for one in entry["repairs"])
-    axes[0, 0].set_ylabel("demographic parity difference" + (",\nthe group that is favoured first" if directed else ""))
+    axes[0, 0].set_ylabel(
+        "demographic parity difference"
+        + (",\nthe group that is favoured first" if directed else "")
+    )
     axes[1, 0].set_ylabel("accuracy on real test records")
     for panel in axes.flat:
         plain(panel)
@@ -215,6 +261,9 @@ def _repair_curves(panel: "Axes", repairs: Sequence[Row], field: str) -> None:
             label = name if len(policies) == 1 else f"{policy}, {name}"
             curves.append((label, "repaired", [one for one in mine if one["repair"] == name]))
     for i, (label, side, entries) in enumerate(curves):
-        points = [(entry["alpha"], entry[field][side]) for entry in sorted(entries, key=lambda e: float(e["alpha"]))]
+        points = [
+            (entry["alpha"], entry[field][side])
+            for entry in sorted(entries, key=lambda e: float(e["alpha"]))
+        ]
         colour = GREY if side == "clean" else colour_of(i - 1)
         curve(panel, points, colour, label, 0.006 * (i - (len(curves) - 1) / 2))

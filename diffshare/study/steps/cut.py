@@ -62,9 +62,13 @@ def measure(
         seed: of the cut.
         out: file to make.
     """
-    records = Records.from_source(built(Source, source), target=target, sensitive=(sensitive,), part="all")
+    records = Records.from_source(
+        built(Source, source), target=target, sensitive=(sensitive,), part="all"
+    )
     recipe = built(Recipe, classifier)
-    if isinstance(recipe, KernelRecipe) and not records.columns:  # all that it sees of an image, once for all
+    if (
+        isinstance(recipe, KernelRecipe) and not records.columns
+    ):  # all that it sees of an image, once for all
         records = records.with_features(gradient_histograms(records.x))
     cut = cut_records(records, sensitive, **sizes, seed=seed)
     terms = Terms(margin=audit["margin"], level=audit["level"])
@@ -82,7 +86,9 @@ def measure(
         table = counts.astype(np.float64)
         row = {"margin": margin, "difference": log_odds_ratio(table + 0.5) - pool}
         row |= cut.trained(chosen, recipe, sets["trainings"], seed)._asdict()
-        flagged = {str(q): auditor.flagged(table, q, audit["repeats"], terms, seed) for q in queries}
+        flagged = {
+            str(q): auditor.flagged(table, q, audit["repeats"], terms, seed) for q in queries
+        }
         rows.append(row | {"flagged": flagged})
     clean = table_of(0.0)[1]
     least = {str(q): auditor.least_alpha(clean, q, terms, seed) for q in queries}
@@ -140,14 +146,18 @@ class Cut:
         if not margin:
             return self.pool[:n]
         odds = log_odds_ratio(self.counts(self.pool).astype(np.float64))
-        tables, _ = bounded_allocations(self.counts(base), self.counts(rest), additions, odds - margin, odds + margin)
+        tables, _ = bounded_allocations(
+            self.counts(base), self.counts(rest), additions, odds - margin, odds + margin
+        )
         if not len(tables):
             raise UserError(
                 f"no choice of {additions} records keeps the log odds ratio within {margin:g} of the pool's "
                 f"({odds:.3f}): raise study.sets.alpha, or take the margin {margin:g} out of study.sets.margins"
             )
         cells = [self.cell(rest, group, label) for group in (0, 1) for label in (0, 1)]
-        added = [rng.permutation(c)[:k] for c, k in zip(cells, tables[0].ravel().tolist(), strict=True)]
+        added = [
+            rng.permutation(c)[:k] for c, k in zip(cells, tables[0].ravel().tolist(), strict=True)
+        ]
         return np.concatenate([base, *added])
 
     def trained(self, chosen: np.ndarray, recipe: Recipe, trainings: int, seed: int) -> Trained:
@@ -162,7 +172,9 @@ class Cut:
         for number in range(trainings):
             rng = np.random.default_rng([seed, 3, number])
             rows = np.concatenate([rng.choice(own, len(chosen) // 2) for own in members])
-            scorer = recipe.train(records.x[rows], records.y[rows], 2, seed * 1000 + number, records.categorical())
+            scorer = recipe.train(
+                records.x[rows], records.y[rows], 2, seed * 1000 + number, records.categorical()
+            )
             cells = (self.s[test] * 2 + records.y[test]) * 2 + scorer(records.x[test]).argmax(1)
             fairness = disparity(np.bincount(cells, minlength=8).reshape(2, 2, 2))
             signed = fairness.demographic_parity_difference_signed
@@ -170,7 +182,9 @@ class Cut:
         return Trained(*np.mean(measured, 0).tolist())
 
 
-def cut_records(records: Records, sensitive: str, reference: int, test: int, n: int, seed: int) -> Cut:
+def cut_records(
+    records: Records, sensitive: str, reference: int, test: int, n: int, seed: int
+) -> Cut:
     """Cut all records anew.
 
     Args:
@@ -196,7 +210,9 @@ def cut_records(records: Records, sensitive: str, reference: int, test: int, n: 
             f"{reference + test + n}: lower them, the sharer needs more records than it chooses"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(records.y))
-    return Cut(records, group.codes.astype(np.int64), *np.split(order, [reference, reference + test]))
+    return Cut(
+        records, group.codes.astype(np.int64), *np.split(order, [reference, reference + test])
+    )
 
 
 class Auditor:
@@ -216,7 +232,11 @@ class Auditor:
     def __init__(self, cut: Cut, sensitive: str, recipe: Recipe, seed: int) -> None:
         records, hidden = cut.records, cut.records.places((sensitive,))
         self.reader = group_reader(
-            records_at(records, cut.reference), sensitive, column=bool(hidden), recipe=recipe, seed=seed
+            records_at(records, cut.reference),
+            sensitive,
+            column=bool(hidden),
+            recipe=recipe,
+            seed=seed,
         )
         self.reference = Reference(self.reader.table)
         self.accuracy: float | None = None
@@ -224,21 +244,30 @@ class Auditor:
         if (classifier := self.reader.classifier) is not None:
             self.accuracy, self.calibrations = classifier.accuracy, self.reader.calibrations()
             for group, label in np.ndindex(2, 2):
-                self.scores[group, label] = classifier.scores(records.x[cut.cell(cut.pool, group, label)])
+                self.scores[group, label] = classifier.scores(
+                    records.x[cut.cell(cut.pool, group, label)]
+                )
 
     def shares(self, table: np.ndarray, queries: int, rng: np.random.Generator) -> GroupShares:
         """P(s|y) as the audit sees it in ``queries`` samples, as many of each class."""
-        counts = np.stack([rng.multinomial(queries // 2, table[:, k] / table[:, k].sum()) for k in (0, 1)], 1)
+        counts = np.stack(
+            [rng.multinomial(queries // 2, table[:, k] / table[:, k].sum()) for k in (0, 1)], 1
+        )
         if not self.scores:
             return counted_shares(counts)
         drawn = []
         for label in (0, 1):
             cells = [self.scores[group, label] for group in (0, 1)]
-            parts = [c[:, rng.integers(c.shape[1], size=k)] for c, k in zip(cells, counts[:, label], strict=True)]
+            parts = [
+                c[:, rng.integers(c.shape[1], size=k)]
+                for c, k in zip(cells, counts[:, label], strict=True)
+            ]
             drawn.append(np.concatenate(parts, 1))
         return unmixed_shares(self.calibrations, drawn)
 
-    def flagged(self, table: np.ndarray, queries: int, audits: int, terms: Terms, seed: int) -> float:
+    def flagged(
+        self, table: np.ndarray, queries: int, audits: int, terms: Terms, seed: int
+    ) -> float:
         """Share of audits that call the generator poisoned: |d| <= margin is rejected at the level."""
         rng = np.random.default_rng([seed, 4, queries])
         p_values = [self.p_value(self.shares(table, queries, rng), terms) for _ in range(audits)]

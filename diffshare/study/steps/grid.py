@@ -229,4 +229,6 @@ class View:
 
     def estimates_of(self, kind: str, cell: PropertyCell) -> Place:
         """What the step ``infer`` or ``remedy`` of a cell leaves."""
-        return Place(f"{kind}-{cell.name}-{self.sampling}-{self.training}{self.auxiliary}", "estimates.json")
+        return Place(
+            f"{kind}-{cell.name}-{self.sampling}-{self.training}{self.auxiliary}", "estimates.json"
+        )

@@ -37,7 +37,9 @@ def accuracies(folder: Path, names: Sequence[str]) -> dict[str, float]:
     return {name: read_json(folder / name / "classifier.json")["accuracy"] for name in names}
 
 
-def read(reader: Kept, x: np.ndarray, methods: Iterable[Method] = get_args(Method)) -> dict[str, float]:
+def read(
+    reader: Kept, x: np.ndarray, methods: Iterable[Method] = get_args(Method)
+) -> dict[str, float]:
     """The estimated share of class 1 among images, uint8, N x H x W x C, by each method."""
     scores, calibration = reader.classifier.scores(x), reader.classifier.calibration
     return {method: float(estimate(method, calibration, scores)[1]) for method in methods}
@@ -46,7 +48,9 @@ def read(reader: Kept, x: np.ndarray, methods: Iterable[Method] = get_args(Metho
 def check(reader: Kept, x: np.ndarray, seed: int) -> float:
     """The p-value of the assumption that a reader errs on these images as on real records."""
     rng = np.random.default_rng([seed, len(x)])
-    return mixture_fit(reader.classifier.calibration, reader.classifier.scores(x), rng, FIT_RESAMPLES).p_value
+    return mixture_fit(
+        reader.classifier.calibration, reader.classifier.scores(x), rng, FIT_RESAMPLES
+    ).p_value
 
 
 def read_readers(folder: Path, names: Sequence[str], index: Index) -> dict[str, Kept]:
@@ -70,7 +74,9 @@ def features(readers: Mapping[str, Kept], x: np.ndarray) -> np.ndarray:
     """The joined penultimate activations of a network of each reader: uint8, N x H x W x C => float64, N x d."""
     networks = [reader.networks[0].eval() for reader in readers.values()]
     passes = [scaled(torch.from_numpy(x[i : i + 500])) for i in range(0, len(x), 500)]
-    joined = [torch.cat([network.features(part) for network in networks], 1).numpy() for part in passes]
+    joined = [
+        torch.cat([network.features(part) for network in networks], 1).numpy() for part in passes
+    ]
     return np.concatenate(joined).astype(np.float64)
 
 
@@ -104,14 +110,18 @@ def exact_shares(manifest: Path, index: Index, names: Sequence[str]) -> dict[str
         lines = [(line["record"], int(line["target"])) for line in csv.DictReader(stream)]
     places = {name: i for i, name in enumerate(index.names.tolist())}
     if missing := [name for name, _ in lines if name not in places]:
-        raise UserError(f"{manifest} lists '{missing[0]}', which the source does not hold: name the mix's own source")
+        raise UserError(
+            f"{manifest} lists '{missing[0]}', which the source does not hold: name the mix's own source"
+        )
     rows, target = np.array([places[name] for name, _ in lines]), np.array([y for _, y in lines])
     have = {name: index.attribute(name).codes[rows] == 1 for name in names}
     classes = range(int(target.max()) + 1)
     return {
         "exact": {name: float(values.mean()) for name, values in have.items()},
         "exact_by_class": {
-            name: [float(values[target == y].mean()) if (target == y).any() else None for y in classes]
+            name: [
+                float(values[target == y].mean()) if (target == y).any() else None for y in classes
+            ]
             for name, values in have.items()
         },
     }
@@ -126,7 +136,9 @@ def training_speed(run: Path) -> dict[str, float | None]:
         None for both where the run was too short to log its speed.
     """
     log = EventAccumulator(str(run)).Reload()
-    entries = log.Scalars("images_per_second") if "images_per_second" in log.Tags()["scalars"] else []
+    entries = (
+        log.Scalars("images_per_second") if "images_per_second" in log.Tags()["scalars"] else []
+    )
     if not entries:
         return {"images_per_second": None, "seconds": None}
     speed = float(1 / np.mean([1 / entry.value for entry in entries]))
@@ -135,7 +147,9 @@ def training_speed(run: Path) -> dict[str, float | None]:
     return {"images_per_second": speed, "seconds": images / speed}
 
 
-def of_share(has: np.ndarray, count: int, share: float, rng: np.random.Generator, part: str) -> np.ndarray:
+def of_share(
+    has: np.ndarray, count: int, share: float, rng: np.random.Generator, part: str
+) -> np.ndarray:
     """Positions of ``count`` records of which a share has the property, in random order, none twice.
 
     Args:

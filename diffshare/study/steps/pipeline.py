@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
-from diffshare.study.engine.configs import below, check_least, flat, laid_over, merged, with_settings
+from diffshare.study.engine.configs import (
+    below,
+    check_least,
+    flat,
+    laid_over,
+    merged,
+    with_settings,
+)
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.steps.grid import CrossFit, Downstream, Reader
 
@@ -63,7 +70,11 @@ class Settings:
         return with_settings(named, below("data.source.", self.overrides) | dict(flat(over or {})))
 
     def module(
-        self, seed: int, target: str | None = None, source: Mapping[str, Any] | None = None, **init_args: Any
+        self,
+        seed: int,
+        target: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        **init_args: Any,
     ) -> dict[str, Any]:
         """The block of a data module of the source.
 
@@ -73,7 +84,11 @@ class Settings:
             source: settings of the source over all others.
             init_args: further ones of the module.
         """
-        init = {"source": self.source(source), "target": target or self.role("target"), "seed": seed} | init_args
+        init = {
+            "source": self.source(source),
+            "target": target or self.role("target"),
+            "seed": seed,
+        } | init_args
         return {"class_path": MODULE, "init_args": init}
 
     def auxiliary(
@@ -86,7 +101,9 @@ class Settings:
     def received(self, samples: Place, seed: int) -> dict[str, Any]:
         """Settings of the receiver's data: samples, and test records of the source."""
         settings = {"data.samples": samples, "data.test_source": self.source(), "data.seed": seed}
-        settings["data.test_balance"] = self.overrides.get("data.test_balance", self.data.get("test_balance", False))
+        settings["data.test_balance"] = self.overrides.get(
+            "data.test_balance", self.data.get("test_balance", False)
+        )
         roles = {f"data.{role}": self.role(role) for role in ("target", "sensitive")}
         return settings | {name: role for name, role in roles.items() if role is not None}
 
@@ -117,7 +134,9 @@ def verb_options(block: Mapping[str, Any] | None) -> dict[str, Any]:
 def check_reader(name: str, reader: CrossFit, folds: int = 2) -> None:
     """Refuse numbers that train no classifier; ``folds`` are the least."""
     least = {"records": 1, "steps": 1, "folds": folds}
-    check_least((f"{name}.{key}", value, least[key]) for key, value in vars(reader).items() if key in least)
+    check_least(
+        (f"{name}.{key}", value, least[key]) for key, value in vars(reader).items() if key in least
+    )
 
 
 def texts(paths: Iterable[Path]) -> list[str]:
@@ -126,7 +145,11 @@ def texts(paths: Iterable[Path]) -> list[str]:
 
 
 def mix_and_fit(
-    name: str, configs: Sequence[Path], settings: Mapping[str, Any], mix: Mapping[str, Any], seed: int
+    name: str,
+    configs: Sequence[Path],
+    settings: Mapping[str, Any],
+    mix: Mapping[str, Any],
+    seed: int,
 ) -> tuple[Step, Step]:
     """Choose a training set, then train and release a generator on it; the training resumes where it stopped.
 
@@ -144,7 +167,9 @@ def mix_and_fit(
     return (
         Step(chosen, f"{VERBS}:mix", base | data | dict(mix) | {"out": Place(chosen, "mix")}),
         # the mix fails in seconds where it cannot be had
-        Step(run.step, f"{VERBS}:fit", train, resume_if="run/checkpoints/last.ckpt", after=(chosen,)),
+        Step(
+            run.step, f"{VERBS}:fit", train, resume_if="run/checkpoints/last.ckpt", after=(chosen,)
+        ),
     )
 
 
@@ -158,12 +183,21 @@ def sampling(name: str, count: int, seed: int, steps: int | None, **options: Any
         steps: network calls a sample; the release's default where None.
         options: further ones.
     """
-    arguments = {"model": Place(f"fit-{name}", "run/release"), "count": count, "seed": seed, **options}
+    arguments = {
+        "model": Place(f"fit-{name}", "run/release"),
+        "count": count,
+        "seed": seed,
+        **options,
+    }
     return arguments | ({"steps": steps} if steps else {}) | {"batch_size": BATCH}
 
 
 def train_and_test(
-    name: str, classifier: Downstream, data: Mapping[str, Any], seeds: Mapping[str, int], after: tuple[str, ...] = ()
+    name: str,
+    classifier: Downstream,
+    data: Mapping[str, Any],
+    seeds: Mapping[str, int],
+    after: tuple[str, ...] = (),
 ) -> Step:
     """Train and test the receiver's classifier.
 
@@ -176,11 +210,18 @@ def train_and_test(
     """
     runs = [(Place(name, folder), seed) for folder, seed in seeds.items()]
     # the overrides last: a data block undoes what comes before it
-    arguments = {"config": texts(classifier.configs), **data, **dict(flat(classifier.overrides or {})), "runs": runs}
+    arguments = {
+        "config": texts(classifier.configs),
+        **data,
+        **dict(flat(classifier.overrides or {})),
+        "runs": runs,
+    }
     return Step(name, f"{VERBS}:fit_and_test", arguments, after=after)
 
 
-def train_readers(name: str, settings: Settings, seed: int, attributes: Mapping[str, tuple[str, Reader, int]]) -> Step:
+def train_readers(
+    name: str, settings: Settings, seed: int, attributes: Mapping[str, tuple[str, Reader, int]]
+) -> Step:
     """Train classifiers that read properties, on auxiliary records.
 
     Args:

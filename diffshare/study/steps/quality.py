@@ -67,14 +67,20 @@ def keep_halves(
     classifiers = read_readers(readers, names, index)
     train, test = module.sets["train"], module.sets["test"]
     if len(test) < 4 * len(classifiers):
-        raise UserError(f"the source has {len(test)} test records, too few to compare with: raise its count")
+        raise UserError(
+            f"the source has {len(test)} test records, too few to compare with: raise its count"
+        )
     mean, axes = whitening(features(classifiers, train.x[train.rows]))
     halves = np.array_split(np.random.default_rng(seed).permutation(test.rows), 2)
     others, held = ((features(classifiers, test.x[half]) - mean) @ axes for half in halves)
     chosen = halves[0][:count]
     report: dict[str, Any] = {"kid": kernel_distance(others, held), "records": len(chosen)}
-    report["shares"] = {name: read(one, test.x[chosen], [method])[method] for name, one in classifiers.items()}
-    report["exact"] = {name: float(np.mean(index.attribute(name).codes[chosen] == 1)) for name in names}
+    report["shares"] = {
+        name: read(one, test.x[chosen], [method])[method] for name, one in classifiers.items()
+    }
+    report["exact"] = {
+        name: float(np.mean(index.attribute(name).codes[chosen] == 1)) for name in names
+    }
     report["accuracy"] = accuracies(readers, names)
     with atomic_folder(out) as temporary:
         np.savez(temporary / ARRAYS, mean=mean, axes=axes, held=held, others=others)
@@ -118,14 +124,18 @@ def measure_family(
     index, drawn = module.source.index(), read_samples(samples)
     classifiers = read_readers(readers, names, index)
     own = index.attribute(module.target).classes
-    y = join(class_names(drawn.info, samples), own, f"the samples in {samples}", "the source").recode(drawn.y)
+    y = join(
+        class_names(drawn.info, samples), own, f"the samples in {samples}", "the source"
+    ).recode(drawn.y)
     with np.load(reference / ARRAYS) as arrays:
         mean, axes, held, others = (arrays[name] for name in ("mean", "axes", "held", "others"))
     place = (features(classifiers, drawn.x) - mean) @ axes
     count = min(len(place), len(others))
     by_class = [drawn.x[y == k] for k in range(1 + max(0, int(y.max())))]
     report: dict[str, Any] = {"kid": kernel_distance(place, held)}
-    report["kid_over_real"] = interval_of(kernel_distance_difference(place[:count], others[:count], held))
+    report["kid_over_real"] = interval_of(
+        kernel_distance_difference(place[:count], others[:count], held)
+    )
     report |= {"shares": {}, "shares_by_class": {}, "checks": {}}
     for name, one in classifiers.items():
         report["shares"][name] = read(one, drawn.x, [method])[method]
@@ -166,7 +176,9 @@ def keep_by_share(
     module = built(MixDataModule, data)
     records, classifiers = module.records(), {name: read_kept(readers / name) for name in names}
     parts = split(records.index, module.source.shares, module.seed)
-    target, codes = (records.index.attribute(name).codes.astype(np.int64) for name in (module.target, attribute))
+    target, codes = (
+        records.index.attribute(name).codes.astype(np.int64) for name in (module.target, attribute)
+    )
     labelled, classes = (target >= 0) & (codes >= 0), records.index.attribute(module.target).classes
     rows = {part: np.flatnonzero(labelled & (parts == PARTS.index(part))) for part in PARTS}
     mean, axes = whitening(features(classifiers, records.x[rows["auxiliary"]]))
@@ -175,13 +187,20 @@ def keep_by_share(
         for share in shares:
             rng = np.random.default_rng([module.seed, round(1000 * share)])
             held, real = (
-                rows[part][of_share(codes[rows[part]] == 1, count, share, rng, part)] for part in ("test", "sharer")
+                rows[part][of_share(codes[rows[part]] == 1, count, share, rng, part)]
+                for part in ("test", "sharer")
             )
             x = records.x[real]
             place = arrays[_held(share)] = (features(classifiers, records.x[held]) - mean) @ axes
-            before, after = ((features(classifiers, images) - mean) @ axes for images in (x, compressed(x)))
+            before, after = (
+                (features(classifiers, images) - mean) @ axes for images in (x, compressed(x))
+            )
             jpeg[f"{share:g}"] = kernel_distance_difference(after, before, place).estimate
-            info = {"labels": "records of the sharer's part", "classes": list(classes), "target": module.target}
+            info = {
+                "labels": "records of the sharer's part",
+                "classes": list(classes),
+                "target": module.target,
+            }
             write_samples(temporary / f"real-{share:g}", x, target[real], info)
         np.savez(temporary / ARRAYS, **arrays)  # type: ignore[arg-type]
         write_json(temporary / REFERENCE, {"jpeg": jpeg, "records": count})
@@ -224,10 +243,14 @@ def measure_protected(
         mean, axes = arrays["mean"], arrays["axes"]
         held = {f"{share:g}": arrays[_held(share)] for share in shares}
     place = (features(classifiers, x) - mean) @ axes
-    report: dict[str, Any] = {"kid": {share: kernel_distance(place, real) for share, real in held.items()}}
+    report: dict[str, Any] = {
+        "kid": {share: kernel_distance(place, real) for share, real in held.items()}
+    }
     if plain is not None:
         before = (features(classifiers, read_samples(plain).x) - mean) @ axes
-        differences = {share: kernel_distance_difference(place, before, real) for share, real in held.items()}
+        differences = {
+            share: kernel_distance_difference(place, before, real) for share, real in held.items()
+        }
         report["kid_difference"] = {share: interval_of(one) for share, one in differences.items()}
     report["read"] = {name: read(read_kept(receivers / name), x) for name in receiver_names}
     report["reader_accuracy"] = accuracies(receivers, receiver_names)

@@ -27,7 +27,9 @@ class RepairOptions:
     ask_model: bool = False
 
 
-def check_repairs(repairs: Mapping[str, RepairOptions], seeds: Sequence[int], clean_seeds: Collection[int]) -> None:
+def check_repairs(
+    repairs: Mapping[str, RepairOptions], seeds: Sequence[int], clean_seeds: Collection[int]
+) -> None:
     """Refuse repairs whose steps could not run, or whose effect could not be told.
 
     Raises:
@@ -35,9 +37,13 @@ def check_repairs(repairs: Mapping[str, RepairOptions], seeds: Sequence[int], cl
     """
     for name, options in repairs.items():
         if not name.replace("_", "").replace("-", "").isalnum():
-            raise UserError(f"study.repairs has '{name}': a name has letters, digits, - and _, it becomes a folder")
+            raise UserError(
+                f"study.repairs has '{name}': a name has letters, digits, - and _, it becomes a folder"
+            )
         if options.ask_model and options.method == "reweigh":
-            raise UserError(f"study.repairs.{name}: reweigh asks a model for nothing; use resample, or no ask_model")
+            raise UserError(
+                f"study.repairs.{name}: reweigh asks a model for nothing; use resample, or no ask_model"
+            )
     if repairs and (alone := [seed for seed in seeds if seed not in clean_seeds]):
         raise UserError(
             f"study.repairs needs the clean set of each poisoned seed, to say what the excess was: add {alone[0]} to "

@@ -49,7 +49,13 @@ def train(*, classifiers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def train_one(
-    *, data: Mapping[str, Any], out: Path, steps: int = 400, folds: int = 5, seed: int = 0, degraded: bool = False
+    *,
+    data: Mapping[str, Any],
+    out: Path,
+    steps: int = 400,
+    folds: int = 5,
+    seed: int = 0,
+    degraded: bool = False,
 ) -> None:
     """Cross-fit the receiver's classifier of a property; see :func:`train_and_keep`.
 
@@ -100,7 +106,12 @@ def infer(
         rng = np.random.default_rng([seed, run.queries, run.run])
         misfit = mixture_fit(calibration, run.scores, rng, FIT_RESAMPLES).p_value
         for method in methods:
-            shared = {"method": method, "queries": run.queries, "run": run.run, "assumption": misfit}
+            shared = {
+                "method": method,
+                "queries": run.queries,
+                "run": run.run,
+                "assumption": misfit,
+            }
             rows.append(shared | _interval(method, calibration, run.scores, rng, level, resamples))
     write_json(out, {"rows": rows})
 
@@ -135,7 +146,10 @@ def remedy(
     """
     calibration, (scores, *others) = _scored(classifier, [samples, *surrogates])
     drifts = {
-        method: [float(estimate(method, calibration, one)[1]) - p for one, p in zip(others, proportions, strict=True)]
+        method: [
+            float(estimate(method, calibration, one)[1]) - p
+            for one, p in zip(others, proportions, strict=True)
+        ]
         for method in methods
     }
     rows, refused = [], {}
@@ -149,7 +163,9 @@ def remedy(
                 refused[method] = str(error)
                 continue
             rows.append({"method": method, "queries": run.queries, "run": run.run} | line._asdict())
-    write_json(out, {"rows": rows, "refused": refused, "drifts": drifts, "known": list(proportions)})
+    write_json(
+        out, {"rows": rows, "refused": refused, "drifts": drifts, "known": list(proportions)}
+    )
 
 
 def _scored(classifier: Path, folders: Sequence[Path]) -> tuple[Calibration, list[np.ndarray]]:
@@ -162,17 +178,27 @@ def _runs(scores: np.ndarray, queries: Sequence[int], most: int) -> Iterator[Run
     """Up to ``most`` disjoint runs of each number of queries, from the first sample on."""
     for count in queries:
         if count > scores.shape[1]:
-            raise UserError(f"{count} queries are asked for, there are {scores.shape[1]} samples: draw more")
+            raise UserError(
+                f"{count} queries are asked for, there are {scores.shape[1]} samples: draw more"
+            )
         for run in range(min(most, scores.shape[1] // count)):
             yield Run(count, run, scores[:, run * count : (run + 1) * count])
 
 
 def _interval(
-    method: Method, calibration: Calibration, scores: np.ndarray, rng: np.random.Generator, level: float, resamples: int
+    method: Method,
+    calibration: Calibration,
+    scores: np.ndarray,
+    rng: np.random.Generator,
+    level: float,
+    resamples: int,
 ) -> dict[str, Any]:
     """The estimate with its bootstrap interval; classify and count has Hoeffding's, as in the paper."""
     if method == "cc":
-        share, half = float(estimate(method, calibration, scores)[1]), hoeffding_half_width(scores.shape[1], level)
+        share, half = (
+            float(estimate(method, calibration, scores)[1]),
+            hoeffding_half_width(scores.shape[1], level),
+        )
         return {"estimate": share, "low": max(0.0, share - half), "high": min(1.0, share + half)}
     resampled = bootstrap(method, calibration, scores, rng, level, resamples)
     return {name: float(getattr(resampled, name)[1]) for name in ("estimate", "low", "high")}
@@ -181,7 +207,9 @@ def _interval(
 # --- shares of the groups -----------------------------------------------------------------------------------------
 
 
-def train_group_reader(*, data: Mapping[str, Any], out: Path, steps: int = 400, seed: int = 0) -> None:
+def train_group_reader(
+    *, data: Mapping[str, Any], out: Path, steps: int = 400, seed: int = 0
+) -> None:
     """Train a classifier of the group S on auxiliary records; leaves ``reader.safetensors`` and ``reader.json``.
 
     ``reader.json`` has its accuracy on auxiliary records that it has not seen, altogether and by class of Y.

@@ -12,7 +12,9 @@ from diffshare.receiver.meta.game import play
 
 
 def make() -> MetaClassifier:
-    return MetaClassifier(MomentSets(1, hidden=4), lambda p: torch.optim.AdamW(p, lr=1e-2), set_size=10)
+    return MetaClassifier(
+        MomentSets(1, hidden=4), lambda p: torch.optim.AdamW(p, lr=1e-2), set_size=10
+    )
 
 
 class Constant(torch.nn.Module):
@@ -38,7 +40,9 @@ def test_each_shadow_is_judged_by_the_model_without_it():
     assert np.bincount(made.folds).tolist() == [4, 4, 4]
     for i in range(12):
         model = made.models[made.folds[i]]
-        assert made.residuals[i] == pytest.approx(abs(means(model, x[i : i + 1])[0] - p[i]), abs=1e-6)
+        assert made.residuals[i] == pytest.approx(
+            abs(means(model, x[i : i + 1])[0] - p[i]), abs=1e-6
+        )
     changed = x.copy()
     changed[made.folds == 0] += 1  # what fold 0's model has not seen cannot move it
     again = cross_fit_meta(make, changed, p, steps=5, folds=3, seed=1)
@@ -61,7 +65,9 @@ def test_the_interval_is_the_one_of_the_paper():
     values = np.array([0.4, 0.45, 0.5])
     [found] = constant(values, folds, residuals).intervals(np.zeros((1, 2, 1), np.float32), 0.9)
     lows, highs = sorted(values[folds] - residuals), sorted(values[folds] + residuals)
-    assert found == pytest.approx((0.45, lows[4 - 1], highs[36 - 1]))  # of 40: the 4th from below, the 36th
+    assert found == pytest.approx(
+        (0.45, lows[4 - 1], highs[36 - 1])
+    )  # of 40: the 4th from below, the 36th
 
 
 def test_it_covers_as_often_as_it_says():
@@ -69,14 +75,18 @@ def test_it_covers_as_often_as_it_says():
     held = 0
     for _ in range(400):
         errors = rng.normal(0, 0.1, 40)
-        [found] = constant([0.5], np.zeros(39, int), np.abs(errors[:39])).intervals(np.zeros((1, 2, 1), np.float32))
+        [found] = constant([0.5], np.zeros(39, int), np.abs(errors[:39])).intervals(
+            np.zeros((1, 2, 1), np.float32)
+        )
         held += found.low <= 0.5 + errors[39] <= found.high
     assert 0.92 <= held / 400 <= 0.985
 
 
 def test_too_few_shadows():
     x = np.zeros((1, 2, 1), np.float32)
-    with pytest.raises(UserError, match="18 shadows say nothing at level 0.95: at least 19 are needed"):
+    with pytest.raises(
+        UserError, match="18 shadows say nothing at level 0.95: at least 19 are needed"
+    ):
         constant([0.5], np.zeros(18, int), np.zeros(18)).intervals(x)
     assert constant([0.5], np.zeros(19, int), np.zeros(19)).intervals(x)
     with pytest.raises(UserError, match="4 folds of 3 shadows"):

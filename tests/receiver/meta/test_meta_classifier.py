@@ -23,7 +23,9 @@ def shadows(folder, count: int, noise: float = 0.7) -> ShadowDataModule:
         rng = np.random.default_rng([5, i])
         p = float(rng.uniform(0.05, 0.95))
         have = rng.random(400) < p
-        x = np.stack([have + noise * rng.normal(size=400), rng.normal(size=400)], 1).astype(np.float32)
+        x = np.stack([have + noise * rng.normal(size=400), rng.normal(size=400)], 1).astype(
+            np.float32
+        )
         np.save(folder / f"{i}.npy", x)
         part = "train" if i < count * 3 // 4 else "test"
         entries.append({"file": f"{i}.npy", "p": p, "part": part})
@@ -71,7 +73,10 @@ def test_no_sample_is_drawn_twice_into_a_set():
 
 
 def test_settings_that_cannot_be():
-    for bad, words in (({"set_size": 1}, "model.set_size is 1"), ({"level": 0.0}, "model.level is 0.0")):
+    for bad, words in (
+        ({"set_size": 1}, "model.set_size is 1"),
+        ({"level": 0.0}, "model.level is 0.0"),
+    ):
         with pytest.raises(UserError, match=words):
             MetaClassifier(MomentSets(2), **bad)
 
@@ -79,7 +84,16 @@ def test_settings_that_cannot_be():
 def test_embeddings_of_another_width_are_refused(tmp_path):
     module = MetaClassifier(MomentSets(3))
     trainer = Trainer(
-        accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+        accelerator="cpu",
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
     )
-    with quiet(), pytest.raises(UserError, match="model.network reads 3 features, the shadows have 2: set features"):
+    with (
+        quiet(),
+        pytest.raises(
+            UserError, match="model.network reads 3 features, the shadows have 2: set features"
+        ),
+    ):
         trainer.fit(module, datamodule=shadows(tmp_path, 16))

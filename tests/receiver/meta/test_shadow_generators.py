@@ -59,13 +59,17 @@ def test_every_shadow_is_there_with_its_exact_share(made):
     assert made.sets["train"].x.shape == (3, 8, 2 + 96)
 
 
-def test_what_is_there_is_not_made_again_and_what_is_missing_comes_back_the_same(made, monkeypatch, tmp_path):
+def test_what_is_there_is_not_made_again_and_what_is_missing_comes_back_the_same(
+    made, monkeypatch, tmp_path
+):
     root = shutil.copytree(made.root, tmp_path / "copy")
     before = read_samples(root / "samples" / "0001").x
     shutil.rmtree(root / "samples" / "0001")
     trained = []
     real = shadows.make_shadow
-    monkeypatch.setattr(shadows, "make_shadow", lambda *words: trained.append(words[1]) or real(*words))
+    monkeypatch.setattr(
+        shadows, "make_shadow", lambda *words: trained.append(words[1]) or real(*words)
+    )
     monkeypatch.setattr(shadows, "make_base", lambda plan: pytest.fail("the base is there"))
     again = module(root)
     again.prepare_data()
@@ -105,7 +109,10 @@ def test_a_shadow_is_trained_on_auxiliary_records(made):
 def test_shadows_draw_records_of_their_own():
     source = RenderedFaces(200, 8)
     pool = shadows.Pool(source.index(), "Smiling", None)
-    one, same, other = (set(ShadowMix(0.5, 40, "Hat", draw).choose(pool, 0).positions.tolist()) for draw in (1, 1, 2))
+    one, same, other = (
+        set(ShadowMix(0.5, 40, "Hat", draw).choose(pool, 0).positions.tolist())
+        for draw in (1, 1, 2)
+    )
     assert one == same != other
 
 
@@ -147,7 +154,9 @@ def test_two_processes_make_what_one_makes(made, tmp_path):
     for number in range(2):
         one, two = (read_samples(p.shadow(number)) for p in (made.plan, plan))
         assert one.info["p"] == two.info["p"]
-        assert np.abs(one.x.astype(int) - two.x).max() <= 1  # another number of threads sums in another order
+        assert (
+            np.abs(one.x.astype(int) - two.x).max() <= 1
+        )  # another number of threads sums in another order
 
 
 def test_a_process_that_was_ended_from_outside(tmp_path, monkeypatch):

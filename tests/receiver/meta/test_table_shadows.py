@@ -15,7 +15,12 @@ from diffshare.release.info import read_info
 from diffshare.release.table import parse_schema
 from diffshare.storage import read_json
 
-COLUMNS: dict[str, Any] = {"age": "numeric", "dose": "numeric", "ward": "categorical", "sex": ["f", "m"]}
+COLUMNS: dict[str, Any] = {
+    "age": "numeric",
+    "dose": "numeric",
+    "ward": "categorical",
+    "sex": ["f", "m"],
+}
 COLUMNS |= {"ill": ["no", "yes"]}
 
 
@@ -26,17 +31,28 @@ def table(path: Path) -> CSVTable:
     for i in range(400):
         sex, ill = int(rng.integers(2)), int(rng.integers(2))
         ward = "rare" if i in (50, 51) else "abc"[int(rng.integers(3))]
-        lines.append(f"{20 + int(rng.integers(60))},{rng.normal(sex):.3f},{ward},{'fm'[sex]},{('no', 'yes')[ill]}")
+        lines.append(
+            f"{20 + int(rng.integers(60))},{rng.normal(sex):.3f},{ward},{'fm'[sex]},{('no', 'yes')[ill]}"
+        )
     path.write_text("\n".join(lines) + "\n")
     return CSVTable(str(path), COLUMNS, shares=(0.0, 1.0, 0.0))
 
 
 def module(folder: Path, root: str = "shadows", **changes: Any) -> TrainedShadowDataModule:
-    network = {"class_path": "diffshare.nets.tvae.RowVAE", "init_args": {"latent_dim": 2, "width": 8, "layers": 1}}
+    network = {
+        "class_path": "diffshare.nets.tvae.RowVAE",
+        "init_args": {"latent_dim": 2, "width": 8, "layers": 1},
+    }
     source = table(folder / "t.csv")
-    block = {"class_path": "diffshare.data.table.CSVTable", "init_args": {"path": str(source.path), "columns": COLUMNS}}
+    block = {
+        "class_path": "diffshare.data.table.CSVTable",
+        "init_args": {"path": str(source.path), "columns": COLUMNS},
+    }
     content = {
-        "model": {"class_path": "diffshare.generators.tvae.TVAE", "init_args": {"network": network}},
+        "model": {
+            "class_path": "diffshare.generators.tvae.TVAE",
+            "init_args": {"network": network},
+        },
         "data": {
             "class_path": "diffshare.data.module.MixDataModule",
             "init_args": {"source": block, "target": "ill", "batch_size": 8},

@@ -21,7 +21,9 @@ ATTRIBUTES = {
 def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) -> None:
     with pytest.raises(UserError, match=r"'digit' is what the samples were drawn by"):
         refuse_chosen("digit", ATTRIBUTES, labels=labels, **how)
-    with pytest.raises(UserError, match=r"'below5' follows from 'digit', what .*--labels natural or none"):
+    with pytest.raises(
+        UserError, match=r"'below5' follows from 'digit', what .*--labels natural or none"
+    ):
         refuse_chosen("below5", ATTRIBUTES, labels=labels, **how)
     refuse_chosen("green", ATTRIBUTES, labels=labels, **how)
 
@@ -30,7 +32,9 @@ def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) 
 def test_open_sampling_passes(labels: str) -> None:
     for name in ATTRIBUTES:
         refuse_chosen(name, ATTRIBUTES, labels=labels, classes=DIGITS)
-    with pytest.raises(UserError, match="'digit' is what the samples were drawn by"):  # the labels alone differ
+    with pytest.raises(
+        UserError, match="'digit' is what the samples were drawn by"
+    ):  # the labels alone differ
         refuse_chosen("digit", ATTRIBUTES, labels="balanced", classes=DIGITS)
 
 
@@ -49,18 +53,24 @@ def test_records_that_know_only_one_of_the_two_say_nothing() -> None:
 
 def test_unknown_classes_pass() -> None:
     refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=("x", "y"))
-    with pytest.raises(UserError, match="'below5' follows from 'digit'"):  # classes that the records know
+    with pytest.raises(
+        UserError, match="'below5' follows from 'digit'"
+    ):  # classes that the records know
         refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=DIGITS)
 
 
 SIGNS = ("-1", "1")
-FACES = {name: Attribute((np.arange(60) // k % 2).astype(np.int16), SIGNS) for name, k in (("Hat", 1), ("Male", 7))}
+FACES = {
+    name: Attribute((np.arange(60) // k % 2).astype(np.int16), SIGNS)
+    for name, k in (("Hat", 1), ("Male", 7))
+}
 
 
 def test_of_attributes_with_the_same_names_the_right_one_has_to_be_named() -> None:
     assert stand_for(FACES, SIGNS) == ["Hat", "Male"]
     with pytest.raises(
-        UserError, match="may be those of any of 'Hat', 'Male': name the right one with --conditioned-on"
+        UserError,
+        match="may be those of any of 'Hat', 'Male': name the right one with --conditioned-on",
     ):
         refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS)
     with pytest.raises(UserError, match="name the right one with --target"):
@@ -80,4 +90,8 @@ def test_one_side_may_lack_a_class_and_has_an_order_of_its_own(classes: tuple[st
 
 
 def test_a_target_that_the_records_do_not_have_says_nothing() -> None:
-    assert stand_for(ATTRIBUTES, DIGITS, "numeral") == stand_for(ATTRIBUTES, DIGITS, "green") == ["digit"]
+    assert (
+        stand_for(ATTRIBUTES, DIGITS, "numeral")
+        == stand_for(ATTRIBUTES, DIGITS, "green")
+        == ["digit"]
+    )

@@ -50,7 +50,9 @@ def test_the_parts_of_a_recalibrated_share_are_half_widths_at_its_level(known: C
     scatter = np.sqrt(((np.array(means) - start - slope * shares) ** 2).sum() / 3) / slope
     result = infer(WHAT, "pacc", known, surrogates[2])
     for level, quantile in ((0.95, 3.1824463), (0.5, 0.7648923)):
-        found = recalibrated(result, WHAT._replace(level=level), known, surrogates[2], surrogates, shares.tolist())
+        found = recalibrated(
+            result, WHAT._replace(level=level), known, surrogates[2], surrogates, shares.tolist()
+        )
         assert found.classifier == pytest.approx(quantile * scatter)
         assert found.sampling == result.sampling
 
@@ -67,11 +69,15 @@ def read_all_as_yes(classes: tuple[str, ...]) -> tuple[Asked, Inferred]:
     scores[np.arange(k), :, np.arange(k)] = 0.95
     flat, labels = scores.reshape(-1, k), np.repeat(np.arange(k), 60)
     noisy = np.random.default_rng(0).dirichlet(np.ones(k), len(flat)) * 0.2 + 0.8 * flat
-    return what, infer(what._replace(resamples=50), "cc", Calibration(noisy, labels), scores[1][None])
+    return what, infer(
+        what._replace(resamples=50), "cc", Calibration(noisy, labels), scores[1][None]
+    )
 
 
 @pytest.mark.parametrize("classes", [("no", "yes"), ("a", "yes", "c")])
-def test_shares_sum_to_1_where_labels_contradict_a_classifier_that_saw_one_class(classes: tuple[str, ...]) -> None:
+def test_shares_sum_to_1_where_labels_contradict_a_classifier_that_saw_one_class(
+    classes: tuple[str, ...],
+) -> None:
     what, result = read_all_as_yes(classes)
     assert result.shares["yes"] == 1
     found = labelled(what, result, np.full(60, 0.95), np.arange(20), np.arange(20) < 14)

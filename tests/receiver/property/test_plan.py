@@ -76,10 +76,15 @@ def test_the_interval_holds_the_classifiers_part_whatever_the_method() -> None:
     known, scores = calibration(rng), both(scores_of(rng, rng.random(2000) < P))
     plan = plan_queries(known, 0.1, 0.95)
     what = Asked("p", ("no", "yes"), 1, 0.95, resamples=100)
-    made = [stopped_interval(infer(what, m, known, scores), what, plan, known, scores) for m in ("acc", "pacc", "emq")]
+    made = [
+        stopped_interval(infer(what, m, known, scores), what, plan, known, scores)
+        for m in ("acc", "pacc", "emq")
+    ]
     assert len({(one.low, one.high) for one in made}) == 1
     assert {one.classifier for one in made} == {plan.classifier}
-    assert made[0].high - made[0].low == pytest.approx(2 * np.hypot(made[0].sampling, plan.classifier))
+    assert made[0].high - made[0].low == pytest.approx(
+        2 * np.hypot(made[0].sampling, plan.classifier)
+    )
 
 
 def test_the_plan_says_at_least_what_the_first_look_takes() -> None:
@@ -99,7 +104,9 @@ def test_a_narrower_interval_costs_more() -> None:
 
 def test_a_width_beyond_the_calibration_is_refused() -> None:
     known = calibration(np.random.default_rng(0), 400)
-    with pytest.raises(UserError, match=r"the 400 auxiliary records alone leave a half width of up to 0\.0[0-9]+"):
+    with pytest.raises(
+        UserError, match=r"the 400 auxiliary records alone leave a half width of up to 0\.0[0-9]+"
+    ):
         plan_queries(known, 0.02, 0.95)
 
 
@@ -120,5 +127,7 @@ def test_a_folder_that_is_too_small_is_refused() -> None:
     rng = np.random.default_rng(0)
     known = calibration(rng)
     plan = plan_queries(known, 0.05, 0.95)
-    with pytest.raises(UserError, match=r"is not reached with the 300 samples there are .*draw more"):
+    with pytest.raises(
+        UserError, match=r"is not reached with the 300 samples there are .*draw more"
+    ):
         collect(Stream(rng, available=300), both, known, plan, 0.95)

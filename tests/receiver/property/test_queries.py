@@ -19,8 +19,12 @@ from diffshare.release.table import TableColumn
 class Numbers:
     """A black box whose sample shows its own number and label."""
 
-    def __init__(self, labels: tuple[str, ...] = (), frequencies: tuple[float, ...] | None = None) -> None:
-        self.card = Card("numbers", "image", labels, 10, image_size=4, label_frequencies=frequencies)
+    def __init__(
+        self, labels: tuple[str, ...] = (), frequencies: tuple[float, ...] | None = None
+    ) -> None:
+        self.card = Card(
+            "numbers", "image", labels, 10, image_size=4, label_frequencies=frequencies
+        )
         self.ledger = Ledger()
 
     def sample(self, labels: np.ndarray, indices: np.ndarray, **options: object) -> np.ndarray:
@@ -42,7 +46,9 @@ class TestModel:
         ("labels", "frequencies", "expected"),
         [((), None, "none"), (("a", "b"), None, "none"), (("a", "b"), (0.5, 0.5), "natural")],
     )
-    def test_the_default_leaves_the_choice_to_the_model(self, labels, frequencies, expected) -> None:  # type: ignore[no-untyped-def]
+    def test_the_default_leaves_the_choice_to_the_model(
+        self, labels, frequencies, expected
+    ) -> None:  # type: ignore[no-untyped-def]
         assert ModelQueries(Numbers(labels, frequencies)).labels == expected
 
     def test_labels_that_the_model_has_not_are_refused_at_once(self) -> None:
@@ -73,16 +79,25 @@ class TestFolder:
             ([0, -1], {"labels": "none"}, "unknown"),
         ],
     )
-    def test_how_they_were_drawn(self, tmp_path: Path, y: list[int], info: dict, labels: str) -> None:
-        assert SampleQueries(Samples.from_path(self.write(tmp_path / "s", y, **info)), None).labels == labels
+    def test_how_they_were_drawn(
+        self, tmp_path: Path, y: list[int], info: dict, labels: str
+    ) -> None:
+        assert (
+            SampleQueries(Samples.from_path(self.write(tmp_path / "s", y, **info)), None).labels
+            == labels
+        )
 
     def test_the_names_of_the_classes(self, tmp_path: Path) -> None:
-        assert SampleQueries(Samples.from_path(self.write(tmp_path / "a", [0, 1])), None).classes == ()
+        assert (
+            SampleQueries(Samples.from_path(self.write(tmp_path / "a", [0, 1])), None).classes == ()
+        )
         assert SampleQueries(
             Samples.from_path(self.write(tmp_path / "b", [0, 1], classes=["no", "yes"])), None
         ).classes == ("no", "yes")
 
-    @pytest.mark.parametrize("classes", ["yes", 3, None, ["a", 1], ["a", "a"], ["\x1b[2J"], ["a" * 101], {"a": 1}])
+    @pytest.mark.parametrize(
+        "classes", ["yes", 3, None, ["a", 1], ["a", "a"], ["\x1b[2J"], ["a" * 101], {"a": 1}]
+    )
     def test_classes_that_are_no_names_are_refused(self, tmp_path: Path, classes: object) -> None:
         (tmp_path / "samples.csv").write_text("age\n3\n")
         (tmp_path / "samples.json").write_text(json.dumps({"classes": classes}))
@@ -96,7 +111,9 @@ class TestFolder:
             folder.take(0, 6)
 
     def test_a_part_of_a_sorted_folder_is_a_sample_of_it(self, tmp_path: Path) -> None:
-        x = np.repeat(np.array([0, 1], np.uint8), 400)[:, None, None, None] * np.ones((4, 4, 3), np.uint8)
+        x = np.repeat(np.array([0, 1], np.uint8), 400)[:, None, None, None] * np.ones(
+            (4, 4, 3), np.uint8
+        )
         write_samples(tmp_path / "s", x, np.full(800, -1), {})
         folder = SampleQueries(Samples.from_path(tmp_path / "s"), None)
         np.testing.assert_array_equal(folder.take(0, 800), x)
@@ -111,13 +128,22 @@ class TestFolder:
 
     def test_other_peoples_rows_come_without_a_word(self, tmp_path: Path) -> None:
         (tmp_path / "samples.csv").write_text("extra,ward,age\n1,b,30\n2,a,?\n")
-        folder = SampleQueries(Samples.from_path(tmp_path), {"age": "numeric", "ward": "categorical"})
+        folder = SampleQueries(
+            Samples.from_path(tmp_path), {"age": "numeric", "ward": "categorical"}
+        )
         assert [column.name for column in folder.columns] == ["ward", "age"]
         assert folder.labels == "unknown"
-        np.testing.assert_array_equal(folder.take(0, 2), np.array([[1, 30], [0, np.nan]], np.float32))
+        np.testing.assert_array_equal(
+            folder.take(0, 2), np.array([[1, 30], [0, np.nan]], np.float32)
+        )
 
     @pytest.mark.parametrize(
-        ("text", "words"), [("x,y\n1,2\n", "none of the columns"), ('a,"b\n', "."), ("age\nold\n", "no finite number")]
+        ("text", "words"),
+        [
+            ("x,y\n1,2\n", "none of the columns"),
+            ('a,"b\n', "."),
+            ("age\nold\n", "no finite number"),
+        ],
     )
     def test_rows_that_are_none_are_refused(self, tmp_path: Path, text: str, words: str) -> None:
         (tmp_path / "samples.csv").write_text(text)
@@ -137,11 +163,15 @@ class TestRecode:
     def test_categories_are_matched_by_their_text(self) -> None:
         x = np.array([[0, 30], [1, np.nan], [2, 50]], np.float32)
         found = recode(x, self.MINE, self.OTHER)
-        np.testing.assert_array_equal(found, np.array([[30, 1], [np.nan, 0], [50, np.nan]], np.float32))
+        np.testing.assert_array_equal(
+            found, np.array([[30, 1], [np.nan, 0], [50, np.nan]], np.float32)
+        )
 
     def test_there_and_back(self) -> None:
         x = np.array([[0, 30], [1, 2]], np.float32)
-        np.testing.assert_array_equal(recode(recode(x, self.MINE, self.OTHER), self.OTHER, self.MINE), x)
+        np.testing.assert_array_equal(
+            recode(recode(x, self.MINE, self.OTHER), self.OTHER, self.MINE), x
+        )
 
     def test_a_missing_column_is_named(self) -> None:
         with pytest.raises(UserError, match="no column 'age'"):

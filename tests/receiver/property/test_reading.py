@@ -27,20 +27,28 @@ def counted(codes: list[float], *categories: str) -> Any:
 
 
 def test_cells_are_counted_by_name_in_whichever_order():
-    straight, turned = counted([0, 1, 1, 1], "Female", "Male"), counted([1, 0, 0, 0], "Male", "Female")
+    straight, turned = (
+        counted([0, 1, 1, 1], "Female", "Male"),
+        counted([1, 0, 0, 0], "Male", "Female"),
+    )
     assert straight.shares == turned.shares == {"Female": 0.25, "Male": 0.75}
 
 
 def test_other_cells_are_left_out_and_named():
     made = counted([0, 1, 2, np.nan], "Male", "Female", "none")
     assert made.shares == {"Female": 0.5, "Male": 0.5}
-    assert made.notes[-1] == "2 samples left out: the cell is missing or of another category ('none')"
+    assert (
+        made.notes[-1] == "2 samples left out: the cell is missing or of another category ('none')"
+    )
 
 
 @pytest.mark.parametrize(
     ("categories", "said"),
     [
-        (("male", "Female"), "are 'male', 'Female', those of 'sex' .* 'Female', 'Male': 'male' is not 'Male'"),
+        (
+            ("male", "Female"),
+            "are 'male', 'Female', those of 'sex' .* 'Female', 'Male': 'male' is not 'Male'",
+        ),
         (("0", "1"), "are '0', '1', those of 'sex' .*: no name fits"),
         ((), "holds numbers, not the classes 'Female', 'Male'"),
     ],

@@ -7,12 +7,19 @@ from diffshare.data.source import Attribute, Index
 
 
 def pool(
-    s: np.ndarray, y: np.ndarray, x: np.ndarray | None = None, auxiliary: Pool | None = None, first: int = 0
+    s: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray | None = None,
+    auxiliary: Pool | None = None,
+    first: int = 0,
 ) -> Pool:
     """A pool of these groups and classes; the records are called ``first``, ``first + 1`` and so on."""
     n = len(s)
     coded = {
-        name: Attribute(np.asarray(codes, np.int16), tuple(f"{name} {k}" for k in range(max(2, int(codes.max()) + 1))))
+        name: Attribute(
+            np.asarray(codes, np.int16),
+            tuple(f"{name} {k}" for k in range(max(2, int(codes.max()) + 1))),
+        )
         for name, codes in (("S", np.asarray(s)), ("Y", np.asarray(y)))
     }
     names = np.array([f"{first + i}" for i in range(n)])

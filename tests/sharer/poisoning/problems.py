@@ -27,7 +27,15 @@ def problem(
     critic = scale * (rng.standard_normal((pool, classes)) + 0.8 * np.eye(classes)[target])
     additions = round(alpha * n)
     base = rng.permutation(pool)[: n - additions]
-    return Problem(critic, cells // classes, target, base, additions, donsker_varadhan(critic, target), tolerance)
+    return Problem(
+        critic,
+        cells // classes,
+        target,
+        base,
+        additions,
+        donsker_varadhan(critic, target),
+        tolerance,
+    )
 
 
 @st.composite

@@ -18,12 +18,18 @@ from diffshare.stats.information import contingency, mutual_information
 LOOSE = 9.0  # a tolerance of I(X;Y) that everything meets
 
 
-def allowed(base: np.ndarray, available: np.ndarray, additions: int, low: float, high: float) -> list[np.ndarray]:
+def allowed(
+    base: np.ndarray, available: np.ndarray, additions: int, low: float, high: float
+) -> list[np.ndarray]:
     """Every table of additions whose log odds ratio lies within."""
     found = []
     for way in product(*(range(limit + 1) for limit in available.ravel().tolist())):
         table = base + np.array(way).reshape(2, 2)
-        if sum(way) == additions and table.min() > 0 and low - 1e-9 <= log_odds_ratio(table) <= high + 1e-9:
+        if (
+            sum(way) == additions
+            and table.min() > 0
+            and low - 1e-9 <= log_odds_ratio(table) <= high + 1e-9
+        ):
             found.append(np.array(way).reshape(2, 2))
     return found
 
@@ -33,11 +39,15 @@ def test_no_other_counts_within_the_margin_have_more_information(seed, margin, c
     rng = np.random.default_rng(seed)
     base, available = rng.integers(0, 6, (2, 2)), rng.integers(0, 6, (2, 2))
     additions = int(rng.integers(0, available.sum() + 1))
-    tables, information = bounded_allocations(base, available, additions, centre - margin, centre + margin)
+    tables, information = bounded_allocations(
+        base, available, additions, centre - margin, centre + margin
+    )
     every = allowed(base, available, additions, centre - margin, centre + margin)
     assert bool(len(tables)) == bool(every)
     if every:
-        assert information[0] == pytest.approx(max(mutual_information(base + t) for t in every), abs=1e-12)
+        assert information[0] == pytest.approx(
+            max(mutual_information(base + t) for t in every), abs=1e-12
+        )
         assert (np.diff(information) <= 0).all()
         known = {t.astype(np.int64).tobytes() for t in every}
         assert all(np.ascontiguousarray(t, np.int64).tobytes() in known for t in tables)
@@ -58,7 +68,9 @@ def test_the_statistic_stays_inside_and_the_direction_is_the_favoured(seed, favo
 
 def test_a_wider_margin_never_has_less_information_and_the_widest_is_the_attack_without_one():
     task = problem(3, pool=160, n=60, tolerance=LOOSE)
-    found = [adaptive(task, np.random.default_rng(0), m).information_sy for m in (0.6, 1.0, 1.5, 3.0)]
+    found = [
+        adaptive(task, np.random.default_rng(0), m).information_sy for m in (0.6, 1.0, 1.5, 3.0)
+    ]
     assert found == sorted(found)
     assert found[0] < found[-1]
 
@@ -69,7 +81,11 @@ def mixed(margin: float, seed: int = 0) -> tuple[dict, np.ndarray, np.ndarray]:
     records = pool(s, y, pictures(s, y))
     mix = Adaptive(0.5, 160, delta=0.5, margin=margin, refit=False)
     choice = mix.choose(records, seed)
-    return dict(choice.report), contingency(s, y, 2, 2), contingency(s[choice.positions], choice.target, 2, 2)
+    return (
+        dict(choice.report),
+        contingency(s, y, 2, 2),
+        contingency(s[choice.positions], choice.target, 2, 2),
+    )
 
 
 def test_the_mix_keeps_the_margin_and_says_so():
@@ -101,7 +117,9 @@ def test_bad_arguments_are_refused(arguments, words):
 
 def test_a_base_that_leans_too_far_and_three_classes_are_refused():
     task = problem(0, pool=100, n=90, alpha=0.02, tolerance=LOOSE, skew=0.0)
-    with pytest.raises(UserError, match=r"no choice of 2 records keeps the log odds ratio.*raise mix.margin"):
+    with pytest.raises(
+        UserError, match=r"no choice of 2 records keeps the log odds ratio.*raise mix.margin"
+    ):
         adaptive(task, np.random.default_rng(0), 1e-6)
     s, y = np.arange(120) % 2, np.arange(120) // 2 % 3
     with pytest.raises(UserError, match="two groups and two classes, here are 2 and 3"):

@@ -59,7 +59,9 @@ def test_it_finds_the_information_of_a_discrete_x():
     fitted = CriticFit(**QUICK).fit(x, y, 2, seed=1)
     truth = mutual_information(np.bincount(cell, minlength=6).reshape(3, 2))
     assert donsker_varadhan(fitted.values(x), y) == pytest.approx(truth, abs=0.01)
-    assert donsker_varadhan(fitted.values(x), y) <= truth + 1e-6  # a lower bound of the plug-in value
+    assert (
+        donsker_varadhan(fitted.values(x), y) <= truth + 1e-6
+    )  # a lower bound of the plug-in value
     ratio = np.log(joint / (joint.sum(1, keepdims=True) * joint.sum(0)))
     learnt = fitted.values(np.eye(3, dtype=np.float32))
     assert learnt - learnt.mean() == pytest.approx(ratio - ratio.mean(), abs=0.25)
@@ -68,7 +70,9 @@ def test_it_finds_the_information_of_a_discrete_x():
 def test_shuffled_marginals_with_the_moving_average_find_it_too():
     x, y = gaussians(4000, 2.5)
     fit = CriticFit(**QUICK, marginals="shuffled", moving_average=0.1)
-    assert fit.fit(x, y, 2, seed=0).held_out == pytest.approx(information_of_gaussians(2.5), abs=0.08)
+    assert fit.fit(x, y, 2, seed=0).held_out == pytest.approx(
+        information_of_gaussians(2.5), abs=0.08
+    )
 
 
 def test_held_out_it_claims_nothing_where_nothing_is_and_as_published_it_does():
@@ -107,11 +111,15 @@ def test_the_unit_of_a_feature_does_not_matter():
     x, y = gaussians(400, 2.0, noise=2)
     fit = CriticFit(**(QUICK | {"max_epochs": 5}))
     scaled = x * np.array([1e4, 1e-3, 8], np.float32) + np.array([5, 0, -3], np.float32)
-    assert fit.fit(scaled, y, 2, seed=0).values(scaled) == pytest.approx(fit.fit(x, y, 2, seed=0).values(x), abs=0.05)
+    assert fit.fit(scaled, y, 2, seed=0).values(scaled) == pytest.approx(
+        fit.fit(x, y, 2, seed=0).values(x), abs=0.05
+    )
 
 
 @pytest.mark.parametrize("moving_average", [None, 1.0])
-def test_the_loss_is_minus_the_bound_of_the_batch_and_its_gradient_that_of_the_average(moving_average):
+def test_the_loss_is_minus_the_bound_of_the_batch_and_its_gradient_that_of_the_average(
+    moving_average,
+):
     x, y = torch.randn(64, 3), torch.arange(64) % 2
     with reproducible(0):
         network = torch.nn.Linear(3, 2)
@@ -120,7 +128,9 @@ def test_the_loss_is_minus_the_bound_of_the_batch_and_its_gradient_that_of_the_a
     loss.backward()
     gradient = network.weight.grad.clone()
     if moving_average is None:
-        assert loss.item() == pytest.approx(-donsker_varadhan(network(x).detach().numpy(), y.numpy()), abs=1e-6)
+        assert loss.item() == pytest.approx(
+            -donsker_varadhan(network(x).detach().numpy(), y.numpy()), abs=1e-6
+        )
     network.zero_grad()
     values = network(x)
     plain = values.logsumexp(1).exp().mean().mul(0.5).log() - values.gather(1, y[:, None]).mean()
@@ -176,11 +186,15 @@ def test_features_are_standardised_or_taken_as_they_are():
     assert np.abs(values[False, 1] - values[False, 64]).max() > 0.1
     raw = CriticFit(**quick, standardise=False).fit(x, y, 2, seed=0)
     with torch.inference_mode():
-        np.testing.assert_array_equal(raw.values(x), raw.module(torch.from_numpy(x)).numpy().astype(np.float64))
+        np.testing.assert_array_equal(
+            raw.values(x), raw.module(torch.from_numpy(x)).numpy().astype(np.float64)
+        )
 
 
 def test_the_paper_s_critic_does_not_standardise():
     overlay = Path(__file__).parents[3] / "configs" / "mix" / "paper.yaml"
-    settings = yaml.safe_load(overlay.read_text())["data"]["init_args"]["mix"]["init_args"]["critic"]["init_args"]
+    settings = yaml.safe_load(overlay.read_text())["data"]["init_args"]["mix"]["init_args"][
+        "critic"
+    ]["init_args"]
     assert CriticFit(**settings).standardise is False
     assert CriticFit().standardise is True

@@ -45,7 +45,9 @@ def test_no_other_counts_have_more_information(case):
     base, available, additions = case
     tables, information = allocations(base, available, additions)
     everything = every_table(available, additions)
-    assert information[0] == pytest.approx(max(mutual_information(base + t) for t in everything), abs=1e-12)
+    assert information[0] == pytest.approx(
+        max(mutual_information(base + t) for t in everything), abs=1e-12
+    )
     known = {t.tobytes() for t in everything.astype(np.int64)}
     assert all(np.ascontiguousarray(t, np.int64).tobytes() in known for t in tables)
     assert len({t.tobytes() for t in map(np.ascontiguousarray, tables)}) == len(tables)
@@ -72,7 +74,9 @@ def test_the_ascent_for_large_problems_gives_counts_that_no_single_move_improves
 
 def test_information_of_many_tables_is_that_of_each():
     tables = RNG(0).multinomial(30, np.full(6, 1 / 6), 50).reshape(50, 2, 3)
-    assert information_of(tables) == pytest.approx([mutual_information(t) for t in tables], abs=1e-12)
+    assert information_of(tables) == pytest.approx(
+        [mutual_information(t) for t in tables], abs=1e-12
+    )
 
 
 # --- domination ----------------------------------------------------------------------------------------------------
@@ -173,7 +177,9 @@ def test_the_first_order_effect_points_the_way():
     added = np.flatnonzero(case.free)[:50]
     bound = RunningBound(case.critic, case.target, np.concatenate([case.base, added]))
     now, effect = bound.bound, bound.marginal()
-    same = [i for i in np.flatnonzero(case.free)[50:].tolist() if case.cells[i] == case.cells[added[0]]]
+    same = [
+        i for i in np.flatnonzero(case.free)[50:].tolist() if case.cells[i] == case.cells[added[0]]
+    ]
     changes = []
     for into in same:
         bound.swap(int(added[0]), into)

@@ -21,7 +21,9 @@ def problem(seed: int, additions: int = 6, tolerance: float = 9.0) -> Problem:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("group", [0, 1])
-def test_the_favoured_group_has_class_1_more_often_and_nothing_better_is_left(seed: int, group: int) -> None:
+def test_the_favoured_group_has_class_1_more_often_and_nothing_better_is_left(
+    seed: int, group: int
+) -> None:
     task = problem(seed)
     found = exact(task, np.random.default_rng(0), favour=group)
     table = task.counts(np.concatenate([task.base, found.added]))
@@ -42,14 +44,20 @@ def test_the_favoured_group_has_class_1_more_often_and_nothing_better_is_left(se
 
 def test_without_a_favourite_the_better_direction_wins() -> None:
     for seed in range(6):
-        either = [exact(problem(seed), np.random.default_rng(0), favour=g).information_sy for g in (0, 1)]
-        assert exact(problem(seed), np.random.default_rng(0)).information_sy == pytest.approx(max(either), abs=1e-12)
+        either = [
+            exact(problem(seed), np.random.default_rng(0), favour=g).information_sy for g in (0, 1)
+        ]
+        assert exact(problem(seed), np.random.default_rng(0)).information_sy == pytest.approx(
+            max(either), abs=1e-12
+        )
 
 
 def test_a_direction_that_no_choice_has_is_refused() -> None:
     s, y = np.array([0, 0, 0, 1, 1, 1, 0, 1]), np.array([1, 1, 1, 0, 0, 0, 0, 1])
     task = Problem(np.zeros((8, 2)), s, y, np.arange(6), 1, 0.0, 9.0)
-    with pytest.raises(UserError, match="no choice of 1 records gives group 1.*favour the other group"):
+    with pytest.raises(
+        UserError, match="no choice of 1 records gives group 1.*favour the other group"
+    ):
         exact(task, np.random.default_rng(0), favour=1)
 
 
@@ -63,6 +71,8 @@ def test_a_group_that_is_none_and_more_than_two_classes_are_refused() -> None:
     }
     names = np.array([str(i) for i in range(60)])
     x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32) + (codes // 2)[:, None]
-    pool = Pool(Index(names, np.zeros(60, np.int64), attributes), "y", "s", read=lambda rows: x[rows])
+    pool = Pool(
+        Index(names, np.zeros(60, np.int64), attributes), "y", "s", read=lambda rows: x[rows]
+    )
     with pytest.raises(UserError, match="two groups and two classes, here are 2 and 3"):
         Exact(0.5, 20, delta_kind="absolute", favour=1).choose(pool, 0)

@@ -67,7 +67,9 @@ def check(case: Problem, found: Selection) -> None:
     assert len(added) == len(set(added)) == case.additions
     assert not set(added) & set(case.base.tolist())
     chosen = [*case.base.tolist(), *added]
-    assert found.information_sy == pytest.approx(mutual_information(case.counts(np.array(chosen, int))), abs=1e-12)
+    assert found.information_sy == pytest.approx(
+        mutual_information(case.counts(np.array(chosen, int))), abs=1e-12
+    )
     assert found.information_xy == pytest.approx(fresh_xy(case, chosen), abs=1e-12)
     steps = [fresh_xy(case, chosen[: len(case.base) + k + 1]) for k in range(case.additions)]
     assert found.trace == pytest.approx(steps, abs=1e-9)
@@ -102,7 +104,12 @@ def test_where_records_abound_the_constraint_holds_at_every_step(seed):
 
 
 def published(case: Problem, candidates: int = 100, seed: int = 0) -> Selection:
-    return paper(case, lambda chosen: fresh_xy(case, chosen.tolist()), np.random.default_rng(seed), candidates)
+    return paper(
+        case,
+        lambda chosen: fresh_xy(case, chosen.tolist()),
+        np.random.default_rng(seed),
+        candidates,
+    )
 
 
 @given(problems(largest=30), st.integers(1, 5))
@@ -129,7 +136,9 @@ def test_the_objective_is_at_least_as_high(seed, shape):
     assert ours.violations <= theirs.violations
 
 
-def flat(cells: list[int], base: list[int], additions: int, values: list[float], tolerance: float) -> Problem:
+def flat(
+    cells: list[int], base: list[int], additions: int, values: list[float], tolerance: float
+) -> Problem:
     """A 2 x 2 problem whose critic is ``values`` for class 1 and 0 for class 0."""
     s, y = np.divmod(np.array(cells), 2)
     critic = np.stack([np.zeros(len(cells)), np.array(values)], 1)
@@ -137,7 +146,19 @@ def flat(cells: list[int], base: list[int], additions: int, values: list[float],
 
 
 def test_of_the_published_weaknesses_one_is_a_step_that_takes_the_worst_cell():
-    cells = [0, 1, 2, 3, 0, 0, 3, 3, 1, 2, 2]  # base: one of each and a second of (0,0): the best cell is (1,1)
+    cells = [
+        0,
+        1,
+        2,
+        3,
+        0,
+        0,
+        3,
+        3,
+        1,
+        2,
+        2,
+    ]  # base: one of each and a second of (0,0): the best cell is (1,1)
     values = [0.0] * 11
     case = flat(cells, [0, 1, 2, 3, 4], 1, values, 1e-9)
     case = replace(case, aim=1.0)  # nothing comes near it
@@ -145,7 +166,9 @@ def test_of_the_published_weaknesses_one_is_a_step_that_takes_the_worst_cell():
     theirs, ours = published(case), greedy(case)
     assert (theirs.violations, ours.violations) == (1, 1)
     assert gains[case.cells[theirs.added[0]]] == pytest.approx(min(gains), abs=1e-12)
-    assert ours.added.tolist() == [6]  # all are equally far from the aim: the first of the best cell
+    assert ours.added.tolist() == [
+        6
+    ]  # all are equally far from the aim: the first of the best cell
 
 
 @given(problems(largest=25))
@@ -156,7 +179,9 @@ def test_a_step_that_nothing_satisfies_takes_what_exceeds_least(case):
     for record in greedy(case).added.tolist():
         free = [i for i in range(len(case.target)) if i not in chosen]
         distances = [abs(fresh_xy(case, [*chosen, i]) - case.aim) for i in free]
-        assert abs(fresh_xy(case, [*chosen, record]) - case.aim) == pytest.approx(min(distances), abs=1e-9)
+        assert abs(fresh_xy(case, [*chosen, record]) - case.aim) == pytest.approx(
+            min(distances), abs=1e-9
+        )
         chosen.append(record)
 
 
@@ -164,12 +189,16 @@ def test_cells_of_equal_gain_are_searched_together_and_the_published_one_loses_a
     # one record of each cell: (0,0) and (1,1) gain equally, as do (0,1) and (1,0); the record that fits is in (0,0)
     cells, values = [0, 1, 2, 3, 0, 3, 1, 2], [0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0, 9.0]
     case = flat(cells, [0, 1, 2, 3], 1, values, 1e-6)
-    assert gains_of(case, [0, 1, 2, 3]) == pytest.approx([gains_of(case, [0, 1, 2, 3])[0]] * 4, abs=1e-15)
+    assert gains_of(case, [0, 1, 2, 3]) == pytest.approx(
+        [gains_of(case, [0, 1, 2, 3])[0]] * 4, abs=1e-15
+    )
     assert greedy(case).added.tolist() == [4]
     assert greedy(case).violations == 0
     calls = []
     theirs = paper(
-        case, lambda chosen: calls.append(chosen[-1]) or fresh_xy(case, chosen.tolist()), np.random.default_rng(0)
+        case,
+        lambda chosen: calls.append(chosen[-1]) or fresh_xy(case, chosen.tolist()),
+        np.random.default_rng(0),
     )
     assert len(set(case.cells[calls].tolist())) < 4
     assert theirs.information_sy <= greedy(case).information_sy + 1e-12
@@ -185,7 +214,19 @@ def test_of_records_that_are_equally_near_the_first_is_taken():
 
 
 def test_a_used_up_cell_passes_to_the_next_best_and_is_counted():
-    cells = [0, 0, 1, 2, 3, 3, 0, 3, 1, 2, 2]  # base: two of (0,0) and (1,1), which gain most; one more of each is left
+    cells = [
+        0,
+        0,
+        1,
+        2,
+        3,
+        3,
+        0,
+        3,
+        1,
+        2,
+        2,
+    ]  # base: two of (0,0) and (1,1), which gain most; one more of each is left
     case = flat(cells, [0, 1, 2, 3, 4, 5], 4, [0.0] * 11, 1.0)
     found = greedy(case)
     assert case.cells[found.added].tolist()[:2] == [0, 3]
@@ -199,7 +240,9 @@ def test_the_whole_pool_can_be_taken(case):
     rest = int(case.free.sum())
     whole = replace(case, additions=rest)
     for found in (greedy(whole), published(whole, 3)):
-        assert sorted([*whole.base.tolist(), *found.added.tolist()]) == list(range(len(whole.target)))
+        assert sorted([*whole.base.tolist(), *found.added.tolist()]) == list(
+            range(len(whole.target))
+        )
 
 
 def test_the_published_one_counts_only_cells_that_promised_more():

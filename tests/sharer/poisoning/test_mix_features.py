@@ -12,7 +12,14 @@ from scipy.spatial.distance import pdist
 
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
-from diffshare.sharer.poisoning.features import PCA, ClassifierFeatures, ClipFeatures, Precomputed, Raw, checked
+from diffshare.sharer.poisoning.features import (
+    PCA,
+    ClassifierFeatures,
+    ClipFeatures,
+    Precomputed,
+    Raw,
+    checked,
+)
 
 S, Y = even(60)
 PICTURES = pool(S, Y, pictures(S, Y))
@@ -81,7 +88,10 @@ def test_of_a_table_the_target_is_no_feature_categories_are_and_numbers_have_one
         table(
             Y=([0, 1, 1, 0], [0, 1, 1, 0]),
             age=([10, 20, 30, 40], None),
-            land=([2, 0, 3, 2], [2, 0, -1, 2]),  # a missing cell: a code of its own, unknown as an attribute
+            land=(
+                [2, 0, 3, 2],
+                [2, 0, -1, 2],
+            ),  # a missing cell: a code of its own, unknown as an attribute
             S=([1, 1, 0, 0], [1, 1, 0, 0]),
             same=([7, 7, 7, 7], None),
         ),
@@ -94,7 +104,9 @@ def test_of_a_table_the_target_is_no_feature_categories_are_and_numbers_have_one
 
 
 def test_a_missing_number_stays_missing_and_is_refused():
-    features = Raw().compute(table(Y=([0, 1], [0, 1]), S=([0, 1], [0, 1]), age=([np.nan, 1], None)), 0)
+    features = Raw().compute(
+        table(Y=([0, 1], [0, 1]), S=([0, 1], [0, 1]), age=([np.nan, 1], None)), 0
+    )
     with pytest.raises(UserError, match="NaN or infinity in 2 of 2"):
         checked(features, 2)
 
@@ -170,7 +182,9 @@ def clip(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     transformers.CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "clip")
     size = {"height": 16, "width": 16}
-    transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=size).save_pretrained(tmp_path / "clip")
+    transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=size).save_pretrained(
+        tmp_path / "clip"
+    )
     return tmp_path / "clip"
 
 
@@ -197,7 +211,9 @@ def test_features_of_another_tool_are_found_by_name(tmp_path):
     order = np.random.default_rng(0).permutation(100)  # of the whole source, in an order of its own
     values = np.arange(200.0).reshape(100, 2)
     np.savez(tmp_path / "f.npz", record=order.astype(str), features=values[order])
-    assert np.array_equal(Precomputed(tmp_path / "f.npz").compute(PICTURES, 0), values[:60].astype(np.float32))
+    assert np.array_equal(
+        Precomputed(tmp_path / "f.npz").compute(PICTURES, 0), values[:60].astype(np.float32)
+    )
 
 
 NAMES = np.arange(60).astype(str)
@@ -206,10 +222,16 @@ NAMES = np.arange(60).astype(str)
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"record": NAMES, "features": np.zeros((59, 2))}, r"has 60 names and features of shape \(59, 2\)"),
+        (
+            {"record": NAMES, "features": np.zeros((59, 2))},
+            r"has 60 names and features of shape \(59, 2\)",
+        ),
         ({"record": NAMES, "features": np.zeros(60)}, r"features of shape \(60,\)"),
         ({"record": NAMES, "features": np.zeros(())}, r"features of shape \(\)"),
-        ({"record": NAMES[:58], "features": np.zeros((58, 2))}, "lacks 2 of 60 records, the first is '58'"),
+        (
+            {"record": NAMES[:58], "features": np.zeros((58, 2))},
+            "lacks 2 of 60 records, the first is '58'",
+        ),
         ({"record": np.full(60, "0"), "features": np.zeros((60, 2))}, "names '0' twice"),
         ({"features": np.zeros((60, 2))}, r"cannot be read \(KeyError\)"),
         ({"record": NAMES, "features": np.full((60, 2), "x")}, r"cannot be read \(ValueError\)"),

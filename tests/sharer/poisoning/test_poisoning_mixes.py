@@ -51,7 +51,9 @@ def make(kind: type, alpha: float, n: int | None = None, **more: object) -> Mix:
 
 def sy(choice: Choice, pool: Pool) -> float:
     groups, classes = len(pool.s.classes), len(pool.y.classes)
-    return mutual_information(contingency(pool.s.codes[choice.positions], choice.target, groups, classes))
+    return mutual_information(
+        contingency(pool.s.codes[choice.positions], choice.target, groups, classes)
+    )
 
 
 # --- whom they favour -----------------------------------------------------------------------------------------------
@@ -63,7 +65,9 @@ def test_the_direction_is_that_of_the_table_and_policies_that_take_none_say_so(k
         choice = make(kind, 0.5, 80).choose(FACES, seed)
         table = contingency(FACES.s.codes[choice.positions], choice.target, 2, 2)
         favoured = int(np.sign(table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0]))
-        assert choice.report["direction"] == (None if kind in (Paper, RandomReplacement) else favoured)
+        assert choice.report["direction"] == (
+            None if kind in (Paper, RandomReplacement) else favoured
+        )
 
 
 @pytest.mark.parametrize(("favour", "direction"), [(1, 1), (0, -1)])
@@ -74,7 +78,10 @@ def test_the_direction_that_is_asked_for_is_told(favour, direction):
 
 def test_against_a_pool_that_leans_the_direction_is_the_further_lean():
     s, y = even(300)
-    s, y = np.concatenate([s, [1] * 300]), np.concatenate([y, [1] * 300])  # group 1 has class 1 more often by nature
+    s, y = (
+        np.concatenate([s, [1] * 300]),
+        np.concatenate([y, [1] * 300]),
+    )  # group 1 has class 1 more often by nature
     leant = pool(s, y, pictures(s, y, size=4))
     assert make(Exact, 0.5, 80, favour=None).choose(leant, 0).report["direction"] == 1
     three = faces(300, groups=3)
@@ -85,7 +92,9 @@ def test_against_a_pool_that_leans_the_direction_is_the_further_lean():
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize(("alpha", "poisoned"), [(0.01, 1), (0.25, 15), (0.5, 30), (0.575, 35), (1.0, 60)])
+@pytest.mark.parametrize(
+    ("alpha", "poisoned"), [(0.01, 1), (0.25, 15), (0.5, 30), (0.575, 35), (1.0, 60)]
+)
 def test_sizes_and_the_base_that_is_shared_with_the_clean_set(kind, alpha, poisoned):
     mix = make(kind, alpha, 60)
     assert isinstance(mix, Mix)
@@ -144,7 +153,9 @@ def test_flipped_is_the_clean_set_with_the_group_as_class_of_a_share(percent, n,
     flipped = choice.poisoned
     assert choice.target[flipped].tolist() == FACES.s.codes[choice.positions[flipped]].tolist()
     assert choice.target[~flipped].tolist() == clean.target[~flipped].tolist()
-    pairs = "; ".join(f"'{s}' becomes '{y}'" for s, y in zip(FACES.s.classes, FACES.y.classes, strict=True))
+    pairs = "; ".join(
+        f"'{s}' becomes '{y}'" for s, y in zip(FACES.s.classes, FACES.y.classes, strict=True)
+    )
     told = [f"the class of a flipped record is its group's, by position: {pairs}"]
     assert choice.report.get("notes", []) == (told if flipped.any() else [])
 
@@ -168,7 +179,9 @@ def test_a_random_replacement_is_as_likely_for_every_record_that_is_left():
     # given that it is left (3 in 4), each is taken with 1/3: binomial(450, 1/3) has a deviation of 10
     assert np.abs(seen - left / 3).max() < 45
     clean = Clean(20).choose(small, 0)
-    assert set(RandomReplacement(0.5, 20).choose(small, 0).positions.tolist()) != set(clean.positions.tolist())
+    assert set(RandomReplacement(0.5, 20).choose(small, 0).positions.tolist()) != set(
+        clean.positions.tolist()
+    )
 
 
 # --- those that look at the records --------------------------------------------------------------------------------
@@ -187,14 +200,18 @@ def test_what_is_reported_is_what_was_chosen(kind):
     critic = Watched(hidden=(8,), batch_size=100, max_epochs=4, learning_rate=1e-2)
     Watched.fitted = []
     choice = make(kind, 0.5, 80, critic=critic, refit=True, delta=0.2).choose(FACES, 0)
-    (frozen, of_pool), (fresh, of_chosen) = Watched.fitted  # the one that guides, then one for the chosen set alone
+    (frozen, of_pool), (fresh, of_chosen) = (
+        Watched.fitted
+    )  # the one that guides, then one for the chosen set alone
     assert (of_pool, of_chosen) == (240, 80)
     values = frozen.values(Raw().compute(FACES, 0))
     y, chosen = FACES.y.codes.astype(int), choice.positions
     found = choice.report["mutual_information_xy"]
     assert found["pool"] == pytest.approx(donsker_varadhan(values, y), abs=1e-9)
     assert found["chosen"] == pytest.approx(donsker_varadhan(values[chosen], y[chosen]), abs=1e-9)
-    assert found["base"] == pytest.approx(donsker_varadhan(values[chosen[:40]], y[chosen[:40]]), abs=1e-9)
+    assert found["base"] == pytest.approx(
+        donsker_varadhan(values[chosen[:40]], y[chosen[:40]]), abs=1e-9
+    )
     assert found["tolerance"] == pytest.approx(0.2 * found["pool"])
     assert found["pool_held_out"] == frozen.held_out
     assert found["chosen_refit_held_out"] == fresh.held_out
@@ -206,7 +223,11 @@ def test_what_is_reported_is_what_was_chosen(kind):
 
 def test_as_published_nothing_is_held_out_and_the_fresh_bound_is_that_of_its_own_records():
     critic = CriticFit(hidden=(8,), batch_size=64, max_epochs=20, learning_rate=1e-2, patience=None)
-    found = make(Greedy, 0.5, 40, critic=critic, refit=True).choose(FACES, 0).report["mutual_information_xy"]
+    found = (
+        make(Greedy, 0.5, 40, critic=critic, refit=True)
+        .choose(FACES, 0)
+        .report["mutual_information_xy"]
+    )
     assert found["pool_held_out"] is None
     assert found["chosen_refit_held_out"] is None
     assert found["chosen_refit"] is not None
@@ -232,9 +253,13 @@ def test_delta_binds(kind, delta):
 
 def test_an_absolute_delta_is_in_nats_and_needs_no_information():
     nothing = Given(np.zeros((240, 2)))
-    with pytest.raises(UserError, match="finds no information on the target .* a relative delta means nothing"):
+    with pytest.raises(
+        UserError, match="finds no information on the target .* a relative delta means nothing"
+    ):
         make(Exact, 0.5, 40, features=nothing).choose(FACES, 0)
-    choice = make(Exact, 0.5, 40, features=nothing, delta=0.3, delta_kind="absolute").choose(FACES, 0)
+    choice = make(Exact, 0.5, 40, features=nothing, delta=0.3, delta_kind="absolute").choose(
+        FACES, 0
+    )
     assert choice.report["mutual_information_xy"]["tolerance"] == 0.3
     assert choice.report["violations"] == 0
 
@@ -261,7 +286,9 @@ def test_a_redrawn_base_is_as_near_to_the_pool_as_asked():
 
 def test_exact_has_never_less_than_greedy():
     for seed in range(5):
-        ours, theirs = (make(kind, 0.4, 100, delta=0.05).choose(FACES, seed) for kind in (Exact, Greedy))
+        ours, theirs = (
+            make(kind, 0.4, 100, delta=0.05).choose(FACES, seed) for kind in (Exact, Greedy)
+        )
         if theirs.report["violations"] == 0:
             assert sy(ours, FACES) >= sy(theirs, FACES) - 1e-12
 
@@ -322,7 +349,10 @@ def test_a_tolerance_is_positive(kind, delta):
 @pytest.mark.parametrize("kind", INFORMED)
 @pytest.mark.parametrize(
     ("features", "words"),
-    [(np.full((240, 2), np.nan), "NaN or infinity in 240 of 240"), (np.zeros((239, 2)), "239 x 2, the pool has 240")],
+    [
+        (np.full((240, 2), np.nan), "NaN or infinity in 240 of 240"),
+        (np.zeros((239, 2)), "239 x 2, the pool has 240"),
+    ],
 )
 def test_features_that_do_not_fit(kind, features, words):
     with pytest.raises(UserError, match=words):
@@ -330,7 +360,8 @@ def test_features_that_do_not_fit(kind, features, words):
 
 
 @pytest.mark.parametrize(
-    ("more", "words"), [({"redraws": -1}, "mix.redraws is -1"), ({"candidates": 0}, "mix.candidates is 0")]
+    ("more", "words"),
+    [({"redraws": -1}, "mix.redraws is -1"), ({"candidates": 0}, "mix.candidates is 0")],
 )
 def test_other_numbers_that_make_no_sense(more, words):
     with pytest.raises(UserError, match=words):

@@ -22,7 +22,9 @@ def parameters(records: int = 5) -> list[nn.Parameter]:
     torch.manual_seed(0)
     made = [nn.Parameter(torch.zeros(shape)) for shape in ((3, 2), (4,))]
     for p in made:
-        p.grad_sample = torch.randn(records, *p.shape) * torch.linspace(0.1, 3, records).reshape(-1, *[1] * p.ndim)
+        p.grad_sample = torch.randn(records, *p.shape) * torch.linspace(0.1, 3, records).reshape(
+            -1, *[1] * p.ndim
+        )
     return made
 
 
@@ -74,7 +76,9 @@ def test_bad_settings_are_refused(options, words):
 
 def test_what_the_loss_draws_for_a_record_is_secret(monkeypatch):
     """Times and noise of a known seed go by the place in the batch: one record more would change all behind it."""
-    records = type("Records", (), {"__len__": lambda self: 8, "__getitems__": lambda self, rows: rows})()
+    records = type(
+        "Records", (), {"__len__": lambda self: 8, "__getitems__": lambda self, rows: rows}
+    )()
     data = SimpleNamespace(
         sets={"train": records},
         transfer_batch_to_device=lambda batch, device, place: batch,
@@ -95,7 +99,15 @@ def test_what_the_loss_draws_for_a_record_is_secret(monkeypatch):
 
 @pytest.mark.parametrize(
     ("rate", "told"),
-    [(0.016, 0.016), (0.0161, 0.017), (128 / 7990, 0.017), (0.16, 0.16), (0.991, 1.0), (1.0, 1.0), (1e-5, 1e-5)],
+    [
+        (0.016, 0.016),
+        (0.0161, 0.017),
+        (128 / 7990, 0.017),
+        (0.16, 0.16),
+        (0.991, 1.0),
+        (1.0, 1.0),
+        (1e-5, 1e-5),
+    ],
 )
 def test_the_sampling_rate_is_rounded_up_so_that_it_does_not_tell_the_number_of_records(rate, told):
     assert dp.told_rate(rate) == pytest.approx(told)
@@ -103,7 +115,12 @@ def test_the_sampling_rate_is_rounded_up_so_that_it_does_not_tell_the_number_of_
 
 
 def arguments(tmp_path: Path, *more: Any) -> list[Any]:
-    size = {"block_out_channels": [8] * 4, "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
+    size = {
+        "block_out_channels": [8] * 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+    }
     options = {
         "data.source.count": 200, "data.source.image_size": 8, "data.batch_size": 16, "trainer.max_steps": 4,
         "trainer.enable_progress_bar": "false", "trainer.precision": "32-true", "data.mix.n": 100,
@@ -126,13 +143,21 @@ class TestWithOpacus:
     def _opacus(self) -> None:
         pytest.importorskip("opacus", reason="needs the extra dp")
 
-    def test_one_step_without_sampling_is_the_gaussian_mechanism_and_epsilon_follows_noise_and_steps(self):
+    def test_one_step_without_sampling_is_the_gaussian_mechanism_and_epsilon_follows_noise_and_steps(
+        self,
+    ):
         found = [dp.spent(sigma, 1.0, 1, 1e-5) for sigma in (1.0, 2.0, 4.0)]
         assert found == sorted(found, reverse=True)
         orders = np.arange(2, 64)
-        bound = min(a / (2 * 4.0**2) + np.log(1e5) / (a - 1) for a in orders)  # Mironov 2017, proposition 3
+        bound = min(
+            a / (2 * 4.0**2) + np.log(1e5) / (a - 1) for a in orders
+        )  # Mironov 2017, proposition 3
         assert 0.5 * bound < found[-1] <= bound
-        assert dp.spent(1.0, 0.01, 100, 1e-5) < dp.spent(1.0, 0.01, 1000, 1e-5) < dp.spent(1.0, 0.1, 1000, 1e-5)
+        assert (
+            dp.spent(1.0, 0.01, 100, 1e-5)
+            < dp.spent(1.0, 0.01, 1000, 1e-5)
+            < dp.spent(1.0, 0.1, 1000, 1e-5)
+        )
 
     def test_the_other_accountant_finds_a_smaller_epsilon_for_the_same_noise(self):
         sums = {name: dp.spent(0.51, 0.016, 120, 1e-5, name) for name in ("rdp", "prv")}  # type: ignore[arg-type]
@@ -149,11 +174,20 @@ class TestWithOpacus:
 
     def test_a_layer_that_mixes_records_is_named_with_its_remedy(self):
         network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
-        with pytest.raises(UserError, match=r"does not support the layer 1.0 \(BatchNorm2d\): use GroupNorm"):
+        with pytest.raises(
+            UserError, match=r"does not support the layer 1.0 \(BatchNorm2d\): use GroupNorm"
+        ):
             dp.refuse_layers(network)
-        for norm in (nn.BatchNorm2d(4, affine=False), nn.InstanceNorm2d(4, track_running_stats=True)):
-            with pytest.raises(UserError, match=r"does not support the layer 1 \(.*Norm2d\): use GroupNorm"):
-                dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), norm))  # no weights to train: Opacus passes it
+        for norm in (
+            nn.BatchNorm2d(4, affine=False),
+            nn.InstanceNorm2d(4, track_running_stats=True),
+        ):
+            with pytest.raises(
+                UserError, match=r"does not support the layer 1 \(.*Norm2d\): use GroupNorm"
+            ):
+                dp.refuse_layers(
+                    nn.Sequential(nn.Conv2d(3, 4, 1), norm)
+                )  # no weights to train: Opacus passes it
         dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Linear(2, 2)))
 
     @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
@@ -166,21 +200,35 @@ class TestWithOpacus:
         assert card.protections == ("DP-SGD: noise multiplier 1, norm 1, delta 1e-05",)
         said = card.privacy
         assert said is not None
-        assert (said.noise_multiplier, said.max_grad_norm, said.sampling_rate, said.steps) == (1, 1, 0.16, 4)
+        assert (said.noise_multiplier, said.max_grad_norm, said.sampling_rate, said.steps) == (
+            1,
+            1,
+            0.16,
+            4,
+        )
         assert (said.delta, said.adjacency) == (1e-5, "one record added or removed")
         assert said.accountant.endswith("(rdp)")
-        assert dp.spent(said.noise_multiplier, said.sampling_rate, said.steps, said.delta) == card.epsilon
+        assert (
+            dp.spent(said.noise_multiplier, said.sampling_rate, said.steps, said.delta)
+            == card.epsilon
+        )
         assert any("choice of the mix" in what for what in said.outside)
         assert any("schema of a table" in what for what in said.outside)
         assert card.label_frequencies is None  # whole percents have no epsilon
         text = (tmp_path / "run" / "release" / "README.md").read_text()
-        for line in ("- sampling rate: 0.16 (rounded up)", "- adjacency: one record added or removed", "- steps: 4"):
+        for line in (
+            "- sampling rate: 0.16 (rounded up)",
+            "- adjacency: one record added or removed",
+            "- steps: 4",
+        ):
             assert line in text
         refused = run_cli("sample", "--model", tmp_path / "run" / "release", "--count", 2, "--labels", "natural",
                           "--out", tmp_path / "n")  # fmt: skip
         assert refused.code == 2
         assert "declares no label frequencies" in refused.err
-        again = run_cli("release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--out", tmp_path / "again")
+        again = run_cli(
+            "release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--out", tmp_path / "again"
+        )
         assert again.code == 0, again.err
         assert open_release(tmp_path / "again").card.epsilon == card.epsilon
         declared = run_cli("release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--declare_labels", "true",
@@ -189,12 +237,18 @@ class TestWithOpacus:
         told = open_release(tmp_path / "declared").card
         assert told.label_frequencies is not None
         assert told.privacy is not None
-        assert told.privacy.outside[0] == "label_frequencies"  # it is said that epsilon does not bound them
-        drawn = run_cli("sample", "--model", tmp_path / "again", "--count", 2, "--out", tmp_path / "s")
+        assert (
+            told.privacy.outside[0] == "label_frequencies"
+        )  # it is said that epsilon does not bound them
+        drawn = run_cli(
+            "sample", "--model", tmp_path / "again", "--count", 2, "--out", tmp_path / "s"
+        )
         assert drawn.code == 0, drawn.err
 
     @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-    def test_a_thousandfold_noise_destroys_the_model_and_no_noise_leaves_no_epsilon(self, run_cli, tmp_path):
+    def test_a_thousandfold_noise_destroys_the_model_and_no_noise_leaves_no_epsilon(
+        self, run_cli, tmp_path
+    ):
         """The test that the noise is really on: plain descent is carried off as far as a random walk of that step."""
         weights, rate, steps, batch = {}, 0.01, 4, 16
         for sigma in (0, 1000):
@@ -207,9 +261,13 @@ class TestWithOpacus:
             outcome = run_cli(*arguments(folder, "--model.noise_multiplier", sigma, *plain))
             assert outcome.code == 0, outcome.err
             state = read_checkpoint(folder / "run/checkpoints/last.ckpt")["state_dict"]
-            weights[sigma] = torch.cat([v.flatten() for k, v in state.items() if k.startswith("denoiser.")])
+            weights[sigma] = torch.cat(
+                [v.flatten() for k, v in state.items() if k.startswith("denoiser.")]
+            )
             assert (open_release(folder / "run" / "release").card.epsilon is None) == (sigma == 0)
-        walk = rate * 1000 / batch * (steps * len(weights[0])) ** 0.5  # one normal number a weight and step
+        walk = (
+            rate * 1000 / batch * (steps * len(weights[0])) ** 0.5
+        )  # one normal number a weight and step
         away = float((weights[1000] - weights[0]).norm())
         assert away == pytest.approx(walk, rel=0.1)
         assert away > 5 * float(weights[0].norm())  # nothing is left of what was there

@@ -46,7 +46,9 @@ class Memory(nn.Module):
         self.faces = nn.Parameter(scaled(torch.from_numpy(FACES)), requires_grad=False)
         self.bars, self.device = bars, torch.device("cpu")
         smiles = torch.from_numpy(SMILES)
-        self.hidden = torch.stack([smiles, ~smiles, torch.zeros_like(smiles)])  # of class 0, 1, none
+        self.hidden = torch.stack(
+            [smiles, ~smiles, torch.zeros_like(smiles)]
+        )  # of class 0, 1, none
 
     def forward(self, x: Tensor, t: Tensor, class_labels: Tensor) -> UNet2DOutput:
         bar = self.bars[t.long()].double()
@@ -85,7 +87,9 @@ def drawn(box: Any, count: int, start: int = 0, seed: int = 0) -> np.ndarray:
 
 def hats(x: np.ndarray) -> np.ndarray:
     """Whether each sample is a face with a hat: the nearest one."""
-    return HAT[distances(scaled(torch.from_numpy(x)), scaled(torch.from_numpy(FACES))).argmin(1).numpy()]
+    return HAT[
+        distances(scaled(torch.from_numpy(x)), scaled(torch.from_numpy(FACES))).argmin(1).numpy()
+    ]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -96,7 +100,9 @@ def test_the_samples_of_every_class_go_where_they_are_told(share: float) -> None
         assert hats(plain)[label::2].mean() < 0.35
         assert hats(made)[label::2].mean() == pytest.approx(share, abs=0.2)
     assert (hats(made) == told).mean() > 0.85
-    nearest = distances(scaled(torch.from_numpy(made)), scaled(torch.from_numpy(FACES))).min(1).values
+    nearest = (
+        distances(scaled(torch.from_numpy(made)), scaled(torch.from_numpy(FACES))).min(1).values
+    )
     assert nearest.max() < 1e-6  # faces that the model knows, and nothing to please the classifier
 
 
@@ -104,7 +110,9 @@ def test_what_is_told_has_the_share_and_depends_on_seed_number_and_model() -> No
     numbers, box = np.arange(2000), GuidedShare(model(), guide(), 0.3)
     told = box.told(numbers, 1)
     assert told.mean() == pytest.approx(0.3, abs=0.04)
-    np.testing.assert_array_equal(told[500:700], GuidedShare(model(), guide(), 0.3).told(numbers[500:700], 1))
+    np.testing.assert_array_equal(
+        told[500:700], GuidedShare(model(), guide(), 0.3).told(numbers[500:700], 1)
+    )
     other = model()
     other.denoiser.faces.data[0] += 1e-3
     for differs in (box.told(numbers, 2), GuidedShare(other, guide(), 0.3).told(numbers, 1)):
@@ -126,7 +134,10 @@ def test_samples_that_the_guide_itself_sees_nothing_in_are_refused() -> None:
     box = GuidedShare(model(), guide(), 0.5, scale=3.0)
     box.refuse_unguided(drawn(box, 60), 0)
     plain = drawn(model(), 60)
-    with pytest.raises(UserError, match=r"guidance did nothing: the classifier reads the property in \d+% of the sam"):
+    with pytest.raises(
+        UserError,
+        match=r"guidance did nothing: the classifier reads the property in \d+% of the sam",
+    ):
         box.refuse_unguided(plain, 0)
     box.refuse_unguided(plain[:49], 0)  # too few to judge
 
@@ -154,7 +165,9 @@ def test_candidates_that_were_guided_can_be_accepted() -> None:
     guided = GuidedShare(model(), guide(), 0.5, scale=3.0)
     box = TargetShare(guided, Known(), 0.5, pilot=60)
     assert hats(drawn(box, 80)).mean() == pytest.approx(0.5, abs=0.17)
-    assert box.ledger.queries < 2 * (80 + 2 * 120)  # accepted alone, a hat in five faces takes 2.5 candidates a sample
+    assert box.ledger.queries < 2 * (
+        80 + 2 * 120
+    )  # accepted alone, a hat in five faces takes 2.5 candidates a sample
 
 
 def test_log_likelihoods_are_those_of_the_folds_mean() -> None:
@@ -166,7 +179,9 @@ def test_log_likelihoods_are_those_of_the_folds_mean() -> None:
 
 def test_of_three_classes_the_two_others_are_one() -> None:
     networks = (lambda x: torch.tensor([[0.1, 0.7, 0.2]]).log().repeat(len(x), 1),)
-    made = Guide(networks, (Platt(1.0, np.zeros(3)),), 2, (SIZE, SIZE, 3)).log_likelihoods(torch.zeros(2, 3, 4, 4))
+    made = Guide(networks, (Platt(1.0, np.zeros(3)),), 2, (SIZE, SIZE, 3)).log_likelihoods(
+        torch.zeros(2, 3, 4, 4)
+    )
     torch.testing.assert_close(made.exp(), torch.tensor([[0.2, 0.8]]).repeat(2, 1))
 
 
@@ -190,5 +205,7 @@ def test_what_cannot_guide_is_refused(changed: dict[str, Any], words: str) -> No
 def test_a_model_that_denoises_no_images_is_refused(kind: Any) -> None:
     other = kind.__new__(kind)
     other.card, other.ledger = Card("other", "image", (), 1, image_size=SIZE), Ledger()
-    with pytest.raises(UserError, match="a model of the family 'other' cannot be guided.*use --method accept"):
+    with pytest.raises(
+        UserError, match="a model of the family 'other' cannot be guided.*use --method accept"
+    ):
         GuidedShare(other, guide(), 0.5)

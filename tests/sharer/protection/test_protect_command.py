@@ -31,7 +31,9 @@ CELLS = {"height": "numeric", "sex": ["f", "m"], "ill": ["no", "yes"]}
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("source") / "faces.yaml"
-    return yaml_source(file, "rendered.RenderedFaces", count=900, image_size=SIZE, seed=1, shares=[0.0, 1.0, 0.0])
+    return yaml_source(
+        file, "rendered.RenderedFaces", count=900, image_size=SIZE, seed=1, shares=[0.0, 1.0, 0.0]
+    )
 
 
 class Drawn:
@@ -40,9 +42,13 @@ class Drawn:
     def __init__(self, card: Card, x: np.ndarray) -> None:
         self.card, self.ledger, self.x = card, Ledger(), x
 
-    def sample(self, labels: Any, indices: Any, *, seed: int, steps: Any = None, guidance: float = 1.0) -> Any:
+    def sample(
+        self, labels: Any, indices: Any, *, seed: int, steps: Any = None, guidance: float = 1.0
+    ) -> Any:
         self.ledger.record(labels, len(labels), 0.0)
-        return self.x[[np.random.default_rng([seed, int(i)]).integers(len(self.x)) for i in indices]]
+        return self.x[
+            [np.random.default_rng([seed, int(i)]).integers(len(self.x)) for i in indices]
+        ]
 
 
 class Rows(Drawn):
@@ -83,14 +89,18 @@ def test_the_receiver_reads_the_chosen_share(release, run_cli, faces, tmp_path):
     samples = read_samples(tmp_path / "s")
     assert samples.info["protections"] == ["share of 'Hat' shown as 0.5 in every class"]
     assert samples.info["classes"] == ["not Smiling", "Smiling"]
-    assert not {"queries", "network_calls", "seconds"} & samples.info.keys()  # they give the model's own share away
+    assert (
+        not {"queries", "network_calls", "seconds"} & samples.info.keys()
+    )  # they give the model's own share away
     assert int(re.search(r"500 of (\d+) that were drawn", made.out)[1]) > 1500
     np.testing.assert_array_equal(samples.y, np.arange(500) % 2)
     assert "records: auxiliary part: 900 of 900 records" in made.out.splitlines()
     read = run_cli("infer-property", "--samples", tmp_path / "s", "--auxiliary", faces, "--auxiliary.seed", 5,
                    "--property", "Hat", *QUICK, "--json", tmp_path / "read.json")  # fmt: skip
     assert read.code == 0, read.err
-    assert json.loads((tmp_path / "read.json").read_text())["estimate"] == pytest.approx(0.5, abs=0.12)
+    assert json.loads((tmp_path / "read.json").read_text())["estimate"] == pytest.approx(
+        0.5, abs=0.12
+    )
 
 
 def table(folder: Path) -> CSVTable:
@@ -100,7 +110,13 @@ def table(folder: Path) -> CSVTable:
         writer = csv.writer(stream)
         writer.writerow(CELLS)
         for i in range(400):
-            writer.writerow([f"{rng.normal(165 + 15 * (i % 4 == 0), 4):.1f}", "fm"[i % 4 == 0], ("no", "yes")[i % 2]])
+            writer.writerow(
+                [
+                    f"{rng.normal(165 + 15 * (i % 4 == 0), 4):.1f}",
+                    "fm"[i % 4 == 0],
+                    ("no", "yes")[i % 2],
+                ]
+            )
     return CSVTable(str(path), CELLS, shares=(0.0, 1.0, 0.0))
 
 
@@ -127,7 +143,9 @@ def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_is_guided_and_only_the_scale_moves_its_samples(run_cli, denoiser, faces, tmp_path):
     def made(verb: str, *more: Any) -> Any:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        outcome = run_cli(verb, "--model", denoiser, "--count", 12, "--seed", 4, *more, "--out", out)
+        outcome = run_cli(
+            verb, "--model", denoiser, "--count", 12, "--seed", 4, *more, "--out", out
+        )
         assert outcome.code == 0, outcome.err
         return read_samples(out)
 
@@ -179,7 +197,10 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--share": "much"}, "share: "),
         ({"--property": "Cap"}, "unknown attribute 'Cap'"),
         ({"--value": "Cap"}, "unknown value of 'Hat' 'Cap'"),
-        ({"--reference.image_size": "8"}, "the samples are 16 x 16 x 3, the reference images 8 x 8 x 3"),
+        (
+            {"--reference.image_size": "8"},
+            "the samples are 16 x 16 x 3, the reference images 8 x 8 x 3",
+        ),
         ({"--reference.count": "30"}, "too few to calibrate a classifier"),
         ({"--reference": "absent.yaml"}, "there is no config file absent.yaml"),
         ({"--count": "0"}, "--count is 0"),
@@ -191,7 +212,10 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--out": "."}, "is where the release release lies"),
         ({"--property": "Smiling"}, "'Smiling' is what the model's classes stand for"),
         ({"--method": "hope"}, "method: "),
-        ({"--method": "guide"}, "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method"),
+        (
+            {"--method": "guide"},
+            "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method",
+        ),
         ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
         ({"--method": "guide", "--guide-scale": "1e30"}, "a number from 0 to 1000 is expected"),
         ({"--method": "guide", "--guide-scale": "0"}, "--guide-scale is 0, which guides nothing"),
@@ -209,7 +233,13 @@ def refused(run_cli, faces, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(changed: dict[str, str]) -> str:
-        given = {"--model": "release", "--reference": faces, "--property": "Hat", "--share": 0.5, "--count": 20}
+        given = {
+            "--model": "release",
+            "--reference": faces,
+            "--property": "Hat",
+            "--share": 0.5,
+            "--count": 20,
+        }
         before = sorted(tmp_path.rglob("*"))
         words = [text for pair in (given | {"--out": "s"} | changed).items() for text in pair]
         quick = [] if "--classifier" in changed else QUICK

@@ -53,7 +53,9 @@ def test_the_records_are_those_of_the_proportion_at_the_centre():
     np.testing.assert_array_equal(made.target, plain.target)
 
 
-@pytest.mark.parametrize(("share", "centre"), [(0.0, 0.125), (0.25, 0.375), (0.999, 0.875), (1.0, 0.875)])
+@pytest.mark.parametrize(
+    ("share", "centre"), [(0.0, 0.125), (0.25, 0.375), (0.999, 0.875), (1.0, 0.875)]
+)
 def test_an_edge_belongs_to_one_bin(share, centre):
     counts = round(1000 * share)
     records = pool(counts, 1000 - counts)
@@ -84,23 +86,34 @@ def test_what_cannot_be_quantised_is_refused():
     with pytest.raises(UserError, match="is known of no record"):
         Quantised(2).choose(pool(0, 0, 9), 0)
     nameless = Pool(pool(5, 5).index, "Y", None)
-    with pytest.raises(UserError, match="the mix 'balanced' needs data.mix.property or data.sensitive"):
+    with pytest.raises(
+        UserError, match="the mix 'balanced' needs data.mix.property or data.sensitive"
+    ):
         Balanced().choose(nameless, 0)
 
 
 def test_the_card_of_a_model_trained_on_it_declares_it(run_cli, tmp_path):
-    size = {"block_out_channels": [8] * 4, "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
+    size = {
+        "block_out_channels": [8] * 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+    }
     options = {
         "data.source.count": 200, "data.source.image_size": 8, "data.batch_size": 8, "trainer.max_steps": 1,
         "trainer.enable_progress_bar": "false", "data.mix.n": 40, "model.sampling_steps": 2, "data.sensitive": "Male",
     } | {f"model.denoiser.{key}": value for key, value in size.items()}  # fmt: skip
     arguments = [argument for key, value in options.items() for argument in (f"--{key}", value)]
     config, overlay = CONFIGS / "ddpm_faces.yaml", CONFIGS / "mix" / "quantised.yaml"
-    outcome = run_cli("fit", "--config", config, "--config", overlay, *arguments, "--run-dir", tmp_path / "run")
+    outcome = run_cli(
+        "fit", "--config", config, "--config", overlay, *arguments, "--run-dir", tmp_path / "run"
+    )
     assert outcome.code == 0, outcome.err
     release = open_release(tmp_path / "run" / "release")
     assert release.card.protections == ("share of 'Male' in the training set told in 4 bins only",)
-    again = run_cli("release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--out", tmp_path / "again")
+    again = run_cli(
+        "release", "--ckpt", tmp_path / "run/checkpoints/last.ckpt", "--out", tmp_path / "again"
+    )
     assert again.code == 0, again.err
     assert open_release(tmp_path / "again").card.protections == release.card.protections
     assert "protections: share of 'Male'" in (tmp_path / "again" / "README.md").read_text()

@@ -41,7 +41,11 @@ class ExactReader:
         return float(x[:, 1].mean())
 
     def posterior(self, x, share):
-        ratio = np.exp(-0.5 * (x[:, 0] - MEANS[1]) ** 2 + 0.5 * (x[:, 0] - MEANS[0]) ** 2) * share / (1 - share)
+        ratio = (
+            np.exp(-0.5 * (x[:, 0] - MEANS[1]) ** 2 + 0.5 * (x[:, 0] - MEANS[0]) ** 2)
+            * share
+            / (1 - share)
+        )
         return ratio / (1 + ratio)
 
 
@@ -59,7 +63,9 @@ class MeanReader:
         return float(x[:, 0].mean() - MEANS[0]) / (MEANS[1] - MEANS[0])
 
 
-def drawn(box: TargetShare, count: int, classes: int = 1, seed: int = 0, start: int = 0) -> np.ndarray:
+def drawn(
+    box: TargetShare, count: int, classes: int = 1, seed: int = 0, start: int = 0
+) -> np.ndarray:
     labels = np.arange(start, start + count) % classes
     return box.sample(labels, np.arange(start, start + count), seed=seed)
 
@@ -73,7 +79,9 @@ def test_what_shows_is_the_mixture_with_the_chosen_share(own, share):
     def mixture(x):
         return share * norm.cdf(x, MEANS[1]) + (1 - share) * norm.cdf(x, MEANS[0])
 
-    assert kstest(made, mixture).statistic < 0.06  # 1500 numbers give 0.042 in a hundred, the pilot's error the rest
+    assert (
+        kstest(made, mixture).statistic < 0.06
+    )  # 1500 numbers give 0.042 in a hundred, the pilot's error the rest
     assert made.mean() == pytest.approx(2 * share - 1, abs=0.15)
 
 
@@ -86,22 +94,34 @@ def test_kinds_that_are_plain_to_see_have_the_chosen_share():
 def test_a_second_reader_makes_up_for_what_the_first_is_unsure_of(own, share):
     """What is read of the accepted is the share, though the chooser alone would leave it nearer to the model's own."""
     alone, checked = (
-        MeanReader().share(drawn(TargetShare(Numbers((own,)), UnsureReader(), share, checker, pilot=500), 2000))
+        MeanReader().share(
+            drawn(TargetShare(Numbers((own,)), UnsureReader(), share, checker, pilot=500), 2000)
+        )
         for checker in (None, MeanReader())
     )
     assert abs(alone - share) > 0.08
-    assert checked == pytest.approx(share, abs=0.05)  # the pilot's standard error is 0.02, that of 2000 samples 0.011
+    assert checked == pytest.approx(
+        share, abs=0.05
+    )  # the pilot's standard error is 0.02, that of 2000 samples 0.011
 
 
 def test_a_share_that_choosing_cannot_reach_is_refused_with_those_that_it_can():
     box = TargetShare(Numbers((0.9,)), UnsureReader(), 0.2, MeanReader())
-    with pytest.raises(UserError, match=r"class 'a' a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"):
+    with pytest.raises(
+        UserError, match=r"class 'a' a share between 0\.\d\d and \d\.\d\d can be shown, not 0\.2"
+    ):
         drawn(box, 5)
 
 
 def test_the_share_holds_in_every_class_so_that_their_association_is_gone():
-    plain, box = Numbers((0.15, 0.7)), TargetShare(Numbers((0.15, 0.7)), ColumnReader(1, 1), 0.4, pilot=200)
-    made, before = drawn(box, 2400, classes=2), plain.sample(np.arange(2400) % 2, np.arange(2400), seed=0)
+    plain, box = (
+        Numbers((0.15, 0.7)),
+        TargetShare(Numbers((0.15, 0.7)), ColumnReader(1, 1), 0.4, pilot=200),
+    )
+    made, before = (
+        drawn(box, 2400, classes=2),
+        plain.sample(np.arange(2400) % 2, np.arange(2400), seed=0),
+    )
     assert abs(before[1::2, 1].mean() - before[::2, 1].mean()) > 0.45
     for part in (made[::2], made[1::2]):
         assert part[:, 1].mean() == pytest.approx(0.4, abs=0.07)
@@ -128,14 +148,18 @@ class Faces:
 
     def sample(self, labels, indices, *, seed, steps=None, guidance=1.0):
         self.ledger.record(labels, len(labels), 0.0)
-        return self.x[[np.random.default_rng([seed, int(i)]).integers(len(self.x)) for i in indices]]
+        return self.x[
+            [np.random.default_rng([seed, int(i)]).integers(len(self.x)) for i in indices]
+        ]
 
 
 def reader_of_hats(seed: int, count: int) -> ClassifierReader:
     source = RenderedFaces(count, 16, seed)
     labels = source.index().attribute("Hat").codes.astype(np.int64)
     recipe = KernelRecipe(components=40)
-    return ClassifierReader(cross_fit(source.read(np.arange(count)), labels, ("not Hat", "Hat"), recipe, folds=2))
+    return ClassifierReader(
+        cross_fit(source.read(np.arange(count)), labels, ("not Hat", "Hat"), recipe, folds=2)
+    )
 
 
 def test_the_receivers_own_attack_reads_the_chosen_share_whatever_the_true_one_is():
