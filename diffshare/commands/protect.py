@@ -28,12 +28,11 @@ from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.property.reading import is_column, reader
 from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.sampling import draw_samples
+from diffshare.release.asked import write_asked
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Labels, asked_labels, plan_labels
 from diffshare.release.info import Drawn, drawn_info
-from diffshare.release.samples import write_samples
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
 from diffshare.sharer.protection.guiding import Guide, GuidedShare, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
@@ -199,9 +198,7 @@ def _classifier(
 def _write(
     config: Namespace, generator: Generator, x: np.ndarray, labels: np.ndarray, info: dict[str, Any]
 ) -> None:
+    options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+    write_asked(config.out, generator, x, labels, info, **options)
     if isinstance(generator, TableGenerator):
-        options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
-        write_table_samples(config.out, generator.schema, x, info, **options)
         say(*formula_notes(config.escape_formulas, generator))
-    else:
-        write_samples(config.out, x, labels, info, overwrite=config.overwrite)

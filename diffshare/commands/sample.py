@@ -8,6 +8,7 @@ from diffshare.commands.options import add, check_device
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.scheduler_names import SAMPLERS
+from diffshare.release.asked import write_asked
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
 from diffshare.release.tables import ESCAPE
@@ -66,9 +67,7 @@ def _draw(config: Namespace) -> int:
     from diffshare.receiver.sampling import draw_samples
     from diffshare.release.generator import asked_labels, plan_labels
     from diffshare.release.info import Drawn, asked_info
-    from diffshare.release.samples import write_samples
     from diffshare.release.table import TableGenerator
-    from diffshare.release.tables import write_table_samples
 
     generator, identity = open_generator(
         config.model, device=config.device, scheduler=config.scheduler
@@ -82,12 +81,10 @@ def _draw(config: Namespace) -> int:
     seconds = time.perf_counter() - started
     drawn = Drawn(wanted.text, config.seed, config.steps, config.guidance)
     info = asked_info(generator, drawn, config.model, identity) | {"scheduler": config.scheduler}
+    writing = {"overwrite": config.overwrite, "escape": config.escape_formulas}
+    write_asked(config.out, generator, x, labels, info, **writing)
     if isinstance(generator, TableGenerator):
-        writing = {"overwrite": config.overwrite, "escape": config.escape_formulas}
-        write_table_samples(config.out, generator.schema, x, info, **writing)
         say(*formula_notes(config.escape_formulas, generator))
-    else:
-        write_samples(config.out, x, labels, info, overwrite=config.overwrite)
     say(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
     if wanted.note:
         say(f"note:    {wanted.note}")

@@ -19,13 +19,11 @@ from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.sampling import draw_samples
+from diffshare.release.asked import write_asked
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.generator import Generator, Labels, plan_labels
 from diffshare.release.info import CSV, INFO, NPZ, Drawn, asked_info
-from diffshare.release.samples import write_samples
-from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
 
 
 class DrawnDataModule(SyntheticDataModule):
@@ -87,10 +85,7 @@ class DrawnDataModule(SyntheticDataModule):
         )
         drawn = Drawn(self.labels, self.sample_seed, self.steps, self.guidance)
         info = asked_info(generator, drawn, self.model, identity)
-        if isinstance(generator, TableGenerator):
-            write_table_samples(folder, generator.schema, x, info)
-        else:
-            write_samples(folder, x, y, info)
+        write_asked(folder, generator, x, y, info)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the samples that were drawn, and the test records."""

@@ -12,11 +12,9 @@ from diffshare.generators.families import open_generator
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples, join_classes
+from diffshare.release.asked import write_asked
 from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info
-from diffshare.release.samples import write_samples
-from diffshare.release.table import TableGenerator
-from diffshare.release.tables import write_table_samples
 
 _EACH = Labels("balanced")
 
@@ -90,10 +88,6 @@ class Drawing:
             self._x.append(self._queries.take(start, count))
         x = np.concatenate(self._x)[:count]
         info = asked_info(self.generator, self._drawn, self._model, self._identity)
-        if isinstance(self.generator, TableGenerator):
-            write_table_samples(self.folder, self.generator.schema, x, info, overwrite=True)
-        else:
-            write_samples(
-                self.folder, x, plan_labels(_EACH, count, self.generator.card), info, overwrite=True
-            )
+        y = plan_labels(_EACH, count, self.generator.card)
+        write_asked(self.folder, self.generator, x, y, info, overwrite=True)
         return Samples.from_path(self.folder)

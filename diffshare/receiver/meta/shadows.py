@@ -26,13 +26,13 @@ from diffshare.generators.fitted import FittedModule
 from diffshare.generators.tables import TableModule, bounded
 from diffshare.progress import progress
 from diffshare.receiver.sampling import draw_samples
+from diffshare.release.asked import write_asked
 from diffshare.release.disclosure import fit_schema
 from diffshare.release.folder import write_release
 from diffshare.release.generator import Labels, plan_labels
 from diffshare.release.info import Drawn, asked_info, read_info
-from diffshare.release.samples import read_samples, write_samples
-from diffshare.release.table import TableGenerator
-from diffshare.release.tables import CSV, write_table_samples
+from diffshare.release.samples import read_samples
+from diffshare.release.tables import CSV
 from diffshare.storage import atomic_file, write_json
 from diffshare.training.averaging import WarmupEMA
 from diffshare.training.precision import default_precision
@@ -209,10 +209,7 @@ def make_shadow(plan: ShadowPlan, number: int, p: float) -> None:
     )
     drawn = Drawn(plan.labels, seed, plan.sampling_steps, plan.guidance)
     info = asked_info(box, drawn) | {"p": achieved, "property": plan.property}
-    if isinstance(box, TableGenerator):
-        write_table_samples(plan.shadow(number), box.schema, x, info)
-    else:
-        write_samples(plan.shadow(number), x, y, info)
+    write_asked(plan.shadow(number), box, x, y, info)
 
 
 def read_shadow(plan: ShadowPlan, number: int) -> tuple[np.ndarray, float]:
