@@ -99,8 +99,8 @@ def tabular() -> Values:
         "synthetic": use["natural"]["macro_f1"]["mean"],
         "real": use["real_macro_f1"]["mean"],
         "lost": estimate(use["natural"]["macro_f1_lost"]),
-        "seeds": use["seeds"],
-        "training": use["training_seconds"],
+        "trainings": use["trainings"],
+        "training": use["training_processor_seconds"],
         "sampling": use["sample_30000_seconds"],
         "rows": 30000,
     }
