@@ -31,7 +31,7 @@ from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, Index
 from diffshare.generators.families import open_generator
 from diffshare.receiver.records import refuse_overlap
-from diffshare.receiver.samples import header, read_rows
+from diffshare.receiver.samples import Samples, header, read_rows
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.folder import open_release
 from diffshare.release.info import read_info
@@ -105,7 +105,7 @@ def use_rows(folder: Path, rng: random.Random) -> None:
     path = folder / "samples.csv"
     header(path)
     read_info(folder)
-    counted_table(folder, "sex", "ill")
+    counted_table(Samples.from_path(folder), "sex", "ill")
     values, _ = read_rows(path, dict(COLUMNS), "?")
     with path.open(newline="", encoding="utf-8-sig") as stream:
         lines = [cells for cells in csv.reader(stream, skipinitialspace=True) if cells]
