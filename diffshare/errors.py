@@ -1,6 +1,7 @@
 """The one exception that stands for a mistake of the user."""
 
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 from diffshare.terminal import printable
 
@@ -16,6 +17,11 @@ class UserError(Exception):
         super().__init__(printable(" ".join(message.split())))
 
 
+def as_list(value: Any) -> tuple[Any, ...]:
+    """Several values as a tuple; a text or another single value is one of them."""
+    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+
+
 def one_of(kind: str, name: str, known: object) -> UserError:
     """A refusal of an unknown name that lists the known ones (at most twelve).
 
@@ -24,7 +30,7 @@ def one_of(kind: str, name: str, known: object) -> UserError:
         name: what the user wrote.
         known: an iterable of the names that exist.
     """
-    names = sorted(map(str, known))  # type: ignore[call-overload]
+    name, names = str(name), sorted(map(str, known))  # type: ignore[call-overload]
     if alike := [one for one in names if one != name and one.casefold() == name.strip().casefold()]:
         return UserError(f"unknown {kind} '{name}': write '{alike[0]}', names must agree exactly")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
@@ -50,6 +56,8 @@ def check_number(
     """
     if value is None:
         return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UserError(f"{name} is {value!r:.60}: give a number")
     if not value >= least:
         raise UserError(f"{name} is {value}: it must be at least {least}")
     if most is not None and value > most:

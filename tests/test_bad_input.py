@@ -520,6 +520,7 @@ def test_help_explains_a_verb(run_cli, verb):
         "mix": "--out",
         "study": "--workers",
         "repair": "--audit",
+        "leak": "--against",
     }
     own |= {
         "infer-property": "--auxiliary",

@@ -15,6 +15,8 @@ import yaml
 from random_release import random_ddpm
 
 import diffshare as ds
+from diffshare.classifiers.recipes import KernelRecipe
+from diffshare.data.rendered import RenderedFaces
 
 HEAVY = ("torch", "lightning", "diffusers", "sklearn", "pandas", "numpy")
 
@@ -273,3 +275,74 @@ def test_a_pool_of_arrays_is_chosen_from():
     choice = ds.mixes.Exact(alpha=0.5, n=100, favour=1, refit=False).choose(pool, seed=0)
     assert len(set(choice.positions.tolist())) == 100
     assert s[choice.positions[choice.target == 1]].mean() > 0.6
+
+
+def test_a_repair_takes_what_the_audit_took():
+    """Samples may lack the column of another group, which a classifier reads."""
+    table = rows(1500, 0.0, 0) | {"race": np.random.default_rng(3).integers(0, 2, 1500)}
+    own = ds.Records.from_frame(table, target="ill", sensitive=["sex", "race"])
+    samples = ds.Samples(rows(800, 0.5, 1))
+    audit = ds.audit(samples, own, sensitive="sex", gap_repeats=0)
+    assert ds.repair(samples, own, audit).cells
+    other = ds.Records.from_frame(table, target="race", sensitive="sex")
+    with pytest.raises(
+        ds.UserError, match="the audit is of 'no', 'yes' of the class|has no column 'race'"
+    ):
+        ds.repair(samples, other, audit)
+
+
+def test_a_model_is_taken_where_samples_are(tmp_path):
+    box = ds.open_model(random_ddpm(tmp_path / "model", 16, steps=2, label_frequencies=[0.5, 0.5]))
+    faces = RenderedFaces(count=600, image_size=16)
+    own = ds.Records.from_source(faces, target="Smiling", sensitive=["Male"], part="all")
+    more = {"classifier": KernelRecipe(), "folds": 2, "queries": 60}
+    assert ds.audit(box, own, gap_repeats=0, **more).queries == 60
+    assert ds.infer_property(box, own, "Hat", **more).queries == 60
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"), [([1.0, np.nan, 0.0], ("0", "1")), (["b", None, "a"], ("a", "b"))]
+)
+def test_a_label_is_called_the_same_in_a_column_and_in_an_array(values, classes):
+    frame = {
+        "x": [1.0, 2.0, 3.0],
+        "y": np.array(values, object if classes == ("a", "b") else float),
+        "s": [0, 1, 1],
+    }
+    own = ds.Records.from_frame(frame, target="y", sensitive="s")
+    assert own.classes == ds.Records(np.zeros((3, 1)), values, s=[0, 1, 1]).classes == classes
+
+
+def test_numbers_among_which_one_is_missing_are_numbers():
+    own = ds.Records({"age": [40.5, None, 38.2] * 4}, [0, 1, 1] * 4)
+    assert own.columns[0].kind == "numeric"
+    assert np.isnan(own.x[1, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a, b, c: ds.repair(a, b, c, to="eqaul"), "unknown to 'eqaul'"),
+        (lambda a, b, c: ds.repair(a, b, c, weights="chekced"), "unknown weights 'chekced'"),
+        (lambda a, b, c: ds.repair(a, b, c.to_json()), "a dict was given as the audit"),
+        (lambda a, b, c: ds.audit(b, a), "a Records was given first: give Samples"),
+        (lambda a, b, c: ds.audit(a, a), "a Samples was given as the records"),
+        (lambda a, b, c: ds.audit(a, b, pool="even"), "unknown pool 'even'"),
+        (lambda a, b, c: ds.audit(a, b, folds="5"), "folds is '5': give a number"),
+        (lambda a, b, c: ds.audit(a, b, withhold="agee"), "unknown column to withhold 'agee'"),
+        (lambda a, b, c: ds.infer_property(a, b, 0), "unknown attribute '0'"),
+        (lambda a, b, c: ds.leak(a, b, queries=0), "queries is 0"),
+        (lambda a, b, c: ds.leak(a, b, properties="sexe"), "unknown attribute 'sexe'"),
+    ],
+)
+def test_a_slip_is_told(call, words):
+    own = ds.Records.from_frame(rows(600, 0.0, 0), target="ill", sensitive="sex")
+    samples = ds.Samples(rows(400, 0.5, 1))
+    with pytest.raises(ds.UserError, match=words):
+        call(samples, own, ds.audit(samples, own, gap_repeats=0))
+
+
+def test_one_group_is_no_group():
+    own = ds.Records(np.zeros((6, 1)), [0, 1] * 3, s=[0] * 6)
+    with pytest.raises(ds.UserError, match="'s' is the same of all 6 records"):
+        ds.audit(ds.Samples(np.zeros((4, 1)), [0, 1] * 2), own)

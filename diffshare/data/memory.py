@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -128,7 +129,10 @@ class TableInMemory(TableSource):
 
     def _load(self) -> Any:
         schema = {name: self.kinds[name] for name in self.cells}
-        texts = [_texts(values, self.missing) for values in self.cells.values()]
+        texts = [
+            _texts(values, self.missing, whole=self.kinds[name] != "numeric")
+            for name, values in self.cells.items()
+        ]
         table = assemble(_blocks(texts), schema, self.missing)
         if not self.attributes:
             return table
@@ -175,16 +179,25 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
 
 
 def _kind(values: Any) -> Kind:
-    """By the type: also of a column of pandas that may lack numbers, which is an array of objects."""
-    return (
-        "numeric"
-        if getattr(values.dtype, "kind", np.asarray(values).dtype.kind) in "iuf"
-        else "categorical"
-    )
+    """By the type; of objects, as pandas has where a number may be missing, by the values."""
+    kind = getattr(values.dtype, "kind", np.asarray(values).dtype.kind)
+    if kind == "O":
+        present = [value for value in np.asarray(values, object).tolist() if not is_missing(value)]
+        numbers = bool(present) and all(
+            isinstance(value, Real) and not isinstance(value, bool | np.bool_) for value in present
+        )
+        return "numeric" if numbers else "categorical"
+    return "numeric" if kind in "iuf" else "categorical"
 
 
-def _texts(values: np.ndarray, missing: str) -> list[str]:
-    return [missing if is_missing(value) else str(value) for value in values.tolist()]
+def _texts(values: np.ndarray, missing: str, *, whole: bool) -> list[str]:
+    """Cells as text; ``whole``: 1.0 is written 1, as it is where no cell is missing."""
+    texts = []
+    for value in values.tolist():
+        if whole and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        texts.append(missing if is_missing(value) else str(value))
+    return texts
 
 
 def is_missing(value: Any) -> bool:

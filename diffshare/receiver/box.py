@@ -9,6 +9,7 @@ import numpy as np
 from diffshare.classes import place_of
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
+from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.card import Card
@@ -73,6 +74,10 @@ class Box:
                 )
             codes, said = plan_labels(labels, count, self.card), labels
         else:
+            if not isinstance(labels, list | tuple | np.ndarray) or not len(labels):
+                raise UserError(
+                    "labels is no list of classes: give one for each sample, or a word and count"
+                )
             codes = np.array(
                 [place_of(_plain(label), self.card.labels).code for label in labels], np.int64
             )
@@ -92,6 +97,20 @@ class Box:
         if isinstance(self.generator, TableGenerator):
             return Samples.drawn(_columns(x, self.generator.schema), None, info)
         return Samples.drawn(x, codes, info, self.card.labels)
+
+
+def check_kinds(what: Any, kinds: tuple[type, ...], records: Any) -> None:
+    """Refuse what are no samples or model, and what are no records: a slip in the order of two arguments.
+
+    Raises:
+        UserError: names what was given.
+    """
+    if not isinstance(what, kinds):
+        raise UserError(
+            f"a {type(what).__name__} was given first: give Samples, or a model that open_model opened"
+        )
+    if not isinstance(records, Records):
+        raise UserError(f"a {type(records).__name__} was given as the records: give Records")
 
 
 def open_model(what: str | Path, *, device: str = "cpu") -> Box:

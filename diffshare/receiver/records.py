@@ -237,8 +237,12 @@ class Records:
             raise UserError(
                 f"'{name}' is unknown for {unknown} records of the reference: fill it in or drop them"
             )
+        if len(attribute.classes) < 2:
+            raise UserError(
+                f"'{name}' is the same of all {len(self)} records of the reference: a group takes two classes or more"
+            )
         table = self.table(attribute)
-        if table.min() == 0 or len(attribute.classes) < 2:
+        if table.min() == 0:
             group, label = np.unravel_index(int(table.argmin()), table.shape)
             raise UserError(
                 f"the reference has an empty cell: none of its {len(self)} records is '{attribute.classes[group]}' "

@@ -12,7 +12,14 @@ import numpy as np
 
 from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
-from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of, count_of
+from diffshare.data.memory import (
+    ImagesInMemory,
+    Labels,
+    TableInMemory,
+    attribute_of,
+    columns_of,
+    count_of,
+)
 from diffshare.data.recoding import log_unknown, recode
 from diffshare.data.source import Attribute
 from diffshare.data.table import CSVTable
@@ -77,9 +84,10 @@ class Samples:
         """
         if target is None:
             return cls(frame)
-        if target not in frame.columns:
-            raise no_column(Path("the data frame"), target, list(map(str, frame.columns)))
-        return cls(frame, frame[target])
+        cells, _ = columns_of(frame)
+        if str(target) not in cells:
+            raise no_column(Path("the data frame"), str(target), list(cells))
+        return cls(frame, cells[str(target)])
 
     @classmethod
     def from_path(cls, folder: str | Path) -> Self:

@@ -178,7 +178,7 @@ def test_attributes_are_independent_and_shuffled():
     [
         ({"count": 0}, "count 0"),
         ({"image_size": 4}, "image_size 4"),
-        ({"seed": -1}, "seed -1"),
+        ({"seed": -1}, "seed of rendered faces is -1"),
         ({"shares": (0.5, 0.5, 0.5)}, "sum to 1"),
         ({"prevalence": {"Beard": 0.5}}, "unknown attribute 'Beard'.*Smiling"),
         ({"prevalence": {"Hat": 1.5}}, "prevalence 1.5 of 'Hat'"),

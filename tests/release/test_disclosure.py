@@ -213,7 +213,7 @@ def test_the_reader_says_what_little_there_is(name: str, low: float, high: float
     assert (result.low, result.high) == pytest.approx((low, high))
     assert result.low <= result.estimate <= result.high
     assert (result.queries, result.method) == (0, "schema")
-    assert result.json(0.0)["hoeffding"] is None
+    assert result.to_json(0.0)["hoeffding"] is None
 
 
 @pytest.mark.parametrize(

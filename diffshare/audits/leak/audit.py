@@ -14,9 +14,9 @@ from diffshare.audits.leak.result import Disclosed, Report
 from diffshare.audits.leak.training import TrainingSet
 from diffshare.classes import another_attribute, join, listed
 from diffshare.classifiers.recipe import Recipe
-from diffshare.errors import UserError
+from diffshare.errors import UserError, as_list, check_number, check_seed
 from diffshare.progress import progress
-from diffshare.receiver.box import Box
+from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.infer import kinds_of
 from diffshare.receiver.property.inference import Asked, asked
@@ -27,6 +27,7 @@ from diffshare.receiver.samples import Samples
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
+from diffshare.stats.intervals import check_level
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
@@ -72,6 +73,12 @@ def leak(
     Raises:
         UserError: an unknown attribute, samples that do not fit the records.
     """
+    check_kinds(what, (Samples, Box), records)
+    check_level(1 - level)
+    check_seed("seed", seed)
+    check_number("queries", queries, 1, None)
+    check_number("folds", folds, 2, None)
+    properties = as_list(properties)
     chosen = _Chosen(level, folds, degrade, classifier, seed)
     wanted = _wanted(properties, records)  # refused before anything is drawn
     asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}

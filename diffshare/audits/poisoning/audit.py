@@ -35,6 +35,7 @@ from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
 from diffshare.progress import progress
+from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
 from diffshare.release.card import Card
@@ -44,7 +45,7 @@ from diffshare.stats.shares import counted_shares
 
 
 def audit(
-    what: Samples | Drawing,
+    what: Samples | Box | Drawing,
     records: Records,
     *,
     sensitive: str | Sequence[str] | None = None,
@@ -79,6 +80,12 @@ def audit(
         'poisoned'
     """
     plan = Plan.of(**({} if plan is None else vars(plan)) | options)
+    if isinstance(what, Box):
+        what = Drawing(
+            what.folder, seed=plan.seed, guidance=1.0 if plan.guidance is None else plan.guidance
+        )
+        plan = plan.but(guidance=1.0 if plan.guidance is None else plan.guidance)
+    check_kinds(what, (Samples, Drawing), records)
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
     given = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive or ())
@@ -198,6 +205,7 @@ class _Case:
             declaration=declaration,
             notes=tuple(notes),
             plan=plan,
+            sensitive=self.names,
         )
 
 

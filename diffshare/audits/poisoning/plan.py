@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.errors import UserError, as_list, check_number, check_seed, one_of
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 QUERIES = 2000  # of a model, where no number is given; of samples, all
@@ -65,6 +65,8 @@ class Plan:
         check_seed("seed", self.seed)
         for name, least in (("queries", 1), ("sequential", 1), ("folds", 2), ("clusters", 2)):
             check_number(name, getattr(self, name), least, None)
+        if self.pool not in ("natural", "balanced"):
+            raise one_of("pool", str(self.pool), ("natural", "balanced"))
         if not 0.5 < self.power < 1:
             raise UserError(f"power is {self.power}: it lies between 0.5 and 1")
         if self.gap_repeats < 0 or self.gap_repeats == 1:
@@ -94,7 +96,7 @@ class Plan:
             raise one_of("option", unknown[0], names)
         lists = ("margin_from", "prompts", "withhold")
         chosen: dict[str, Any] = {
-            n: tuple(value) if n in lists else value for n, value in options.items()
+            n: as_list(value) if n in lists else value for n, value in options.items()
         }
         return cls(**chosen)
 

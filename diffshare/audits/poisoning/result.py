@@ -42,6 +42,7 @@ class Audit:
         notes: what else the reader should know.
         candidates: the audits of all candidates for the group, this one among them; empty of one.
         plan: the choices by which it was made.
+        sensitive: all names that were audited as the group.
     """
 
     judgement: Judgement
@@ -61,6 +62,7 @@ class Audit:
     notes: tuple[str, ...] = field(default=())
     candidates: tuple["Audit", ...] = field(default=())
     plan: Plan = field(default_factory=Plan)
+    sensitive: tuple[str, ...] = ()
 
     # by which its file is told from others
     FIELDS: ClassVar[tuple[str, ...]] = AUDIT

@@ -1,7 +1,7 @@
 """Undoes what an audit found in samples: weights for each, and a choice of them by these."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -10,10 +10,12 @@ from diffshare.audits.poisoning.reading import GroupReader, group_reader
 from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.repair.kinds import To, Weights
 from diffshare.audits.repair.weights import Repair, accept, reweigh, wanted_shares
+from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipe import Recipe
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_seed, one_of
 from diffshare.progress import progress
+from diffshare.receiver.box import check_kinds
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples
 from diffshare.stats.reweighing import effective_size
@@ -124,6 +126,12 @@ def _halves(
     )
 
 
+def one_of_these(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        raise one_of(name, str(value), choices)
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Repaired:
     """Samples as they are safe to train on.
@@ -200,6 +208,11 @@ def repair(
         >>> bool(abs(np.cov(tied["s"], y)[0, 1]) > 0.1), bool(abs(np.cov(tied["s"], y, aweights=weights)[0, 1]) < 0.01)
         (True, True)
     """
+    check_kinds(samples, (Samples,), records)
+    if not isinstance(audit, Audit):
+        raise UserError(
+            f"a {type(audit).__name__} was given as the audit: give what audit returned"
+        )
     if samples.sha256 != audit.samples_sha256:
         raise UserError("the audit is of other samples: audit these first")
     name, plan = audit.names[0], audit.plan
@@ -207,13 +220,29 @@ def repair(
         raise UserError(
             "the audit found its group with prompts, which a repair does not read: audit named groups"
         )
+    check_seed("seed", seed)
     if not most > 1:
         raise UserError(f"most is {most}: a largest weight above 1, the mean, is needed")
-    records = records.with_groups(() if name == NAME else (name,))
+    one_of_these("to", to, get_args(To))
+    if weights is not None:
+        one_of_these("weights", weights, get_args(Weights))
+    if records.target is None:
+        raise UserError("the records have no class: give y, or name the target")
+    records = records.with_groups(audit.sensitive)
     coded = samples.coded(records)
     if plan.clusters is not None and name == NAME:
         records, coded = clusters(records, coded, plan.clusters, plan.seed)
-    table = records.table(records.group(name))
+    group = records.group(name)
+    for theirs, ours, what in (
+        (audit.groups, group.classes, name),
+        (audit.classes, records.classes, "the class"),
+    ):
+        if set(theirs) != set(ours):
+            raise UserError(
+                f"the audit is of {listed(theirs)} of {what}, the records have {listed(ours)}: repair with those "
+                "of the audit"
+            )
+    table = records.table(group)
     wanted = wanted_shares(np.ones(table.shape) if plan.pool == "balanced" else table, to)
     reading = Reading(name, plan.classifier, plan.folds, plan.degrade, plan.seed)
     solved = solve(records, coded, wanted, reading, weights=weights, most=most, seed=seed)

@@ -17,8 +17,9 @@ from diffshare.classifiers.property import (
 )
 from diffshare.classifiers.recipes import default_recipe
 from diffshare.data.source import Attribute
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.errors import UserError, as_list, check_number, check_seed, one_of
 from diffshare.progress import progress, tell
+from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import (
@@ -136,7 +137,7 @@ class Options:
             raise one_of("option", unknown[0], names)
         lists = ("withhold", "surrogate", "surrogate_p")
         chosen: dict[str, Any] = {
-            n: tuple(value) if n in lists else value for n, value in options.items()
+            n: as_list(value) if n in lists else value for n, value in options.items()
         }
         return cls(**chosen)
 
@@ -148,7 +149,7 @@ class Options:
 
 
 def infer_property(
-    what: Samples | Queries,
+    what: "Samples | Queries | Box",
     records: Records,
     name: str,
     *,
@@ -178,6 +179,9 @@ def infer_property(
         0.3
     """
     chosen = Options.of(**({} if options is None else vars(options)) | more)
+    if isinstance(what, Box):
+        what = ModelQueries(what.generator, seed=chosen.seed)
+    check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
     known = records.labelled(name, chosen.withhold)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
     asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)

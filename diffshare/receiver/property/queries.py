@@ -157,6 +157,8 @@ class SampleQueries:
             class_names(samples.info, samples.folder or Path()),
             class_target(samples.info),
         )
+        if not self.classes and samples.y is not None:
+            self.classes = samples.y.classes
         said, y = samples.info.get("labels"), None if samples.y is None else samples.y.codes
         self.labels = said if isinstance(said, str) else "unknown"
         if y is not None and samples.images is not None and (y < 0).all():

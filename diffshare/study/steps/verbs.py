@@ -11,6 +11,7 @@ from typing import Any
 
 from diffshare.storage import write_json
 from diffshare.study.engine.step import function_of
+from diffshare.terminal import say
 
 MAIN = "diffshare.cli:main"  # stands above the studies, so that it is named and not imported
 CHECKPOINT = "checkpoints/last.ckpt"  # of a training that was stopped
@@ -74,7 +75,7 @@ def protect(*, report: Path, **options: Any) -> None:
         with contextlib.redirect_stdout(said):
             _call(["protect", *flags(options)])
     finally:
-        sys.stdout.write(said.getvalue())
+        say(*said.getvalue().splitlines())
     write_json(report, drawn(said.getvalue()))
 
 
