@@ -94,7 +94,7 @@ def audit(
         raise UserError("name the group with sensitive, or ask for clusters or prompts")
     if records.target in names:
         raise UserError(f"sensitive and target are both '{records.target}': name two attributes")
-    records = records.with_groups(names)
+    records = records.with_groups(tuple(dict.fromkeys((*names, *records.sensitive))))
     case = _Case(plan, records, names, declared)
     audits = case.looked_at(what)
     strongest = overall(audits)

@@ -228,7 +228,7 @@ def repair(
         one_of_these("weights", weights, get_args(Weights))
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
-    records = records.with_groups(audit.sensitive)
+    records = records.with_groups(tuple(dict.fromkeys((*audit.sensitive, *records.sensitive))))
     coded = samples.coded(records)
     if plan.clusters is not None and name == NAME:
         records, coded = clusters(records, coded, plan.clusters, plan.seed)
