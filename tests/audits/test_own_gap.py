@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from audited import WITH, table_source, write_rows
 
 from diffshare.audits.poisoning.candidates import overall
 from diffshare.audits.poisoning.gap import PredictedGap, predict_gap
@@ -213,3 +214,22 @@ def test_records_chosen_inside_the_cells_leave_the_table_as_it_is_and_are_not_ad
     assert audit.excess is not None
     assert audit.excess > 0.2
     assert advice(audit).startswith("Do not train on these samples as they are")
+
+
+def test_what_was_not_measured_says_what_it_takes(run_cli, tmp_path):
+    """Where there are records, more of them are not what is missing."""
+    table_source(tmp_path)
+    (tmp_path / "s").mkdir()
+    write_rows(tmp_path / "s" / "samples.csv", 2000, 1)
+    arguments = [
+        "audit",
+        "--samples",
+        tmp_path / "s",
+        "--reference",
+        tmp_path / "reference.yaml",
+        *WITH,
+    ]
+    outcome = run_cli(*arguments, "--gap-repeats", 0)
+    assert outcome.code == 0, outcome.err
+    assert "that was not measured: set --gap-repeats to 2 or more." in outcome.out
+    assert "add --reference" not in outcome.out

@@ -270,7 +270,9 @@ def _missing(audit: Audit) -> str:
     """What it takes to compare the gaps."""
     if audit.gap is not None:
         return "give more reference records, of each group and class"
-    return "add --reference FILE, and --gap-repeats 2 or more"
+    if audit.plan.gap_repeats == 0:
+        return "set --gap-repeats to 2 or more"
+    return "add --reference FILE"
 
 
 def _seen(judgement: Judgement, terms: Terms) -> str:
