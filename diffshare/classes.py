@@ -125,9 +125,8 @@ def is_number(name: str) -> bool:
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sort key of the natural order; the exact text decides between names that it does not tell apart."""
-    parts = re.split(
-        r"([0-9]+)", name.casefold()
-    )  # text and digits alternate, so that only like is compared with like
+    # text and digits alternate, so that only like is compared with like
+    parts = re.split(r"([0-9]+)", name.casefold())
     digits = [part.lstrip("0") for part in parts[1::2]]
     key: list[str | tuple[int, str]] = list(parts)
     key[1::2] = [(len(number), number) for number in digits]

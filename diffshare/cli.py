@@ -43,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         or SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if (
-        "LOCAL_RANK" in os.environ
-    ):  # one of several: torch's C++ side would report a lost connection in 30 lines
+    # one of several: torch's C++ side would report a lost connection in 30 lines
+    if "LOCAL_RANK" in os.environ:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
@@ -105,13 +104,11 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
         except KeyboardInterrupt:
             return _stopped(came)
         except Exception as error:
-            return (
-                _stopped(came) if came else _failed(error, debug)
-            )  # an import that is stopped raises anything
+            # an import that is stopped raises anything
+            return _stopped(came) if came else _failed(error, debug)
         finally:
-            if (
-                "LOCAL_RANK" not in os.environ
-            ):  # a process that a launcher started keeps the folder it was given
+            # a process that a launcher started keeps the folder it was given
+            if "LOCAL_RANK" not in os.environ:
                 os.environ.pop("DIFFSHARE_RUN_DIR", None)
 
 
@@ -133,10 +130,11 @@ def _failed(error: Exception, debug: bool) -> int:
 
 def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
     who = ""
+    # one of several processes: one of them speaks
     if os.environ.keys() & {
         "LOCAL_RANK",
         "SLURM_PROCID",
-    }:  # one of several processes: one of them speaks
+    }:
         from diffshare.training.processes import name, speaks
 
         if not speaks(error):

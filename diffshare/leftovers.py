@@ -43,9 +43,8 @@ def tidy(path: Path) -> None:
     A folder is moved aside only for one that is whole: where both are there and the place is empty, the whole one
     takes it; where only the one that was moved aside is there, it comes back.
     """
-    for leftover, kind in sorted(
-        _leftovers(path), key=lambda one: one[1]
-    ):  # what was moved aside comes first
+    # what was moved aside comes first
+    for leftover, kind in sorted(_leftovers(path), key=lambda one: one[1]):
         whole = leftover.with_suffix(".part")
         if kind == "old" and not os.path.lexists(path):
             (whole if whole.is_dir() else leftover).rename(path)

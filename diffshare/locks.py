@@ -9,11 +9,12 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+# what a file system says that knows no locks
 _NONE = (
     errno.ENOLCK,
     errno.ENOTSUP,
     errno.EOPNOTSUPP,
-)  # what a file system says that knows no locks
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -45,9 +46,8 @@ def hold(path: Path, *, waiting: str | None = None, patience: float = 0) -> Iter
         yield lock is not None
     finally:
         if lock is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # while it is held: whoever opened it meanwhile sees that it has no name
+            # while it is held: whoever opened it meanwhile sees that it has no name
+            with contextlib.suppress(OSError):
                 os.unlink(path)
             lock.release()
 

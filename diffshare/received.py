@@ -11,11 +11,12 @@ from typing import Any, NoReturn, TypeGuard
 from diffshare.errors import UserError
 
 DEEPEST = 64  # lists and objects within each other
+# of a JSON text, by its commas, brackets and colons
 VALUES, OBJECTS, KEYS = (
     2_000_000,
     400_000,
     500_000,
-)  # of a JSON text, by its commas, brackets and colons
+)
 LONGEST_NUMBER = 40  # characters; float64 takes 24 at most
 
 
@@ -62,9 +63,8 @@ def read_regular(path: Path, limit: int, *, links: bool = False) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes; see ``open_regular``."""
     stream, size = open_regular(path, limit, links=links)
     with stream:
-        data = stream.read(
-            size + 1
-        )  # a file that grows meanwhile is read no further than one byte past its size
+        # a file that grows meanwhile is read no further than one byte past its size
+        data = stream.read(size + 1)
     if len(data) != size:
         raise UserError(f"cannot read {shown(str(path), 200)}: it changed while it was read")
     return data
@@ -111,9 +111,8 @@ def parse_json(data: bytes, where: str, *, infinite: bool = False) -> Any:
         "parse_int": integer,
     }
     try:
-        brackets = data.count(b"{") + data.count(
-            b"["
-        )  # those within texts count too: no honest file has so many
+        # those within texts count too: no honest file has so many
+        brackets = data.count(b"{") + data.count(b"[")
         if brackets > OBJECTS or data.count(b",") > VALUES or data.count(b":") > KEYS:
             raise ValueError("too many values")
         value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, **hooks)

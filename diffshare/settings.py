@@ -79,9 +79,8 @@ def check_yaml(text: str, *, aliases: bool = False) -> None:
             number of more than 40 characters, a tag, an alias.
     """
     sizes: dict[str, int] = {}  # values that an anchor stands for
-    opened: list[
-        tuple[str | None, int]
-    ] = []  # anchor and count at the beginning of each list and mapping we are in
+    # anchor and count at the beginning of each list and mapping we are in
+    opened: list[tuple[str | None, int]] = []
     count = 0
     for event in yaml.parse(text, Loader=PlainLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -159,9 +158,8 @@ def dump_yaml(value: Any) -> str:
         "sort_keys": False,
     }
     text: str = yaml.dump(value, allow_unicode=True, **options)
-    return (
-        yaml.dump(value, **options) if _BREAKS.search(text) else text
-    )  # written raw, they would be read as others
+    # written raw, they would be read as others
+    return yaml.dump(value, **options) if _BREAKS.search(text) else text
 
 
 def parse_yaml(text: str, where: str, *, aliases: bool = False) -> Any:

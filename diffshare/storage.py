@@ -252,9 +252,8 @@ def atomic_folder(
                     _sync(item)
             temporary.chmod(0o700 if private else 0o777 & ~_umask())
             if path.is_dir():
-                check_new_folder(
-                    path, layout, overwrite=overwrite
-                )  # something may have come in meanwhile
+                # something may have come in meanwhile
+                check_new_folder(path, layout, overwrite=overwrite)
                 _exchange(temporary, path)
             else:
                 temporary.rename(path)

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if (
-    TYPE_CHECKING
-):  # rich is imported where something is drawn: errors, which import this module, are everywhere
+# rich is imported where something is drawn: errors, which import this module, are everywhere
+if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST = 2000  # characters of a line

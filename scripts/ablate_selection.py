@@ -144,9 +144,8 @@ def ablate(seeds: Sequence[int], cache: Path) -> list[dict[str, Any]]:
                 for key, values in fields.items()
                 if values[0] is not None
             }
-            row["seconds"] = {
-                "median": float(np.median(fields["seconds"]))
-            }  # the first policy fits the critic
+            # the first policy fits the critic
+            row["seconds"] = {"median": float(np.median(fields["seconds"]))}
             rows.append(
                 {**setting, "policy": name, "alpha": 0.0 if name == "clean" else 0.5, **row}
             )

@@ -56,9 +56,8 @@ def decode_to_cache(root: Path) -> None:
 def decoding(root: Path, rounds: int) -> list[Row]:
     """Images a second of the cache and of the faster of two bare loops."""
     paths = [str(root / IMAGES / name) for name in CelebA(root).index().names.tolist()]
-    cores = len(
-        os.sched_getaffinity(0)
-    )  # four threads more, as the product has: fair where the cores are shared
+    # four threads more, as the product has: fair where the cores are shared
+    cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     with ThreadPoolExecutor(cores + 4) as threads, ProcessPoolExecutor(cores, context) as processes:
         candidates: dict[str, Callable[[], object]] = {

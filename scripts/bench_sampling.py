@@ -36,11 +36,12 @@ from diffshare.receiver.sampling import draw_samples
 from diffshare.stats.kid import kernel_distance, kernel_distance_difference
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ddpm_faces.yaml"
+# what the feature networks tell: mouth, eyes, and the top of the head
 ATTRIBUTES = (
     "Smiling",
     "Eyeglasses",
     "Hat",
-)  # what the feature networks tell: mouth, eyes, and the top of the head
+)
 FLOOR = 1e-2  # of the mean variance: directions in which hardly anything varies would drown the others in turn
 QUALITY = 75  # pillow's default
 

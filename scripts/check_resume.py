@@ -158,9 +158,8 @@ class Check:
         if not timed:
             return
         started = time.monotonic()
-        again = self.one(
-            "again", ()
-        )  # the first one filled caches: this one tells how long a run takes
+        # the first one filled caches: this one tells how long a run takes
+        again = self.one("again", ())
         self.seconds = time.monotonic() - started
         if again["differences"]:
             raise RuntimeError(f"two uninterrupted runs differ: {again['differences']}")

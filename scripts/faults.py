@@ -170,10 +170,11 @@ def fork(
         os.dup2(descriptor, 2)
         os.setpgrp()  # a signal to the group is for this run alone
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # whoever called may ignore one of them (nohup)
         for signum in (
             signal.SIGTERM,
             signal.SIGHUP,
-        ):  # whoever called may ignore one of them (nohup)
+        ):
             signal.signal(signum, signal.SIG_DFL)
         signal.alarm(LIMIT)
         os.environ.update(env or {})

@@ -201,9 +201,8 @@ def mutate_declaration(folder: Path, rng: random.Random, marker: Path) -> str:
             holder[new] = holder.pop(key)
         else:
             holder[key] = new
-        file.write_text(
-            json.dumps(value), encoding="utf-8"
-        )  # which is YAML too, but for odd numbers
+        # which is YAML too, but for odd numbers
+        file.write_text(json.dumps(value), encoding="utf-8")
     elif name == "bytes":
         spoil_bytes(file, rng)
     elif name == "pipe or device":
@@ -238,10 +237,11 @@ def mutate_manifest(folder: Path, rng: random.Random, marker: Path) -> str:
 
 def mutate_run(folder: Path, rng: random.Random, marker: Path) -> str:
     """Spoil what a run's checkpoint names and holds; returns what was done."""
+    # in the working directory, where an import would find them
     for module in (
         "leaves_a_mark.py",
         "leaves/a_mark.py",
-    ):  # in the working directory, where an import would find them
+    ):
         (folder.parent / module).parent.mkdir(exist_ok=True)
         (folder.parent / module).write_text(f"open({str(marker)!r}, 'w').close()\nclass X: pass\n")
     file = folder / "last.ckpt"

@@ -43,9 +43,8 @@ def spoil_bytes(file: Path, rng: random.Random) -> None:
     data = bytearray(file.read_bytes())
     how = rng.randrange(4)
     for _ in range(rng.randint(1, 8) if data else 0):
-        at = rng.randrange(
-            min(len(data), 400) if rng.random() < 0.5 else len(data)
-        )  # headers are in front
+        # headers are in front
+        at = rng.randrange(min(len(data), 400) if rng.random() < 0.5 else len(data))
         data[at] = rng.randrange(256) if how else data[at] ^ (1 << rng.randrange(8))
     if how == 2:
         del data[rng.randrange(len(data) + 1) :]
@@ -365,9 +364,8 @@ def _spoil_npz(file: Path, name: str, rng: random.Random, marker: Path) -> None:
         for key, data in entries:
             with warnings.catch_warnings(action="ignore"):  # of a name that stands twice
                 archive.writestr(key, data)
-    if (
-        name == "sizes" and rng.random() < 0.7
-    ):  # lie in the directory about an entry's unpacked size
+    # lie in the directory about an entry's unpacked size
+    if name == "sizes" and rng.random() < 0.7:
         raw = bytearray(file.read_bytes())
         place = raw.rfind(b"PK\x01\x02") + 24
         raw[place : place + 4] = rng.choice((0, 1, 2**20, 2**31, 2**32 - 2, 2**32 - 1)).to_bytes(

@@ -123,9 +123,8 @@ def folder(made: Split, pool: str, alpha: float, n: int, rng: np.random.Generato
     poison = poisoned_table(truth, alpha) - (1 - alpha) * truth
     used = poison > 1e-9
     if pool == "balanced" and used.any() and made.table[used].min() < made.table[::-1][used].min():
-        poison = poison[
-            ::-1
-        ]  # of two attacks that are equally good, the one with more records to draw from
+        # of two attacks that are equally good, the one with more records to draw from
+        poison = poison[::-1]
     wanted = np.floor(poison * n + 0.5).astype(int)
     rest = n - int(wanted.sum())
     cells = made.s * 2 + made.y

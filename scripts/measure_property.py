@@ -41,10 +41,11 @@ from diffshare.storage import read_json, write_json  # noqa: E402
 
 PROPORTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 METHODS: tuple[Method, ...] = ("cc", "pcc", "acc", "pacc", "emq", "dmy", "ml")
+# the size of the faces' own auxiliary part; the default share of digits
 AUXILIARY = {
     "faces": 1665,
     "mnist": 2000,
-}  # the size of the faces' own auxiliary part; the default share of digits
+}
 SAVED = 10  # repetitions after which the file is written anew
 
 
@@ -261,9 +262,8 @@ def main() -> None:
                 measure(setting, splits, options.workers, options.seed) if splits else (), 1
             ):
                 rows += more
-                if options.json and (
-                    done % SAVED == 0 or done == splits
-                ):  # hours of work are not lost
+                # hours of work are not lost
+                if options.json and (done % SAVED == 0 or done == splits):
                     result = result_of(setting, rows, done, time.perf_counter() - started)
                     write(options.json, result, options.seed)
             if rows:

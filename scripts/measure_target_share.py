@@ -86,9 +86,8 @@ def one_split(features: np.ndarray, labels: np.ndarray, seed: int) -> list[dict[
         none, numbers = np.full(QUERIES, -1), np.arange(QUERIES)
         try:
             after = box.sample(none, numbers, seed=seed)
-        except (
-            UserError
-        ):  # by the sharer's classifier the model (nearly) never or always makes the property
+        # by the sharer's classifier the model (nearly) never or always makes the property
+        except UserError:
             rows.append({"seed": seed, "p": p, "refused": True})
             continue
         asked = model.ledger.queries

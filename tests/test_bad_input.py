@@ -775,9 +775,8 @@ def test_samples_that_cannot_be_drawn(refused, run, tmp_path, options, parts):
 
 @pytest.mark.parametrize("verb", ["fit", "mix", "sample", "release", "cache"])
 def test_no_permission_to_write(refused, run, tmp_path, verb):
-    (tmp_path / "file").write_text(
-        "mine"
-    )  # permission bits do not hold for root: a file stands where a folder must
+    # permission bits do not hold for root: a file stands where a folder must
+    (tmp_path / "file").write_text("mine")
     out = tmp_path / "file" / "out"
     commands = {
         "fit": ["fit", *FACES, *NETWORK, "--run-dir", out],

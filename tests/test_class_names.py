@@ -194,9 +194,8 @@ def test_a_class_called_none_and_the_word_are_both_reachable(
         assert outcome.code == 0, outcome.err
         made = read_samples(place)
         assert (made.y.tolist(), made.info["labels"]) == ([y, y], said)
-    assert (
-        run_cli("sample", *given, "--out", tmp_path / "left").code == 0
-    )  # what is left out is a word
+    # what is left out is a word
+    assert run_cli("sample", *given, "--out", tmp_path / "left").code == 0
     assert read_samples(tmp_path / "left").y.tolist() == [0, 1]
 
 

@@ -260,17 +260,15 @@ def test_a_shrunk_step_ends_with_what_its_kind_leaves(run_cli, places, tmp_path,
     )
     assert outcome.code == 0, outcome.err
     content = yaml.safe_load(config.read_text())
-    if not content["model"]["class_path"].startswith(
-        "diffshare.generators."
-    ):  # only generators make a release
+    # only generators make a release
+    if not content["model"]["class_path"].startswith("diffshare.generators."):
         assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
         assert not (tmp_path / "run" / "release").exists()
         return
     release = open_release(tmp_path / "run" / "release")
     assert release.card.image_size == (8 if release.card.modality == "image" else None)
-    if not has_unet(
-        content
-    ):  # an autoencoder knows no classes, a table names them as its file does
+    # an autoencoder knows no classes, a table names them as its file does
+    if not has_unet(content):
         return
     target = content["data"]["init_args"]["target"]
     assert [label.removeprefix("not ") for label in release.card.labels] == [target, target]
@@ -290,9 +288,8 @@ def test_a_shrunk_step_with_an_overlay_ends_with_a_release(run_cli, places, tmp_
         .get("init_args", {})
         .get("mix", {})
     )
-    if "delta" in mix.get(
-        "init_args", {}
-    ):  # twenty pictures of noise say nothing of the target: no relative delta
+    # twenty pictures of noise say nothing of the target: no relative delta
+    if "delta" in mix.get("init_args", {}):
         options += ["--data.mix.delta_kind", "absolute", "--data.mix.critic.max_epochs", 2]
     outcome = run_cli(
         "fit", "--config", config, "--config", overlay, *options, "--run-dir", tmp_path / "run"

@@ -117,9 +117,8 @@ class TestTable:
         common = ("--auxiliary", source, "--property", "sex")
         line = refused("--samples", tmp_path / "s", *common, "--withhold", "sex")
         assert "the samples have no column 'height'" in line
-        assert (
-            "add --withhold 'height'" in line
-        )  # as the command line takes it, which the last line here says
+        # as the command line takes it, which the last line here says
+        assert "add --withhold 'height'" in line
         assert "leave out --method, or add --withhold 'sex' to" in refused(
             "--samples", tmp_path / "s", *common, "--method", "acc"
         )

@@ -129,9 +129,8 @@ def test_what_is_declared_is_the_sharers_choice(run: Path, run_cli: Cli, tmp_pat
     counts = json.loads((run / "mix" / "mix.json").read_text())["counts"]
     exact = (counts["s0y1"] + counts["s1y1"]) / 100
     assert abs(card["label_frequencies"][1] - exact) <= 0.01
-    assert all(
-        round(share, 2) == share for share in card["label_frequencies"]
-    )  # not the exact counts
+    # not the exact counts
+    assert all(round(share, 2) == share for share in card["label_frequencies"])
     ckpt = ["--ckpt", run / "checkpoints" / "last.ckpt", "--out", tmp_path / "r"]
     assert (
         run_cli("release", *ckpt, "--declare_labels", "false", "--declare_counts", "true").code == 0

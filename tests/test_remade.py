@@ -102,9 +102,8 @@ def test_what_cannot_be_told_is_refused(remake: ModuleType):
     rows = rows_of([0.05, -0.05, 0.02], [0.3, 0.25, 0.3])
     with pytest.raises(ValueError, match="favours no group"):
         remake.poisoning(kept_of(rows, "configs/mix/poisoned.yaml"))
-    alike = rows_of(
-        [0.05, -0.05, 0.02], [0.3, 0.3, 0.3]
-    )  # which of the first two leans which way, nothing says
+    # which of the first two leans which way, nothing says
+    alike = rows_of([0.05, -0.05, 0.02], [0.3, 0.3, 0.3])
     with pytest.raises(ValueError, match="2 choices of signs"):
         remake.poisoning(kept_of(alike))
     other = kept_of(rows)

@@ -119,10 +119,11 @@ class Fairness(Callback):
         self.results = fairness_report(
             known if known.any() else unknown[None], known=bool(known.any()), **options
         )
+        # what the codes stand for
         self.results |= {
             "classes": list(self._classes),
             "groups": list(self._names),
-        }  # what the codes stand for
+        }
         self.results["positive_class"] = self._classes[self.positive]
         for name in Disparity._fields[1:]:  # the accuracy of all is in the classifier's own log
             if self.results[name] is not None:

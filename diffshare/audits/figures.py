@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+# Okabe and Ito, for every eye
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -14,7 +15,7 @@ COLOURS = (
     "#cc79a7",
     "#e69f00",
     "#56b4e9",
-)  # Okabe and Ito, for every eye
+)
 HATCHES = ("", "///", "...", "xxx")  # where there are more groups than colours
 SHOWN = {
     "selection_rate": "selection rate",
@@ -40,9 +41,8 @@ def draw_groups(results: Mapping[str, Any], names: Sequence[str] = ()) -> Figure
         rates = results["by_group"][group]
         intervals = results["intervals"]["by_group"][group]
         heights = np.array([np.nan if rates[n] is None else rates[n] for n in shown])
-        bounds = np.array(
-            [intervals[n] or (np.nan, np.nan) for n in shown]
-        )  # none is not one of length 0
+        # none is not one of length 0
+        bounds = np.array([intervals[n] or (np.nan, np.nan) for n in shown])
         errors = np.abs(bounds.T - heights)
         place = np.arange(len(shown)) + (i - (len(groups) - 1) / 2) * width
         name = names[int(group)] if int(group) < len(names) else f"group {group}"

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+# pixels a side, bins of 180 degrees, largest share of one number in a block
 CELL, ORIENTATIONS, CLIP = (
     4,
     8,
     0.3,
-)  # pixels a side, bins of 180 degrees, largest share of one number in a block
+)
 _BLOCK = 250  # images that are worked on at a time: they stay in the processor's cache
 
 
@@ -28,9 +29,8 @@ def gradient_histograms(x: np.ndarray) -> np.ndarray:
 
 def _histograms(x: np.ndarray) -> np.ndarray:
     n, height, width = x.shape[0], x.shape[1] // CELL * CELL, x.shape[2] // CELL * CELL
-    image = x[:, :height, :width].astype(
-        np.int32
-    )  # exact: ties between channels stay ties in any light
+    # exact: ties between channels stay ties in any light
+    image = x[:, :height, :width].astype(np.int32)
     down, right = np.zeros_like(image), np.zeros_like(image)
     down[:, 1:-1] = image[:, 2:] - image[:, :-2]
     right[:, :, 1:-1] = image[:, :, 2:] - image[:, :, :-2]

@@ -120,9 +120,8 @@ def cross_fit(
     models: list[tuple[Scorer, Platt]] = []
     for fold in progress(range(folds)):
         inside = rng.permutation(np.flatnonzero(groups != fold))
-        back = (
-            stratified_folds(labels[inside], HELD_BACK, rng) == 0
-        )  # for the scaling of this model's logits
+        # for the scaling of this model's logits
+        back = stratified_folds(labels[inside], HELD_BACK, rng) == 0
         fitted, kept = inside[~back], inside[back]
         records, known = x[fitted], labels[fitted]
         if augment is not None:

@@ -13,9 +13,11 @@ from torch import nn
 from diffshare.classifiers.gradients import gradient_histograms
 from diffshare.classifiers.quick import fit_quickly
 from diffshare.classifiers.recipe import Recipe, Scorer
+
+# found here by who trains with one
 from diffshare.classifiers.recipe import (
     default_recipe as default_recipe,
-)  # found here by who trains with one
+)
 from diffshare.data.module import RecordsDataModule
 from diffshare.data.recordsets import RecordSet, scaled
 from diffshare.data.table import Column
@@ -174,9 +176,8 @@ class TreesRecipe(Recipe):
             raise UserError(
                 "TreesRecipe is for tables: choose diffshare.classifiers.recipes.NetworkRecipe for images"
             )
-        x = np.where(
-            np.isnan(x).all(0), np.float32(0), x
-        )  # a column without any value, which scikit-learn cannot bin
+        # a column without any value, which scikit-learn cannot bin
+        x = np.where(np.isnan(x).all(0), np.float32(0), x)
         few = [i for i in categorical if not (x[:, i] >= _MOST_CATEGORIES).any()]
         model = HistGradientBoostingClassifier(
             max_iter=self.trees,
@@ -220,9 +221,10 @@ class KernelRecipe(Recipe):
             return lambda records: model.decision_function(pca.transform(_features(records)))
         vectors, weights = model.support_vectors_, model.dual_coef_[0]
 
+        # as the library's own, but thirty times as fast
         def log_odds(
             records: np.ndarray,
-        ) -> np.ndarray:  # as the library's own, but thirty times as fast
+        ) -> np.ndarray:
             points = pca.transform(_features(records))
             squares = (points**2).sum(1)[:, None] + (vectors**2).sum(1) - 2 * points @ vectors.T
             return _two_columns(np.exp(-gamma * squares) @ weights + model.intercept_[0])

@@ -80,9 +80,8 @@ class Audited:
             made = parser.instantiate(parser.parse_object({name: block}))[name]
         except (UserError, ArgumentError):
             raise
-        except (
-            Exception
-        ) as error:  # a constructor may raise anything when its settings do not fit together
+        # a constructor may raise anything when its settings do not fit together
+        except Exception as error:
             reason = shown(str(error))
             raise UserError(
                 f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}"

@@ -141,9 +141,8 @@ def check_recipe(recipe: Any, where: str) -> None:
     try:
         with torch.device("meta"):
             network: nn.Module = make(2, 3) if type(recipe).__name__ == "NetworkRecipe" else make(2)
-    except (
-        Exception
-    ) as error:  # a constructor may raise anything when its settings do not fit together
+    # a constructor may raise anything when its settings do not fit together
+    except Exception as error:
         raise UserError(
             f"{where}: the network of its classifier cannot be built: {shown(str(error))}"
         ) from error

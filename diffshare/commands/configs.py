@@ -13,9 +13,8 @@ from diffshare.errors import UserError
 from diffshare.settings import dump_yaml, load_argument, read_yaml
 from diffshare.storage import as_path
 
-register_type(
-    Path, str, as_path, fail_already_registered=False
-)  # of every argument and setting that is a path
+# of every argument and setting that is a path
+register_type(Path, str, as_path, fail_already_registered=False)
 
 
 def read_plainly() -> None:

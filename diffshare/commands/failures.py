@@ -21,9 +21,8 @@ def explain(error: BaseException) -> str | None:
         return _one_line(
             f"{str(error).strip().rstrip('.!')}: mend that setting of the trainer (fit --help lists them)"
         )
-    if str(error).startswith(
-        "Does not validate"
-    ):  # a constructor refused its arguments, by whatever error
+    # a constructor refused its arguments, by whatever error
+    if str(error).startswith("Does not validate"):
         cause = _chain(error)[-1]
         reason = str(cause).rstrip(".") or type(cause).__name__
         return _one_line(f"this configuration cannot be built: {reason}; mend that setting")
@@ -50,9 +49,8 @@ def explain(error: BaseException) -> str | None:
 
 def lost(error: BaseException) -> bool:
     """Whether an error says no more than that another process of the job is gone."""
-    if (
-        "torch" not in sys.modules
-    ):  # which alone raises such an error; a refusal does not wait for its import
+    # which alone raises such an error; a refusal does not wait for its import
+    if "torch" not in sys.modules:
         return False
     from diffshare.training.processes import lost_another
 
@@ -102,9 +100,8 @@ def _parser_message(text: str) -> str:
         r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0]
     )
     reason = re.sub(r"Expected a path but (.+) either not accessible or invalid", NO_NAME, reason)
-    given = re.search(
-        r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text
-    )  # a whole block of the config is no news
+    # a whole block of the config is no news
+    given = re.search(r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text)
     if given and given[1] not in reason:
         reason += f", got {given[1]}"
     where = ".".join(key for i, key in enumerate(keys) if key not in keys[:i])

@@ -70,12 +70,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
     "--withhold": {"type": str, "nargs": "+", "default": []},
 }
+# of diffshare.classifiers.recipes
 RECIPES = (
     "NetworkRecipe",
     "TableNetworkRecipe",
     "TreesRecipe",
     "KernelRecipe",
-)  # of diffshare.classifiers.recipes
+)
 
 
 def add(group: Any, *names: str, **changes: Any) -> None:

@@ -22,9 +22,8 @@ class PlainHelp(DefaultHelpFormatter):
     ) -> None:
         """The required arguments alone."""
         given = list(actions)
-        configs = any(
-            isinstance(a, ActionConfigFile) for a in given
-        )  # what has no default but a config's is not named
+        # what has no default but a config's is not named
+        configs = any(isinstance(a, ActionConfigFile) for a in given)
         words = ["--config CONFIG"] if configs else []
         needed = [
             a
@@ -135,9 +134,8 @@ def add_class(
     """
     if base is None:
         given = len(without(arguments, (name,))) < len(arguments)
-        made.first.add_argument(
-            f"--{name}", required=not given, help=help
-        )  # typed, it would import the class
+        # typed, it would import the class
+        made.first.add_argument(f"--{name}", required=not given, help=help)
     else:
         made.add_subclass_arguments(base, name, required=True)
 

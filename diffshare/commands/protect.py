@@ -138,9 +138,8 @@ def _accepted(
     aside = stratified_folds(known.labels, ASIDE, np.random.default_rng([config.seed, ASIDE])) == 0
     check_enough(known.labels, known.classes, config.folds, portion=1 / ASIDE)
     readers = []
-    for number, rows in enumerate(
-        (~aside, aside)
-    ):  # initial weights of their own: equal ones would err alike
+    # initial weights of their own: equal ones would err alike
+    for number, rows in enumerate((~aside, aside)):
         made = _classifier(
             config, known, rows, recipe or default_recipe(known.columns), config.seed + number
         )

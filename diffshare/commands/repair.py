@@ -65,10 +65,11 @@ def repair(config: Namespace) -> int:
         "target": audit.target,
         "samples_sha256": samples.sha256,
     }
+    # of the cells' numbers
     report |= {
         "groups": list(reader.attribute.classes),
         "classes": list(reference.classes),
-    }  # of the cells' numbers
+    }
     named = {"classes": list(reference.classes), "target": reference.target}
     with atomic_folder(config.out, REPAIRED, overwrite=config.overwrite) as folder:
         if config.method == "reweigh":

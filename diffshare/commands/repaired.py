@@ -41,9 +41,8 @@ def write_weights(
     folder: Path, samples: CodedSamples, found: Repair, named: Mapping[str, Any]
 ) -> None:
     """The samples with their weights, into ``folder``; ``named`` as for :func:`resample`."""
-    weight = found.weights.astype(
-        np.float32
-    )  # the samples carry none, or the same weight each: see open_samples
+    # the samples carry none, or the same weight each: see open_samples
+    weight = found.weights.astype(np.float32)
     info = {k: v for k, v in samples.info.items() if k != "count"} | dict(named)
     _write_images(folder, samples.x, samples.y, info, weight)
 

@@ -83,9 +83,8 @@ def _go(verb: str, cli: "DiffshareCLI") -> int:
             and cli.new
             and not (cli.run_dir / LAST).exists()
         ):
-            shutil.rmtree(
-                cli.run_dir, ignore_errors=True
-            )  # refused before the first step: nothing worth keeping
+            # refused before the first step: nothing worth keeping
+            shutil.rmtree(cli.run_dir, ignore_errors=True)
         raise
     except Interrupted as stopped:
         if cli.trainer.is_global_zero:
@@ -251,9 +250,8 @@ class DiffshareCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's precision rule, safe checkpoints, the run's log and callbacks."""
         config: Namespace = self._get(self.config_init, "trainer").clone()
-        if (
-            config.precision is None
-        ):  # samples are drawn in fp32, as a receiver of the release draws them
+        # samples are drawn in fp32, as a receiver of the release draws them
+        if config.precision is None:
             config.precision = (
                 "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
             )
@@ -265,9 +263,8 @@ class DiffshareCLI(LightningCLI):
         if config.enable_progress_bar is not False and not any(
             isinstance(c, ProgressBar) for c in callbacks
         ):
-            config.enable_progress_bar = (
-                sys.stdout.isatty()
-            )  # in a file, a bar is one line of all its states
+            # in a file, a bar is one line of all its states
+            config.enable_progress_bar = sys.stdout.isatty()
             callbacks += bar
         config.callbacks = callbacks + self._callbacks()
         config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)

@@ -12,17 +12,19 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 BACKGROUND = (255, 255, 255)  # of transparent pictures: the page of a browser, the paper of a print
+# where pillow looks for an orientation
 _EXIF = (
     "exif",
     "Raw profile type exif",
     "xmp",
     "XML:com.adobe.xmp",
-)  # where pillow looks for an orientation
+)
+# a profile's colour space, and the mode of pictures that it fits
 _SPACES = {
     "GRAY": "L",
     "RGB": "RGB",
     "CMYK": "CMYK",
-}  # a profile's colour space, and the mode of pictures that it fits
+}
 _MAX_PROFILE = 4 << 20  # bytes: those of printers have some two million
 _SRGB_GAMMA = 0.45455
 
@@ -109,9 +111,8 @@ def _samples(
     if ";16" in raw_mode:  # pillow keeps the higher bytes of the pixels, and both of the colour
         notes.append(_KEY)
         return picture, None
-    scale = {"L;2": 85, "L;4": 17}.get(
-        raw_mode, 1
-    )  # pillow scales the pixels to 0..255, not the colour
+    # pillow scales the pixels to 0..255, not the colour
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
     values = np.asarray(picture)
     same = values == (np.multiply(key, scale))
     clear = same.all(-1) if values.ndim == 3 else same
@@ -168,8 +169,7 @@ def _upright(picture: Image.Image, image: Image.Image, notes: list[str]) -> Imag
         return ImageOps.exif_transpose(picture)
     except MemoryError:
         raise
-    except (
-        Exception
-    ):  # hostile bytes make pillow raise nearly anything; a viewer shows such a picture as it lies
+    # hostile bytes make pillow raise nearly anything; a viewer shows such a picture as it lies
+    except Exception:
         notes.append(_BROKEN_EXIF)
         return picture

@@ -218,9 +218,8 @@ def _decode(
             f"none of the source's {len(index)} records can be decoded: give it others{first}"
         )
     stream.seek(0)
-    stream.write(
-        _header((rows, *item), dtype)
-    )  # numpy pads headers, so that another count fits into the same bytes
+    # numpy pads headers, so that another count fits into the same bytes
+    stream.write(_header((rows, *item), dtype))
     return (rows, *item), dtype, bad
 
 

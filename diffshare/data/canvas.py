@@ -113,9 +113,8 @@ class Canvas:
 
     def paint(self, mask: Array, colour: Array, shade: Array | None = None) -> None:
         """Lay a colour (3 x n), multiplied by ``shade`` (h x w x n), over the pixels as far as ``mask`` covers them."""
-        for plane, tint in zip(
-            self.rgb, colour, strict=True
-        ):  # one after the other: what is at work fits the cache
+        # one after the other: what is at work fits the cache
+        for plane, tint in zip(self.rgb, colour, strict=True):
             change = tint - plane if shade is None else tint * shade - plane
             change *= mask
             plane += change

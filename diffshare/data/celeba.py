@@ -228,9 +228,8 @@ def _parse_block(
     raw = b"\n" + block
     data = np.frombuffer(raw, np.uint8)
     white = np.isin(data, np.frombuffer(b" \t\r\n", np.uint8))
-    edges = (
-        np.flatnonzero(white[1:] != white[:-1]) + 1
-    )  # a word begins, it ends, the next begins, ...
+    # a word begins, it ends, the next begins, ...
+    edges = np.flatnonzero(white[1:] != white[:-1]) + 1
     starts, ends = edges[0::2], edges[1::2]
     words = np.diff(np.searchsorted(starts, np.flatnonzero(data == ord("\n"))))  # of each line
     wrong = np.flatnonzero(words != columns + 1)

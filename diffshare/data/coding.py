@@ -136,7 +136,6 @@ def parts_beside_test(
         int8, N: positions in ``PARTS``.
     """
     drawn = split(replace(index, parts=None), shares, seed=0)
-    drawn = np.minimum(
-        drawn, PARTS.index("auxiliary")
-    )  # where rounding leaves the two shares a hair below 1
+    # where rounding leaves the two shares a hair below 1
+    drawn = np.minimum(drawn, PARTS.index("auxiliary"))
     return np.where(test, PARTS.index("test"), drawn).astype(np.int8)

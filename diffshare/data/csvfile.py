@@ -13,9 +13,8 @@ from diffshare.data.source import open_data
 from diffshare.errors import UserError
 
 BLOCK = 500  # records: so few stay in the processor's cache, which halves the time
-MAX_RECORD = (
-    4 << 20
-)  # bytes of a record, which a quoted cell may spread over lines; also of what a block reads
+# bytes of a record, which a quoted cell may spread over lines; also of what a block reads
+MAX_RECORD = 4 << 20
 MAX_TABLE = 512 << 20  # bytes of a table that a verb wrote
 
 

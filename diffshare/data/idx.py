@@ -75,9 +75,8 @@ class Colouring:
         codes = np.zeros(len(labels), np.int16)
         for code, share in enumerate(shares):
             rows = order[given.codes[order] == code]
-            due = np.floor(
-                share * np.arange(len(rows) + 1) + 0.5
-            )  # green ones among the first 0, 1, .. of the rows
+            # green ones among the first 0, 1, .. of the rows
+            due = np.floor(share * np.arange(len(rows) + 1) + 0.5)
             codes[rows] = np.diff(due)
         return codes
 

@@ -17,6 +17,7 @@ from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
 
 FILE, SPLIT = "file_name", "split"
+# in source.PARTS
 _PARTS = {
     "sharer": 0,
     "train": 0,
@@ -25,7 +26,7 @@ _PARTS = {
     "valid": 1,
     "val": 1,
     "test": 2,
-}  # in source.PARTS
+}
 
 
 class ImageFolder:
@@ -168,9 +169,8 @@ class ImageFolder:
         """Bytes and modification time (ns) of each file from one pass over each folder; 0 where it is missing."""
         inside = os.path.realpath(self.root)
         sizes, stamps = np.full(len(position), -1, np.int64), np.zeros(len(position), np.int64)
-        files: dict[
-            tuple[int, int], int
-        ] = {}  # under two names one record could stand in two parts
+        # under two names one record could stand in two parts
+        files: dict[tuple[int, int], int] = {}
         for folder in dict.fromkeys(name.rpartition("/")[0] for name in position):
             path = os.path.join(self.root, folder)
             self._refuse_outside(path, inside)

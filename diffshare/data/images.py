@@ -14,10 +14,11 @@ from diffshare.data.source import BadRecord
 from diffshare.errors import UserError
 
 LARGEST = 1024  # pixels: side of the largest array made of a picture
+# other decoders of pillow are never reached, whatever a file claims to be
 _FORMATS = (
     "JPEG",
     "PNG",
-)  # other decoders of pillow are never reached, whatever a file claims to be
+)
 _logger = logging.getLogger(__name__)
 _BLOCK = 16  # pictures per task: spares the pool's overhead and still stops soon at a bad one
 

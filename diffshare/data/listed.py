@@ -109,9 +109,8 @@ class Listed:
         name, target, sensitive, origin = cells
         codes = []
         for role, cell in (("target", target), ("sensitive", sensitive)):
-            digits = (
-                cell.removeprefix("-") if role == "sensitive" else cell
-            )  # an unknown group is -1
+            # an unknown group is -1
+            digits = cell.removeprefix("-") if role == "sensitive" else cell
             if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
                 self._refuse(f"line {line} of records.csv: {role} {_shown(cell)} is no code")
             codes.append(int(cell))

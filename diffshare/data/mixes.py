@@ -15,10 +15,11 @@ from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribu
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
 
+# streams of a seed that no pass over the data uses (those are numbered from 0)
 CHOICE, BALANCE = (
     2**32 - 1,
     2**32 - 2,
-)  # streams of a seed that no pass over the data uses (those are numbered from 0)
+)
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,8 @@ class Proportion:
         attribute = pool.index.attribute(name)
         code, note = self._place(name, attribute)
         have = np.flatnonzero(attribute.codes == code)
-        lack = np.flatnonzero(
-            (attribute.codes != code) & (attribute.codes >= 0)
-        )  # unknown is not lacking
+        # unknown is not lacking
+        lack = np.flatnonzero((attribute.codes != code) & (attribute.codes >= 0))
         n = (
             self._most(name, len(have), len(lack))
             if self.n is None
@@ -226,9 +226,8 @@ class Proportion:
 
     def _share(self, n: int) -> int:
         """How many of n records have the property: p * n rounded, a half upwards."""
-        return int(
-            np.floor(np.round(self.p * n, 9) + 0.5)
-        )  # 0.57 * 50 is 28.499...: the product is rounded first
+        # 0.57 * 50 is 28.499...: the product is rounded first
+        return int(np.floor(np.round(self.p * n, 9) + 0.5))
 
     def _most(self, name: str, have: int, lack: int) -> int:
         """The largest n for which both kinds suffice; a kind that is asked for must not be missing altogether."""

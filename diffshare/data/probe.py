@@ -10,11 +10,12 @@ from diffshare.errors import UserError
 from diffshare.received import open_regular
 
 LARGEST = 1 << 62  # bytes of a file: none is too large to look into
+# at most so many files, so many bytes in all, so many bytes at a place
 FILES, BYTES, BLOCK = (
     64,
     4 << 20,
     4096,
-)  # at most so many files, so many bytes in all, so many bytes at a place
+)
 
 
 def probe_files(paths: Sequence[str | Path]) -> str:

@@ -35,9 +35,8 @@ class RecordSet(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """The batch of these positions (the loader calls this once a batch)."""
         chosen = np.asarray(positions)
-        x = torch.from_numpy(
-            self.x[self.rows[chosen]]
-        )  # fancy indexing copies: the mapped file is never written
+        # fancy indexing copies: the mapped file is never written
+        x = torch.from_numpy(self.x[self.rows[chosen]])
         weight = None if self.weight is None else torch.from_numpy(self.weight[chosen])
         return Batch(
             x,

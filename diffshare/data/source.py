@@ -173,9 +173,8 @@ class BadRecord(UserError):
 
 def check_shares(shares: tuple[float, float, float]) -> tuple[float, float, float]:
     """Refuse shares of the three parts that are negative or do not sum to 1."""
-    if not (
-        len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6
-    ):  # NaN fails each comparison
+    # NaN fails each comparison
+    if not (len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
         raise UserError(
             f"shares {list(shares)} of {', '.join(PARTS)} must be three numbers >= 0 that sum to 1"
         )

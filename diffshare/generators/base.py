@@ -135,9 +135,8 @@ class GenerativeModule(LightningModule):
             facts = describe(data)
             self.check(facts)
             self.facts = facts
-            check_fields(
-                self.card_fields(declare_labels=True, declare_counts=True)
-            )  # not only after the training
+            # not only after the training
+            check_fields(self.card_fields(declare_labels=True, declare_counts=True))
             if stage == "fit":
                 rehearse(self, data)
 

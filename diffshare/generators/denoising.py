@@ -51,9 +51,8 @@ class DenoisingModule(GenerativeModule):
         guidance: ``guidance_scale`` of ``predict`` and of the preview; a receiver chooses his own.
     """
 
-    own_schedulers: ClassVar[
-        Mapping[str, type[SchedulerMixin]]
-    ] = {}  # those that diffusers does not have
+    # those that diffusers does not have
+    own_schedulers: ClassVar[Mapping[str, type[SchedulerMixin]]] = {}
     box: ClassVar[type[DiffusionBox]] = DiffusionBox  # what a receiver opens
     records_are: ClassVar[str] = "images"  # what the denoiser sees
 
@@ -81,9 +80,8 @@ class DenoisingModule(GenerativeModule):
         except UserError as error:
             raise UserError(f"model.scheduler: {error}") from error
         self.condition_dropout = condition_dropout
-        self.input_shape: tuple[
-            int, ...
-        ] = ()  # of what the denoiser sees: C, H, W; set by ``check``
+        # of what the denoiser sees: C, H, W; set by ``check``
+        self.input_shape: tuple[int, ...] = ()
         self.val_bands: Any = torch.nn.ModuleList(MeanMetric() for _ in range(BANDS))
         self.val_mean: Any = MeanMetric()
         self._evaluated = 0  # records of the present validation or test that this process has seen
@@ -145,9 +143,8 @@ class DenoisingModule(GenerativeModule):
                 raise UserError(
                     f"model.denoiser has {name} {config[name]}, the {self.records_are} have {channels} channels: set it"
                 )
-        if (
-            config.time_embedding_type == "fourier"
-        ):  # that network divides its output by what it is told of the time
+        # that network divides its output by what it is told of the time
+        if config.time_embedding_type == "fourier":
             raise UserError("model.denoiser has time_embedding_type fourier: use positional")
         stride = 2 ** (len(config.block_out_channels) - 1)
         if height % stride or width % stride:
@@ -228,9 +225,8 @@ class DenoisingModule(GenerativeModule):
         self.log(f"{stage}/loss", self.val_mean.compute(), prog_bar=True)
         self.val_mean.reset()
         for band, metric in enumerate(self.val_bands):
-            if torch.isfinite(
-                loss := metric.compute()
-            ):  # a handful of records may leave a band empty
+            # a handful of records may leave a band empty
+            if torch.isfinite(loss := metric.compute()):
                 self.log(f"{stage}/loss_{self.band_name(band)}", loss)
             metric.reset()
         self._evaluated = 0

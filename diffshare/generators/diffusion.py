@@ -19,9 +19,8 @@ from diffshare.generators.samplers import Bound, Normal, bounded
 from diffshare.generators.scheduler_names import SAMPLERS
 from diffshare.training.seeding import seed_of
 
-Sampler = Callable[
-    [Network, Normal, int], Tensor
-]  # (guided network, noise, most network calls a sample) -> x
+# (guided network, noise, most network calls a sample) -> x
+Sampler = Callable[[Network, Normal, int], Tensor]
 
 PREDICTIONS = ("epsilon", "v_prediction")
 LEAST_LOG_SNR = -5.1  # half log SNR of the first step: beyond it a cosine schedule is noise alone
@@ -61,9 +60,8 @@ def log_snr_timesteps(half_log_snr: np.ndarray, steps: int) -> list[int]:
     wanted = np.linspace(levels[-1], levels[0], steps)
     nearest = usable - 1 - np.searchsorted(levels[::-1], wanted)
     chosen = np.empty(steps, int)
-    for i, t in enumerate(
-        np.clip(nearest, 0, usable - 1)
-    ):  # falling, and leaving room for those that follow
+    # falling, and leaving room for those that follow
+    for i, t in enumerate(np.clip(nearest, 0, usable - 1)):
         highest = usable - 1 if i == 0 else chosen[i - 1] - 1
         chosen[i] = max(min(t, highest), steps - 1 - i)
     return chosen.tolist()
@@ -85,9 +83,8 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     try:
         sample_once(kind.from_config(trained.config), 1)
         return kind.from_config(trained.config)
-    except (
-        Exception
-    ) as error:  # each scheduler has settings of its own that it does not take, found at any time
+    # each scheduler has settings of its own that it does not take, found at any time
+    except Exception as error:
         cause = error.__cause__ or error
         reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
         raise UserError(

@@ -45,8 +45,7 @@ def open_generator(path: str | Path, **options: Any) -> tuple[Generator, str]:
     """
     release = open_release(path)
     known = families()
-    if (
-        release.card.family not in known
-    ):  # a name from outside only ever selects among classes that are already here
+    # a name from outside only ever selects among classes that are already here
+    if release.card.family not in known:
         raise one_of("family of the release", release.card.family, known)
     return known[release.card.family].receive(release, **options), release.sha256

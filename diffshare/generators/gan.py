@@ -219,9 +219,8 @@ class GAN(GenerativeModule):
         known = labels if self.conditional else None
         if not weight:
             return self.discriminator(x, known)[0], x.new_zeros(()), None
-        turned, quarters = turn(
-            whole[: -(-len(whole) // TURNS)]
-        )  # in each direction: as many images as there are
+        # in each direction: as many images as there are
+        turned, quarters = turn(whole[: -(-len(whole) // TURNS)])
         scores, logits = self.discriminator(x, known, turned)
         return (
             scores,

@@ -153,9 +153,8 @@ class DiffusionBox:
         ``tilt`` is for whoever owns the model: see :func:`sample_diffusion`.
         """
         steps = self.card.steps if steps is None else steps
-        fixed = isinstance(
-            self.scheduler, SchedulerMixin
-        )  # to levels that were trained; other samplers go between
+        # to levels that were trained; other samplers go between
+        fixed = isinstance(self.scheduler, SchedulerMixin)
         most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
         if not 1 <= steps <= most:
             raise UserError(f"steps is {steps}: this model takes 1 to {most}")

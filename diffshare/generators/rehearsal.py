@@ -43,9 +43,8 @@ def rehearse(module: Any, data: MixDataModule) -> None:
             loss = float(module.eval().loss(_batch(module, data)))
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # a network may raise anything where its settings do not fit together
+    # a network may raise anything where its settings do not fit together
+    except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
             f"{what} cannot compute a loss with these settings ({reason:.160}): mend those of its networks or scheduler"

@@ -29,9 +29,8 @@ from diffshare.training.rates import Rate
 
 NetworkCallable = Callable[[int, int, int | None], RowVAE]
 
-Decoded = tuple[
-    Tensor, Tensor, Tensor
-]  # means of the scores, their log deviations, logits of the categories
+# means of the scores, their log deviations, logits of the categories
+Decoded = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(kw_only=True)

@@ -24,9 +24,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-            nn.GroupNorm(
-                8, channels_out
-            ),  # no running statistics: nothing to average, nothing to share over processes
+            # no running statistics: nothing to average, nothing to share over processes
+            nn.GroupNorm(8, channels_out),
             nn.SiLU(),
             nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
             nn.GroupNorm(8, channels_out),

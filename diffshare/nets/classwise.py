@@ -56,9 +56,8 @@ class ClasswiseUNet(UNet2DModel):
         time_embedding_type: str = "positional",
         unconditional: bool = True,
     ) -> None:
-        super(
-            UNet2DModel, self
-        ).__init__()  # the networks below are what one U-Net would have made of itself
+        # the networks below are what one U-Net would have made of itself
+        super(UNet2DModel, self).__init__()
         if not 2 <= num_class_embeds <= MOST_CLASSES + 1:
             raise UserError(
                 f"num_class_embeds is {num_class_embeds}: a network for each class and one for 'no class' are expected"

@@ -86,9 +86,8 @@ class _UpBlock(nn.Module):
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, labels)), scale_factor=2.0))
         h = self.conv2(F.relu(self.norm2(h, labels)))
-        return h + F.interpolate(
-            self.shortcut(x), scale_factor=2.0
-        )  # nothing in between: the order does not matter
+        # nothing in between: the order does not matter
+        return h + F.interpolate(self.shortcut(x), scale_factor=2.0)
 
 
 class ResnetGenerator(ModelMixin, ConfigMixin):
@@ -176,9 +175,8 @@ class _DownBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity() if plain else spectral_norm(shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(
-            F.relu(self.conv1(x if self.first else F.relu(x)))
-        )  # the first block sees an image: no ReLU
+        # the first block sees an image: no ReLU
+        h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if self.halves:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         return h + self.shortcut(x)

@@ -68,9 +68,8 @@ class DrawnDataModule(SyntheticDataModule):
         if folder.is_dir():
             note_use(folder)
             return
-        self._test(
-            records
-        )  # what is wrong with the test records shows now, not after hours of drawing
+        # what is wrong with the test records shows now, not after hours of drawing
+        self._test(records)
         generator, identity = open_generator(self.model)
         self._check(generator.card, records)
         with building(folder):

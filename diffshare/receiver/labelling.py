@@ -17,11 +17,12 @@ from diffshare.storage import atomic_folder
 SHEET, LABELS = "sheet.png", "labels.csv"
 HEADER = ["sample", "label"]
 UNFILLED_BYTES = 1 << 20  # of a table that is read to see whether anything was filled in
+# images in a row; pixels between them, room for a number; least pixels a side
 COLUMNS, SEPARATOR, TILE = (
     10,
     18,
     96,
-)  # images in a row; pixels between them, room for a number; least pixels a side
+)
 
 
 def _files(folder: Path) -> tuple[str, ...] | None:

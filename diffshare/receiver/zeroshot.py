@@ -103,9 +103,8 @@ def _load(place: str) -> tuple[Any, Any]:
     try:
         model = AutoModel.from_pretrained(place, use_safetensors=True, **options).eval()
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    except (
-        Exception
-    ) as error:  # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
+    # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
+    except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"{place} is no CLIP or SigLIP model in safetensors with its tokenizer ({reason}): give its folder"

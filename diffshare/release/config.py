@@ -17,11 +17,12 @@ BOUNDS = {
     "num_class_embeds": 10_001,
     "num_train_timesteps": 10_000,
 }
+# what diffusers adds; none of it reaches a class
 _PRIVATE = {
     "_class_name",
     "_diffusers_version",
     "_name_or_path",
-}  # what diffusers adds; none of it reaches a class
+}
 
 
 def read_config(release: Release, file: str) -> tuple[str, dict[str, Any]]:

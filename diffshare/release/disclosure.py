@@ -27,10 +27,11 @@ from diffshare.stats.grid import CELLS, coarse_bounds
 LEAST, MOST = 5, 20  # records that it takes to name something, by the hash of the records
 PART = 25  # it takes no more than one in so many of them, but the least
 SHARE = 1e-3  # of the records that it takes where they are many
+# what rare categories are called where they have more than this share of the records
 OTHER, MANY = (
     "other",
     0.05,
-)  # what rare categories are called where they have more than this share of the records
+)
 
 
 class SourceColumn(Protocol):
@@ -108,9 +109,8 @@ def fit_schema(
             f"data.target '{target}' is constant, {schema.target_column.categories[0]!r:.60} in all {len(rows)} "
             "training records: choose another mix or another target"
         )
-    return parse_schema(
-        schema.to_json(), "the table"
-    )  # what a receiver would refuse is refused before the training
+    # what a receiver would refuse is refused before the training
+    return parse_schema(schema.to_json(), "the table")
 
 
 def with_cells(schema: TableSchema) -> TableSchema:

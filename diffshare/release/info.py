@@ -10,12 +10,13 @@ from diffshare.received import Fields, is_name, is_number, parse_json, read_regu
 from diffshare.release.card import MAX_LABELS
 from diffshare.release.generator import Generator
 
+# all that a samples folder holds
 INFO, NPZ, CSV, GRID = (
     "samples.json",
     "samples.npz",
     "samples.csv",
     "grid.png",
-)  # all that a samples folder holds
+)
 MAX_INFO = 1 << 20  # bytes
 
 

@@ -69,9 +69,8 @@ def read_npz(
                 }
         except UserError:
             raise
-        except (
-            Exception
-        ) as error:  # zipfile, zlib and numpy's header parser each have a family of their own
+        # zipfile, zlib and numpy's header parser each have a family of their own
+        except Exception as error:
             raise UserError(
                 f"{where} is no NPZ file that can be read ({shown(str(error))}): get it again"
             ) from error

@@ -44,9 +44,8 @@ def load_scheduler(
         scheduler = kind(**arguments)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    except (
-        Exception
-    ) as error:  # a constructor may raise anything when its settings do not fit together
+    # a constructor may raise anything when its settings do not fit together
+    except Exception as error:
         raise UserError(
             f"{where}: {class_name} cannot be built with these settings: {shown(str(error))}"
         ) from error

@@ -15,9 +15,8 @@ from diffshare.release.table import TableColumn, TableSchema
 from diffshare.storage import atomic_folder, write_json
 
 MAX_CSV = 512 << 20  # bytes of a received samples.csv
-MAX_ROWS = (
-    MOST_SAMPLES + 1
-)  # lines: a reader keeps a name for each row, which takes more than a short row itself
+# lines: a reader keeps a name for each row, which takes more than a short row itself
+MAX_ROWS = MOST_SAMPLES + 1
 MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 

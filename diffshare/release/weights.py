@@ -18,11 +18,12 @@ MAX_PARAMETERS = (
     2_500_000_000  # 10 GB in float32: the largest network that diffusers writes as one file
 )
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+# a weight may be stored in any of these; other tensors in their own type only
 _FLOATS = (
     "F32",
     "F16",
     "BF16",
-)  # a weight may be stored in any of these; other tensors in their own type only
+)
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -87,9 +88,8 @@ def load_part(
 def _build(kind: type[Network], arguments: dict[str, Any], where: str) -> Network:
     try:
         return kind(**arguments)
-    except (
-        Exception
-    ) as error:  # a constructor may raise anything when its settings do not fit together
+    # a constructor may raise anything when its settings do not fit together
+    except Exception as error:
         raise UserError(
             f"{where}: {kind.__name__} cannot be built with these settings: {shown(str(error))}"
         ) from error
@@ -119,9 +119,8 @@ def _weights(
     file = f"{name}/{_WEIGHTS}"
     where = str(release.folder / file)
     largest = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in expected.values())
-    longest = (64 << 10) + sum(
-        len(key) + 200 for key in expected
-    )  # bytes of the header; an entry has about 100
+    # bytes of the header; an entry has about 100
+    longest = (64 << 10) + sum(len(key) + 200 for key in expected)
     data = release.read(file, min(8 + longest + largest, MAX_TOTAL))
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= min(longest, len(data) - 8):
@@ -130,9 +129,8 @@ def _weights(
     _check_header(header, expected, where)
     try:
         tensors = safetensors.torch.load(data)
-    except (
-        Exception
-    ) as error:  # the library has one exception for its format, and Python's own for the rest
+    # the library has one exception for its format, and Python's own for the rest
+    except Exception as error:
         raise UserError(
             f"{where} is no safetensors file ({shown(str(error))}): get the release again"
         ) from error
@@ -181,9 +179,8 @@ def _fill_buffers(
     They are taken from a second network that is built in memory: by now its size is known to be that of the file.
     """
     if any(buffer.is_meta for buffer in network.buffers()):
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # the second network's initial weights must not move the user's noise
+        # the second network's initial weights must not move the user's noise
+        with torch.random.fork_rng(devices=[]):
             computed = dict(_build(kind, arguments, where).named_buffers())
         for key, buffer in list(network.named_buffers()):
             if buffer.is_meta:

@@ -21,9 +21,8 @@ from diffshare.stats.prevalence import (
 
 CHUNK = 4_000_000  # resampled counts that are held at a time
 BLOCK = 50_000  # resampled counts that are made in one go: they stay in the processor's cache
-LOGITS = np.linspace(
-    -14, 14, 281
-)  # centres of the bins in which EMQ's resamples are counted (two classes)
+# centres of the bins in which EMQ's resamples are counted (two classes)
+LOGITS = np.linspace(-14, 14, 281)
 
 
 class Estimate(NamedTuple):

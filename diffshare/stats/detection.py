@@ -28,9 +28,8 @@ from diffshare.stats.association import (
 from diffshare.stats.information import mutual_information
 from diffshare.stats.shares import GroupShares
 
-ALPHAS = np.round(
-    np.arange(1, 20) / 20, 2
-)  # shares that are looked at, then refined between two of them
+# shares that are looked at, then refined between two of them
+ALPHAS = np.round(np.arange(1, 20) / 20, 2)
 SPLITS = np.linspace(0, 1, 41)  # of the poison between its two cells
 ONLY = Contrast(1, 1)  # the contrast of two groups and two classes
 MOST = 2.0**30  # times the present samples that a plan goes up to: what is not seen then never is

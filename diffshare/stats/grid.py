@@ -12,9 +12,8 @@ from scipy.special import ndtr, ndtri
 
 CELLS = 25  # of a column, where there is room for as many
 EDGE = 1e-4  # places within a cell are kept this far from its ends, scores within 3.8
-ROOT = (
-    1 / 3
-)  # cells grow with the third power of the distance to 0: as wide as fits columns with long tails
+# cells grow with the third power of the distance to 0: as wide as fits columns with long tails
+ROOT = 1 / 3
 
 
 def coarse_bounds(

@@ -63,9 +63,8 @@ def donsker_varadhan(critic: np.ndarray, target: np.ndarray) -> float:
     critic = np.asarray(critic, np.float64)
     shares = np.bincount(target, minlength=critic.shape[1]) / len(target)
     present = shares > 0
-    shift = critic[
-        :, present
-    ].max()  # the largest exponential that counts is 1: none overflows, the sum is not 0
+    # the largest exponential that counts is 1: none overflows, the sum is not 0
+    shift = critic[:, present].max()
     product = np.exp(critic[:, present] - shift) @ shares[present]
     return float(critic[np.arange(len(target)), target].mean() - shift - np.log(product.mean()))
 

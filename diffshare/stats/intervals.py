@@ -7,10 +7,11 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 from diffshare.errors import UserError
 
+# least TPR - FPR that a correction divides by, absolute and in standard errors
 SEPARATION, ERRORS = (
     0.02,
     3.0,
-)  # least TPR - FPR that a correction divides by, absolute and in standard errors
+)
 
 
 class Interval(NamedTuple):
@@ -139,9 +140,8 @@ def lang_reiczigel(positives: int, total: int, rates: ErrorRates, level: float =
     n, n_se, n_sp = total + z**2, rates.positives + 2, rates.negatives + 2
     share = (positives + z**2 / 2) / n
     se, sp = (rates.true_positives + 1) / n_se, (rates.negatives - rates.false_positives + 1) / n_sp
-    _check_gap(
-        se, 1 - sp
-    )  # of a handful of records these may meet where the rates themselves do not
+    # of a handful of records these may meet where the rates themselves do not
+    _check_gap(se, 1 - sp)
     p = _adjust(share, se, 1 - sp)
     of_se, of_sp = se * (1 - se) / n_se, sp * (1 - sp) / n_sp
     error = float(np.sqrt(share * (1 - share) / n + p**2 * of_se + (1 - p) ** 2 * of_sp)) / abs(

@@ -104,9 +104,8 @@ def kernel_distance_difference(
     )
     to_first, to_second = _kernel(first, reference), _kernel(second, reference)
     (fr_out, fr_ref), (sr_out, sr_ref) = _between(to_first), _between(to_second)
-    estimate = (
-        f - s - 2 * float(to_first.mean() - to_second.mean())
-    )  # what the reference has within itself cancels
+    # what the reference has within itself cancels
+    estimate = f - s - 2 * float(to_first.mean() - to_second.mean())
     variance = _jackknife(f_out - s_out - 2 * (fr_out - sr_out)) + _jackknife(
         f - s - 2 * (fr_ref - sr_ref)
     )

@@ -88,9 +88,8 @@ def advantage(
     """
     members, non_members = _checked(members, non_members)
     check_level(level)
-    ranks = rankdata(
-        np.concatenate([members, non_members])
-    )  # so that a mean of two of them means the same everywhere
+    # so that a mean of two of them means the same everywhere
+    ranks = rankdata(np.concatenate([members, non_members]))
     kinds = ranks[: len(members)], ranks[len(members) :]
     rng = np.random.default_rng([seed, 1])
     halves = [np.array_split(rng.permutation(kind), 2) for kind in kinds]

@@ -82,9 +82,8 @@ class RunningBound:
         self.target = np.asarray(target)
         self.shift = float(critic.max()) if critic.size else 0.0
         self.own = critic[np.arange(len(critic)), self.target]  # T(x_i, y_i)
-        self.exponentials = np.exp(
-            np.maximum(critic - self.shift, -700)
-        ).T.copy()  # K x P: the records side by side
+        # K x P: the records side by side
+        self.exponentials = np.exp(np.maximum(critic - self.shift, -700)).T.copy()
         self.inside = np.zeros(len(critic), bool)
         self.inside[members] = True
         self._sum_up()

@@ -138,9 +138,8 @@ def _climb(
         gain = weight @ classes[0].T if shared else np.einsum("rd,rkd->rk", weight, classes)
         new = p * gain**power
         total = new.sum(-1, keepdims=True)
-        new = np.divide(
-            new, total, out=p.copy(), where=total > 0
-        )  # a query where no class is tells nothing
+        # a query where no class is tells nothing
+        new = np.divide(new, total, out=p.copy(), where=total > 0)
         moved, p = np.abs(new - p).max(), new
         if moved < TOLERANCE:
             break

@@ -262,9 +262,8 @@ class FairnessPoisoning(Study):
         groups = left_at(find, Place(f"groups-{end}", "groups.json")) if end else None
         row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
         row["shares_in_samples"] = groups and groups["shares"]
-        row["shares_in_decisions"] = row_shares(
-            np.asarray(result["counts"]).sum(1).T
-        )  # [s][y][yhat] => [yhat][s]
+        # [s][y][yhat] => [yhat][s]
+        row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)
         return row | result
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:

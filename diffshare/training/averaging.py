@@ -31,9 +31,8 @@ class WarmupEMA(WeightAveraging):
         self.decay = decay
 
     def _lerp(self, averaged: Sequence[Tensor], current: Sequence[Tensor], _: Any) -> None:
-        step = (
-            self._latest_update_step
-        )  # optimizer steps before this one, a plain integer: no device is asked
+        # optimizer steps before this one, a plain integer: no device is asked
+        step = self._latest_update_step
         decay = min(self.decay, (2 + step) / (11 + step))
         torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
 

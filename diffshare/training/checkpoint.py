@@ -45,11 +45,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with atomic_file(path, private=True) as temporary:
                 torch.save(checkpoint, temporary)
+        # torch reports a failed write as RuntimeError
         except (
             NoRoom,
             OSError,
             RuntimeError,
-        ) as error:  # torch reports a failed write as RuntimeError
+        ) as error:
             reason = "the write failed (is the disk full?)"
             if isinstance(error, NoRoom | OSError):
                 reason = error.reason if isinstance(error, NoRoom) else str(error.strerror)
@@ -164,9 +165,8 @@ class KeepCheckpoint(Callback):
             self._stop = signum
             leave_dead_terminal()
             again = "Ctrl-C again" if signum == signal.SIGINT else "Ctrl-C"
-            os.write(
-                2, f"\nstopping before the next batch; {again} stops at once\n".encode()
-            )  # print is not safe here
+            # print is not safe here
+            os.write(2, f"\nstopping before the next batch; {again} stops at once\n".encode())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the state before the first batch, so that a run that is killed early can resume."""
@@ -181,9 +181,8 @@ class KeepCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save where it is time to, or where a stop was asked for."""
-        if (
-            self._log_steps is not None
-        ):  # Lightning counts this one up on some ways through its restart
+        # Lightning counts this one up on some ways through its restart
+        if self._log_steps is not None:
             trainer.fit_loop.epoch_loop._batches_that_stepped = self._log_steps
             self._log_steps = None
         done = trainer.fit_loop.total_batch_idx

@@ -25,13 +25,14 @@ HELP = (
     "Import any class that the folder names, also from the working directory: that runs its code. Without it, classes "
     "of diffshare and of installed packages alone."
 )
+# they would load or install code
 _NEVER = (
     "jsonargparse",
     "pip",
     "setuptools",
     "pkg_resources",
     "_distutils_hack",
-)  # they would load or install code
+)
 
 
 @contextlib.contextmanager

@@ -25,9 +25,8 @@ NOISE = (
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Within the block, warnings that are listed above and Lightning's chatter are not shown; all others are."""
-    os.environ.setdefault(
-        "JSONARGPARSE_DEPRECATION_WARNINGS", "off"
-    )  # Lightning calls an old name of its parser
+    # Lightning calls an old name of its parser
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

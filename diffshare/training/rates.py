@@ -36,9 +36,8 @@ def optimizer_and_rate(
     try:
         made = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
         _try(optimizer, next(module.parameters()).device)
-    except (
-        Exception
-    ) as error:  # optimisers refuse their arguments by errors of every kind, some at the first step
+    # optimisers refuse their arguments by errors of every kind, some at the first step
+    except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
             f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args"

@@ -96,9 +96,8 @@ def _same_place(key: str, before: Any, now: Any, started: Path | None) -> bool:
 
 
 def _may_change(now: Mapping[str, Any]) -> tuple[str, ...]:
-    fixed_end = (
-        now.get("model.init_args.lr_schedule") == "cosine"
-    )  # the rate depends on the number of steps
+    # the rate depends on the number of steps
+    fixed_end = now.get("model.init_args.lr_schedule") == "cosine"
     return tuple(k for k in MAY_CHANGE if not (fixed_end and k.startswith("trainer.max_")))
 
 

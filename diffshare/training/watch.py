@@ -55,9 +55,8 @@ class Counted(Callback):
 
     def __init__(self, title: str = "training batches") -> None:
         self.title = title
-        self._under_way: list[
-            tuple[contextlib.ExitStack, Advance]
-        ] = []  # a validation inside of a training, too
+        # a validation inside of a training, too
+        self._under_way: list[tuple[contextlib.ExitStack, Advance]] = []
 
     def _begin(self, trainer: Trainer, title: str, total: float, before: int = 0) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking:

@@ -206,9 +206,8 @@ def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp
     assert claimed["verdict"] == "inconclusive"
     assert "add --guidance 3 if you know it, else --guidance 1" in claimed["advice"]
     assert audit(*arguments, "--guidance", "1")["verdict"] == "poisoned"
-    assert (
-        audit(*arguments, "--guidance", "3")["verdict"] == "clean"
-    )  # the receiver knows what he asked for
+    # the receiver knows what he asked for
+    assert audit(*arguments, "--guidance", "3")["verdict"] == "clean"
     for odd in ([3], "3", -1, True, {}):
         (made / "samples.json").write_text(json.dumps({"guidance": odd}))
         found = audit(*arguments, "--margin-from", folder / "clean")

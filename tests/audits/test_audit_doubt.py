@@ -52,9 +52,8 @@ def test_a_misfit_takes_clean_back_from_the_size_on_at_which_it_could_hide_the_h
 
 def test_an_error_that_all_classes_share_matters_little_where_they_are_alike():
     assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.2)).verdict == "clean"
-    assert (
-        judge(drawn(0), EVEN, Terms(), failed(0.0, 0.5)).verdict == "inconclusive"
-    )  # nothing is left to tell
+    # nothing is left to tell
+    assert judge(drawn(0), EVEN, Terms(), failed(0.0, 0.5)).verdict == "inconclusive"
     some = counted_shares(np.array([[540, 460], [460, 540]]))
     found = [judge(some, EVEN, Terms(), failed(0.0, b)) for b in (0.0, 0.1, 0.4)]
     assert [made.verdict for made in found] == ["clean", "clean", "inconclusive"]
@@ -146,14 +145,12 @@ def test_the_check_costs_records_nothing_and_a_blur_of_all_groups_costs_an_attac
     assert {made.verdict for made in honest} == {"clean"}
     assert sum(made.misfit is not None for made in honest) <= 4  # binomial, 0.05: P(more) = 0.003
     blurred = [judged(seed, alpha=0.3, blur=0.2) for seed in range(6)]
-    assert any(
-        abs(made.strongest.difference.estimate) < 0.4 for made in blurred
-    )  # so that they would pass
+    # so that they would pass
+    assert any(abs(made.strongest.difference.estimate) < 0.4 for made in blurred)
     assert {made.verdict for made in blurred} == {"inconclusive"}
     assert any(made.misfit is not None and made.misfit.decides for made in blurred)
-    assert (
-        judged(0, blur=0.6).verdict == "clean"
-    )  # a blur of a clean model that leaves the groups apart
+    # a blur of a clean model that leaves the groups apart
+    assert judged(0, blur=0.6).verdict == "clean"
 
 
 @pytest.mark.parametrize("ok", [False, True])

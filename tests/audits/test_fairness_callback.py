@@ -168,9 +168,8 @@ def test_nothing_is_made_of_rates_without_records():
 
 
 def test_a_handful_of_records_has_no_interval():
-    counts = np.array(
-        [[[1, 0], [0, 1]], [[20, 80], [10, 90]]]
-    )  # two records: their resamples hardly differ
+    # two records: their resamples hardly differ
+    counts = np.array([[[1, 0], [0, 1]], [[20, 80], [10, 90]]])
     found = fairness_report(counts, min_group=10)
     assert found["by_group"]["0"]["n"] == 2
     assert found["intervals"]["by_group"]["0"] == dict.fromkeys(BY_GROUP - {"n"})

@@ -199,9 +199,8 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     assert note.startswith(
         "it was NOT checked that the model was not trained on records of the reference"
     )
-    assert [
-        said.split(" have no names: ")[1] for said in positions
-    ] == [  # a manifest of before names none
+    # a manifest of before names none
+    assert [said.split(" have no names: ")[1] for said in positions] == [
         f"0, 1, ... are taken for 'not {name}', '{name}' of '{name}' of the reference, in this order"
         for name in ("Smiling", "Male")
     ]
@@ -245,9 +244,8 @@ def test_the_membership_test_compares_records_of_the_same_attributes(
     folder, source = tmp_path_factory.mktemp("m"), RenderedFaces(**FACES)
     index = source.index()
     men = index.attribute("Male").codes == 1
-    rows = np.flatnonzero((split(index, tuple(FACES["shares"]), 0) == 0) & men)[
-        :120
-    ]  # of one group alone
+    # of one group alone
+    rows = np.flatnonzero((split(index, tuple(FACES["shares"]), 0) == 0) & men)[:120]
     mine = manifest(folder / "mine", source, rows, index.sha256())
     arguments = (
         "--model",

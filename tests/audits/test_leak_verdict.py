@@ -78,6 +78,7 @@ def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
     ("low", "high", "ok", "truth", "verdict", "readable"),
     [
         (0.38, 0.42, True, 0.44, "read", True),
+        # the check fails, and the reading is right all the same
         (
             0.38,
             0.42,
@@ -85,7 +86,7 @@ def reading(low: float, high: float, *, ok: bool = True) -> dict[str, Any]:
             0.44,
             "read",
             True,
-        ),  # the check fails, and the reading is right all the same
+        ),
         (0.38, 0.42, True, 0.46, "missed", False),
         (0.30, 0.50, True, 0.41, "near", True),
         (0.30, 0.50, True, 0.49, "missed", False),

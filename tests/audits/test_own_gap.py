@@ -108,9 +108,8 @@ def test_the_reference_is_drawn_to_the_samples_classes_and_to_equal_groups_where
 
 def test_a_reference_without_records_of_a_cell_in_each_half_has_no_own_gap() -> None:
     drawn = samples(200, 0.0)
-    groups = {
-        "group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))
-    }  # one record of each cell
+    # one record of each cell
+    groups = {"group": Attribute(np.array([0, 1, 0, 1], np.int16), ("a", "b"))}
     columns = (Column("u", "numeric"), Column("v", "numeric"))
     y = np.array([0, 0, 1, 1])
     few = Records.from_codes(
@@ -164,9 +163,8 @@ def test_training_is_advised_only_where_the_gap_is_not_above_the_references_own(
     assert advice(clean(gap=gap(0.31), own=own(0.29))).startswith(
         "Train on them (predicted parity gap 0.31, the "
     )
-    bad = advice(
-        clean(gap=gap(0.34), own=own(0.18))
-    )  # records chosen inside the cells: the table is as it was
+    # records chosen inside the cells: the table is as it was
+    bad = advice(clean(gap=gap(0.34), own=own(0.18)))
     assert bad.startswith("Do not train on these samples as they are (predicted parity gap 0.34")
     assert "the reference's own 0.18" in bad
     assert "inside the cells" in bad

@@ -31,9 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run_cli: Callable[..., Any]
     made = tmp_path_factory.mktemp("repair")
     table_source(made)
     write_rows(made / "known" / "samples.csv", 3000, 2, POISONED)
-    write_rows(
-        made / "hidden" / "samples.csv", 3000, 2, POISONED, without=("sex",)
-    )  # the same rows
+    # the same rows
+    write_rows(made / "hidden" / "samples.csv", 3000, 2, POISONED, without=("sex",))
     for name in ("known", "hidden"):
         arguments = ("--samples", made / name, "--reference", made / "reference.yaml", *WITH)
         outcome = run_cli("audit", *arguments, "--json", made / f"{name}.json")
@@ -153,9 +152,8 @@ def test_weights_by_density_show_a_classifier_the_wanted_records(
                 )
             )
         wanted = 165 + 13 * share  # the groups' mean heights, in the wanted shares
-        left = {"density": 0.35, "checked": 0.5}[
-            weights
-        ]  # from half of the records a share is read to 0.05, or 0.7 cm
+        # from half of the records a share is read to 0.05, or 0.7 cm
+        left = {"density": 0.35, "checked": 0.5}[weights]
         assert abs(means[1] - wanted) < left * abs(means[0] - wanted)
 
 
@@ -454,9 +452,8 @@ def test_records_of_other_names_than_the_audit_s_are_refused(folder, run_cli, tm
     )
     assert outcome.code == 2
     assert "audited 'x', 'y' of '" in outcome.err
-    (tmp_path / "a.json").write_text(
-        json.dumps(found | {key: found[key][::-1]})
-    )  # another order is none
+    # another order is none
+    (tmp_path / "a.json").write_text(json.dumps(found | {key: found[key][::-1]}))
     outcome = run_cli(
         "repair",
         "--samples",

@@ -81,9 +81,8 @@ def low(table: list[dict[str, str]]) -> float:
 def test_every_class_keeps_the_same_part_of_its_samples(seed: int):
     rng = np.random.default_rng(seed)
     y = (rng.random(500) < 0.2).astype(np.int64)
-    weights = np.where(
-        y == 1, rng.random(500) ** 6, 1.0
-    )  # one class has large weights, the other equal ones
+    # one class has large weights, the other equal ones
+    weights = np.where(y == 1, rng.random(500) ** 6, 1.0)
     for label in (0, 1):
         weights[y == label] /= weights[y == label].mean()
     kept = accept(Repair(weights, 0.0, *(np.ones((2, 2)) / 2 for _ in range(3))), y, rng)
@@ -237,9 +236,8 @@ def test_a_cluster_that_the_audit_found_is_made_again(folder: Path, run_cli: Any
     cells = read_json(tmp_path / "r" / "repair.json")["cells"]
     assert max(abs(cell["before"] - cell["wanted"]) for cell in cells.values()) > 0.05
     assert all(cell["after"] == pytest.approx(cell["wanted"]) for cell in cells.values())
-    shutil.copytree(
-        tmp_path / "r", tmp_path / "s"
-    )  # an audit of the repaired rows finds the clusters as wanted
+    # an audit of the repaired rows finds the clusters as wanted
+    shutil.copytree(tmp_path / "r", tmp_path / "s")
     again = run_cli("audit", "--samples", tmp_path / "s", "--reference", folder / "reference.yaml", *WITH[2:],
                     "--clusters", 3, "--json", tmp_path / "c.json")  # fmt: skip
     assert again.code == 0, again.err

@@ -169,10 +169,11 @@ def test_the_repaired_rows_go_on_to_say_how_they_were_drawn(tmp_path, monkeypatc
     assert read_json(tmp_path / "r" / "samples.json") == SAID | {"count": 2}
     model(monkeypatch, NAMES)
     run(tmp_path / "more", given, {0, 1}, {2, 3}, 4)
+    # of the call
     assert read_json(tmp_path / "more" / "samples.json") == SAID | {
         "count": 4,
         "guidance": 1.0,
-    }  # of the call
+    }
 
 
 @pytest.mark.parametrize("escape", [False, True])

@@ -118,9 +118,8 @@ def batch(n: int, weight: Tensor | None = None) -> Batch:
 
 def assert_same(found: tuple[Tensor, list[Tensor]], expected: tuple[Tensor, list[Tensor]]) -> None:
     torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(
-        found[1], expected[1], rtol=1e-5, atol=1e-7
-    )  # logits are made float32
+    # logits are made float32
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-7)
 
 
 def test_equal_weights_are_no_weights(linear):
@@ -392,9 +391,8 @@ def measured(
 def test_outputs_are_joined_to_the_classes_of_the_data_by_their_names(checkpoint):
     accuracy, module = measured(checkpoint, ("no", "yes"), SHOWN)
     assert (accuracy, module.notes) == (1, ())
-    accuracy, module = measured(
-        checkpoint, ("yes", "no"), 1 - SHOWN
-    )  # another source has another order
+    # another source has another order
+    accuracy, module = measured(checkpoint, ("yes", "no"), 1 - SHOWN)
     assert (accuracy, module.notes) == (1, ())
     accuracy, module = measured(checkpoint, ("0", "1"), SHOWN)
     assert accuracy == 1

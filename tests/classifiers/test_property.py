@@ -59,9 +59,8 @@ class TestWhoScoresWhom:
             inside = set(np.flatnonzero(groups == fold).tolist())
             assert len(inside) == 100
             assert not known & inside
-            assert len(known) == pytest.approx(
-                300 * 9 / 10, abs=2
-            )  # one in ten is kept for the scaling
+            # one in ten is kept for the scaling
+            assert len(known) == pytest.approx(300 * 9 / 10, abs=2)
 
     def test_queries_are_scored_by_each_fold_as_its_own_held_out_records_are(self) -> None:
         made = cross_fit(self.x, self.labels, NAMES, KernelRecipe(), folds=4)
@@ -281,8 +280,7 @@ def test_a_kernel_machine_decides_as_the_library_does(classes: int) -> None:
     x = (x - x.mean(0)).astype(np.float32)
     found = KernelRecipe().train(x, labels, classes, 0, ())(x)
     assert found.shape == (300, classes)
-    expected = (
-        SVC().fit(x, labels).decision_function(x)
-    )  # six components of six: a rotation, which the kernel ignores
+    # six components of six: a rotation, which the kernel ignores
+    expected = SVC().fit(x, labels).decision_function(x)
     np.testing.assert_allclose(found if classes > 2 else found[:, 1], expected, atol=1e-3)
     assert classes > 2 or not found[:, 0].any()

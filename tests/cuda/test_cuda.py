@@ -146,9 +146,8 @@ def test_two_devices_share_the_work(
         done = fit("--run-dir", folder, "--trainer.precision", "32-true", *strategy, verb="test")
         assert done.returncode == 0, done.stderr
         losses.append(json.loads((folder / "results.json").read_text()))
-    assert losses[0] == pytest.approx(
-        losses[1], rel=1e-3
-    )  # TF32 and other kernels for other batches
+    # TF32 and other kernels for other batches
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 @pytest.mark.cuda(devices=2)

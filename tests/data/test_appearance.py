@@ -70,9 +70,8 @@ def test_a_picture_is_upright_and_cut_after_it_is_turned(tmp_path: Path, stored,
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["JPEG", "XMP", "late", "text"])
 def test_an_orientation_is_read_wherever_it_stands(stored, orientation, kind):
-    large = np.kron(
-        stored[:2], np.ones((8, 8, 1), np.uint8)
-    )  # blocks, which JPEG keeps nearly as they are
+    # blocks, which JPEG keeps nearly as they are
+    large = np.kron(stored[:2], np.ones((8, 8, 1), np.uint8))
     image, width = Image.fromarray(large), large.shape[1]
     rows, raw = [row.tobytes() for row in large], exif(orientation)
     if kind == "JPEG":

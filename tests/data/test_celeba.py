@@ -338,6 +338,5 @@ def test_real_faces(data_root: Path) -> None:
         with Image.open(data_root / "faces" / IMAGES / index.names[position]) as image:
             square = np.asarray(image.convert("RGB"))[29:189, 9:169]
         means = square.reshape(32, 5, 32, 5, 3).mean((1, 3))
-        assert (
-            np.abs(decoded - means).mean() < 5
-        )  # bicubic is a little sharper than a mean over 5 x 5 pixels
+        # bicubic is a little sharper than a mean over 5 x 5 pixels
+        assert np.abs(decoded - means).mean() < 5

@@ -109,9 +109,8 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, reader,
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").rename(place) if kind == "pipe" else place.symlink_to(tmp_path / "pipe")
     if (reader, file) == ("overlap", "mix.json"):
-        assert "names no source" in refuse_overlap(
-            INDEX.names, tmp_path, "x"
-        )  # it need not be there
+        # it need not be there
+        assert "names no source" in refuse_overlap(INDEX.names, tmp_path, "x")
         return
     with pytest.raises(UserError, match=r"not a regular file|it has no mix\.json"):
         READERS[reader](tmp_path)

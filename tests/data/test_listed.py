@@ -108,9 +108,8 @@ def test_the_manifest_says_what_makes_the_parts_disjoint(module, manifest, numbe
     index = numbered.index
     parts = np.arange(300, dtype=np.int8) % 3
     monkeypatch.setattr(numbered, "index", lambda self: replace(index(self), parts=parts))
-    assert (
-        module(Clean()).chosen_mix().summary()["shares"] is None
-    )  # official parts: the same for everybody
+    # official parts: the same for everybody
+    assert module(Clean()).chosen_mix().summary()["shares"] is None
 
 
 def edit(manifest: Path, **fields: Any) -> None:

@@ -136,9 +136,8 @@ def test_without_n_the_share_takes_the_most_records_that_are_possible(p):
             for n in range(1, have + lack + 1)
             if half_up(p, n) <= have and n - half_up(p, n) <= lack
         ]
-        if (
-            not possible
-        ):  # for instance p = 0.5 of one record rounds up to it alone, and there is none
+        # for instance p = 0.5 of one record rounds up to it alone, and there is none
+        if not possible:
             continue
         records = sorted_pool(have, lack)
         choice = Proportion(p).choose(records, 0)

@@ -125,9 +125,8 @@ def test_no_record_stands_in_two_parts(module, seed, options):
     assert pool | sets["val"] <= mine
     assert sets["test"] <= test
     assert not other & (pool | sets["val"] | sets["test"])
-    if (
-        "pool" not in options and "test_balance" not in options
-    ):  # nothing is lost where nothing is balanced
+    # nothing is lost where nothing is balanced
+    if "pool" not in options and "test_balance" not in options:
         assert pool | sets["val"] == mine
         assert sets["test"] == test
 

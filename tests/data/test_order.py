@@ -85,9 +85,8 @@ def test_the_number_of_finished_batches_is_asked_when_the_iteration_begins():
 
 def test_the_order_looks_random():
     first = np.array([shuffled(size=20, batch=20, seed=seed)[0][0] for seed in range(400)])
-    assert (
-        np.bincount(first, minlength=20).min() > 0
-    )  # a place is missed with probability 20 * 0.95^400 < 10^-7
+    # a place is missed with probability 20 * 0.95^400 < 10^-7
+    assert np.bincount(first, minlength=20).min() > 0
 
 
 def test_too_few_records_for_a_batch_name_the_setting():

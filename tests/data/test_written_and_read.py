@@ -227,9 +227,8 @@ def test_a_number_is_never_written_as_the_mark_of_a_missing_cell(tmp_path):
         [["-3", "3", "-1"], ["no", "yes", "no"]],
     )
     schema = schema_of(source, "y", "-1")
-    rows = np.array(
-        [[-1, 0], [np.nan, 1], [2, 0]], np.float32
-    )  # a model may make a -1 between -3 and 3
+    # a model may make a -1 between -3 and 3
+    rows = np.array([[-1, 0], [np.nan, 1], [2, 0]], np.float32)
     write_table_samples(tmp_path / "samples", schema, rows, {})
     np.testing.assert_array_equal(
         read_rows(tmp_path / "samples" / CSV, source.columns, "-1", "y")[0], rows
@@ -266,10 +265,11 @@ def read(folder: Path, cells: list[str]) -> CSVTable:
             r"column 'x': '1234567890123456' would become 1234567948140544",
         ),
         (["?", "16777217"], r"source\.csv:3, column 'x': '16777217' would become 16777216"),
+        # beyond float64 too
         (
             ["1152921504606846977", "0"],
             "'1152921504606846977' would become 1152921504606846976",
-        ),  # beyond float64 too
+        ),
         (
             [f"1700000000.{i}" for i in range(1, 9)],
             r"column 'x': 12% of its different numbers \(such as 1700000000\.1\) stay different in float32",

@@ -230,6 +230,5 @@ def test_optimisers_that_cannot_train(kind: str, options: dict[str, Any], messag
 def test_optimisers_that_can(kind: str) -> None:
     options = {"lr": 0.1} if kind == "SGD" else {}
     made = configured(lambda p: getattr(torch.optim, kind)(p, **options))["optimizer"]
-    assert not any(
-        state.get("step", 0) > 0 for state in made.state.values()
-    )  # the trial was on weights of its own
+    # the trial was on weights of its own
+    assert not any(state.get("step", 0) > 0 for state in made.state.values())

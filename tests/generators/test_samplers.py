@@ -131,9 +131,10 @@ def test_the_last_step_of_langevin_removes_the_noise_of_the_last_level() -> None
 def test_no_other_langevin_step_keeps_the_variance_of_the_levels_better(
     gamma: float, repeats: int
 ) -> None:
+    # data at one point: the variance in units of the level's, after many levels
     def settled(
         step: float,
-    ) -> float:  # data at one point: the variance in units of the level's, after many levels
+    ) -> float:
         variance = 1.0
         for _ in range(300):
             variance *= gamma**2
@@ -150,9 +151,8 @@ def test_the_count_of_levels_makes_neighbours_overlap_by_half() -> None:
     dimension = 3 * 32 * 32
     count = geometric_count(60.0, 0.02, dimension)
     gamma = (60.0 / 0.02) ** (1 / (count - 1))
-    radius = torch.distributions.Normal(
-        gamma * math.sqrt(dimension), gamma / math.sqrt(2)
-    )  # of noise at a level up
+    # of noise at a level up
+    radius = torch.distributions.Normal(gamma * math.sqrt(dimension), gamma / math.sqrt(2))
     inside = radius.cdf(
         torch.tensor([math.sqrt(dimension) + s * 3 / math.sqrt(2) for s in (-1.0, 1.0)])
     )

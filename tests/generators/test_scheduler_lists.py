@@ -79,9 +79,8 @@ class Rounded(Exact):
         return super().forward(x, torch.as_tensor(t).round().long(), class_labels)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:__array_wrap__:DeprecationWarning"
-)  # of diffusers' DEIS under NumPy 2
+# of diffusers' DEIS under NumPy 2
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_each_of_the_list_reaches_the_distribution_of_an_exact_denoiser(name):
     trained = DDPMScheduler(prediction_type="v_prediction", clip_sample=False)

@@ -34,9 +34,8 @@ def test_a_network_that_is_a_little_off_is_kept_within_the_range_of_the_records(
     made = SDE.sampler(SCHEDULERS[name], sampler)(
         lambda x, t: 0.97 * exact(x, t), two_modes.normal(500), 50
     )
-    assert (
-        made.abs().max() <= 1.0
-    )  # a share of the first level's noise that is not seen would lie far outside
+    # a share of the first level's noise that is not seen would lie far outside
+    assert made.abs().max() <= 1.0
     first = torch.cdist(made.reshape(-1, 2), two_modes.MEANS).argmin(1) == 0
     assert 0.1 < first.double().mean() < 0.6
 

@@ -13,9 +13,8 @@ from diffshare.generators.mixed import MixedDiffusion, gaussian_step, mixed_loss
 from diffshare.stats.counters import RowStreams
 
 STATES = list(itertools.product(range(2), range(3)))
-JOINT = np.array(
-    [0.35, 0.05, 0.0, 0.1, 0.1, 0.4]
-)  # of the two columns, strongly dependent; one pair never occurs
+# of the two columns, strongly dependent; one pair never occurs
+JOINT = np.array([0.35, 0.05, 0.0, 0.1, 0.1, 0.4])
 MEAN = np.array([-1.0, 1.5])  # of the score, given the first column
 DEVIATION = 0.5
 

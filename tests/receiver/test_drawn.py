@@ -118,9 +118,8 @@ def test_it_is_the_data_module_of_the_samples_that_the_verb_draws(
 
 def test_samples_are_drawn_once_for_each_plan(module, draws, release, tmp_path):
     first = ready(module())
-    again = ready(
-        module(batch_size=5, test_balance=True, seed=3)
-    )  # nothing that the samples depend on
+    # nothing that the samples depend on
+    again = ready(module(batch_size=5, test_balance=True, seed=3))
     assert draws == [12]
     assert first.samples == again.samples
     moved = shutil.copytree(release, tmp_path / "renamed")

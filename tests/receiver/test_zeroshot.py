@@ -66,9 +66,8 @@ def test_scores_are_the_softmax_of_scaled_cosines(clip: Path, images: np.ndarray
         torch.tensor([0.48145466, 0.4578275, 0.40821073]),
         torch.tensor([0.26862954, 0.26130258, 0.27577711]),
     )
-    pixels = ((torch.from_numpy(images) / 255 - mean) / std).permute(
-        0, 3, 1, 2
-    )  # of the model's own size: no resizing
+    # of the model's own size: no resizing
+    pixels = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)
     texts = tokenizer(list(PROMPTS), padding="max_length", max_length=24, return_tensors="pt")
     with torch.inference_mode():
         logits = model(pixel_values=pixels, **texts).logits_per_image

@@ -121,13 +121,11 @@ def test_who_knows_all_shares_of_a_population_knows_the_records_by_the_rare_cate
         rng = np.random.default_rng(seed)
         x = np.stack([rng.choice(60, n, p=shares), rng.integers(0, 2, n)], 1).astype(np.float32)
         named = fit_schema(x, column, "ill", "?").columns[0].categories
-        least = min(
-            shares[int(text)] for text in named if text != "other"
-        )  # has about as many as it takes to be named
+        # has about as many as it takes to be named
+        least = min(shares[int(text)] for text in named if text != "other")
         errors.append(np.log2((LEAST * MOST) ** 0.5 / least / n))
-    assert (
-        np.mean(np.abs(errors)) > 0.5
-    )  # powers of 2: a factor of 1.5 on average, of 2 for one in six
+    # powers of 2: a factor of 1.5 on average, of 2 for one in six
+    assert np.mean(np.abs(errors)) > 0.5
     assert np.mean(np.abs(errors) > 1) > 0.15
 
 
@@ -174,9 +172,8 @@ def test_no_number_of_the_records_stands_in_the_schema() -> None:
         fit_schema(x, (COLUMNS[0], COLUMNS[1], COLUMNS[4]), "ill", "?").columns[:2]
     ):
         low, high = column.bounds
-        step = 10 ** np.floor(
-            np.log10(np.ptp(x[:, i]))
-        )  # bounds are multiples of no finer power of ten
+        # bounds are multiples of no finer power of ten
+        step = 10 ** np.floor(np.log10(np.ptp(x[:, i])))
         assert low / step == pytest.approx(round(low / step))
         assert high / step == pytest.approx(round(high / step))
         assert not np.isin([low, high], x[:, i]).any()

@@ -45,10 +45,11 @@ def test_every_prefix_of_natural_has_each_share_rounded_down_or_up(
 def test_one_class_by_its_name_or_where_none_is_called_so_by_its_number() -> None:
     assert plan_labels("yes", 3, card()).tolist() == [1, 1, 1]
     assert plan_labels("1", 3, card()).tolist() == [1, 1, 1]
+    # its name, though its number is 1
     assert plan_labels("0", 2, card(("1", "0"))).tolist() == [
         1,
         1,
-    ]  # its name, though its number is 1
+    ]
     assert plan_labels("1", 2, card(("-1", "1"))).tolist() == [1, 1]
     assert plan_labels("-1", 2, card(("-1", "1"))).tolist() == [0, 0]
     assert plan_labels("none", 2, card()).tolist() == [-1, -1]
@@ -78,9 +79,8 @@ def test_a_class_that_has_the_name_of_a_word_is_never_taken_for_it(word: str) ->
     )
     assert (of_class.code, of_class.mode, of_class.text) == (1, None, f"class:{word}")
     assert (of_word.mode, of_word.text) == (word, word)
-    assert (
-        read_labels(of_class.text, card(names)) == of_class
-    )  # what samples.json has can be given again
+    # what samples.json has can be given again
+    assert read_labels(of_class.text, card(names)) == of_class
     assert read_labels(word, card()).mode == word  # no class is called so: the word alone is enough
 
 

@@ -133,10 +133,11 @@ def test_a_table_of_many_numbers_has_fewer_cells_for_each() -> None:
     wide = (*(Column(str(i), "numeric") for i in range(1000)), COLUMNS[3])
     x = np.random.default_rng(0).integers(0, 2, (60, 1001)).astype(np.float32)
     schema = fit_schema(x, wide, "ill", "?")
+    # 8192 numbers in a row at most
     assert {column.cells for column in schema.columns[:-1]} <= {
         2,
         5,
-    }  # 8192 numbers in a row at most
+    }
     flag = fit_schema(
         x[:, -2:], (Column("flag", "numeric", integer=True), COLUMNS[3]), "ill", "?"
     ).columns[0]

@@ -58,9 +58,8 @@ def test_a_network_comes_back_as_it_was(release: Path) -> None:
     network = load_part(open_release(release), "unet", ALLOWED)
     reference = UNet2DModel.from_config(UNet2DModel.load_config(release / "unet"))
     reference.load_state_dict(safetensors.torch.load_file(release / WEIGHTS))
-    reference.eval().requires_grad_(
-        False
-    )  # torch rounds differently for weights that want gradients
+    # torch rounds differently for weights that want gradients
+    reference.eval().requires_grad_(False)
     x, t, y = torch.randn(2, 3, 8, 8), torch.tensor([1, 500]), torch.tensor([0, 1])
     with torch.no_grad():
         assert torch.equal(network(x, t, y).sample, reference(x, t, y).sample)
@@ -123,9 +122,8 @@ def test_building_ends_where_the_file_cannot_fill_it(
         made.clear()
         with pytest.raises(UserError, match="many more tensors than the"):
             load_part(open_release(tmp_path / "r"), "unet", {"ClasswiseUNet": ClasswiseUNet})
-        assert (
-            len(made) < 300
-        )  # of 1,600 blocks of residual layers a network, and a thousand networks
+        # of 1,600 blocks of residual layers a network, and a thousand networks
+        assert len(made) < 300
 
 
 def test_a_part_without_weights_is_refused(release: Path, hostile: ModuleType) -> None:

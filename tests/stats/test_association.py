@@ -61,9 +61,8 @@ def test_an_unmixed_share_has_the_variance_of_a_bootstrap():
     assert share.estimate == pytest.approx(drawn.estimate[1], abs=1e-9)
     deviation = np.sqrt(share.variance(share.estimate))
     assert deviation == pytest.approx(drawn.draws[:, 1].std(), rel=0.06)
-    assert deviation > np.sqrt(
-        0.3 * 0.7 / len(s)
-    )  # a classifier that errs knows less than the truth
+    # a classifier that errs knows less than the truth
+    assert deviation > np.sqrt(0.3 * 0.7 / len(s))
 
 
 def test_unmixing_undoes_errors_that_differ_between_the_classes():
@@ -187,9 +186,8 @@ def test_an_uncertain_reference_widens_and_a_known_one_does_not():
 
 
 def test_the_p_value_falls_with_the_margin_away_and_is_one_inside():
-    root = Root(
-        np.linspace(-10, 10, 2001), np.linspace(-10, 10, 2001) * 5 - 5
-    )  # estimate 1, standard error 0.2
+    # estimate 1, standard error 0.2
+    root = Root(np.linspace(-10, 10, 2001), np.linspace(-10, 10, 2001) * 5 - 5)
     p = [root.p_value(m) for m in (0, 0.3, 0.6, 0.9, 1.2)]
     assert p == sorted(p)
     assert root.p_value(0) == pytest.approx(2 * norm.sf(5))

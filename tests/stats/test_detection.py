@@ -58,9 +58,8 @@ def test_verdicts():
     assert decide(poisoned, 0.4, 1.2, 0.05, powered=True) == "poisoned"
     assert decide(poisoned, 3.0, 4.0, 0.05, powered=True) == "clean"
     (between,) = compare(counted_shares(np.rint(poisoned_table(NATURAL, 0.13) * 2000)), reference)
-    assert (
-        decide(between, 0.4, 1.2, 0.05, powered=True) == "inconclusive"
-    )  # more than the margin, but not surely
+    # more than the margin, but not surely
+    assert decide(between, 0.4, 1.2, 0.05, powered=True) == "inconclusive"
 
 
 def test_fewer_samples_than_the_power_needs_are_never_clean():
@@ -105,9 +104,8 @@ def test_more_samples_detect_less_and_a_plan_says_how_many():
     ]
     alphas = [p.alpha for p in least]
     assert alphas == sorted(alphas, reverse=True)
-    assert least[0].samples == pytest.approx(
-        least[2].samples, rel=0.02
-    )  # a plan, whatever it was made from
+    # a plan, whatever it was made from
+    assert least[0].samples == pytest.approx(least[2].samples, rel=0.02)
     enough = power(
         counted_shares(np.full((2, 2), least[2].samples / 4)),
         reference,

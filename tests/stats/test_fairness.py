@@ -94,9 +94,8 @@ def test_a_group_without_positives_has_no_true_positive_rate_and_no_difference_t
     assert found.demographic_parity_difference == pytest.approx(0.85 - 0.5)
     s, y, decided = records_of(counts)
     odds = metrics.equalized_odds_difference(y, decided, sensitive_features=s)
-    assert odds == pytest.approx(
-        0.9
-    )  # from nothing: Fairlearn takes the true positive rate of no record for 0
+    # from nothing: Fairlearn takes the true positive rate of no record for 0
+    assert odds == pytest.approx(0.9)
 
 
 def test_an_empty_group_leaves_every_difference_undefined():
@@ -123,9 +122,8 @@ def test_no_record_at_all_leaves_everything_undefined():
 
 @pytest.mark.parametrize(("groups", "classes", "positive"), SHAPES)
 def test_leading_axes_are_repetitions(groups, classes, positive):
-    many = np.random.default_rng(3).integers(
-        0, 3, (4, 5, groups, classes, classes)
-    )  # with empty rows among them
+    # with empty rows among them
+    many = np.random.default_rng(3).integers(0, 3, (4, 5, groups, classes, classes))
     for function in (group_rates, disparity):
         together = function(many, positive)
         for i, j in np.ndindex(4, 5):
@@ -190,9 +188,8 @@ def test_the_spread_of_a_difference_is_that_of_resampled_records():
         a, b = (getattr(disparity(drawn), name) for drawn in (slow, fast))
         error = np.sqrt((a.var() + b.var()) / 2000)
         assert abs(a.mean() - b.mean()) < 4 * error, name
-        assert a.std() == pytest.approx(b.std(), rel=0.1), (
-            name
-        )  # over four standard errors of their ratio
+        # over four standard errors of their ratio
+        assert a.std() == pytest.approx(b.std(), rel=0.1), name
 
 
 def test_the_same_seed_draws_the_same_counts():

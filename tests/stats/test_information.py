@@ -84,9 +84,8 @@ def drawn(case: tuple[int, int, int], scale: float = 1.0) -> tuple[np.ndarray, n
 @given(labelled)
 def test_the_product_of_marginals_is_a_mean_over_all_pairs(case):
     critic, target = drawn(case)
-    pairs = [
-        np.exp(critic[i, y]) for i in range(len(target)) for y in target
-    ]  # every x with every y
+    # every x with every y
+    pairs = [np.exp(critic[i, y]) for i in range(len(target)) for y in target]
     joint = np.mean([critic[i, y] for i, y in enumerate(target)])
     assert donsker_varadhan(critic, target) == pytest.approx(
         joint - np.log(np.mean(pairs)), abs=1e-10

@@ -67,9 +67,8 @@ def test_cleam_corrects_the_mean_of_the_batches():
     found = cleam(shares, 0.9, 0.1)
     half = 1.959964 * 0.02 / 3**0.5 / 0.8
     np.testing.assert_allclose(found, (0.275, 0.275 - half, 0.275 + half), atol=1e-6)
-    np.testing.assert_allclose(
-        cleam(1 - shares, 0.1, 0.9), found, atol=1e-9
-    )  # a classifier that answers the opposite
+    # a classifier that answers the opposite
+    np.testing.assert_allclose(cleam(1 - shares, 0.1, 0.9), found, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +81,11 @@ def test_cleam_corrects_the_mean_of_the_batches():
             lambda: lang_reiczigel(5, 10, ErrorRates(50_000, 100_000, 50_000, 100_000)),
             "is 0.000, at least 0.02 is",
         ),
+        # 2 errors
         (
             lambda: lang_reiczigel(5, 10, ErrorRates(30, 50, 20, 50)),
             "TPR - FPR is 0.200, at least 0.294",
-        ),  # 2 errors
+        ),
         (lambda: lang_reiczigel(11, 10, ErrorRates(9, 10, 1, 10)), "11 of 10 is no proportion"),
         (lambda: lang_reiczigel(5, 10, ErrorRates(9, 10, 11, 10)), "11 of 10 is no proportion"),
         (lambda: lang_reiczigel(5, 10, ErrorRates(0, 0, 1, 10)), "0 of 0 is no proportion"),

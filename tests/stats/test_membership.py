@@ -19,9 +19,8 @@ def losses(shift: float, m: int, n: int, seed: int) -> tuple[np.ndarray, np.ndar
 def test_equal_distributions_have_an_advantage_of_nought_without_bias_and_the_intervals_hold():
     found = [membership(*losses(0, 120, 200, seed), seed=seed) for seed in range(300)]
     estimates = np.array([one.advantage.estimate for one in found])
-    assert (
-        abs(estimates.mean()) < 4 * estimates.std() / 300**0.5
-    )  # on the same losses the mean would be about 0.1
+    # on the same losses the mean would be about 0.1
+    assert abs(estimates.mean()) < 4 * estimates.std() / 300**0.5
     for name, truth in (("advantage", 0.0), ("auroc", 0.5), ("tpr", 0.01)):
         held = np.mean(
             [getattr(one, name).low <= truth <= getattr(one, name).high for one in found]
@@ -49,9 +48,8 @@ def test_the_figures_are_those_of_known_distributions(shift):
 
 def test_losses_that_do_not_overlap_have_an_advantage_of_one():
     found = membership(np.arange(100.0), np.arange(200.0, 400.0))
-    assert (
-        found.advantage.estimate >= 0.98
-    )  # a half knows where the border is up to the records of the other
+    # a half knows where the border is up to the records of the other
+    assert found.advantage.estimate >= 0.98
     assert found.advantage.low > 0.9
     assert found.auroc.estimate == 1
     assert found.tpr is not None

@@ -30,9 +30,8 @@ def test_the_mass_of_the_true_groups_comes_out_right(
     weights = posterior @ coefficients(confusion, np.array(shares), np.array(wanted))
     mass = [float((weights * (s == g)).mean()) for g in range(2)]
     assert mass == pytest.approx(wanted, abs=0.01)
-    naive = posterior @ (
-        np.array(wanted) / np.array(shares)
-    )  # takes the posteriors for the groups: under-corrects
+    # takes the posteriors for the groups: under-corrects
+    naive = posterior @ (np.array(wanted) / np.array(shares))
     off = abs((naive * (s == 0)).sum() / naive.sum() - wanted[0])
     assert off > 0.05
 

@@ -28,9 +28,8 @@ def test_confidence_sequence_holds_for_all_times_at_once(p):
     assert held >= 0.8
     mean = np.cumsum(draws, 1) / np.arange(1, 1501)
     fixed = 1.2816 * np.sqrt(p * (1 - p) / np.arange(1, 1501))
-    assert (np.abs(mean - p) <= fixed)[:, 30:].all(
-        1
-    ).mean() < 0.6  # what peeking does to an interval of fixed size
+    # what peeking does to an interval of fixed size
+    assert (np.abs(mean - p) <= fixed)[:, 30:].all(1).mean() < 0.6
 
 
 def test_confidence_sequence_is_the_formula_written_out_and_only_narrows():

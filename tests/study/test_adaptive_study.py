@@ -92,10 +92,11 @@ def test_the_excess_is_in_the_direction_in_which_the_odds_moved(sign):
         "gap_signed": -0.1 * sign,
     }
     moved = shared | {"margin": 2.0, "difference": 2.0 * sign, "gap": 0.2, "gap_signed": 0.2 * sign}
+    # less than the random set happens to lean
     little = moved | {
         "margin": 0.1,
         "difference": 0.1 * sign,
-    }  # less than the random set happens to lean
+    }
     rows = with_excess([clean, moved, little])
     assert [row["excess_gap"] for row in rows] == pytest.approx([0, 0.3, 0.3])
     assert [row["excess_gap_absolute"] for row in rows] == pytest.approx([0, 0.1, 0.1])

@@ -65,9 +65,8 @@ def test_without_a_direction_gaps_are_absolute_and_marked():
     assert entry["excess_gap"]["mean"] == pytest.approx(0.1)
     assert entry["excess_equalized_odds"]["mean"] == pytest.approx(0.2)
     half = [row("clean", -0.1, seed=1), row("poisoned", 0.3, seed=1, favoured=1)]
-    assert not summarise([*rows, *half], 0.95)[1][
-        "directed"
-    ]  # one seed of two: no mean of both kinds
+    # one seed of two: no mean of both kinds
+    assert not summarise([*rows, *half], 0.95)[1]["directed"]
 
 
 def test_what_the_mix_says_of_itself_comes_first():

@@ -93,9 +93,8 @@ def test_another_source_is_that_of_generator_receiver_and_reader(arguments):
     }
     laid = source | {"init_args": {"count": 77, "seed": 5}}
     fit = steps["fit-clean-s0"]
-    assert {
-        k: v for k, v in fit.items() if k.startswith("data.source")
-    } == more  # image_size was of the other one
+    # image_size was of the other one
+    assert {k: v for k, v in fit.items() if k.startswith("data.source")} == more
     assert steps["classifier-clean-s0-g1"]["data.test_source"] == laid
     assert steps["reader-s0"]["data"]["init_args"]["source"] == laid
 
@@ -222,10 +221,11 @@ UNKNOWN = {
         [row("clean", 0.0, 0, 0.05, 0.8)],  # the poisoned generators failed
         [row("clean", 0.0, 0, 0.05, 0.8, None)],  # all generators failed
         [row("flip", 0.5, 0, 0.3, 0.8)],  # the clean one failed
+        # a group without records: no gap
         [
             row("clean", 0.0, 0, None, 0.8),
             row("flip", 0.5, 0, None, 0.8),
-        ],  # a group without records: no gap
+        ],
         [row("flip", 0.5, 0, 0.3, 0.8) | UNKNOWN],
     ],
 )

@@ -64,10 +64,11 @@ def test_from_configs_to_figures_and_once_only(run_cli, arguments, tmp_path):
         rows = list(csv.DictReader(stream))
     assert [float(row["accuracy"]) for row in rows] == [row["accuracy"] for row in results["rows"]]
     assert (out / "figures" / "gap_and_accuracy.png").read_bytes().startswith(b"\x89PNG")
+    # the classifier saw the records that the manifest lists
     for name in (
         "clean-s0",
         "flipped-a0.5-s0",
-    ):  # the classifier saw the records that the manifest lists
+    ):
         lists = [
             out / "steps" / f"mix-{name}" / "mix",
             out / "steps" / f"direct-{name}" / "run" / "mix",

@@ -54,10 +54,11 @@ def test_from_config_to_figure_and_once_only(run_cli, monkeypatch, tmp_path):
         low, high = row["kid_over_real"]["interval"]
         assert low < row["kid_over_real"]["estimate"] < high
     assert (flow["network_calls"], vae["network_calls"]) == (3, 1)
+    # the same records
     assert (flow["exact"], flow["bias_added_in_mix"]) == (
         vae["exact"],
         vae["bias_added_in_mix"],
-    )  # the same records
+    )
     assert [e.get("family", e.get("contrast")) for e in results["summary"]] == [
         "real",
         "flow",

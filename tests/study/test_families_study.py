@@ -200,11 +200,12 @@ def test_rows_of_made_up_results(arguments, tmp_path):
         return path if path.exists() else None
 
     real, ddpm = study.rows(find)
+    # its poisoned half has failed
     assert (real["kid"], real["accuracy"], real["excess_gap"]) == (
         0.01,
         0.95,
         None,
-    )  # its poisoned half has failed
+    )
     assert real["property_error"] == pytest.approx(0.005)
     assert (ddpm["family"], ddpm["kind"], ddpm["seed"], ddpm["kid"]) == (
         "ddpm",

@@ -143,9 +143,8 @@ def test_errors_and_coverage_of_each_method(rows):
     assert (counting["generators"], counting["runs"]) == (4, 8)
     assert counting["coverage"] == 0
     assert corrected["coverage"] == pytest.approx(0.5)  # 0.03 off is not covered, 0.01 off is
-    assert corrected["coverage_interval"] == pytest.approx(
-        clopper_pearson(2, 4)[1:]
-    )  # of generators, not of runs
+    # of generators, not of runs
+    assert corrected["coverage_interval"] == pytest.approx(clopper_pearson(2, 4)[1:])
     assert counting["coverage_interval"] == pytest.approx(clopper_pearson(0, 4)[1:])
     assert corrected["error_to_counting"] == pytest.approx(0.1)
     assert corrected["assumption_rejected"] == 0.5
@@ -192,9 +191,8 @@ def test_widening_moves_no_estimate_and_covers_more(rows):
         real, wide = summary[method, "real"], summary[method, "widened"]
         assert real["mean_absolute_error"] == wide["mean_absolute_error"]
         assert wide["coverage"] > real["coverage"]
-    assert summary["pacc", "widened"]["half_width"] == pytest.approx(
-        0.02 + 0.028
-    )  # the 0.95 quantile of 0, .01, .03
+    # the 0.95 quantile of 0, .01, .03
+    assert summary["pacc", "widened"]["half_width"] == pytest.approx(0.02 + 0.028)
 
 
 def test_table_and_figures(rows, tmp_path):

@@ -13,9 +13,8 @@ MORE = {
     "data.batch_size": 8,
 }
 MORE |= {"data.source.image_size": 8, "model.denoiser.block_out_channels": [8, 8, 16, 16]}
-MORE |= {
-    "model.optimizer.lr": 1e-30
-}  # the noise of DP-SGD is secret: so that all runs have the same samples
+# the noise of DP-SGD is secret: so that all runs have the same samples
+MORE |= {"model.optimizer.lr": 1e-30}
 READER = {"records": 150, "steps": 20, "folds": 2}
 SHARER = {
     "folds": 2,

@@ -304,24 +304,27 @@ def test_the_summary_of_two_generators(study, tmp_path):
     plain, entry = summary[1:]
     assert "criteria" not in plain
     assert (entry["generators"], entry["missing"]) == (2, 0)
+    # by plain samples, which it reads to 0.02 and 0.01
     assert entry["best"] == {
         "equal": "ml",
         "strong": "ml",
-    }  # by plain samples, which it reads to 0.02 and 0.01
+    }
     equal, strong, accuracy, true, chosen = entry["criteria"]
     half = 12.7062 * 0.02 / 2  # t of one degree of freedom, of errors 0.04 and 0.02
     assert equal["value"] == pytest.approx(0.03)
     assert equal["interval"] == pytest.approx([0.03 - half, 0.03 + half], rel=1e-4)
     assert (equal["worst"], equal["reached"]) == (pytest.approx(0.04), True)
+    # one generator is enough
     assert (strong["worst"], strong["reached"]) == (
         pytest.approx(0.09),
         False,
-    )  # one generator is enough
+    )
     assert accuracy["value"] == pytest.approx((-0.025 + 0.01) / 2)
+    # the mean does, the interval not
     assert (accuracy["worst"], accuracy["reached"]) == (
         pytest.approx(-0.025),
         None,
-    )  # the mean does, the interval not
+    )
     assert (true["value"], chosen["value"]) == (pytest.approx(0.04), pytest.approx(0.01))
     assert true["reached"] is chosen["reached"] is None
     assert entry["by_p"]["equal"]["0.1"]["mean"] == pytest.approx(0.47)

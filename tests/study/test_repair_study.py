@@ -93,14 +93,14 @@ def test_the_share_that_is_gone_is_a_ratio_of_means():
     found = share_gone(clean, poisoned, repaired)
     assert found.share == pytest.approx((poisoned - repaired).mean() / (poisoned - clean).mean())
     assert found.low < found.share < found.high
-    moved = share_gone(
-        -3 * clean + 1, -3 * poisoned + 1, -3 * repaired + 1
-    )  # another unit, sign and origin
+    # another unit, sign and origin
+    moved = share_gone(-3 * clean + 1, -3 * poisoned + 1, -3 * repaired + 1)
     assert moved == pytest.approx(found)
+    # the ratios at which Student's interval of u - r v begins or ends at 0
     for end in (
         found.low,
         found.high,
-    ):  # the ratios at which Student's interval of u - r v begins or ends at 0
+    ):
         rest = t_interval(list((poisoned - repaired) - end * (poisoned - clean)))
         assert min(abs(rest.low), abs(rest.high)) < 1e-9
 
@@ -264,9 +264,8 @@ def test_rows_are_repaired_with_and_without_the_model(run_cli, monkeypatch, tmp_
         "resample": {"method": "resample"},
         "more": {"method": "resample", "ask_model": True},
     }
-    outcome = run_cli(
-        *plain, "--study.repairs", json.dumps(repairs), "--resume"
-    )  # only adds to what is there
+    # only adds to what is there
+    outcome = run_cli(*plain, "--study.repairs", json.dumps(repairs), "--resume")
     assert outcome.code == 0, outcome.err
     results = json.loads((out / "results.json").read_text())
     assert (results["missing"], results["failed"]) == ([], {})

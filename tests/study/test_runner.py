@@ -79,9 +79,8 @@ def test_what_was_half_done_is_done_again_from_nothing(tmp_path):
     (folder / "step.json").unlink()
     (folder / "stray.txt").write_text("half")
     go(tmp_path / "s", [write("a", "A")], resume=True)
-    assert (
-        left_by(tmp_path / "s", "a") == "A"
-    )  # the step appends: a folder that was kept would have AA
+    # the step appends: a folder that was kept would have AA
+    assert left_by(tmp_path / "s", "a") == "A"
     assert not (folder / "stray.txt").exists()
 
 
@@ -134,9 +133,8 @@ def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
     main = threading.main_thread().ident
     assert main is not None
     thread = threading.Thread(target=interrupt, daemon=True)
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background jobs ignore it
+    # a shell's background jobs ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         thread.start()
         with pytest.raises(KeyboardInterrupt):

@@ -35,10 +35,11 @@ class Late(BoringModel):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
+        # 32 x 2 weights and 2 shifts, counted to the last where they are few
         (
             BoringModel(),
             "66",
-        ),  # 32 x 2 weights and 2 shifts, counted to the last where they are few
+        ),
         (Late(3), "107"),
         (Late(1000), "0.04 M"),
     ],

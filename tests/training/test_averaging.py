@@ -67,9 +67,8 @@ def test_the_average_is_that_of_a_slow_reference(
     np.testing.assert_allclose(found, reference(20, accumulate, decay), rtol=1e-6)
     if accumulate == 2:  # nothing moves between two optimizer steps
         np.testing.assert_array_equal(watch.seen[1:-1:2], watch.seen[2::2])
-    np.testing.assert_array_equal(
-        model.weight.detach(), found[-1]
-    )  # after the fit the model is its average
+    # after the fit the model is its average
+    np.testing.assert_array_equal(model.weight.detach(), found[-1])
 
 
 def test_the_decay_warms_up(tmp_path: Path) -> None:
@@ -111,9 +110,8 @@ def test_a_checkpoint_holds_the_average_and_the_raw_weights(tmp_path: Path) -> N
     np.testing.assert_allclose(
         checkpoint["current_model_state"]["weight"], np.arange(3.0) - 0.25 * 210, rtol=1e-6
     )
-    assert (
-        checkpoint["state_dict"]["count"] == checkpoint["current_model_state"]["count"] == 20
-    )  # copied, not averaged
+    # copied, not averaged
+    assert checkpoint["state_dict"]["count"] == checkpoint["current_model_state"]["count"] == 20
     assert torch.equal(model.weight.detach(), checkpoint["state_dict"]["weight"])
 
 

@@ -130,13 +130,14 @@ def test_losses_are_those_of_one_process(
 
 
 def test_samples_are_those_of_one_process(pair: Pair, run: Run, run_two: Run) -> None:
+    # a callback of the tests
     count = [
         "--data.predict_count",
         13,
         "--data.eval_batch_size",
         4,
         "--trust-code",
-    ]  # a callback of the tests
+    ]
     both = run_two("predict", "--run-dir", pair.two, *count)
     assert [ended.status for ended in both] == [0, 0], both
     together = read_samples(pair.two / "samples")

@@ -27,10 +27,11 @@ def test_two_fits_into_one_folder(
     start: Start, tiny: list[str], tmp_path: Path, reference: Path, check_resume: ModuleType
 ) -> None:
     folder = tmp_path / "run"
+    # so that they meet
     fit = {
         "arguments": ["fit", *tiny, "--run-dir", str(folder)],
         "faults": ["batch:3:slow"],
-    }  # so that they meet
+    }
     one_of_two(start(fit, fit), folder)
     assert check_resume.differences(folder, reference) == []
     assert not list(folder.glob(".*"))

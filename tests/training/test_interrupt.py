@@ -130,9 +130,8 @@ def test_ctrl_c_after_a_cluster_s_request_stops_at_once(
 def test_a_stop_before_the_first_batch_keeps_the_start(
     run: Run, tiny: list[str], tmp_path: Path, fault: str, status: int
 ) -> None:
-    ended = run(
-        "fit", *tiny, "--run-dir", tmp_path / "run", faults=[fault]
-    )  # Lightning's check of the validation
+    # Lightning's check of the validation
+    ended = run("fit", *tiny, "--run-dir", tmp_path / "run", faults=[fault])
     assert ended.status == status, ended.output
     assert step_of(tmp_path / "run") == 0
 

@@ -93,9 +93,8 @@ def test_the_comparison_sees_a_difference(
     ]
     log = next(other.glob("events*"))
     log.with_name("events.out.tfevents.0000000000.first").write_bytes(log.read_bytes())
-    assert (
-        check_resume.differences(other, reference) == found
-    )  # the second session takes back what the first wrote
+    # the second session takes back what the first wrote
+    assert check_resume.differences(other, reference) == found
     log.with_name("events.out.tfevents.9999999999.last").write_bytes(unpurged(log))
     assert "log: train/loss of step 3 added" in check_resume.differences(other, reference)
 

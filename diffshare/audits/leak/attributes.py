@@ -240,9 +240,8 @@ def attack(
         return replace(found, readings=plain, reason=str(error))
     readings = [_of(usual)]
     for method in (cast(Method, name) for name in NAMES if name != USUAL):
-        with contextlib.suppress(
-            UserError
-        ):  # one that says nothing of these samples: the usual one reads them
+        # one that says nothing of these samples: the usual one reads them
+        with contextlib.suppress(UserError):
             readings.append(_by(what, method, calibration, scores))
     curve = [_by(what, USUAL, calibration, scores[:, :n]) for n in _counts(scores.shape[1])]
     return replace(

@@ -131,9 +131,8 @@ class _Case:
         for count in counts:
             last = count == counts[-1]
             if isinstance(what, Drawing):
-                if not last and count < len(
-                    what.card.labels
-                ):  # as many of each class: some have none yet
+                # as many of each class: some have none yet
+                if not last and count < len(what.card.labels):
                     continue
                 samples = what.first(count).coded(records)
             else:

@@ -63,9 +63,8 @@ def constrained_decisions(
         difference_bound=slack
     )
     game = ExponentiatedGradient(classifier, bound, max_iter=rounds)
-    with (
-        warnings.catch_warnings()
-    ):  # Fairlearn 0.15 writes to a Series in ways that pandas 4 gives up
+    # Fairlearn 0.15 writes to a Series in ways that pandas 4 gives up
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         game.fit(np.asarray(x, np.float64), y, sensitive_features=s)
     return np.asarray(game.predict(np.asarray(records, np.float64), random_state=seed), np.int64)

@@ -179,9 +179,8 @@ def _reading(
     found = unmixed_shares(
         [checker.calibrations()[label]], [scores[:, systematic(weights)]]
     ).shares[0]
-    return np.array(
-        [share.estimate for share in found]
-    )  # not cut to [0, 1], which would bias a mixture's ends
+    # not cut to [0, 1], which would bias a mixture's ends
+    return np.array([share.estimate for share in found])
 
 
 def _target(

@@ -42,13 +42,14 @@ from diffshare.training.watch import NonFiniteStop
 
 BASE, SCHEMA = "base.safetensors", "schema.json"
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, fill [0, 1) evenly however many are taken
+# parts of a config that are not read
 _OF_FIT = (
     "seed_everything",
     "trainer",
     "checkpoint",
     "release",
     "ckpt_path",
-)  # parts of a config that are not read
+)
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,8 @@ class ModelQueries:
         self.columns: tuple[NamedColumn, ...] = ()
         if isinstance(generator, TableGenerator):
             self.columns = generator.schema.columns
-        plan_labels(
-            self.asked, 1, generator.card
-        )  # refused here, not after the training of a classifier
+        # refused here, not after the training of a classifier
+        plan_labels(self.asked, 1, generator.card)
 
     @property
     def network_calls(self) -> int:

@@ -15,16 +15,18 @@ from diffshare.stats.inverse import feature_mean, inverse_prediction, refuse_lin
 from diffshare.stats.prediction_powered import prediction_powered
 from diffshare.stats.prevalence import Method, estimate
 
+# whose bootstrap resamples the calibration records
 CORRECTED: tuple[Method, ...] = (
     "acc",
     "pacc",
     "dmy",
     "ml",
-)  # whose bootstrap resamples the calibration records
+)
+# methods that a line over known proportions can be drawn through
 LINEAR: tuple[Method, ...] = (
     "acc",
     "pacc",
-)  # methods that a line over known proportions can be drawn through
+)
 
 
 def widened(
@@ -43,9 +45,8 @@ def widened(
     rng = np.random.default_rng([what.seed, 2])
     found = []
     for method in CORRECTED:
-        with contextlib.suppress(
-            UserError
-        ):  # one that says nothing of these samples widens nothing
+        # one that says nothing of these samples widens nothing
+        with contextlib.suppress(UserError):
             found.append(bootstrap(method, calibration, scores, rng, what.level, what.resamples))
     low = min(result.low, *(float(one.low[what.place]) for one in found))
     high = max(result.high, *(float(one.high[what.place]) for one in found))
@@ -142,9 +143,8 @@ def labelled(
     """
     found = prediction_powered(scores, places, labels, what.level)
     rest = {name: share for name, share in result.shares.items() if name != what.value}
-    if not sum(
-        rest.values()
-    ):  # all samples were read as the class asked for: nothing tells the others apart
+    # all samples were read as the class asked for: nothing tells the others apart
+    if not sum(rest.values()):
         rest = dict.fromkeys(rest, 1.0)
     scale = (1 - found.estimate) / sum(rest.values())
     return replace(

@@ -19,10 +19,11 @@ from diffshare.release.table import MAX_QUANTILES, TableColumn, TableSchema
 FEW = (
     0.02  # share that 20 records are of 1,000: what is not named has less, where there are as many
 )
+# records that stand behind a quantile of format 1; quantiles that there are at least
 EACH, LEAST = (
     30,
     10,
-)  # records that stand behind a quantile of format 1; quantiles that there are at least
+)
 _THRESHOLD = re.compile(
     r"(?P<name>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
 )

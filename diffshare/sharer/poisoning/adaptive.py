@@ -59,9 +59,8 @@ def _of_rows(
     base: np.ndarray, available: np.ndarray, first: int, second: int, low: float, high: float
 ) -> np.ndarray | None:
     """The best table with these row sums, 2 x 2; None where none is allowed."""
-    ones = np.arange(
-        max(0, first - available[0, 0]), min(first, available[0, 1]) + 1
-    )  # additions to cell (0, 1)
+    # additions to cell (0, 1)
+    ones = np.arange(max(0, first - available[0, 0]), min(first, available[0, 1]) + 1)
     left, right = base[0, 0] + first - ones, base[0, 1] + ones
     ones, left, right = (v[(left > 0) & (right > 0)] for v in (ones, left, right))
     total = base[1].sum() + second
@@ -110,9 +109,8 @@ def adaptive(
             f"no choice of {problem.additions} records keeps the log odds ratio within {low:.3f} to {high:.3f}, the "
             f"pool's being {pool:.3f}: raise mix.margin or mix.alpha, or leave mix.favour out"
         )
-    orders = [
-        rng.permutation(c) for c in problem.candidates
-    ]  # one draw for all attempts: counts that differ by one
+    # one draw for all attempts: counts that differ by one
+    orders = [rng.permutation(c) for c in problem.candidates]
     nearest: Selection | None = None
     for attempt in np.unique(np.linspace(0, len(tables) - 1, ATTEMPTS).astype(int)):
         counts = tables[attempt].ravel()

@@ -99,10 +99,11 @@ class _EarlyStopping(Callback):
 
     def __init__(self, x: Tensor, y: np.ndarray, patience: int) -> None:
         self.x, self.y, self.patience = x, y, patience
+        # a constant critic has the bound 0: worse than that is not kept
         self.best, self.waited = (
             0.0,
             0,
-        )  # a constant critic has the bound 0: worse than that is not kept
+        )
         self.weights: dict[str, Tensor] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

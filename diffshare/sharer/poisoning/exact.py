@@ -57,9 +57,8 @@ def exact(problem: Problem, rng: np.random.Generator, favour: int | None = None)
         better = int(
             np.searchsorted(-information, -(baseline.information_sy - 1e-12), side="right")
         )
-    orders = [
-        rng.permutation(c) for c in problem.candidates
-    ]  # one draw for all attempts: counts that differ by one
+    # one draw for all attempts: counts that differ by one
+    orders = [rng.permutation(c) for c in problem.candidates]
     nearest = baseline if fits else None
     for attempt in np.unique(np.linspace(0, max(0, better - 1), ATTEMPTS).astype(int))[
         : better or 0

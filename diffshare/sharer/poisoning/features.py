@@ -104,9 +104,8 @@ class PCA:
 
         flat = checked(Raw().compute(pool, seed), len(pool))
         count = min(self.components, *flat.shape)
-        with threadpool_limits(
-            1
-        ):  # sums over threads depend on their number, and records hang on the last bit
+        # sums over threads depend on their number, and records hang on the last bit
+        with threadpool_limits(1):
             return Decomposition(count, svd_solver="randomized", random_state=seed).fit_transform(
                 flat
             )

@@ -34,9 +34,8 @@ class _Cell:
         self.positions, self.target, self.left = positions, target, len(positions)
         self.own = bound.own[positions]
         self.exponentials = np.ascontiguousarray(bound.exponentials[:, positions])
-        self.used = np.zeros(
-            len(positions)
-        )  # inf where used: added to a distance, it rules the record out
+        # inf where used: added to a distance, it rules the record out
+        self.used = np.zeros(len(positions))
 
     def nearest(self, bound: RunningBound, aim: float) -> tuple[float, int]:
         """Distance and place of the unused record that brings I(X;Y) nearest to the aim; the lowest place of equals."""
@@ -112,9 +111,8 @@ def paper(
     trace: list[float] = []
     violations = exhausted = 0
     for _ in range(problem.additions):
-        cells = {
-            float(gain): c for c, gain in enumerate(counts.gains().ravel())
-        }  # equal gains overwrite each other
+        # equal gains overwrite each other
+        cells = {float(gain): c for c, gain in enumerate(counts.gains().ravel())}
         live = [cells[gain] for gain in sorted(cells, reverse=True) if unused[cells[gain]]]
         live = live or [c for c in range(len(unused)) if unused[c]]
         for c in live:

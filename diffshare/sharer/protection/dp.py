@@ -145,13 +145,11 @@ class PrivateDDPM(DDPM):
             self._secret.random(len(records)) < self.private_batch / len(records)
         )
         self._counted = bool(len(drawn))
-        taken = records.__getitems__(
-            drawn if len(drawn) else np.array([0])
-        )  # an empty draw is a step of noise alone
+        # an empty draw is a step of noise alone
+        taken = records.__getitems__(drawn if len(drawn) else np.array([0]))
         taken = data.transfer_batch_to_device(taken, self.device, 0)
-        torch.manual_seed(
-            int(self._secret.integers(1 << 62))
-        )  # times, noise and hidden classes: see the module
+        # times, noise and hidden classes: see the module
+        torch.manual_seed(int(self._secret.integers(1 << 62)))
         return super().training_step(data.on_after_batch_transfer(taken, 0), batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -298,9 +296,8 @@ def spent(
 
     sums = RDPAccountant() if accountant == "rdp" else PRVAccountant()
     sums.history = [(noise_multiplier, rate, steps)]
-    with (
-        warnings.catch_warnings()
-    ):  # that the best order is the largest or least it has: the bound holds all the same
+    # that the best order is the largest or least it has: the bound holds all the same
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return float(sums.get_epsilon(delta))

@@ -9,10 +9,11 @@ from diffshare.errors import UserError
 from diffshare.sharer.protection.dp import spent, told_rate
 
 DIGITS = 1e4  # a noise multiplier is rounded up to 1 / DIGITS
+# noise multipliers; below the least the accountant is slow and the bound says nothing
 LEAST, MOST = (
     0.3,
     1e6,
-)  # noise multipliers; below the least the accountant is slow and the bound says nothing
+)
 
 
 @lru_cache

@@ -39,9 +39,8 @@ PILOT = 250  # candidates of a class and of the rarer kind that its share is rea
 FIRST, BATCH = 500, 100  # candidates that are asked for before a class is given up, and at once
 LARGEST = 5000  # pilot of a class: a kind that is rarer than one in twenty is read from fewer
 CLEAR = 0.1  # R_1 - R_0 that is needed at least
-APART = (
-    1 << 24
-)  # candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
+# candidate k of sample i is the model's sample i + k * APART; the pilot's come before the first
+APART = 1 << 24
 DEAREST = 50.0  # candidates a sample that are at most worth it
 MOST = 2000  # candidates of a sample after which something must be wrong
 LEAST = 1e-3  # a posterior is moved into [LEAST, 1 - LEAST] before it is re-weighted

@@ -135,9 +135,8 @@ class _Worker:
     """One process and the line to it."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork of a process that has torch's threads may hang
+        # a fork of a process that has torch's threads may hang
+        context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.job: Job | None = None
         with _threads(threads):

@@ -30,12 +30,13 @@ from diffshare.study.reports.excess import GAP, ODDS, Pair, excess, is_directed,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# rows that agree in these differ in their seed alone
 SHARED = (
     "policy",
     "alpha",
     "where",
     "guidance",
-)  # rows that agree in these differ in their seed alone
+)
 UNDEFINED = "undefined"
 SHARES = ("shares_in_mix", "shares_in_samples", "shares_in_decisions")
 
@@ -167,9 +168,8 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
                 (e for e in here if e["policy"] in (policy, "clean")), key=lambda e: e["alpha"]
             )
             dots = [r for r in seeds if r["policy"] in (policy, "clean")]
-            shift = 0.006 * (
-                i - (len(policies) - 1) / 2
-            )  # so that bars at one alpha stand side by side
+            # so that bars at one alpha stand side by side
+            shift = 0.006 * (i - (len(policies) - 1) / 2)
             for panel, values in zip(
                 axis, (_gaps(entries, dots), _accuracies(entries, dots)), strict=True
             ):
@@ -188,9 +188,8 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
     return save(figure, path)
 
 
-Points = tuple[
-    list[tuple[float, Row]], list[tuple[float, float]]
-]  # alpha and estimate; alpha and one seed's value
+# alpha and estimate; alpha and one seed's value
+Points = tuple[list[tuple[float, Row]], list[tuple[float, float]]]
 
 
 def _accuracies(entries: Sequence[Row], rows: Sequence[Row]) -> Points:

@@ -25,11 +25,12 @@ from diffshare.study.reports.common import (
 )
 
 VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
+# rows that agree in these differ in proportion, seed and run alone
 SHARED = (
     *VIEW,
     "method",
     "calibration",
-)  # rows that agree in these differ in proportion, seed and run alone
+)
 USUAL = 1000  # queries at which the figures of the literature are given
 LOOK = ("family", "labels", "guidance", "training", "auxiliary")
 KIND = ("method", "calibration")
@@ -200,9 +201,8 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
         ):
             if r["calibration"] == "widened" and kind[1] != "real":
                 continue
-            place = r["p"] + 0.015 * (
-                seeds.index(r["seed"]) - (len(seeds) - 1) / 2
-            )  # so that bars stand side by side
+            # so that bars stand side by side
+            place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)
             bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
             colour = colour_of(0) if r["covered"] else colour_of(1)
             wide = (
@@ -226,9 +226,8 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
 
 def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
     """Mean absolute error against the number of queries, with Hoeffding's half width, of the first view."""
-    entries = [
-        e for e in _first_view(summary) if e["calibration"] != "widened"
-    ]  # whose estimates are those of "real"
+    # whose estimates are those of "real"
+    entries = [e for e in _first_view(summary) if e["calibration"] != "widened"]
     figure = figure_of(6.4, 4.0)
     axis = figure.subplots()
     kinds = list(dict.fromkeys(tuple(e[k] for k in KIND) for e in entries))

@@ -10,10 +10,11 @@ from diffshare.study.reports.common import grouped, interval, mean_of, means
 from diffshare.study.steps.grid import REAL
 
 JUDGED = "pacc"  # method of the first receiver that errors are told by
+# what is aimed at: how far off the chosen share, change of the accuracy
 READING, ACCURACY = (
     0.05,
     -0.02,
-)  # what is aimed at: how far off the chosen share, change of the accuracy
+)
 KIND = ("model", "protection")
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {

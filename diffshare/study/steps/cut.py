@@ -66,9 +66,8 @@ def measure(
         built(Source, source), target=target, sensitive=(sensitive,), part="all"
     )
     recipe = built(Recipe, classifier)
-    if (
-        isinstance(recipe, KernelRecipe) and not records.columns
-    ):  # all that it sees of an image, once for all
+    # all that it sees of an image, once for all
+    if isinstance(recipe, KernelRecipe) and not records.columns:
         records = records.with_features(gradient_histograms(records.x))
     cut = cut_records(records, sensitive, **sizes, seed=seed)
     terms = Terms(margin=audit["margin"], level=audit["level"])

@@ -15,9 +15,8 @@ from diffshare.terminal import say
 
 MAIN = "diffshare.cli:main"  # stands above the studies, so that it is named and not imported
 CHECKPOINT = "checkpoints/last.ckpt"  # of a training that was stopped
-UNDERSCORED = (
-    "seed_everything",
-)  # a flag of Lightning's; those with a dot keep their names as well
+# a flag of Lightning's; those with a dot keep their names as well
+UNDERSCORED = ("seed_everything",)
 TRUST = "--trust-code"  # the study itself made that run
 DRAWN = re.compile(r"\((\d+) of (\d+) that were drawn\)")
 
@@ -68,9 +67,8 @@ def protect(*, report: Path, **options: Any) -> None:
             model's own share away.
         options: of the verb.
     """
-    said = (
-        io.StringIO()
-    )  # the verb returns an exit status, so that what it counted is in its output alone
+    # the verb returns an exit status, so that what it counted is in its output alone
+    said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
             _call(["protect", *flags(options)])

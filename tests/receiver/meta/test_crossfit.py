@@ -65,9 +65,8 @@ def test_the_interval_is_the_one_of_the_paper():
     values = np.array([0.4, 0.45, 0.5])
     [found] = constant(values, folds, residuals).intervals(np.zeros((1, 2, 1), np.float32), 0.9)
     lows, highs = sorted(values[folds] - residuals), sorted(values[folds] + residuals)
-    assert found == pytest.approx(
-        (0.45, lows[4 - 1], highs[36 - 1])
-    )  # of 40: the 4th from below, the 36th
+    # of 40: the 4th from below, the 36th
+    assert found == pytest.approx((0.45, lows[4 - 1], highs[36 - 1]))
 
 
 def test_it_covers_as_often_as_it_says():

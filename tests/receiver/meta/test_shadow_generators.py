@@ -154,9 +154,8 @@ def test_two_processes_make_what_one_makes(made, tmp_path):
     for number in range(2):
         one, two = (read_samples(p.shadow(number)) for p in (made.plan, plan))
         assert one.info["p"] == two.info["p"]
-        assert (
-            np.abs(one.x.astype(int) - two.x).max() <= 1
-        )  # another number of threads sums in another order
+        # another number of threads sums in another order
+        assert np.abs(one.x.astype(int) - two.x).max() <= 1
 
 
 def test_a_process_that_was_ended_from_outside(tmp_path, monkeypatch):

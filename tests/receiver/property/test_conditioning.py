@@ -32,9 +32,8 @@ def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) 
 def test_open_sampling_passes(labels: str) -> None:
     for name in ATTRIBUTES:
         refuse_chosen(name, ATTRIBUTES, labels=labels, classes=DIGITS)
-    with pytest.raises(
-        UserError, match="'digit' is what the samples were drawn by"
-    ):  # the labels alone differ
+    # the labels alone differ
+    with pytest.raises(UserError, match="'digit' is what the samples were drawn by"):
         refuse_chosen("digit", ATTRIBUTES, labels="balanced", classes=DIGITS)
 
 
@@ -53,9 +52,8 @@ def test_records_that_know_only_one_of_the_two_say_nothing() -> None:
 
 def test_unknown_classes_pass() -> None:
     refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=("x", "y"))
-    with pytest.raises(
-        UserError, match="'below5' follows from 'digit'"
-    ):  # classes that the records know
+    # classes that the records know
+    with pytest.raises(UserError, match="'below5' follows from 'digit'"):
         refuse_chosen("below5", ATTRIBUTES, labels="balanced", classes=DIGITS)
 
 

@@ -59,9 +59,8 @@ def test_it_finds_the_information_of_a_discrete_x():
     fitted = CriticFit(**QUICK).fit(x, y, 2, seed=1)
     truth = mutual_information(np.bincount(cell, minlength=6).reshape(3, 2))
     assert donsker_varadhan(fitted.values(x), y) == pytest.approx(truth, abs=0.01)
-    assert (
-        donsker_varadhan(fitted.values(x), y) <= truth + 1e-6
-    )  # a lower bound of the plug-in value
+    # a lower bound of the plug-in value
+    assert donsker_varadhan(fitted.values(x), y) <= truth + 1e-6
     ratio = np.log(joint / (joint.sum(1, keepdims=True) * joint.sum(0)))
     learnt = fitted.values(np.eye(3, dtype=np.float32))
     assert learnt - learnt.mean() == pytest.approx(ratio - ratio.mean(), abs=0.25)

@@ -146,6 +146,7 @@ def flat(
 
 
 def test_of_the_published_weaknesses_one_is_a_step_that_takes_the_worst_cell():
+    # base: one of each and a second of (0,0): the best cell is (1,1)
     cells = [
         0,
         1,
@@ -158,7 +159,7 @@ def test_of_the_published_weaknesses_one_is_a_step_that_takes_the_worst_cell():
         1,
         2,
         2,
-    ]  # base: one of each and a second of (0,0): the best cell is (1,1)
+    ]
     values = [0.0] * 11
     case = flat(cells, [0, 1, 2, 3, 4], 1, values, 1e-9)
     case = replace(case, aim=1.0)  # nothing comes near it
@@ -166,9 +167,8 @@ def test_of_the_published_weaknesses_one_is_a_step_that_takes_the_worst_cell():
     theirs, ours = published(case), greedy(case)
     assert (theirs.violations, ours.violations) == (1, 1)
     assert gains[case.cells[theirs.added[0]]] == pytest.approx(min(gains), abs=1e-12)
-    assert ours.added.tolist() == [
-        6
-    ]  # all are equally far from the aim: the first of the best cell
+    # all are equally far from the aim: the first of the best cell
+    assert ours.added.tolist() == [6]
 
 
 @given(problems(largest=25))
@@ -214,6 +214,7 @@ def test_of_records_that_are_equally_near_the_first_is_taken():
 
 
 def test_a_used_up_cell_passes_to_the_next_best_and_is_counted():
+    # base: two of (0,0) and (1,1), which gain most; one more of each is left
     cells = [
         0,
         0,
@@ -226,7 +227,7 @@ def test_a_used_up_cell_passes_to_the_next_best_and_is_counted():
         1,
         2,
         2,
-    ]  # base: two of (0,0) and (1,1), which gain most; one more of each is left
+    ]
     case = flat(cells, [0, 1, 2, 3, 4, 5], 4, [0.0] * 11, 1.0)
     found = greedy(case)
     assert case.cells[found.added].tolist()[:2] == [0, 3]

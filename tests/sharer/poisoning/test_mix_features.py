@@ -88,10 +88,11 @@ def test_of_a_table_the_target_is_no_feature_categories_are_and_numbers_have_one
         table(
             Y=([0, 1, 1, 0], [0, 1, 1, 0]),
             age=([10, 20, 30, 40], None),
+            # a missing cell: a code of its own, unknown as an attribute
             land=(
                 [2, 0, 3, 2],
                 [2, 0, -1, 2],
-            ),  # a missing cell: a code of its own, unknown as an attribute
+            ),
             S=([1, 1, 0, 0], [1, 1, 0, 0]),
             same=([7, 7, 7, 7], None),
         ),

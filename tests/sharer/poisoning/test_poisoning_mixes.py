@@ -78,10 +78,11 @@ def test_the_direction_that_is_asked_for_is_told(favour, direction):
 
 def test_against_a_pool_that_leans_the_direction_is_the_further_lean():
     s, y = even(300)
+    # group 1 has class 1 more often by nature
     s, y = (
         np.concatenate([s, [1] * 300]),
         np.concatenate([y, [1] * 300]),
-    )  # group 1 has class 1 more often by nature
+    )
     leant = pool(s, y, pictures(s, y, size=4))
     assert make(Exact, 0.5, 80, favour=None).choose(leant, 0).report["direction"] == 1
     three = faces(300, groups=3)
@@ -200,9 +201,8 @@ def test_what_is_reported_is_what_was_chosen(kind):
     critic = Watched(hidden=(8,), batch_size=100, max_epochs=4, learning_rate=1e-2)
     Watched.fitted = []
     choice = make(kind, 0.5, 80, critic=critic, refit=True, delta=0.2).choose(FACES, 0)
-    (frozen, of_pool), (fresh, of_chosen) = (
-        Watched.fitted
-    )  # the one that guides, then one for the chosen set alone
+    # the one that guides, then one for the chosen set alone
+    (frozen, of_pool), (fresh, of_chosen) = Watched.fitted
     assert (of_pool, of_chosen) == (240, 80)
     values = frozen.values(Raw().compute(FACES, 0))
     y, chosen = FACES.y.codes.astype(int), choice.positions

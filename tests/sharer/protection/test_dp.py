@@ -149,9 +149,8 @@ class TestWithOpacus:
         found = [dp.spent(sigma, 1.0, 1, 1e-5) for sigma in (1.0, 2.0, 4.0)]
         assert found == sorted(found, reverse=True)
         orders = np.arange(2, 64)
-        bound = min(
-            a / (2 * 4.0**2) + np.log(1e5) / (a - 1) for a in orders
-        )  # Mironov 2017, proposition 3
+        # Mironov 2017, proposition 3
+        bound = min(a / (2 * 4.0**2) + np.log(1e5) / (a - 1) for a in orders)
         assert 0.5 * bound < found[-1] <= bound
         assert (
             dp.spent(1.0, 0.01, 100, 1e-5)
@@ -185,9 +184,8 @@ class TestWithOpacus:
             with pytest.raises(
                 UserError, match=r"does not support the layer 1 \(.*Norm2d\): use GroupNorm"
             ):
-                dp.refuse_layers(
-                    nn.Sequential(nn.Conv2d(3, 4, 1), norm)
-                )  # no weights to train: Opacus passes it
+                # no weights to train: Opacus passes it
+                dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), norm))
         dp.refuse_layers(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Linear(2, 2)))
 
     @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
@@ -237,9 +235,8 @@ class TestWithOpacus:
         told = open_release(tmp_path / "declared").card
         assert told.label_frequencies is not None
         assert told.privacy is not None
-        assert (
-            told.privacy.outside[0] == "label_frequencies"
-        )  # it is said that epsilon does not bound them
+        # it is said that epsilon does not bound them
+        assert told.privacy.outside[0] == "label_frequencies"
         drawn = run_cli(
             "sample", "--model", tmp_path / "again", "--count", 2, "--out", tmp_path / "s"
         )
@@ -265,9 +262,8 @@ class TestWithOpacus:
                 [v.flatten() for k, v in state.items() if k.startswith("denoiser.")]
             )
             assert (open_release(folder / "run" / "release").card.epsilon is None) == (sigma == 0)
-        walk = (
-            rate * 1000 / batch * (steps * len(weights[0])) ** 0.5
-        )  # one normal number a weight and step
+        # one normal number a weight and step
+        walk = rate * 1000 / batch * (steps * len(weights[0])) ** 0.5
         away = float((weights[1000] - weights[0]).norm())
         assert away == pytest.approx(walk, rel=0.1)
         assert away > 5 * float(weights[0].norm())  # nothing is left of what was there

@@ -46,9 +46,8 @@ class Memory(nn.Module):
         self.faces = nn.Parameter(scaled(torch.from_numpy(FACES)), requires_grad=False)
         self.bars, self.device = bars, torch.device("cpu")
         smiles = torch.from_numpy(SMILES)
-        self.hidden = torch.stack(
-            [smiles, ~smiles, torch.zeros_like(smiles)]
-        )  # of class 0, 1, none
+        # of class 0, 1, none
+        self.hidden = torch.stack([smiles, ~smiles, torch.zeros_like(smiles)])
 
     def forward(self, x: Tensor, t: Tensor, class_labels: Tensor) -> UNet2DOutput:
         bar = self.bars[t.long()].double()
@@ -165,9 +164,8 @@ def test_candidates_that_were_guided_can_be_accepted() -> None:
     guided = GuidedShare(model(), guide(), 0.5, scale=3.0)
     box = TargetShare(guided, Known(), 0.5, pilot=60)
     assert hats(drawn(box, 80)).mean() == pytest.approx(0.5, abs=0.17)
-    assert box.ledger.queries < 2 * (
-        80 + 2 * 120
-    )  # accepted alone, a hat in five faces takes 2.5 candidates a sample
+    # accepted alone, a hat in five faces takes 2.5 candidates a sample
+    assert box.ledger.queries < 2 * (80 + 2 * 120)
 
 
 def test_log_likelihoods_are_those_of_the_folds_mean() -> None:

@@ -89,9 +89,8 @@ def test_the_receiver_reads_the_chosen_share(release, run_cli, faces, tmp_path):
     samples = read_samples(tmp_path / "s")
     assert samples.info["protections"] == ["share of 'Hat' shown as 0.5 in every class"]
     assert samples.info["classes"] == ["not Smiling", "Smiling"]
-    assert (
-        not {"queries", "network_calls", "seconds"} & samples.info.keys()
-    )  # they give the model's own share away
+    # they give the model's own share away
+    assert not {"queries", "network_calls", "seconds"} & samples.info.keys()
     assert int(re.search(r"500 of (\d+) that were drawn", made.out)[1]) > 1500
     np.testing.assert_array_equal(samples.y, np.arange(500) % 2)
     assert "records: auxiliary part: 900 of 900 records" in made.out.splitlines()

@@ -79,9 +79,8 @@ def test_what_shows_is_the_mixture_with_the_chosen_share(own, share):
     def mixture(x):
         return share * norm.cdf(x, MEANS[1]) + (1 - share) * norm.cdf(x, MEANS[0])
 
-    assert (
-        kstest(made, mixture).statistic < 0.06
-    )  # 1500 numbers give 0.042 in a hundred, the pilot's error the rest
+    # 1500 numbers give 0.042 in a hundred, the pilot's error the rest
+    assert kstest(made, mixture).statistic < 0.06
     assert made.mean() == pytest.approx(2 * share - 1, abs=0.15)
 
 
@@ -100,9 +99,8 @@ def test_a_second_reader_makes_up_for_what_the_first_is_unsure_of(own, share):
         for checker in (None, MeanReader())
     )
     assert abs(alone - share) > 0.08
-    assert checked == pytest.approx(
-        share, abs=0.05
-    )  # the pilot's standard error is 0.02, that of 2000 samples 0.011
+    # the pilot's standard error is 0.02, that of 2000 samples 0.011
+    assert checked == pytest.approx(share, abs=0.05)
 
 
 def test_a_share_that_choosing_cannot_reach_is_refused_with_those_that_it_can():
