@@ -1,7 +1,6 @@
 """The one exception that stands for a mistake of the user."""
 
 from numbers import Integral, Real
-from typing import Any
 
 from diffshare.terminal import printable
 
@@ -15,11 +14,6 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(" ".join(message.split())))
-
-
-def as_list(value: Any) -> tuple[Any, ...]:
-    """Several values as a tuple; a text or another single value is one of them."""
-    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
 
 
 def one_of(kind: str, name: str, known: object) -> UserError:

@@ -9,6 +9,8 @@ import diffshare as ds
 from diffshare.classifiers.recipes import KernelRecipe
 from diffshare.data.rendered import RenderedFaces
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 box = ds.open_model(sys.argv[1])
 faces = RenderedFaces(count=3000, image_size=box.card.image_size)
 own = ds.Records.from_source(faces, target="Smiling", sensitive=["Male"], part="all")

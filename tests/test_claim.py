@@ -145,5 +145,6 @@ def test_a_look_does_not_keep_the_holder_out(tmp_path):
             note(tmp_path / "run")
         note(tmp_path / "run")
     for looker in lookers:
+        assert looker.poll() is None  # it looked all the time
         looker.kill()
         looker.communicate()

@@ -17,6 +17,7 @@ from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.audit_arguments import names
 from diffshare.commands.shown import show
 from diffshare.data.source import Source
+from diffshare.receiver.choices import choose
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples
 from diffshare.storage import write_result
@@ -59,7 +60,7 @@ def _audited(
     config: Namespace, source: Source | None, classifier: Recipe | None, downstream: Recipe | None
 ) -> Audit:
     chosen = {field.name: config[field.name] for field in fields(Plan)}
-    plan = Plan.of(**chosen | {"classifier": classifier, "downstream": downstream})
+    plan = choose(Plan, chosen | {"classifier": classifier, "downstream": downstream})
     what = _drawing(config) if config.model is not None else None
     if source is None:
         samples = (

@@ -11,6 +11,7 @@ from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
+from diffshare.receiver.choices import choose
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
 from diffshare.receiver.property.infer import (
     AUTO,
@@ -60,7 +61,7 @@ def infer_property(config: Namespace, source: Any, recipe: Any) -> int:
 def _options(config: Namespace, recipe: Recipe | None) -> Options:
     chosen = {field.name: config[field.name] for field in fields(Options)}
     count = config.queries if config.queries in (None, AUTO) else int(config.queries)
-    return Options.of(**chosen | {"classifier": recipe, "queries": count})
+    return choose(Options, chosen | {"classifier": recipe, "queries": count})
 
 
 def _finish(config: Namespace, result: Inferred, started: float) -> int:

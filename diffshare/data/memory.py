@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from diffshare.classes import in_order, listed
+from diffshare.data.coding import MAX_CLASSES
 from diffshare.data.csvfile import BLOCK, Block
 from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Kind, TableSource, assemble
@@ -26,7 +27,7 @@ def attribute_of(labels: Labels, name: str, count: int | None = None) -> Attribu
         count: N, where it is known.
 
     Raises:
-        UserError: they are not one-dimensional, of another length, or fractions.
+        UserError: they are not one-dimensional, of another length, fractions, or more than 1000 different ones.
     """
     values = np.asarray(labels, object) if not isinstance(labels, np.ndarray) else labels
     if values.ndim != 1:
@@ -37,6 +38,11 @@ def attribute_of(labels: Labels, name: str, count: int | None = None) -> Attribu
         )
     texts = [_text(value, name) for value in values.tolist()]
     classes = tuple(in_order(sorted({text for text in texts if text is not None})))
+    if len(classes) > MAX_CLASSES:
+        raise UserError(
+            f"{name} has {len(classes)} different labels, more than {MAX_CLASSES}: they are to be classes, not names "
+            "or amounts"
+        )
     place: dict[str | None, int] = {text: code for code, text in enumerate(classes)} | {None: -1}
     return Attribute(np.array([place[text] for text in texts], np.int16), classes)
 
@@ -104,7 +110,8 @@ class TableInMemory(TableSource):
         kinds: column name to its kind, or the list of its categories, over what the types say.
 
     Raises:
-        UserError: no column or record, two columns of one name, or a cell that does not fit.
+        UserError: no column or record, two columns of one name, a column of the name of an attribute, or
+            a cell that does not fit.
     """
 
     shares = (0.0, 1.0, 0.0)
@@ -118,6 +125,10 @@ class TableInMemory(TableSource):
     ) -> None:
         self.cells, own = columns_of(x)
         self.attributes = attributes or {}
+        if twice := sorted({*self.cells} & {*self.attributes}):
+            raise UserError(
+                f"'{twice[0]}' is a column of x and is given beside it as well: leave one out, or rename the column"
+            )
         self.kinds: dict[str, Kind | list[str]] = {**own, **(kinds or {})}
 
     def of_kinds(self, kinds: Mapping[str, Kind | list[str]], missing: str) -> "TableInMemory":

@@ -14,9 +14,10 @@ from diffshare.audits.leak.result import Disclosed, Report
 from diffshare.audits.leak.training import TrainingSet
 from diffshare.classes import another_attribute, join, listed
 from diffshare.classifiers.recipe import Recipe
-from diffshare.errors import UserError, as_list, check_number, check_seed
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
+from diffshare.receiver.choices import as_tuple
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.infer import kinds_of
 from diffshare.receiver.property.inference import Asked, asked
@@ -78,7 +79,7 @@ def leak(
     check_seed("seed", seed)
     check_number("queries", queries, 1, None)
     check_number("folds", folds, 2, None)
-    properties = as_list(properties)
+    properties = as_tuple(properties)
     chosen = _Chosen(level, folds, degrade, classifier, seed)
     wanted = _wanted(properties, records)  # refused before anything is drawn
     asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}

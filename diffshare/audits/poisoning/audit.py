@@ -36,6 +36,7 @@ from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
 from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
+from diffshare.receiver.choices import choose
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
 from diffshare.release.card import Card
@@ -79,7 +80,7 @@ def audit(
         >>> ds.audit(ds.Samples(tied), own, gap_repeats=0).verdict
         'poisoned'
     """
-    plan = Plan.of(**({} if plan is None else vars(plan)) | options)
+    plan = choose(Plan, ({} if plan is None else vars(plan)) | options)
     if isinstance(what, Box):
         what = Drawing(
             what.folder, seed=plan.seed, guidance=1.0 if plan.guidance is None else plan.guidance
@@ -224,7 +225,7 @@ def declared_audit(
     Raises:
         UserError: samples that are images, no such column, a table that does not fit.
     """
-    plan = Plan.of(**options)
+    plan = choose(Plan, options)
     if samples.images is not None:
         raise UserError(
             "the group of an image must be read by a classifier, which needs labelled records: add --reference FILE "

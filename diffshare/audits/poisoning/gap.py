@@ -21,30 +21,41 @@ RESAMPLES = 500  # of the reference's records
 
 
 @dataclass(frozen=True)
-class PredictedGap:
-    """Demographic parity difference of a classifier that is trained on such samples.
+class Gap:
+    """Demographic parity difference of classifiers, measured on reference records.
 
     Attributes:
         estimate: absolute, in [0, 1].
-        interval: of the gap that another classifier, trained on as many new samples, has on the population.
+        interval: of the gap of one such classifier.
         signed: group 1 minus group 0; None with other than two groups.
-        accuracy: of the classifier on the reference.
-        classifier: how it was trained.
-        training_error: standard deviation over trainings on resampled samples.
-        reference_error: standard deviation over resampled records of the reference.
+        accuracy: of the classifiers on those records.
     """
 
     estimate: float
     interval: tuple[float, float]
     signed: float | None
     accuracy: float
-    classifier: str
-    training_error: float
-    reference_error: float
 
     def json(self) -> dict[str, Any]:
         """As the audit's file has it."""
         return asdict(self) | {"interval": list(self.interval)}
+
+
+@dataclass(frozen=True)
+class PredictedGap(Gap):
+    """The gap of a classifier that is trained on such samples.
+
+    Its interval is of the gap that another one, trained on as many new samples, has on the population.
+
+    Attributes:
+        classifier: how it was trained.
+        training_error: standard deviation over trainings on resampled samples.
+        reference_error: standard deviation over resampled records of the reference.
+    """
+
+    classifier: str
+    training_error: float
+    reference_error: float
 
 
 def predict_gap(

@@ -4,12 +4,12 @@ A predicted gap says nothing by itself: where class and group depend on each oth
 population, honest records make one too. What counts is how far samples are above it.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from diffshare.audits.poisoning.gap import PredictedGap, decisions, distance, parity
+from diffshare.audits.poisoning.gap import Gap, PredictedGap, decisions, distance, parity
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipe import Recipe
 from diffshare.receiver.records import Records
@@ -20,28 +20,16 @@ CUTS = 2  # of the reference into halves, at least
 
 
 @dataclass(frozen=True)
-class OwnGap:
-    """Demographic parity difference of classifiers of one half of the reference, measured on the other half.
+class OwnGap(Gap):
+    """The gap of classifiers of one half of the reference, measured on the other half.
 
     Attributes:
-        estimate: absolute, in [0, 1].
-        interval: of the gap of one such classifier.
-        signed: group 1 minus group 0; None with other than two groups.
-        accuracy: of the classifiers on the other half.
         records: that each was trained on.
         trainings: number of classifiers.
     """
 
-    estimate: float
-    interval: tuple[float, float]
-    signed: float | None
-    accuracy: float
     records: int
     trainings: int
-
-    def json(self) -> dict[str, Any]:
-        """As the audit's file has it."""
-        return asdict(self) | {"interval": list(self.interval)}
 
 
 def own_gap(

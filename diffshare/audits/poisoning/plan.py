@@ -1,11 +1,11 @@
 """What an audit is to do: every choice that has a default."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
-from diffshare.errors import UserError, as_list, check_number, check_seed, one_of
+from diffshare.errors import UserError, check_number, check_seed, one_of
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 QUERIES = 2000  # of a model, where no number is given; of samples, all
@@ -83,22 +83,6 @@ class Plan:
             )
         if self.margin is not None and self.margin_from:
             raise UserError("margin and margin_from both set the margin: give one of them")
-
-    @classmethod
-    def of(cls, **options: Any) -> Self:
-        """A plan with these choices.
-
-        Raises:
-            UserError: an option that is none.
-        """
-        names = [field.name for field in fields(cls)]
-        if unknown := [name for name in options if name not in names]:
-            raise one_of("option", unknown[0], names)
-        lists = ("margin_from", "prompts", "withhold")
-        chosen: dict[str, Any] = {
-            n: as_list(value) if n in lists else value for n, value in options.items()
-        }
-        return cls(**chosen)
 
     def but(self, **changes: Any) -> Self:
         """The plan with other choices."""

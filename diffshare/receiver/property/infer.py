@@ -1,9 +1,9 @@
 """The share of a property among a generator's training records, read off its samples: every way as one function."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from diffshare.classifiers.property import (
 )
 from diffshare.classifiers.recipes import default_recipe
 from diffshare.data.source import Attribute
-from diffshare.errors import UserError, as_list, check_number, check_seed, one_of
+from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.progress import progress, tell
 from diffshare.receiver.box import Box, check_kinds
+from diffshare.receiver.choices import choose
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import (
@@ -125,22 +126,6 @@ class Options:
         if self.surrogate:
             refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)
 
-    @classmethod
-    def of(cls, **options: Any) -> Self:
-        """These choices.
-
-        Raises:
-            UserError: an option that is none.
-        """
-        names = [field.name for field in fields(cls)]
-        if unknown := [name for name in options if name not in names]:
-            raise one_of("option", unknown[0], names)
-        lists = ("withhold", "surrogate", "surrogate_p")
-        chosen: dict[str, Any] = {
-            n: as_list(value) if n in lists else value for n, value in options.items()
-        }
-        return cls(**chosen)
-
     def count_of(self, queries: Queries) -> int:
         """Number of samples to ask for, where it is fixed."""
         if self.queries not in (None, AUTO):
@@ -178,7 +163,7 @@ def infer_property(
         >>> ds.infer_property(ds.Samples({"ill": ["yes"] * 30 + ["no"] * 70}), own, "ill").estimate
         0.3
     """
-    chosen = Options.of(**({} if options is None else vars(options)) | more)
+    chosen = choose(Options, ({} if options is None else vars(options)) | more)
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
