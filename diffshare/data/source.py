@@ -7,7 +7,7 @@ stands between, the decoded cache and the disjoint parts, is the same for every 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
@@ -45,6 +45,10 @@ class Index:
             key, not of the source's hash: a copied folder is the same source.
         probe: hash of a sample of the stored bytes (see ``probe.py``), of the cache's key as well; empty where records
             are not stored.
+        numbers: column name to the numbers that the source knows of each record, float64, N, NaN where not known:
+            what attributes are derived from. No part of the source's hash.
+        groups: name of the person, household or folder that each record belongs to, numpy str, N; empty for a record
+            that belongs to none. None where the source names no groups.
     """
 
     names: np.ndarray
@@ -53,6 +57,8 @@ class Index:
     parts: np.ndarray | None = None
     stamps: np.ndarray | None = None
     probe: str = ""
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,6 +84,8 @@ class Index:
             },
             parts=None if self.parts is None else self.parts[positions],
             stamps=None if self.stamps is None else self.stamps[positions],
+            numbers={name: values[positions] for name, values in self.numbers.items()},
+            groups=None if self.groups is None else self.groups[positions],
         )
 
     def sha256(self) -> str:
@@ -185,7 +193,8 @@ def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.nda
     """The part of each record: the source's official one, or one drawn by a hash of the record's own name.
 
     A record's part depends on nothing but its name, the shares and the seed: it stays the same when other records come
-    or go, so two users who give one source the same shares and seed cannot meet in the same record.
+    or go, so two users who give one source the same shares and seed cannot meet in the same record. Where the source
+    names groups, the name of a record's group takes the place of its own: all records of a group fall into one part.
 
     Returns:
         int8, N: positions in ``PARTS``.
@@ -194,9 +203,15 @@ def split(index: Index, shares: tuple[float, float, float], seed: int) -> np.nda
         return index.parts
     check_shares(shares)
     key = seed.to_bytes(16, "little", signed=True)
+    names = index.names.tolist()
+    if index.groups is not None:
+        # the mark keeps a group apart from a record of the same name
+        names = [
+            f"group\0{group}" if group else name
+            for group, name in zip(index.groups.tolist(), names, strict=True)
+        ]
     raw = b"".join(
-        hashlib.blake2b(name.encode(), digest_size=8, key=key).digest()
-        for name in index.names.tolist()
+        hashlib.blake2b(name.encode(), digest_size=8, key=key).digest() for name in names
     )
     uniform = np.frombuffer(raw, "<u8") / 2.0**64
     return np.searchsorted(np.cumsum(shares)[:2], uniform, side="right").astype(np.int8)

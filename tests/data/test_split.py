@@ -76,3 +76,25 @@ def test_shares_that_are_none_are_refused(shares):
         check_shares(shares)
     with pytest.raises(UserError, match="three numbers >= 0 that sum to 1"):
         split(index(["a"]), shares, 0)
+
+
+def test_all_records_of_a_group_fall_into_one_part_and_the_others_stay_where_they_were():
+    names = np.array([f"{i}.png" for i in range(3000)])
+    groups = np.array([f"person {i % 500}" if i % 3 else "" for i in range(3000)])
+    alone = split(Index(names, np.zeros(3000), {}), SHARES, 7)
+    together = split(Index(names, np.zeros(3000), {}, groups=groups), SHARES, 7)
+    for group in set(groups.tolist()) - {""}:
+        assert len(set(together[groups == group].tolist())) == 1
+    assert np.array_equal(together[groups == ""], alone[groups == ""])
+    per_group = np.array([together[groups == g][0] for g in sorted(set(groups.tolist()) - {""})])
+    assert np.allclose(np.bincount(per_group, minlength=3) / len(per_group), SHARES, atol=0.08)
+
+
+def test_numbers_and_groups_follow_their_records():
+    index = Index(
+        np.array(["a", "b", "c"]), np.zeros(3), {}, numbers={"age": np.array([1.0, 2.0, np.nan])},
+        groups=np.array(["p", "", "q"]),
+    )  # fmt: skip
+    taken = index.take(np.array([2, 0]))
+    assert np.array_equal(taken.numbers["age"], [np.nan, 1.0], equal_nan=True)
+    assert taken.groups.tolist() == ["q", "p"]
