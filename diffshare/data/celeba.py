@@ -6,12 +6,13 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from diffshare.data.images import Framing, read_images
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -28,7 +29,7 @@ _BY_HAND = (
 _PARSED_BYTES = 1 << 19
 
 
-class CelebA:
+class CelebA(ChosenRows):
     """Faces with binary attributes, in CelebA's official layout.
 
     The folder holds ``img_align_celeba/*.jpg`` (178 x 218 pixels), ``list_attr_celeba.txt`` (number of records, names
@@ -44,6 +45,7 @@ class CelebA:
         shares: unused here, since the partition is official; three numbers that sum to 1.
         on_bad_image: ``error`` stops at an image that is missing or cannot be decoded, ``skip`` leaves it out and
             counts it.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
     """
 
     modality: Literal["image", "table"] = "image"
@@ -56,27 +58,20 @@ class CelebA:
         attributes: list[str] | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
         self.shares = check_shares(shares)
         self.on_bad_image: Literal["error", "skip"] = on_bad_image
 
-    def index(self) -> Index:
-        """Names, sizes, attributes and parts of all records; read once, no image is opened.
-
-        Raises:
-            UserError: the folder is missing or not of this layout, one of its files is malformed, an attribute is
-                unknown, or (unless ``on_bad_image`` is ``skip``) a listed image is missing.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """Crop, filter and size, as text."""
         return f"CelebA: {self.framing}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Decode the images at these positions.
 
         Returns:

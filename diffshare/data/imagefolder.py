@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from diffshare.data.coding import MAX_CLASSES, Coder
 from diffshare.data.csvfile import Block, no_column, read_blocks, read_header
 from diffshare.data.images import Framing, read_images
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows, csv_cells
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -29,7 +30,7 @@ _PARTS = {
 }
 
 
-class ImageFolder:
+class ImageFolder(ChosenRows):
     """Images in a folder, listed in a CSV file (``metadata.csv``) that gives their attributes.
 
     The column ``file_name`` holds paths inside the folder, with ``/`` between folders. Each other column is an
@@ -47,6 +48,7 @@ class ImageFolder:
         shares: shares of the sharer's, the auxiliary and the test part where there is no column ``split``.
         on_bad_image: ``error`` stops at an image that is missing or cannot be decoded, ``skip`` leaves it out and
             counts it.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: an option that makes no sense.
@@ -63,7 +65,9 @@ class ImageFolder:
         metadata: str = "metadata.csv",
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
@@ -71,20 +75,11 @@ class ImageFolder:
         self.shares = check_shares(shares)
         self.on_bad_image: Literal["error", "skip"] = on_bad_image
 
-    def index(self) -> Index:
-        """Names, sizes, attributes and parts of all records; read once, no image is opened.
-
-        Raises:
-            UserError: no folder, no table, a malformed table, a file that is listed twice, lies outside the folder or
-                (unless ``on_bad_image`` is ``skip``) is missing, or a column that cannot be an attribute.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """Crop, filter and size, as text."""
         return f"ImageFolder: {self.framing}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Decode the images at these positions.
 
         Returns:
@@ -95,6 +90,9 @@ class ImageFolder:
         """
         paths = [os.path.join(self.root, name) for name in self._index.names[positions].tolist()]
         return read_images(paths, positions, self.framing, out)
+
+    def _cells(self, column: str) -> np.ndarray | None:
+        return csv_cells(self.metadata, column)
 
     @cached_property
     def _index(self) -> Index:

@@ -1,6 +1,7 @@
 """Records that are in memory already: arrays of images or numbers, and data frames, as sources."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 from diffshare.classes import in_order, listed
 from diffshare.data.coding import MAX_CLASSES
 from diffshare.data.csvfile import BLOCK, Block
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Kind, TableSource, assemble
 from diffshare.errors import UserError
@@ -62,12 +64,13 @@ def count_of(x: Any) -> int:
     return len(next(iter(x.values()), ())) if isinstance(x, Mapping) else len(x)
 
 
-class ImagesInMemory:
+class ImagesInMemory(ChosenRows):
     """Images in an array.
 
     Args:
         x: uint8, N x H x W x C with C 1 or 3, N >= 1.
         attributes: name to its codes, N.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: an array that is none of images.
@@ -77,25 +80,33 @@ class ImagesInMemory:
     on_bad_image: Literal["error", "skip"] = "error"
     shares = (0.0, 1.0, 0.0)
 
-    def __init__(self, x: np.ndarray, attributes: Mapping[str, Attribute] | None = None) -> None:
+    def __init__(
+        self, x: np.ndarray, attributes: Mapping[str, Attribute] | None = None, **rows: Any
+    ) -> None:
+        super().__init__(**rows)
         if x.ndim != 4 or x.dtype != np.uint8 or x.shape[3] not in (1, 3) or not len(x):
             raise UserError(
                 f"x is {x.dtype} of the shape {x.shape}: images are uint8, N x height x width x channels with 1 or 3 "
                 "channels"
             )
-        self.x, self.attributes = x, attributes or {}
+        self._x, self.attributes = x, attributes or {}
 
-    def index(self) -> Index:
-        """Numbers as names."""
+    @property
+    def _index(self) -> Index:
         return _index(len(self.x), self.attributes)
 
     def decoding(self) -> str:
         """Nothing is decoded."""
         return "memory"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Images at these positions."""
-        return np.take(self.x, positions, axis=0, out=out)
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return np.take(self._x, positions, axis=0, out=out)
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """All chosen images, uint8, N x H x W x C."""
+        rows = self._chosen.rows
+        return self._x if rows is None else self._x[rows]
 
 
 class TableInMemory(TableSource):
@@ -108,6 +119,7 @@ class TableInMemory(TableSource):
             array N x D, whose columns are then called ``0``, ``1``, ...
         attributes: further attributes of the records, which are no columns.
         kinds: column name to its kind, or the list of its categories, over what the types say.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: no column or record, two columns of one name, a column of the name of an attribute, or
@@ -122,7 +134,9 @@ class TableInMemory(TableSource):
         x: Any,
         attributes: Mapping[str, Attribute] | None = None,
         kinds: Mapping[str, Kind | list[str]] | None = None,
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.cells, own = columns_of(x)
         self.attributes = attributes or {}
         if twice := sorted({*self.cells} & {*self.attributes}):
@@ -148,12 +162,14 @@ class TableInMemory(TableSource):
         if not self.attributes:
             return table
         attributes = {**table.index.attributes, **self.attributes}
-        return type(table)(table.columns, table.values, _index(len(table.index), attributes))
+        index = replace(_index(len(table.index), attributes), numbers=table.index.numbers)
+        return type(table)(table.columns, table.values, index)
 
     @cached_property
     def x(self) -> np.ndarray:
-        """All rows, float32, N x D."""
-        return self._table.values
+        """All chosen rows, float32, N x D."""
+        rows = self._chosen.rows
+        return self._table.values if rows is None else self._table.values[rows]
 
 
 def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:

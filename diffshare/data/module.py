@@ -2,6 +2,7 @@
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -307,15 +308,16 @@ class MixDataModule(RecordsDataModule):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the mix has to say of itself."""
-        return tuple(self.chosen_mix().choice.report.get("notes", ()))
+        """What was left out of the source, and what the mix has to say of itself."""
+        told = self.chosen_mix().choice.report.get("notes", ())
+        return (*getattr(self.source, "notes", ()), *told)
 
     def _hold_out(self, rows: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
         """The records for the pool and those kept for validation."""
         if self.validation_share == 0:
             return rows, rows[:0]
         # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
-        bare = Index(index.names[rows], index.sizes[rows], {})
+        bare = replace(index.take(rows), parts=None)
         kept = (
             split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed)
             == 1
