@@ -120,8 +120,7 @@ class AttributeClassifier(LightningModule):
                     "model.withhold names columns of a table, the data is images: leave it out"
                 )
             return
-        target = getattr(data, "target", None)
-        hidden = column_positions(data.columns, [*([target] if target else []), *self.withhold])
+        hidden = column_positions(data.columns, [*data.target_columns, *self.withhold])
         sizes = [len(column.categories) for column in data.columns]
         fit_rows(train.x[train.rows], sizes, hidden.tolist())
 

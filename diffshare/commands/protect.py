@@ -92,7 +92,8 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
 
 def _check_other(name: str, records: Records, card: Card) -> str | None:
     """Refuse the property that the model's classes stand for; a note where their names do not tell."""
-    found = stand_for(records.attributes, card.labels, card.target)
+    attributes = {**records.attributes, name: records.attribute(name)}
+    found = stand_for(attributes, card.labels, card.target)
     if found == [name]:
         raise UserError(
             f"'{name}' is what the model's classes stand for: choose its share with --labels of the verb sample, or "

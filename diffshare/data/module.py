@@ -96,6 +96,11 @@ class RecordsDataModule(LightningDataModule):
         return ()
 
     @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class: a classifier is not to see them."""
+        return ()
+
+    @property
     def used(self) -> str:
         """How many records of which part are used, in words; empty where there are no parts."""
         return ""
@@ -295,6 +300,11 @@ class MixDataModule(RecordsDataModule):
     def columns(self) -> tuple[Column, ...]:
         """The columns of a table; none of images."""
         return getattr(self.source, "columns", ())
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class."""
+        return self.records().index.columns_of(self.target)
 
     @property
     def used(self) -> str:

@@ -121,6 +121,11 @@ class SyntheticDataModule(RecordsDataModule):
         return getattr(self.test_source, "columns", ())
 
     @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class."""
+        return self.index.columns_of(self.target)
+
+    @property
     def used(self) -> str:
         """How many records of the test source are tested on, in words."""
         return portion(self.test_part, len(self.sets["test"]), len(self.index))
@@ -164,7 +169,13 @@ class SyntheticDataModule(RecordsDataModule):
         x, index = read_rows(
             self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"), self.target
         )
-        return x, index.attribute(self.target).codes.astype(np.int64), None
+        of = self.index.derivation(self.target)
+        y = (
+            index.attributes[self.target]
+            if of is None
+            else of.apply(index.attributes, index.numbers)
+        )
+        return x, y.codes.astype(np.int64), None
 
     def _check_both(self, y: np.ndarray) -> None:
         """Refuse training samples of one class; ``y`` are the classes of those that count."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
+from diffshare.data.derived import Derivation
 from diffshare.data.memory import (
     ImagesInMemory,
     Labels,
@@ -226,18 +227,20 @@ class Samples:
         )
 
     def _coded_rows(self, records: Records) -> "CodedSamples":
-        kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
         own = None if self.y is None else join_classes(self.y.classes, records, self.who)
-        if own is None:
-            kinds[str(records.target)] = list(records.classes)
-        absent = tuple(
-            name for name in records.sensitive if name in kinds and name not in self.header
-        )
+        kinds, derived = self._kinds(records, own is None)
+        told = {column for name in records.sensitive for column in records.columns_of(name)}
+        absent = tuple(name for name in kinds if name in told and name not in self.header)
         table = self.rows({k: v for k, v in kinds.items() if k not in absent}, records.missing)
         index = table.index()
         x = table.read(np.arange(len(index)))
         if own is None:
-            y = index.attribute(str(records.target)).codes.astype(np.int64)
+            of = derived.get(str(records.target))
+            y = (
+                index.attributes[str(records.target)]
+                if of is None
+                else of.apply(index.attributes, index.numbers)
+            ).codes.astype(np.int64)
         else:
             assert self.y is not None
             y = own.recode(self.y.codes.astype(np.int64))
@@ -245,15 +248,37 @@ class Samples:
         groups, notes = {}, [own.note] if own is not None and own.note else []
         for name, attribute in index.attributes.items():
             if name != records.target:
-                places, told = _column(name, attribute.classes, records)
+                places, note = _column(name, attribute.classes, records, audited=name in told)
                 groups[name] = np.append(places, -1)[attribute.codes]
-                notes += [told] if told else []
+                notes += [note] if note else []
+        for name, of in derived.items():
+            if not set(of.reads) & set(absent):
+                groups[name] = of.apply(index.attributes, index.numbers).codes.astype(np.int64)
+        groups.pop(str(records.target), None)
         shown = [i for i, column in enumerate(records.columns) if column.name not in absent]
         rows = np.full((len(x), len(records.columns)), np.nan, np.float32)
         seen = [records.columns[i] for i in shown]
         rows[:, shown] = recode(x, table.columns, seen)
         log_unknown(rows[:, shown], seen, str(self.table) if self.folder else self.where)
         return CodedSamples(rows, y, groups, self.sha256, dict(self.info), absent, tuple(notes))
+
+    def _kinds(
+        self, records: Records, target: bool
+    ) -> tuple[dict[str, Any], dict[str, Derivation]]:
+        """Kinds of the columns to read, and how what is no column of the samples is derived from them."""
+        kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
+        derived: dict[str, Derivation] = {}
+        there = set(self.header)
+        for name in (*records.sensitive, *((str(records.target),) if target else ())):
+            derivation = None if name in there else records.derivation(name)
+            if derivation is not None:
+                derived[name] = derivation
+                kinds = {**records.kinds_of(name), **kinds}
+            elif name == records.target:
+                kinds[name] = list(records.classes)
+            elif name in there:
+                kinds.setdefault(name, "categorical")
+        return kinds, derived
 
 
 @dataclass(frozen=True)
@@ -331,14 +356,16 @@ def join_classes(names: Sequence[str], records: Records, who: str) -> Joined:
     return joined
 
 
-def _column(name: str, texts: tuple[str, ...], records: Records) -> tuple[np.ndarray, str | None]:
+def _column(
+    name: str, texts: tuple[str, ...], records: Records, *, audited: bool
+) -> tuple[np.ndarray, str | None]:
     """The reference's number of each text that a column of the samples holds, and a note on those that have none (-1).
 
     Raises:
         UserError: the column is audited, and its names differ from the reference's in their writing, or all of them.
     """
     classes = records.attributes[name].classes
-    if name not in records.sensitive or not texts:
+    if not audited or not texts:
         place = {text: code for code, text in enumerate(classes)}
         return np.array([place.get(text, -1) for text in texts], np.int64), None
     who = f"the samples' column '{name}'"

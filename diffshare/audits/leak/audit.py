@@ -188,7 +188,7 @@ def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str 
     """Names and classes that are asked for, each name once."""
     found: dict[str, str | None] = {}
     for text in properties or list(records.attributes):
-        name, _, value = (text, "", "") if text in records.attributes else text.partition(":")
+        name, _, value = (text, "", "") if records.has(text) else text.partition(":")
         attribute = records.attribute(name)
         if value and value not in attribute.classes:
             raise UserError(
@@ -223,7 +223,7 @@ def _one(
     try:
         refuse_chosen(
             name,
-            records.attributes,
+            {**records.attributes, name: records.attribute(name)},
             labels=queries.labels,
             classes=queries.classes,
             conditioned_on=labels[0] if labels else None,

@@ -158,9 +158,7 @@ def _matched(
     if part != "all":
         other &= split(index, source.shares, split_seed) == PARTS.index(part)
     pools = [np.flatnonzero(trained), np.flatnonzero(other)]
-    names = tuple(
-        dict.fromkeys(name for name in training.roles.values() if name in index.attributes)
-    )
+    names = tuple(dict.fromkeys(name for name in training.roles.values() if index.has(name)))
     cells = np.zeros(len(index), np.int64)
     for name in names:
         attribute = index.attribute(name)

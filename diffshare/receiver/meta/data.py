@@ -171,7 +171,7 @@ class TrainedShadowDataModule(ShadowDataModule):
 
     def _seen(self) -> list[int] | None:
         """Positions of the columns that the classifier sees; None for images."""
-        hidden = {self.plan.property, *self.withhold}
+        hidden = {*self.source.index().columns_of(self.plan.property), *self.withhold}
         seen = [i for i, column in enumerate(self.columns) if column.name not in hidden]
         if self.columns and not seen:
             raise UserError(

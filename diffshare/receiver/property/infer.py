@@ -16,6 +16,7 @@ from diffshare.classifiers.property import (
     single_fit,
 )
 from diffshare.classifiers.recipes import default_recipe
+from diffshare.data.derived import Derivation
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.progress import progress, tell
@@ -167,7 +168,7 @@ def infer_property(
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
-    known = records.labelled(name, chosen.withhold)
+    known, derivation = records.labelled(name, chosen.withhold), records.derivation(name)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
     asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
     if chosen.surrogate:
@@ -176,14 +177,16 @@ def infer_property(
         )
     refuse_chosen(
         name,
-        records.attributes,
+        {**records.attributes, name: records.attribute(name)},
         labels=queries.labels,
         classes=queries.classes,
         conditioned_on=chosen.conditioned_on,
         target=queries.target,
     )
-    if is_column(name, queries) and name not in chosen.withhold:
-        result = _column(chosen, queries, asked_for)
+    if is_column(name, queries, derivation) and not {name, *records.columns_of(name)}.intersection(
+        chosen.withhold
+    ):
+        result = _column(chosen, queries, asked_for, derivation)
         notes: tuple[str | None, ...] = (asked_for.note,)
     else:
         result = _classified(chosen, queries, asked_for, known, records.missing)
@@ -275,7 +278,7 @@ def kinds_of(records: Records) -> dict[str, Any] | None:
     if not records.columns:
         return None
     kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
-    return kinds | ({} if records.target is None else {records.target: "categorical"})
+    return kinds | ({} if records.target is None else records.kinds_of(records.target))
 
 
 def _of_schema(queries: Queries, result: Inferred) -> Sequence[str]:
@@ -370,7 +373,9 @@ def _stopping(
     )
 
 
-def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
+def _column(
+    chosen: Options, queries: Queries, asked_for: Asked, derivation: Derivation | None
+) -> Inferred:
     """Read the property off its own column."""
     name = asked_for.name
     if chosen.method is not None:
@@ -388,7 +393,7 @@ def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
             f"--{given[0]} is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
             f"or add --withhold '{name}'"
         )
-    return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)))
+    return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)), derivation)
 
 
 def _train(chosen: Options, known: Labelled) -> PropertyClassifier:

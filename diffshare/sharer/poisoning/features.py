@@ -1,6 +1,7 @@
 """Frozen features of records, on which I(X;Y) is estimated. YAML names one by ``class_path``."""
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
@@ -79,11 +80,22 @@ def _column(pool: Pool, values: np.ndarray) -> np.ndarray:
         known = attribute.codes >= 0
         if known.any() and np.array_equal(values[known], attribute.codes[known]):
             names.append(name)
-    if pool.target in names:
+    told = pool.index.columns_of(pool.target)
+    if not {pool.target, *told}.isdisjoint((*names, *_numbers_of(pool, values, told))):
         return np.zeros((len(values), 0), np.float32)
     if names:
         return (values[:, None] == np.unique(values)).astype(np.float32)
     return ((values - values.mean()) / (values.std() or 1))[:, None]
+
+
+def _numbers_of(pool: Pool, values: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Those of these columns of numbers that a table's column is."""
+    numbers = {name: pool.index.numbers[name] for name in names if name in pool.index.numbers}
+    return [
+        name
+        for name, one in numbers.items()
+        if np.array_equal(one.astype(np.float32), values, equal_nan=True)
+    ]
 
 
 class PCA:
