@@ -22,6 +22,7 @@ IMAGES, ATTRIBUTES, PARTITION = (
     "list_attr_celeba.txt",
     "list_eval_partition.txt",
 )
+IDENTITIES = "identity_CelebA.txt"
 _BY_HAND = (
     f"CelebA is never downloaded (its automatic download has failed for years): put {IMAGES}/ (unpacked from "
     f"{IMAGES}.zip), {ATTRIBUTES} and {PARTITION}, from the project page of CelebA, there by hand"
@@ -35,7 +36,8 @@ class CelebA(ChosenRows):
     The folder holds ``img_align_celeba/*.jpg`` (178 x 218 pixels), ``list_attr_celeba.txt`` (number of records, names
     of the attributes, then one line a record with a value -1 or 1 for each) and ``list_eval_partition.txt`` (0, 1 or 2
     for each record). Any set of attributes will do. The official training partition is the sharer's part, the
-    validation partition the auxiliary part, the test partition the test part.
+    validation partition the auxiliary part, the test partition the test part. Where ``identity_CelebA.txt`` is there
+    too (a person's number for each record), no person may stand in two of them.
 
     Args:
         root: the folder.
@@ -96,7 +98,9 @@ class CelebA(ChosenRows):
         parts = read_partition(self.root / PARTITION, names)
         sizes, stamps = self._sizes_and_stamps(names)
         probe = probe_files([os.path.join(self.root, IMAGES, name) for name in names])
-        return Index(np.array(names), sizes, attributes, parts, stamps, probe)
+        identities = self.root / IDENTITIES
+        groups = read_identities(identities, names) if identities.is_file() else None
+        return Index(np.array(names), sizes, attributes, parts, stamps, probe, groups=groups)
 
     def _check_layout(self) -> None:
         if not self.root.is_dir():
@@ -185,6 +189,31 @@ def read_partition(path: Path, names: list[str]) -> np.ndarray:
             f"{path}, line {row[extra] + 1}: {extra} is not in {ATTRIBUTES}; restore the official files"
         )
     return parts[[row[name] for name in names]]
+
+
+def read_identities(path: Path, names: list[str]) -> np.ndarray:
+    """Read ``identity_CelebA.txt``: the person in each picture.
+
+    Args:
+        path: the file, a name and a number a line.
+        names: the N records of the attribute table.
+
+    Returns:
+        numpy str, N; empty where the file has no line for a record.
+
+    Raises:
+        UserError: a line that is not a name and a number.
+    """
+    person: dict[str, str] = {}
+    for number, line in enumerate(_read_bytes(path).splitlines(), 1):
+        words = _text(line).split()
+        if words and (len(words) != 2 or not words[1].isdecimal()):
+            raise UserError(
+                f"{path}, line {number}: expected a file name and the number of a person; restore the official file"
+            )
+        if words:
+            person[words[0]] = words[1]
+    return np.array([person.get(name, "") for name in names])
 
 
 def _parse(

@@ -93,7 +93,7 @@ class ImagesInMemory(ChosenRows):
 
     @property
     def _index(self) -> Index:
-        return _index(len(self.x), self.attributes)
+        return _index(len(self._x), self.attributes)
 
     def decoding(self) -> str:
         """Nothing is decoded."""
