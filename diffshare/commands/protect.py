@@ -37,6 +37,7 @@ from diffshare.sharer.protection.guiding import Guide, GuidedShare, guidable
 from diffshare.sharer.protection.sampling import (
     ClassifierReader,
     ColumnReader,
+    DerivedReader,
     TargetShare,
 )
 from diffshare.terminal import say
@@ -63,7 +64,8 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     records = Records.from_source(source, part=config.part, split_seed=config.split_seed)
     known = records.labelled(config.property)
     what = asked(config.property, known.classes, config.value, 0.95, config.seed)
-    note = _check_other(config.property, records, generator.card)
+    named = records.with_groups([config.property])
+    note = _check_other(config.property, named, generator.card)
     options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
     queries = ModelQueries(generator, wanted, **options)
     made = _guided if config.method == "guide" else _accepted
@@ -92,8 +94,7 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
 
 def _check_other(name: str, records: Records, card: Card) -> str | None:
     """Refuse the property that the model's classes stand for; a note where their names do not tell."""
-    attributes = {**records.attributes, name: records.attribute(name)}
-    found = stand_for(attributes, card.labels, card.target)
+    found = stand_for(records.attributes, card.labels, card.target)
     if found == [name]:
         raise UserError(
             f"'{name}' is what the model's classes stand for: choose its share with --labels of the verb sample, or "
@@ -127,6 +128,10 @@ def _accepted(
     config: Namespace, what: Asked, known: Labelled, recipe: Recipe | None, queries: ModelQueries
 ) -> Generator:
     """Samples that are chosen among candidates."""
+    derived = known.derivation
+    if derived is not None and is_column(what.name, queries, derived):
+        of = DerivedReader(derived, queries.columns, derived.classes.index(what.value))
+        return TargetShare(queries.generator, of, config.share)
     if is_column(what.name, queries):
         place = [column.name for column in queries.columns].index(what.name)
         if what.value not in queries.columns[place].categories:

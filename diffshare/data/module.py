@@ -98,7 +98,8 @@ class RecordsDataModule(LightningDataModule):
     @property
     def target_columns(self) -> tuple[str, ...]:
         """The columns of a table that tell the class: a classifier is not to see them."""
-        return ()
+        target = getattr(self, "target", None)
+        return (target,) if target else ()
 
     @property
     def used(self) -> str:

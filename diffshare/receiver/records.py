@@ -35,6 +35,7 @@ class Labelled(NamedTuple):
         classes: names of the K classes.
         columns: the D columns of a table, neither the attribute nor what was withheld among them.
         unknown: records that were left out, for the attribute is not known of them.
+        derivation: how the attribute is derived from columns; None where it is not.
     """
 
     x: np.ndarray
@@ -42,6 +43,7 @@ class Labelled(NamedTuple):
     classes: tuple[str, ...]
     columns: tuple[Column, ...]
     unknown: int
+    derivation: Derivation | None = None
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -342,9 +344,8 @@ class Records:
         if without and not columns:
             raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
         labels = attribute.codes[rows].astype(np.int64)
-        return Labelled(
-            self.features(tuple(hidden))[rows], labels, attribute.classes, columns, unknown
-        )
+        x = self.features(tuple(hidden))[rows]
+        return Labelled(x, labels, attribute.classes, columns, unknown, self.derivation(name))
 
     def part(self, rows: np.ndarray) -> Self:
         """Some of the records: ``rows`` are positions in any order, or a mask, bool, N."""

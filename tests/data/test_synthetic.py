@@ -424,7 +424,7 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
         (
             ["31,b,f,yes", "44,a,m,no"],
             {"target": "age", "sensitive": "sex"},
-            "unknown attribute 'age'",
+            "'age' is a column of numbers: make classes of it",
         ),
     ],
 )

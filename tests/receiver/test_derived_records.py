@@ -223,3 +223,10 @@ def test_images_take_derived_groups_of_their_attributes():
     assert np.array_equal(
         half.attribute("age:quantiles(2)").codes, own.attribute("age:quantiles(2)").codes[:40]
     )
+
+
+def test_a_leak_is_counted_where_the_samples_have_the_columns():
+    others = frame(400, 7)
+    found = ds.leak(ds.Samples(others), records(), properties=["age>=40", "age:quantiles(2)"])
+    assert [one.usual for one in found.leaks] == ["column"] * 2
+    assert found.leaks[0].readings[0].estimate == pytest.approx(np.mean(others.age >= 40))

@@ -10,6 +10,7 @@ import numpy as np
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import check_enough, cross_fit
 from diffshare.classifiers.recipe import Recipe, default_recipe
+from diffshare.data.derived import Derivation
 from diffshare.errors import UserError
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
 from diffshare.receiver.property.queries import Queries
@@ -211,8 +212,8 @@ def attack(
         degraded: train on blurred and noisy copies of images too.
         truth: share among the training records, or None.
     """
-    if is_column(what.name, queries):
-        return _counted(what, queries, x, truth)
+    if is_column(what.name, queries, known.derivation):
+        return _counted(what, queries, x, truth, known.derivation)
     if degraded and known.columns:
         raise UserError("--degrade is for images: leave it out for a table")
     try:
@@ -261,9 +262,18 @@ def _counts(total: int) -> list[int]:
     return counts
 
 
-def _counted(what: Asked, queries: Queries, x: np.ndarray, truth: float | None) -> Leak:
+def _counted(
+    what: Asked,
+    queries: Queries,
+    x: np.ndarray,
+    truth: float | None,
+    derivation: Derivation | None,
+) -> Leak:
     try:
-        curve = [_of(counted_column(what, queries, x[:n])) for n in (*_counts(len(x)), len(x))]
+        curve = [
+            _of(counted_column(what, queries, x[:n], derivation))
+            for n in (*_counts(len(x)), len(x))
+        ]
     except UserError as error:
         return unread(what.name, what.value, str(error), truth)
     return Leak(what.name, what.value, (curve[-1],), "column", curve=tuple(curve), truth=truth)

@@ -168,7 +168,7 @@ def infer_property(
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
-    known, derivation = records.labelled(name, chosen.withhold), records.derivation(name)
+    known = records.labelled(name, chosen.withhold)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
     asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
     if chosen.surrogate:
@@ -183,10 +183,11 @@ def infer_property(
         conditioned_on=chosen.conditioned_on,
         target=queries.target,
     )
-    if is_column(name, queries, derivation) and not {name, *records.columns_of(name)}.intersection(
-        chosen.withhold
-    ):
-        result = _column(chosen, queries, asked_for, derivation)
+    if is_column(name, queries, known.derivation) and not {
+        name,
+        *records.columns_of(name),
+    }.intersection(chosen.withhold):
+        result = _column(chosen, queries, asked_for, known.derivation)
         notes: tuple[str | None, ...] = (asked_for.note,)
     else:
         result = _classified(chosen, queries, asked_for, known, records.missing)

@@ -29,6 +29,8 @@ from typing import Protocol
 import numpy as np
 
 from diffshare.classifiers.property import PropertyClassifier
+from diffshare.data.derived import Derivation
+from diffshare.data.recoding import NamedColumn, columns_as
 from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
@@ -103,6 +105,24 @@ class ColumnReader:
     def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
         """See :class:`PosteriorReader`; 0 or 1."""
         return (x[:, self.column] == self.code).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class DerivedReader:
+    """Reads a derived property off the columns of a table's rows; ``code`` is the class that counts."""
+
+    derivation: Derivation
+    columns: tuple[NamedColumn, ...]
+    code: int
+
+    def share(self, x: np.ndarray) -> float:
+        """See :class:`PosteriorReader`."""
+        return float(self.posterior(x, 0.5).mean())
+
+    def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
+        """See :class:`PosteriorReader`; 0 or 1."""
+        codes = self.derivation.apply(*columns_as(self.columns, x)).codes
+        return (codes == self.code).astype(np.float64)
 
 
 @dataclass(frozen=True)
