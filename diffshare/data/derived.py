@@ -6,9 +6,9 @@ other records, samples for instance, the same edges and classes hold.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -125,6 +125,24 @@ def resolve(
     settled = parts[0] if len(parts) == 1 else Crossed(parts)
     numeric = frozenset(part.name for part in parts if part.name in numbers)
     return Derivation(name, settled, tuple(classes), known, numeric)
+
+
+def columns_read(
+    name: str, columns: Collection[str]
+) -> dict[str, Literal["numeric", "categorical"]]:
+    """What a name takes of a table whose columns are not read yet: the columns and their kinds.
+
+    Args:
+        name: a column, or an expression of the grammar.
+        columns: names of the table's columns.
+
+    Raises:
+        UserError: an expression that cannot be read.
+    """
+    return {
+        part.name: "numeric" if isinstance(part, Threshold | Quantiles | Bins) else "categorical"
+        for part in _parts(parse(name, columns))
+    }
 
 
 def _spelled(name: str, columns: set[str], derived: Mapping[str, str]) -> Expression:

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 import diffshare as ds
+from diffshare.audits.poisoning.table import counted_table
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.classifiers.recipes import TreesRecipe
-from diffshare.data.mixes import Pool
+from diffshare.data.listed import Listed
+from diffshare.data.mixes import Clean, Pool
 from diffshare.data.module import MixDataModule
 from diffshare.data.synthetic import SyntheticDataModule
 from diffshare.data.table import CSVTable
@@ -230,3 +232,28 @@ def test_a_leak_is_counted_where_the_samples_have_the_columns():
     found = ds.leak(ds.Samples(others), records(), properties=["age>=40", "age:quantiles(2)"])
     assert [one.usual for one in found.leaks] == ["column"] * 2
     assert found.leaks[0].readings[0].estimate == pytest.approx(np.mean(others.age >= 40))
+
+
+def test_derived_columns_are_counted_without_records():
+    others = frame(200, 7)
+    counted = counted_table(ds.Samples(others), "sex x age>=40", "race{A|B=ab,C=c}")
+    assert counted.groups == ("F x age<40", "F x age>=40", "M x age<40", "M x age>=40")
+    old = (others.age >= 40) & (others.sex == "M") & (others.race == "C")
+    assert counted.counts[3].tolist()[1] == int(old.sum())
+
+
+def test_a_manifest_of_another_derivation_of_the_same_name_is_refused(tmp_path):
+    def module(expression: str, **options) -> MixDataModule:
+        (tmp_path / "t.csv").exists() or source(tmp_path / "t.csv")
+        table = CSVTable(
+            str(tmp_path / "t.csv"),
+            {"age": "numeric", "sex": "categorical"},
+            derive={"old": expression},
+        )
+        return MixDataModule(table, "old", "sex", cache_dir=tmp_path / "cache", **options)
+
+    module("age>=40", mix=Clean(50)).chosen_mix().write(tmp_path / "mix")
+    again = module("age>=40", mix=Listed(tmp_path / "mix")).chosen_mix()
+    assert len(again.choice.positions) == 50
+    with pytest.raises(ds.UserError, match="the classes of its target are .*age>=40.*, now"):
+        module("age>=50", mix=Listed(tmp_path / "mix")).setup()

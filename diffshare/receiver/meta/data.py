@@ -1,5 +1,6 @@
 """The meta-classifier's data from auxiliary records alone: trains the shadows that are missing, and embeds them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -196,6 +197,11 @@ class TrainedShadowDataModule(ShadowDataModule):
         now["source"] = (
             f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
         )
+        index = self.source.index()
+        if (derivation := index.derivation(self.plan.property)) is not None:
+            now["derived"] = str(derivation.expression)
+        if index.groups is not None:
+            now["groups"] = hashlib.sha256("\n".join(index.groups.tolist()).encode()).hexdigest()
         path = self.root / PLAN
         if not path.is_file():
             if (self.root / INDEX).exists():

@@ -6,8 +6,8 @@ from scipy.stats import kstest, norm
 
 from diffshare.classifiers.property import cross_fit
 from diffshare.classifiers.recipes import KernelRecipe
-from diffshare.data.rendered import RenderedFaces
 from diffshare.data.derived import resolve
+from diffshare.data.rendered import RenderedFaces
 from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.receiver.property.queries import ModelQueries
