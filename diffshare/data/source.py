@@ -129,6 +129,8 @@ class Index:
 class Source(Protocol):
     """Records with attributes. A new kind of data is one class with these members, named in YAML by ``class_path``.
 
+    One that inherits from :class:`diffshare.data.rows.ChosenRows` takes rows to choose, groups and derived attributes.
+
     Attributes:
         modality: ``"image"`` or ``"table"``.
         shares: shares of the sharer's, the auxiliary and the test part (they sum to 1); used only where

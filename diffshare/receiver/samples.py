@@ -270,13 +270,13 @@ class Samples:
         derived: dict[str, Derivation] = {}
         there = set(self.header)
         for name in (*records.sensitive, *((str(records.target),) if target else ())):
-            derivation = None if name in there else records.derivation(name)
-            if derivation is not None:
+            derivation = records.derivation(name)
+            if derivation is not None and name not in there:
                 derived[name] = derivation
                 kinds = {**records.kinds_of(name), **kinds}
             elif name == records.target:
                 kinds[name] = list(records.classes)
-            elif name in there:
+            elif derivation is not None:
                 kinds.setdefault(name, "categorical")
         return kinds, derived
 
