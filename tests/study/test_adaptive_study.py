@@ -176,7 +176,7 @@ def test_tables_and_the_figure(tmp_path):
     ("change", "expected"),
     [
         ({"seeds": [0]}, "at least two seeds"),
-        ({"seeds": [0, -1]}, "0 or more"),
+        ({"seeds": [0, -1]}, "study.seeds has -1: it must be at least 0"),
         ({"seeds": [0, 0, 1]}, "study.seeds has 0 twice"),
         ({"sets": Sets([0.0, 1.0])}, "margins has 0.0: a margin is a finite number"),
         ({"sets": Sets([float("inf")])}, "margins has inf"),

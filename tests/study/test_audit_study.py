@@ -107,7 +107,7 @@ def test_the_summary_counts_alarms_misses_and_errors_of_the_gap(tmp_path):
 
 
 def test_a_study_without_clean_generators_or_samples_is_refused(arguments):
-    for given, expected in (([], "at least one seed"), ([1, 1], "each once")):
+    for given, expected in (([], "clean_seeds is empty"), ([1, 1], "clean_seeds has 1 twice")):
         with pytest.raises(UserError, match=expected):
             AuditStudy(clean_seeds=given, **arguments)
     with pytest.raises(UserError, match="samples"):

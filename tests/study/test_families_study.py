@@ -325,7 +325,7 @@ def test_tables_and_figure(rows, tmp_path):
     [
         ({"generators": {}}, "study.generators is empty"),
         ({"seeds": [1, 1]}, "study.seeds has 1 twice"),
-        ({"seeds": [-1]}, "study.seeds has -1: a seed is 0 or more"),
+        ({"seeds": [-1]}, "study.seeds has -1: it must be at least 0"),
         ({"properties": []}, "study.properties is empty"),
         ({"properties": ["Smiling"]}, "study.properties has 'Smiling', the target"),
         ({"alpha": 0.0}, "study.alpha is 0.0"),

@@ -75,9 +75,7 @@ KINDS = ("real", "diffusion", "gan", "vae")
 
 
 def family_row(
-    name: str,
-    kind: str,
-    seed: int,
+    who: Row,
     attack: Sequence[Row],
     cells: Mapping[str, tuple[Row | None, Row | None]],
     properties: Sequence[str],
@@ -87,9 +85,7 @@ def family_row(
     """One family and seed.
 
     Args:
-        name: of the family.
-        kind: diffusion, gan or vae.
-        seed: of the cell.
+        who: ``family``, ``kind`` (diffusion, gan or vae) and ``seed``.
         attack: the two rows of the fairness poisoning study, fewer where a step failed.
         cells: by policy, what the steps ``measure`` and ``sample`` left, None where a step failed.
         properties: attributes whose shares are inferred.
@@ -111,8 +107,7 @@ def family_row(
     clean, poisoned = (measured for measured, _ in cells.values())
     if clean is None:
         return None
-    row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
-    row["kid_over_real"] = clean["kid_over_real"]
+    row = who | {name: clean[name] for name in ("kid", "kid_over_real")}
     row |= _cost(
         [m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn]
     )
