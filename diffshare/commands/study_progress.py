@@ -5,11 +5,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from diffshare.study.engine.local import Failure
+from diffshare.study.engine.local import Failure, Watcher
 from diffshare.terminal import cell_text, printable
 
 
-class StudyProgress:
+class StudyProgress(Watcher):
     """Steps done, steps under way, and about how long the rest takes.
 
     Args:

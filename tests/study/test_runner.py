@@ -117,9 +117,9 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path):
 def test_workers_are_processes_with_their_share_of_threads(tmp_path):
     steps = [fake(name, "threads", out=Place(name, "out.txt")) for name in "abcd"]
     go(tmp_path / "s", steps, workers=2)
-    found = [left_by(tmp_path / "s", name).split() for name in "abcd"]
-    assert {threads for threads, _ in found} == {"1"}
-    assert 1 <= len({process for _, process in found}) <= 2  # long-lived: never one a step
+    replies = [left_by(tmp_path / "s", name).split() for name in "abcd"]
+    assert {threads for threads, _ in replies} == {"1"}
+    assert 1 <= len({process for _, process in replies}) <= 2  # long-lived: never one a step
 
 
 def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):

@@ -56,13 +56,13 @@ class Guide:
 
     def log_likelihoods(self, x: Tensor) -> Tensor:
         """Log P(property | x) and log P(not property | x) of the folds' mean, N x 2."""
-        found = []
+        likelihoods = []
         for network, scaling in zip(self.networks, self.scalings, strict=True):
             logits = network(x) * scaling.scale
             logs = (logits + torch.as_tensor(scaling.shift).to(logits)).log_softmax(1)
             others = [k for k in range(logs.shape[1]) if k != self.place]
-            found.append(torch.stack([logs[:, self.place], logs[:, others].logsumexp(1)], 1))
-        return torch.stack(found).logsumexp(0) - float(np.log(len(found)))
+            likelihoods.append(torch.stack([logs[:, self.place], logs[:, others].logsumexp(1)], 1))
+        return torch.stack(likelihoods).logsumexp(0) - float(np.log(len(likelihoods)))
 
 
 @dataclass
@@ -169,10 +169,10 @@ class GuidedShare:
 
 def _digest(network: nn.Module) -> int:
     """A number of the weights of a network, 64 bits."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for weights in network.parameters():
-        found.update(weights.detach().cpu().numpy().tobytes())
-    return int.from_bytes(found.digest()[:8], "big")
+        digest.update(weights.detach().cpu().numpy().tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def guidable(generator: Generator) -> DiffusionBox:

@@ -35,8 +35,8 @@ class Failure:
     reason: str
 
 
-class Watcher(Protocol):
-    """Is told what happens, to show it."""
+class Watcher:
+    """Is told what happens, and does nothing about it; a subclass shows it."""
 
     def begun(self, total: int, done: int) -> None:
         """A study of so many steps begins, of which some were done before."""
@@ -52,25 +52,6 @@ class Watcher(Protocol):
 
     def ended(self) -> None:
         """No further step begins."""
-
-
-class Quiet:
-    """A watcher that shows nothing."""
-
-    def begun(self, total: int, done: int) -> None:
-        """See :class:`Watcher`."""
-
-    def started(self, name: str) -> None:
-        """See :class:`Watcher`."""
-
-    def finished(self, name: str, seconds: float) -> None:
-        """See :class:`Watcher`."""
-
-    def failed(self, failure: Failure) -> None:
-        """See :class:`Watcher`."""
-
-    def ended(self) -> None:
-        """See :class:`Watcher`."""
 
 
 class Runner(Protocol):

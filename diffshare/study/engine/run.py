@@ -13,7 +13,7 @@ from diffshare.provenance import code_revision, versions
 from diffshare.storage import atomic_file, write_json
 from diffshare.study.engine.base import Row, Study
 from diffshare.study.engine.folder import StudyFolder
-from diffshare.study.engine.local import Failure, LocalRunner, Quiet, Runner, Watcher
+from diffshare.study.engine.local import Failure, LocalRunner, Runner, Watcher
 from diffshare.study.engine.step import Place
 
 
@@ -92,7 +92,7 @@ def run_study(
     steps = study.steps()
     if not steps:
         raise UserError("the study's grid is empty: give each of its lists at least one value")
-    folder, watcher = StudyFolder(out, steps), watcher or Quiet()
+    folder, watcher = StudyFolder(out, steps), watcher or Watcher()
     with folder.opened(resume=resume):
         watcher.begun(len(steps), sum(map(folder.is_done, folder.steps)))
         try:
