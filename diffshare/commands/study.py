@@ -10,6 +10,7 @@ from rich.console import Console
 
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.commands.study_progress import StudyProgress
+from diffshare.errors import check_number
 from diffshare.settings import load_yaml
 from diffshare.signals import Terminated
 from diffshare.study.engine.base import Study
@@ -56,8 +57,11 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
 
 
 def parse(arguments: list[str]) -> Namespace:
-    """Parse all but the study, whose class is not imported."""
-    return parser(arguments).parse_args(without(arguments, ("study", "print_config")))
+    """Parse and check all but the study, whose class is not imported."""
+    config = parser(arguments).parse_args(without(arguments, ("study", "print_config")))
+    for name in ("workers", "threads"):
+        check_number(f"--{name}", config[name], 1)
+    return config
 
 
 def study(arguments: list[str]) -> int:

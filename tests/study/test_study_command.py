@@ -64,7 +64,7 @@ def test_a_failure_is_told_and_the_rest_is_written(run_cli, letters, tmp_path):
         (["--study.letters", "[]"], "the study's grid is empty"),
         (["--study.letters", '["a","a"]'], "two steps of the study are called 'a'"),
         (["--study.letters", "[a,b,c,d]"], "four letters are too many"),
-        (["--workers", "0"], "is 0: it must be at least 1"),
+        (["--workers", "0"], "--workers is 0"),
         (["--resume"], "there is no study to go on with"),
         (["--study", "fake_steps.Nothing"], "fake_steps"),
         (["--config", "missing.yaml"], "there is no config file missing.yaml"),
