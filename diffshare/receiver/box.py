@@ -1,6 +1,6 @@
 """A received model: a black box that is asked for samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,9 +94,23 @@ class Box:
         info = asked_info(
             self.generator, Drawn(said, seed, steps, guidance), self.folder, self.identity
         )
-        if isinstance(self.generator, TableGenerator):
-            return Samples.drawn(_columns(x, self.generator.schema), None, info)
-        return Samples.drawn(x, codes, info, self.card.labels)
+        return as_samples(self.generator, x, codes, info)
+
+
+def as_samples(
+    generator: Generator, x: np.ndarray, codes: np.ndarray, info: Mapping[str, Any]
+) -> Samples:
+    """What a black box gave, as whoever asked it has it.
+
+    Args:
+        generator: the black box.
+        x: uint8, N x H x W x C; of a table float32, N x columns.
+        codes: class that each was asked for, int64, N.
+        info: what ``samples.json`` would say.
+    """
+    if isinstance(generator, TableGenerator):
+        return Samples.drawn(_columns(x, generator.schema), None, info)
+    return Samples.drawn(x, codes, info, generator.card.labels)
 
 
 def check_kinds(what: Any, kinds: tuple[type, ...], records: Any) -> None:

@@ -51,8 +51,8 @@ def module_of_checkpoint(path: Path, *, trust_code: bool = False) -> GenerativeM
         UserError: no checkpoint, not one of a generator, or one that names a class from elsewhere.
     """
     checkpoint = read_checkpoint(path)
-    known = checkpoint.get("diffshare")
-    config: Any = known.get("model") if isinstance(known, dict) else None
+    saved = checkpoint.get("diffshare")
+    config: Any = saved.get("model") if isinstance(saved, dict) else None
     if not isinstance(config, dict) or not config:
         raise UserError(
             f"{path} is not a checkpoint of a generator, it names no model class: give the last.ckpt of a run of fit"

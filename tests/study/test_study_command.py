@@ -128,12 +128,12 @@ def test_a_killed_study_leaves_no_process_and_can_go_on(waiting, run_cli, letter
 
 def working_for(folder: Path) -> list[str]:
     """Processes that have a log of the study below ``folder`` open."""
-    found = []
+    open_logs = []
     for descriptor in Path("/proc").glob("[0-9]*/fd/1"):
         try:
             target = str(descriptor.readlink())
         except OSError:
             continue
         if target.startswith(str(folder)):
-            found.append(target)
-    return found
+            open_logs.append(target)
+    return open_logs

@@ -54,6 +54,11 @@ class Step:
     resume_if: str = ""
     after: tuple[str, ...] = ()
 
+    @classmethod
+    def leaving(cls, out: Place, function: str, **arguments: Any) -> "Step":
+        """The step whose folder a place is in; the function gets the place as its argument ``out``."""
+        return cls(out.step, function, {"out": out, **arguments})
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the steps whose places are used, and of those in ``after``, each once, in order."""
