@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from diffshare.commands.configs import with_configs
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.settings import load_yaml
 from diffshare.signals import Terminated
@@ -31,7 +32,7 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
     made = verb_parser(
         "study",
         "Run a grid of whole experiments; results, tables and figures are left in --out.",
-        "--config configs/study/families.yaml --out lightning_logs/study/families --workers 2",
+        "--config study/families --out lightning_logs/study/families --workers 2",
     )
     add = made.first.add_argument
     add("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
@@ -54,7 +55,7 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
 
 def parse(arguments: list[str]) -> Namespace:
     """Parse all but the study, whose class is not imported."""
-    return parser(arguments).parse_args(without(arguments, ("study", "print_config")))
+    return parser(arguments).parse_args(without(with_configs(arguments), ("study", "print_config")))
 
 
 def study(arguments: list[str]) -> int:
@@ -66,7 +67,7 @@ def study(arguments: list[str]) -> int:
     plain = parse(arguments)
     runner = LocalRunner(plain.workers, plain.threads)
     typed = parser(arguments, Study)
-    config = typed.parse_args(arguments)
+    config = typed.parse_args(with_configs(arguments))
     dumped = load_yaml(typed.dump(config, skip_validation=True), aliases=True)
     built: Study = typed.instantiate(config).study
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
@@ -83,7 +84,7 @@ def study(arguments: list[str]) -> int:
         again = [a for a in arguments if a != "--resume"]
         say(
             "",
-            f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}",
+            f"stopped; to go on: {shlex.join(['diffshare', 'study', *again, '--resume'])}",
         )
         return 143 if isinstance(stop, Terminated) else 130
     for failure in failures:
