@@ -43,9 +43,9 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
             "or one that holds it as vae/; 'diffshare fit --config autoencoder_celeba' trains one"
         )
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        if found != AutoencoderKL.__name__:
-            raise UserError(f"{folder} holds a {found}: an AutoencoderKL is expected")
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        if kind != AutoencoderKL.__name__:
+            raise UserError(f"{folder} holds a {kind}: an AutoencoderKL is expected")
         options = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False}
         vae = AutoencoderKL.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
