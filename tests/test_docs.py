@@ -134,6 +134,7 @@ RUNS: dict[str, Run] = {
     "--data.mix.p 0.3 --out lightning_logs/mix": Run(
         "--data.source.count 300 --data.source.image_size 8"
     ),
+    "diffshare configs copy mix/poisoned --out lightning_logs/mine.yaml": Run(),
     "diffshare validate --run-dir lightning_logs/faces": Run(),
     "diffshare test --run-dir lightning_logs/faces": Run(),
     "diffshare predict --run-dir lightning_logs/faces --data.predict_count 16": Run(),
@@ -351,3 +352,13 @@ def test_dead_links_are_reported(tmp_path):
         '<img src="also-gone.png">\n[g]: lost.md\n```\n[h](fenced.md)\n```\n'
     )
     assert sorted(dead_links(page)) == ["also-gone.png", "gone.md", "lost.md", "pic.png"]
+
+
+def test_what_the_page_for_contributors_says_to_copy_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("## To add something, copy")[1].split("\n\n")[1]
+    paths = re.findall(r"`([\w/]+\.(?:py|yaml))`", table)
+    assert len(paths) >= 12
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    for name, file in re.findall(r"`(\w+)`[^`|]* in `([\w/]+\.py)`", table):
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{name} of {file}"
