@@ -131,7 +131,7 @@ class AttributeClassifier(LightningModule):
         training = self.network.training
         self.network.eval()
         try:
-            found = self.network(x.to(self.device)).shape[1]
+            outputs = self.network(x.to(self.device)).shape[1]
         except RuntimeError as error:
             raise UserError(
                 f"model.network {type(self.network).__name__} does not take records of {tuple(batch.x.shape[1:])}: "
@@ -139,9 +139,9 @@ class AttributeClassifier(LightningModule):
             ) from error
         finally:
             self.network.train(training)
-        if found != len(data.classes):
+        if outputs != len(data.classes):
             raise UserError(
-                f"model.network has {found} outputs, the target has the {len(data.classes)} classes "
+                f"model.network has {outputs} outputs, the target has the {len(data.classes)} classes "
                 f"{', '.join(data.classes[:12])}: set --model.network.classes {len(data.classes)}"
             )
 

@@ -66,7 +66,7 @@ def parser(arguments: list[str]) -> VerbParser:
         "audit",
         "Audit a generator by its samples: was it made to make a classifier unfair? With --as sharer: what does a "
         "release leak?",
-        "--samples samples_audit --reference configs/source/faces.yaml --sensitive Male --target Smiling "
+        "--samples samples_audit --reference source/faces --sensitive Male --target Smiling "
         "--json audit.json",
     )
     first = made.first

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from diffshare.commands.configs import check_configs
+from diffshare.commands.configs import check_configs, with_sources
 from diffshare.commands.options import add, add_recipe, check_device, check_guidance
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed, one_of
@@ -37,6 +37,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Any, Any]:
     Raises:
         UserError: an argument that is none, or two that do not go together.
     """
+    arguments = with_sources(arguments)
     made = parser(arguments)
     check_configs(
         [
@@ -59,7 +60,7 @@ def parser(arguments: list[str]) -> VerbParser:
     made = verb_parser(
         "infer-property",
         "Infer the share of a property in a model's training set from its samples, with an interval.",
-        "--model lightning_logs/faces/release --auxiliary configs/source/faces.yaml --property Eyeglasses",
+        "--model lightning_logs/faces/release --auxiliary source/faces --property Eyeglasses",
     )
     first = made.first
     names = "Attribute of the auxiliary source; with zero-shot any name; with schema a column or age>=40."

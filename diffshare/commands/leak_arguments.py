@@ -69,7 +69,7 @@ def parser(arguments: list[str]) -> VerbParser:
         "leak",
         "What does a release give away? The receiver's attacks on your own model, before it goes out. The same as "
         "audit --as sharer, which has the other arguments.",
-        "lightning_logs/faces/release --against configs/source/faces.yaml --properties Male --json leak.json",
+        "lightning_logs/faces/release --against source/faces --properties Male --json leak.json",
     )
     first = made.first
     first.add_argument(

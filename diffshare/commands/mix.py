@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from diffshare.commands.configs import with_configs
 from diffshare.commands.options import add
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.data.manifest import MANIFEST
@@ -38,7 +39,7 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
     made = verb_parser(
         "mix",
         "Choose a training set and write its manifest; takes the configs and overrides of fit.",
-        "--config configs/ddpm_faces.yaml --config configs/mix/proportion.yaml --data.mix.p 0.3 --out mix",
+        "--config ddpm_faces --config mix/proportion --data.mix.p 0.3 --out mix",
     )
     configs = "Config of fit; several merge, base first."
     made.first.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
@@ -55,12 +56,12 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
 def mix(arguments: list[str]) -> int:
     """Choose a training set and write its manifest."""
     parse(arguments)
-    return _choose(without(arguments, IGNORED))
+    return _choose(without(with_configs(arguments), IGNORED))
 
 
 def parse(arguments: list[str]) -> Namespace:
     """Parse and check all but the data, for which classes are imported."""
-    plain = without(arguments, IGNORED)
+    plain = without(with_configs(arguments), IGNORED)
     config = parser(plain).parse_args(without(plain, ("data", "print_config")))
     check_new_folder(config.out, MANIFEST, overwrite=config.overwrite)
     return config

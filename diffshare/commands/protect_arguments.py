@@ -52,7 +52,7 @@ def parser(arguments: list[str]) -> VerbParser:
         "property is read as it is), or is told whether to have it and guided there by the classifier's gradient "
         "(guide; diffusion models of images). The samples folder is that of the verb sample.",
         "--model lightning_logs/faces/release --count 500 --property Eyeglasses --share 0.5 "
-        "--reference configs/source/faces.yaml --out samples_protected",
+        "--reference source/faces --out samples_protected",
     )
     first = verb.first
     add(first, "--model", "--count")

@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import ActionConfigFile, Namespace
 from rich.console import Console
 
+from diffshare.commands.configs import with_configs
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.commands.study_progress import StudyProgress
 from diffshare.errors import check_number
@@ -35,7 +36,7 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
     verb = verb_parser(
         "study",
         "Run a grid of whole experiments; results, tables and figures are left in --out.",
-        "--config configs/study/families.yaml --out lightning_logs/study/families --workers 2",
+        "--config study/families --out lightning_logs/study/families --workers 2",
     )
     add = verb.first.add_argument
     add("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
@@ -58,7 +59,9 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
 
 def parse(arguments: list[str]) -> Namespace:
     """Parse and check all but the study, whose class is not imported."""
-    config = parser(arguments).parse_args(without(arguments, ("study", "print_config")))
+    config = parser(arguments).parse_args(
+        without(with_configs(arguments), ("study", "print_config"))
+    )
     for name in ("workers", "threads"):
         check_number(f"--{name}", config[name], 1)
     return config
@@ -73,7 +76,7 @@ def study(arguments: list[str]) -> int:
     plain = parse(arguments)
     runner = LocalRunner(plain.workers, plain.threads)
     typed = parser(arguments, Study)
-    config = typed.parse_args(arguments)
+    config = typed.parse_args(with_configs(arguments))
     dumped = load_yaml(typed.dump(config, skip_validation=True), aliases=True)
     built: Study = typed.instantiate(config).study
     record = {"config": dumped["study"], "command": shlex.join(["diffshare", "study", *arguments])}
@@ -91,7 +94,7 @@ def study(arguments: list[str]) -> int:
         again = [a for a in arguments if a != "--resume"]
         say(
             "",
-            f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}",
+            f"stopped; to go on: {shlex.join(['diffshare', 'study', *again, '--resume'])}",
         )
         return 143 if isinstance(stop, Terminated) else 130
     _show(result, shown)

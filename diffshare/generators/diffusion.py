@@ -187,13 +187,13 @@ def _run_scheduler(
             inputs = (
                 scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
             )
-        made = (
+        output = (
             _tilted(network, scheduler, inputs, t)
             if isinstance(network, Tilted)
             else network(inputs, t)
         )
         with _stepping(scheduler, steps):
-            x = scheduler.step(made, t, x, **extra).prev_sample
+            x = scheduler.step(output, t, x, **extra).prev_sample
     return x
 
 

@@ -40,13 +40,13 @@ def denoise_once(network: Any) -> None:
         return  # it will not fit the card
     x = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size)
     if isinstance(network, ClasswiseUNet):
-        made = network.networks[0](x, torch.zeros(1)).sample
+        output = network.networks[0](x, torch.zeros(1)).sample
     else:
-        made = network(
+        output = network(
             x, torch.zeros(1), class_labels=labels if config.num_class_embeds is not None else None
         ).sample
-    if config.in_channels == config.out_channels and made.shape != x.shape:
-        raise ValueError(f"of {tuple(x.shape)} it makes {tuple(made.shape)}")
+    if config.in_channels == config.out_channels and output.shape != x.shape:
+        raise ValueError(f"of {tuple(x.shape)} it makes {tuple(output.shape)}")
 
 
 def _chosen(
@@ -178,9 +178,9 @@ class DiffusionBox:
                 on_call=on_call,
                 tilt=tilt,
             )
-        made = self.decode(x)
+        images = self.decode(x)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
-        return made
+        return images
 
     def decode(self, x: torch.Tensor) -> np.ndarray:
         """Images of what the denoiser made: N x C x H x W => uint8 N x H x W x C."""

@@ -110,12 +110,12 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kind: str, where: str
                 f"{where}: {info.filename} is no plain numpy array (format 1.0): save it with numpy.savez"
             )
         header = io.BytesIO(start[-2:] + entry.read(length))
-        shape, fortran, found = np.lib.format.read_array_header_1_0(
+        shape, fortran, stored = np.lib.format.read_array_header_1_0(
             header, max_header_size=_MAX_HEADER
         )
-        if found != dtype:
+        if stored != dtype:
             raise UserError(
-                f"{where}: {info.filename} must be {dtype}, not {shown(str(found))}; objects are refused"
+                f"{where}: {info.filename} must be {dtype}, not {shown(str(stored))}; objects are refused"
             )
         if fortran:
             raise UserError(

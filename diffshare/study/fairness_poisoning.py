@@ -267,7 +267,7 @@ def _check_policy(name: str, path: Path) -> None:
     where = f"study.policies.{name} ({path})"
     if "class_path" not in mix:
         raise UserError(
-            f"{where} names no data.init_args.mix.class_path: name an overlay such as configs/mix/clean.yaml"
+            f"{where} names no data.init_args.mix.class_path: name an overlay such as mix/clean"
         )
     parameters = inspect.signature(named_class(mix["class_path"], where)).parameters
     if missing := [parameter for parameter in ("alpha", "n") if parameter not in parameters]:

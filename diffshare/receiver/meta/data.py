@@ -14,6 +14,7 @@ from diffshare.data.shadow import INDEX, PARTS, ShadowDataModule
 from diffshare.data.source import Source
 from diffshare.data.table import Column, column_positions
 from diffshare.errors import UserError
+from diffshare.packaged import located
 from diffshare.receiver.meta.shadows import (
     ShadowPlan,
     make_shadows,
@@ -98,11 +99,10 @@ class TrainedShadowDataModule(ShadowDataModule):
         }
         if below := [name for name, value in least.items() if value < 1]:
             raise UserError(f"data.{below[0]} is {least[below[0]]}: it must be at least 1")
-        if not generator or (missing := [path for path in generator if not path.is_file()]):
-            name = missing[0] if generator else "(data.generator is empty)"
-            raise UserError(
-                f"there is no config file {name}: name the configs of a generator's fit in data.generator"
-            )
+        if not generator:
+            raise UserError("data.generator is empty: name the configs of a generator's fit")
+        for config in generator:
+            located(config)
         if min(base_steps, *count) < 0:
             raise UserError(
                 f"data.base_steps {base_steps} and data.count {list(count)} must not be negative"
@@ -187,7 +187,7 @@ class TrainedShadowDataModule(ShadowDataModule):
             for name, value in vars(self.plan).items()
             if name not in ("root", "source")
         }
-        now |= {"files": " ".join(map(read_text, self.plan.generator))}
+        now |= {"files": " ".join(read_text(located(path)) for path in self.plan.generator)}
         now |= {
             name: str(getattr(self, name))
             for name in ("auxiliary", "classifier_steps", "folds", "low", "high")

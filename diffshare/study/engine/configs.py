@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from diffshare.errors import UserError
+from diffshare.packaged import located
 from diffshare.settings import read_yaml
 
 
@@ -17,13 +18,11 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
     """Configs merged base first; where a ``class_path`` changes, the arguments of the former class go.
 
     Raises:
-        UserError: a file is not there, or is no YAML of settings.
+        UserError: there is no such file or packaged config, or it is no YAML of settings.
     """
     result: dict[str, Any] = {}
     for path in paths:
-        if not path.is_file():
-            raise UserError(f"there is no config file {path}: give the path of a YAML file")
-        content = read_yaml(path, aliases=True)
+        content = read_yaml(located(path), aliases=True)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no settings: a config is YAML of the form 'key: value'")
         result = _merge(result, content)
