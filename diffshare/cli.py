@@ -26,10 +26,7 @@ VERBS = {
     "protect": "draw samples that show a chosen share of a property",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
-ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
-    verb: f"{verb.partition('-')[0]}_arguments"
-    for verb in ("protect", "repair", "infer-property", "audit", "leak")
-}
+ARGUMENTS = {"protect": "protect_arguments"}  # verbs whose parser is apart from their work
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,7 +142,7 @@ def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
 
 
 def _overview() -> list[str]:
-    lines = ["usage: python -m diffshare.cli VERB [options]    (VERB --help explains each)", ""]
+    lines = ["usage: diffshare VERB [options]    (VERB --help explains each)", ""]
     lines += [f"  {verb:14} {text}" for verb, text in VERBS.items()]
     lines += ["", "  --debug    show the traceback of an error", "  --version  show the version"]
     return lines

@@ -133,7 +133,9 @@ def test_every_verb_but_those_that_train_starts_light() -> None:
 
 
 def module_of(verb: str) -> Any:
-    return importlib.import_module(f"diffshare.commands.{ARGUMENTS.get(verb, verb)}")
+    return importlib.import_module(
+        f"diffshare.commands.{ARGUMENTS.get(verb, verb.replace('-', '_'))}"
+    )
 
 
 def parser_of(verb: str) -> VerbParser:
@@ -188,7 +190,7 @@ def test_the_example_of_a_verb_parses(monkeypatch: Any, tmp_path: Path, verb: st
     monkeypatch.chdir(tmp_path)
     parser = parser_of(verb)
     text = parser.format_help()
-    words = text.split("diffshare.cli ")[1].splitlines()[0].split()
+    words = text.split("example:\n  diffshare ")[1].splitlines()[0].split()
     assert words[0] == verb
     for path in (word for flag, word in zip(words, words[1:], strict=False) if flag == "--samples"):
         (tmp_path / path).mkdir()

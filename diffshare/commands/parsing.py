@@ -90,7 +90,7 @@ class VerbParser(ArgumentParser):
         lines = [
             text,
             "example:",
-            f"  python -m diffshare.cli {self.prog.split()[-1]} {' '.join(self.example)}",
+            f"  {self.prog} {' '.join(self.example)}",
         ]
         more = [str(group.title) for group in groups[2:] if group is not self.first]
         if more and not self.everything:

@@ -83,7 +83,7 @@ def study(arguments: list[str]) -> int:
         again = [a for a in arguments if a != "--resume"]
         say(
             "",
-            f"stopped; to go on: {shlex.join(['python', '-m', 'diffshare.cli', 'study', *again, '--resume'])}",
+            f"stopped; to go on: {shlex.join(['diffshare', 'study', *again, '--resume'])}",
         )
         return 143 if isinstance(stop, Terminated) else 130
     for failure in failures:

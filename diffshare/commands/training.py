@@ -88,7 +88,7 @@ def _go(verb: str, cli: "DiffshareCLI") -> int:
         raise
     except Interrupted as stopped:
         if cli.trainer.is_global_zero:
-            again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
+            again = f"diffshare fit --run-dir {cli.run_dir} --resume"
             say("", f"stopped; the state is in {cli.run_dir / LAST}", f"to go on: {again}")
         return exit_status(stopped.signum)
     return 0
@@ -373,7 +373,7 @@ class DiffshareCLI(LightningCLI):
         check_trained(self.trainer)
         say(f"run:     {self.run_dir}")
         if isinstance(self.model, AttributeClassifier):
-            say(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
+            say(f"test:    diffshare test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(
@@ -384,9 +384,7 @@ class DiffshareCLI(LightningCLI):
             )
             note_release(self.run_dir, self.trainer.global_step)
             say(f"release: {folder}")
-            say(
-                f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples"
-            )
+            say(f"sample:  diffshare sample --model {folder} --count 64 --out samples")
 
 
 def _names_config(arguments: list[str]) -> bool:
