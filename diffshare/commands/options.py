@@ -70,8 +70,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 5,
         "help": "Models of it, each for the records it has not seen.",
     },
-    "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
-    "--withhold": {"type": str, "nargs": "+", "default": []},
 }
 # of diffshare.classifiers.recipes
 RECIPES = (

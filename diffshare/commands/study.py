@@ -28,12 +28,12 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
         arguments: that will be parsed.
         base: what the study is an instance of; None for a parser that imports no class.
     """
-    made = verb_parser(
+    verb = verb_parser(
         "study",
         "Run a grid of whole experiments; results, tables and figures are left in --out.",
         "--config configs/study/families.yaml --out lightning_logs/study/families --workers 2",
     )
-    add = made.first.add_argument
+    add = verb.first.add_argument
     add("-c", "--config", action=ActionConfigFile, help="Config of the study; several merge.")
     add("--out", type=Path, required=True, help="Folder of the study.")
     add("--workers", type=int, default=1, help="Steps at once, each in a process of its own.")
@@ -48,8 +48,8 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
         action="store_true",
         help="Go on with the study in --out: what is done is not done again.",
     )
-    add_class(made, "study", base, arguments, STUDY_HELP)
-    return made
+    add_class(verb, "study", base, arguments, STUDY_HELP)
+    return verb
 
 
 def parse(arguments: list[str]) -> Namespace:
