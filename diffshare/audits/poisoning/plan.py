@@ -17,7 +17,7 @@ class Plan:
     """The choices of an audit.
 
     Attributes:
-        queries: number of samples to look at; 2000 of a model, all that were received where None.
+        queries: number of samples to look at; where None, 2000 of a model, or all that were received.
         sequential: look first at so many samples, then at twice as many, until something is decided.
         level: of the test: chance of calling a clean model poisoned, in (0, 1).
         alpha: poisoned share that must be seen before a model is called clean, in (0, 1).

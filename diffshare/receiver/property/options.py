@@ -22,9 +22,9 @@ class Options:
     Attributes:
         value: class whose share is asked for; the second of two where None.
         method: a prevalence estimator, ``pacc`` where None.
-        queries: number of samples; ``auto``: until ``width`` is reached; 1000 of a model, all that were
-            received where None.
-        width: half width that is wanted, in (0, 0.5), with ``auto``.
+        queries: number of samples, or ``auto``: until ``width`` is reached; where None, 1000 of a model, or
+            all that were received.
+        width: half width that is wanted, in (0, 0.5), with queries ``auto``.
         level: confidence level of the interval.
         conditioned_on: attribute that the samples' classes stand for.
         withhold: columns of a table that the classifier is not to see.
