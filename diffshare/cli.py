@@ -27,13 +27,8 @@ VERBS = {
     "configs": "the configs that come with diffshare: list, show, copy",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
-ARGUMENTS = (
-    {  # modules that are not called as the verb: the parser is apart from the work, which imports torch
-        verb: f"{verb.partition('-')[0]}_arguments"
-        for verb in ("protect", "repair", "infer-property", "audit", "leak")
-    }
-    | {"configs": "packaged"}
-)
+# modules that are not called as the verb
+ARGUMENTS = {"protect": "protect_arguments", "configs": "packaged"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,15 +16,15 @@ class UserError(Exception):
         super().__init__(printable(" ".join(message.split())))
 
 
-def one_of(kind: str, name: str, known: object) -> UserError:
+def one_of(kind: str, name: str, choices: object) -> UserError:
     """A refusal of an unknown name that lists the known ones (at most twelve).
 
     Args:
         kind: what is named, for instance ``"attribute"``.
         name: what the user wrote.
-        known: an iterable of the names that exist.
+        choices: an iterable of the names that exist.
     """
-    name, names = str(name), sorted(map(str, known))  # type: ignore[call-overload]
+    name, names = str(name), sorted(map(str, choices))  # type: ignore[call-overload]
     if alike := [one for one in names if one != name and one.casefold() == name.strip().casefold()]:
         return UserError(f"unknown {kind} '{name}': write '{alike[0]}', names must agree exactly")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""

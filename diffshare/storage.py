@@ -81,12 +81,12 @@ def check_apart(path: Path, kept: Path, what: str = "release") -> None:
     Raises:
         UserError: one is, or is in, the other.
     """
-    made, read = path.resolve(), kept.resolve()
-    if read in (made, *made.parents):
+    target, read = path.resolve(), kept.resolve()
+    if read in (target, *target.parents):
         raise UserError(
             f"{path} lies in the {what}, which holds its own files alone: choose another folder"
         )
-    if made in read.parents:
+    if target in read.parents:
         raise UserError(f"{path} is where the {what} {kept} lies: choose another folder")
 
 

@@ -24,8 +24,8 @@ from hostile_originals import COLUMNS
 from diffshare.audits.leak.training import read_training
 from diffshare.audits.poisoning.declared import read_declared
 from diffshare.audits.poisoning.table import counted_table
-from diffshare.commands.audited import read_audited
-from diffshare.commands.blocks import MOST
+from diffshare.audits.repair.allowed_classes import MOST
+from diffshare.audits.repair.audit_file import read_audited
 from diffshare.data.listed import listed_names
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, Index

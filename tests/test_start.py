@@ -139,7 +139,9 @@ def test_every_verb_but_those_that_train_starts_light() -> None:
 
 
 def module_of(verb: str) -> Any:
-    return importlib.import_module(f"diffshare.commands.{ARGUMENTS.get(verb, verb)}")
+    return importlib.import_module(
+        f"diffshare.commands.{ARGUMENTS.get(verb, verb.replace('-', '_'))}"
+    )
 
 
 def parser_of(verb: str) -> VerbParser:

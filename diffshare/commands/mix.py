@@ -36,21 +36,21 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
         arguments: that will be parsed.
         base: what the data is an instance of; None for a parser that imports no class.
     """
-    made = verb_parser(
+    verb = verb_parser(
         "mix",
         "Choose a training set and write its manifest; takes the configs and overrides of fit.",
         "--config ddpm_faces --config mix/proportion --data.mix.p 0.3 --out mix",
     )
     configs = "Config of fit; several merge, base first."
-    made.first.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
-    add(made.first, "--out", "--overwrite")
-    add_class(made, "data", base, arguments, DATA_HELP)
-    others = made.add_argument_group("settings of fit that make no difference")
+    verb.first.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
+    add(verb.first, "--out", "--overwrite")
+    add_class(verb, "data", base, arguments, DATA_HELP)
+    others = verb.add_argument_group("settings of fit that make no difference")
     for ignored in IGNORED:
         others.add_argument(
             f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone."
         )
-    return made
+    return verb
 
 
 def mix(arguments: list[str]) -> int:

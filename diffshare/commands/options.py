@@ -4,13 +4,16 @@ Nothing heavy is imported here: a parser is built, asked for help and refuses be
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import ArgumentParser, Namespace
+
 import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
+from diffshare.commands.fields import flag
 from diffshare.data.source import Source
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number
 from diffshare.release.tables import ESCAPE, ESCAPE_HELP
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -67,8 +70,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 5,
         "help": "Models of it, each for the records it has not seen.",
     },
-    "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
-    "--withhold": {"type": str, "nargs": "+", "default": []},
 }
 # of diffshare.classifiers.recipes
 RECIPES = (
@@ -111,6 +112,26 @@ def add_recipe(group: Any, name: str, arguments: Sequence[str], help: str) -> No
         default=None,
         help=f"{help} One of {', '.join(RECIPES)}, or your own.",
     )
+
+
+def changed(config: Namespace, parser: ArgumentParser, names: Iterable[str]) -> list[str]:
+    """Flags of those of these arguments that are not as they are by default."""
+    return [flag(name) for name in names if config[name] != parser.get_default(name)]
+
+
+def check_one(config: Namespace) -> None:
+    """Refuse a model and samples, or neither."""
+    if (config.model is None) == (config.samples is None):
+        raise UserError(
+            "give either --model (a release folder) or --samples (a samples folder), one of them"
+        )
+
+
+def check_asking(config: Namespace) -> None:
+    """Refuse numbers with which no model is asked, and a device that cannot be used here."""
+    check_number("--steps", config.steps, 1)
+    check_number("--batch-size", config.batch_size, 1)
+    check_device(config.device)
 
 
 def check_guidance(guidance: float) -> None:

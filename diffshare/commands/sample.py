@@ -24,23 +24,23 @@ LABELS_HELP = (
 
 def parser(arguments: list[str]) -> VerbParser:
     """The parser of ``sample``."""
-    made = verb_parser(
+    verb = verb_parser(
         "sample",
         "Draw samples from a release, as a black box.",
         "--model lightning_logs/faces/release --count 64 --labels balanced --out samples",
     )
-    add(made.first, "--model", "--count", "--out")
-    add(made.first, "--labels", help=LABELS_HELP)
-    add(made.first, "--seed", help="Sample i of a seed always starts from the same noise.")
-    add(made.first, "--guidance", "--overwrite")
-    how = made.add_argument_group("how the samples are made and written")
+    add(verb.first, "--model", "--count", "--out")
+    add(verb.first, "--labels", help=LABELS_HELP)
+    add(verb.first, "--seed", help="Sample i of a seed always starts from the same noise.")
+    add(verb.first, "--guidance", "--overwrite")
+    how = verb.add_argument_group("how the samples are made and written")
     add(how, "--steps")
     of_ddpm = f"Of a DDPM or latent diffusion one of {', '.join(SAMPLERS)}"
     of_others = "of another family one of its own (an unknown name lists them)"
     how.add_argument("--scheduler", type=str, default=None, help=f"{of_ddpm}; {of_others}.")
     add(how, "--batch-size", help="Samples a pass; 64 images or 4096 rows where left out.")
     add(how, "--device", ESCAPE)
-    return made
+    return verb
 
 
 def sample(arguments: list[str]) -> int:

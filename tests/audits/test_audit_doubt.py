@@ -10,7 +10,7 @@ from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
 from diffshare.audits.poisoning.verdict import Judgement, Terms, judge
 from diffshare.classifiers.property import Platt, PropertyClassifier
-from diffshare.commands.shown import show
+from diffshare.commands.audit_table import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.receiver.records import Records

@@ -17,7 +17,7 @@ from random_release import random_ddpm
 from diffshare.audits.leak.attributes import RESAMPLES, WIDTH, Leak, Reading, _by
 from diffshare.audits.leak.members import MemberLeak
 from diffshare.audits.leak.result import Disclosed, Report, section_of
-from diffshare.commands.leak import show_leak
+from diffshare.commands.leak_table import show_leak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, Assumption, infer

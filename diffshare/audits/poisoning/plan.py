@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
 from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.release.generator import MOST_SAMPLES
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 QUERIES = 2000  # of a model, where no number is given; of samples, all
@@ -16,7 +17,7 @@ class Plan:
     """The choices of an audit.
 
     Attributes:
-        queries: number of samples to look at; 2000 of a model, all that were received where None.
+        queries: number of samples to look at; where None, 2000 of a model, or all that were received.
         sequential: look first at so many samples, then at twice as many, until something is decided.
         level: of the test: chance of calling a clean model poisoned, in (0, 1).
         alpha: poisoned share that must be seen before a model is called clean, in (0, 1).
@@ -63,8 +64,13 @@ class Plan:
     def __post_init__(self) -> None:
         self.terms()
         check_seed("seed", self.seed)
-        for name, least in (("queries", 1), ("sequential", 1), ("folds", 2), ("clusters", 2)):
-            check_number(name, getattr(self, name), least, None)
+        for name, least, most in (
+            ("queries", 1, MOST_SAMPLES),
+            ("sequential", 1, MOST_SAMPLES),
+            ("folds", 2, None),
+            ("clusters", 2, None),
+        ):
+            check_number(name, getattr(self, name), least, most)
         if self.pool not in ("natural", "balanced"):
             raise one_of("pool", str(self.pool), ("natural", "balanced"))
         if not 0.5 < self.power < 1:
