@@ -8,10 +8,10 @@ from typing import Any
 from diffshare.data.csvfile import MAX_RECORD
 from diffshare.data.gathered import MARKS
 from diffshare.data.tablebytes import Looked, open_text
-from diffshare.data.tablereaders import Batch, Cells, check_width
+from diffshare.data.tablereaders import BATCH_CELLS, Batch, Cells, check_width
 from diffshare.errors import UserError
 
-_ROWS, _CELLS = 5000, 4 << 20  # of a batch
+_ROWS = 5000  # of a batch
 
 
 class _Number(str):
@@ -99,7 +99,7 @@ class JSONReader:
         keys = list(self._place)
         chosen = {i: keys[i] for i in wanted if i not in self.unreadable}
         rows: list[dict[str, Any]] = []
-        most = max(1, min(_ROWS, _CELLS // len(keys)))
+        most = max(1, min(_ROWS, BATCH_CELLS // len(keys)))
 
         def batch() -> Batch:
             return Batch(

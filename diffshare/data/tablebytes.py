@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from diffshare.data.csvfile import MAX_RECORD
 from diffshare.data.source import open_data
 from diffshare.errors import UserError
 
@@ -123,7 +124,7 @@ def _refuse_binary(path: Path, start: bytes) -> None:
             raise UserError(f"{path} is no table, it is {what}: expected {ACCEPTED}")
     if b"\0" in start:
         even, odd = start[::2].count(0), start[1::2].count(0)
-        if max(even, odd) > len(start) // 5 and min(even, odd) < len(start) // 50:
+        if max(even, odd) > len(start) // 5 and min(even, odd) <= len(start) // 50:
             wide = "utf-16-le" if odd > even else "utf-16-be"
             raise UserError(
                 f"{path} looks like UTF-16 without a mark: save it as UTF-8, or add encoding {wide}"
@@ -142,10 +143,11 @@ def open_text(path: Path, looked: Looked) -> BinaryIO:
         stream = _Inflated(path, stream, os.fstat(stream.fileno()).st_size)
     if looked.encoding in ("utf-8", "utf-8-sig"):
         return io.BufferedReader(_Unmarked(stream), 1 << 20)
+    buffered = io.BufferedReader(stream, 1 << 20)
     try:
-        text = io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), looked.encoding, newline="")
+        text = io.TextIOWrapper(buffered, looked.encoding, newline="")
     except LookupError:  # a codec that is none of text, such as zlib
-        stream.close()
+        buffered.close()
         raise UserError(f"'{looked.encoding}' is no encoding of text") from None
     return io.BufferedReader(_Transcoded(path, text, looked.encoding), 1 << 20)
 
@@ -267,8 +269,8 @@ class Watched(_Raw):
     """UTF-8 text of a CSV file on its way to a fast reader, which is lenient with quotes.
 
     Attributes:
-        doubtful: a quote stood where strict CSV has none, or was not closed, or a null character was there: what the
-            fast reader makes of such a file is not to be trusted.
+        doubtful: a quote stood where strict CSV has none, or was not closed, or there was a null character, a line end
+            of one carriage return, or a very long line: what the fast reader makes of such a file is not to be trusted.
     """
 
     def __init__(self, stream: BinaryIO, delimiter: str) -> None:
@@ -277,6 +279,7 @@ class Watched(_Raw):
         self._before = b"\n"  # the last byte of what went before
         self._odd = False  # an odd number of quotes went before
         self._owed = False  # a quote was the last byte: what follows it is not known yet
+        self._length = 0  # bytes of the last line
         self.doubtful = len(delimiter.encode()) > 1
 
     def next(self, count: int) -> bytes:
@@ -287,11 +290,10 @@ class Watched(_Raw):
         return chunk
 
     def _look(self, chunk: bytes) -> None:
-        if b"\0" in chunk:
-            self.doubtful = True
         if not chunk:
-            self.doubtful = self._odd
+            self.doubtful = self._odd or self._before == b"\r"
             return
+        self.doubtful = b"\0" in chunk or self._lone_return(chunk) or self._is_long(chunk)
         if self._owed or b'"' in chunk:
             data = np.frombuffer(self._before + chunk, np.uint8)
             at = np.flatnonzero(data[1:] == ord('"')) + 1
@@ -307,6 +309,17 @@ class Watched(_Raw):
             self._odd ^= bool((len(at) - self._owed) % 2)
             self._owed = data[-1] == ord('"') and not self._odd
         self._before = chunk[-1:]
+
+    def _lone_return(self, chunk: bytes) -> bool:
+        text = self._before + chunk
+        pairs, last = text.count(b"\r\n"), text.endswith(b"\r")
+        return text.count(b"\r") != pairs + last
+
+    def _is_long(self, chunk: bytes) -> bool:
+        first = chunk.find(b"\n")
+        longest = self._length + (len(chunk) if first < 0 else first)
+        self._length = longest if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
+        return max(longest, self._length) > MAX_RECORD
 
     def close(self) -> None:
         """Close the stream as well."""
