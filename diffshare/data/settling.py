@@ -291,10 +291,10 @@ def match_categories(
         else:
             beyond.append(text)
     if twins := differing(beyond, [text for text in ours if text]):
-        theirs_text, ours_text = twins[0]
+        there, here = twins[0]
+        blanks = " (they differ in blanks)" if there.split() == here.split() else ""
         raise UserError(
-            f"in column {quoted(name)} the samples have {quoted(theirs_text)}, the reference {quoted(ours_text)}: "
-            f"{REMEDY}"
+            f"in column {quoted(name)} the samples have {quoted(there)}, the reference {quoted(here)}{blanks}: {REMEDY}"
         )
     return codes, beyond
 
