@@ -64,7 +64,7 @@ def column_positions(columns: Sequence[Column], names: Iterable[str]) -> np.ndar
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """A table in memory: schema, values (float32, N x columns) and index."""
 
     columns: tuple[Column, ...]
@@ -79,11 +79,11 @@ class TableSource(ChosenRows):
     on_bad_image: Literal["error", "skip"] = "error"
     shares: tuple[float, float, float]
 
-    def _load(self) -> _Table:
+    def _load(self) -> Table:
         raise NotImplementedError
 
     @cached_property
-    def _table(self) -> _Table:
+    def _table(self) -> Table:
         return self._load()
 
     @property
@@ -136,7 +136,7 @@ class CSVTable(TableSource):
     ) -> None:
         super().__init__(**rows)
         self.path = as_path(path)
-        self.schema = _check_schema(columns, missing)
+        self.schema = check_schema(columns, missing)
         self.header = header
         self.delimiter = check_delimiter(delimiter)
         self.missing = missing
@@ -146,7 +146,7 @@ class CSVTable(TableSource):
         names = None if self.header else list(self.schema)
         return csv_cells(self.path, column, names, self.delimiter, self.missing)
 
-    def _load(self) -> _Table:
+    def _load(self) -> Table:
         names = read_header(self.path, self.delimiter) if self.header else list(self.schema)
         place = {name: position for position, name in enumerate(names)}
         absent = [name for name in self.schema if name not in place]
@@ -198,7 +198,7 @@ class Adult(TableSource):
         self.root = as_path(root)
         self.shares = check_official_shares(shares, "adult.test")
 
-    def _load(self) -> _Table:
+    def _load(self) -> Table:
         for name in ("adult.data", "adult.test"):
             if not (self.root / name).is_file():
                 raise UserError(
@@ -216,9 +216,14 @@ class Adult(TableSource):
             yield replace(block, columns=[*block.columns[:-1], labels])
 
 
-def _check_schema(
+def check_schema(
     columns: Mapping[str, Kind | list[str | int]], missing: str
 ) -> Mapping[str, Kind | list[str]]:
+    """A description of columns with its categories as texts.
+
+    Raises:
+        UserError: it is empty, or declares no, too many or repeated categories, or the mark of a missing cell.
+    """
     if not columns:
         raise UserError("columns is empty: describe at least one column as numeric or categorical")
     schema = {
@@ -247,7 +252,7 @@ def _select(block: Block, chosen: Sequence[int]) -> Block:
 
 def assemble(
     blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str
-) -> _Table:
+) -> Table:
     """Parse all blocks, whose columns are those of the schema."""
     parsers = [parser_of(name, kind, missing) for name, kind in schema.items()]
     names: list[str] = []
@@ -276,4 +281,4 @@ def assemble(
         Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals)
         for name, parsed in found.items()
     )
-    return _Table(columns, values, index)
+    return Table(columns, values, index)
