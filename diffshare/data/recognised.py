@@ -111,7 +111,7 @@ class Recognised(TableSource):
         return self._open()
 
     @cached_property
-    def _read(self) -> "_Whole":
+    def _whole_table(self) -> "_Whole":
         reader = self._reader
         kinds, unused = self._choose(reader)
         gathered = _gather(reader, kinds, self._mark, self.file)
@@ -143,17 +143,17 @@ class Recognised(TableSource):
         return kinds, unused
 
     def _load(self) -> Table:
-        return self._read.table
+        return self._whole_table.table
 
     @property
     def unused(self) -> Mapping[str, str]:
         """Columns that are not read, and why, in words that follow the name."""
-        return self._read.unused
+        return self._whole_table.unused
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided on columns or left out, a sentence each."""
-        return self._read.notes
+        return (*self._whole_table.notes, *super().notes)
 
     def description(self) -> str:
         """What was read, in one line: ``4,000 rows of holdout.csv, 14 columns; 9 read as categories, 5 as numbers``."""
@@ -183,6 +183,9 @@ class Recognised(TableSource):
                     "all are whole: cut it into ranges"
                 )
             raise one_of("column", name, [*index.attributes, *columns])
+
+    def _cells(self, column: str) -> np.ndarray | None:
+        return self.texts(column) if column in self._reader.names else None
 
     def texts(self, name: str) -> np.ndarray:
         """The cells of one column as they stand, numpy str, N; empty where missing. It is read once more.

@@ -48,7 +48,9 @@ class TableFile(Recognised):
         encoding: str | None = None,
         header: bool = True,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.path = as_path(path)
         self._settings(columns, as_category, as_number, missing)
         self.delimiter, self.encoding, self.header = delimiter, encoding, header
@@ -107,7 +109,9 @@ class TableFrame(Recognised):
         as_category: Sequence[str] = (),
         as_number: Sequence[str] = (),
         missing: str | None = None,
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self._frame = frame
         self._settings(columns, as_category, as_number, missing)
 
