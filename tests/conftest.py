@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 from hypothesis import settings
+from suite_times import QUICK, seconds_of
 
 # A run in the background, or of nohup, ignores these, and so would all that the tests start.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -47,10 +48,25 @@ def pytest_collection(session: pytest.Session) -> Iterator[object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: of several processes none is then left alone with one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = f"leave out tests marked slow, and files that take more than {QUICK:g} seconds"
+    parser.addoption("--quick", action="store_true", help=text)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out slow files under ``--quick``, but not one that is asked for by its name."""
+    asked = {Path(argument.split("::")[0]).resolve() for argument in config.args}
+    slow = config.getoption("--quick") and seconds_of(collection_path) > QUICK
+    return True if slow and collection_path not in asked else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first: of several processes none is then left alone with one at the end."""
+    if config.getoption("--quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+    items.sort(key=lambda item: -seconds_of(item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)
