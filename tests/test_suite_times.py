@@ -1,5 +1,6 @@
 """A quick run stays quick as the suite grows, and looks into every room."""
 
+import os
 from pathlib import Path
 
 from suite_times import QUICK, TESTS, measured, seconds_of
@@ -25,3 +26,11 @@ def test_a_new_file_and_one_elsewhere_are_quick():
     assert (
         seconds_of(TESTS / "test_that_is_new.py") == seconds_of(Path("/nowhere/test_kid.py")) == 0
     )
+
+
+def test_processes_side_by_side_have_a_core_each():
+    import torch
+
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    cores = max(os.cpu_count() or 1, processes)
+    assert torch.get_num_threads() * processes <= cores, "unset OMP_NUM_THREADS: threads would spin"
