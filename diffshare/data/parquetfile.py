@@ -1,5 +1,6 @@
 """Parquet files whose records have a picture or belong to one, read in batches by pyarrow."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from diffshare.received import shown
 
 BATCH = 4096  # rows of plain cells
 MAX_CELLS = 4 << 30  # bytes of all plain columns together
+MAX_RATIO = 100  # of a column's bytes to those in the file, beyond the first 64 MiB
+_FREE = 64 << 20
 MAX_ROWS = 50_000_000  # a file of a few bytes may repeat one value as often as it likes
 
 
@@ -98,3 +101,48 @@ def _check_size(path: Path, file: Any, names: Sequence[str]) -> None:
             f"{path} holds {file.metadata.num_rows} rows and {total} bytes of plain cells, more than {MAX_ROWS} or "
             f"{MAX_CELLS}: split it"
         )
+
+
+def image_columns(file: Any) -> list[str]:
+    """Names of the columns that hold pictures: structs with ``bytes``; where there is none, plain bytes."""
+    import pyarrow.types as types
+
+    def binary(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind)
+
+    structs, plain = [], []
+    for field in file.schema_arrow:
+        if types.is_struct(field.type):
+            place = field.type.get_field_index("bytes")
+            if place >= 0 and binary(field.type.field(place).type):
+                structs.append(field.name)
+        elif binary(field.type):
+            plain.append(field.name)
+    return structs or plain
+
+
+def class_names(file: Any) -> dict[str, dict[str, str]]:
+    """Names of the classes of Hugging Face's ``ClassLabel`` columns: column to number to name."""
+    raw = (file.schema_arrow.metadata or {}).get(b"huggingface", b"")
+    try:
+        features = json.loads(raw[: 4 << 20])["info"]["features"]
+        return {
+            str(name): {str(i): str(label) for i, label in enumerate(feature["names"])}
+            for name, feature in features.items()
+            if isinstance(feature, dict) and isinstance(feature.get("names"), list)
+        }
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return {}  # a note of another tool, without which numbers are the names
+
+
+def picture_bytes(path: Path, meta: Any, column: str) -> int:
+    """Bytes of a picture of a row group, on average; a column that unpacks to far more than it takes is refused."""
+    chunks = [meta.column(i) for i in range(meta.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] == column]
+    stored = sum(chunk.total_compressed_size for chunk in chunks)
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if size > max(_FREE, MAX_RATIO * stored):
+        raise UserError(
+            f"{path}: '{column}' would unpack from {stored} to {size} bytes: such pictures are none, get it again"
+        )
+    return int(size // max(meta.num_rows, 1))
