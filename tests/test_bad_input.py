@@ -169,7 +169,11 @@ SPOILT = {
     ),
     "image of another kind": (
         lambda root: (root / IMAGES / "000003.jpg").write_text("no picture"),
-        [f"{IMAGES}/000003.jpg", "no JPEG or PNG", "replace the file or set on_bad_image: skip"],
+        [
+            f"{IMAGES}/000003.jpg",
+            "it is no JPEG, PNG, WEBP, TIFF, GIF or BMP file",
+            "replace the file or set on_bad_image: skip",
+        ],
     ),
 }
 

@@ -80,7 +80,7 @@ class CelebA(ChosenRows):
             uint8, n x image_size x image_size x 3.
 
         Raises:
-            BadRecord: an image is missing, truncated, no JPEG or PNG, or smaller than the crop.
+            BadRecord: an image is missing, truncated, no picture, or smaller than the crop.
         """
         folder = self.root / IMAGES
         paths = [os.path.join(folder, name) for name in self._index.names[positions].tolist()]

@@ -103,8 +103,9 @@ def test_a_split_column_gives_the_parts(folder, words):
         ("", r"metadata\.csv is empty"),
         ("file_name,sex\n", r"metadata\.csv holds no records"),
         (
-            "file,sex\na.png,m\n",
-            r"metadata\.csv has no column 'file_name': its header has 'file', 'sex'; name that of the files so",
+            "file,sex\nz.png,m\n",
+            r"metadata\.csv has no column that names files of .* \(it holds 'a\.png', for instance\): its columns are "
+            "'file', 'sex'; name one in file_column",
         ),
         ("file_name,sex,sex\na.png,m,m\n", r"more than one column 'sex'"),
         ("file_name,sex\na.png,m\nsub/b.png\n", r"metadata\.csv:3 has 1 cells, expected 2"),
@@ -139,8 +140,8 @@ def test_mistakes_in_the_table(folder, text, message):
 
 
 def test_mistakes_beside_the_table(folder):
-    with pytest.raises(UserError, match=r"no .*metadata\.csv: write one line for each image"):
-        ImageFolder(str(folder)).index()
+    with pytest.raises(UserError, match=r"no table other\.csv: check its name"):
+        ImageFolder(str(folder), labels="other.csv").index()
     with pytest.raises(UserError, match="no folder"):
         ImageFolder(str(folder / "absent")).index()
     with pytest.raises(UserError, match="image_size 0 makes no sense"):

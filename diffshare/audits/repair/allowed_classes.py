@@ -19,6 +19,8 @@ SOURCES = frozenset(
         "cifar10.CIFAR10",
         "idx.IDX",
         "imagefolder.ImageFolder",
+        "npzfile.NPZ",
+        "parquetimages.ParquetImages",
         "rendered.RenderedFaces",
         "table.Adult",
         "table.CSVTable",
