@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from diffshare.data.imagearrays import as_images
 from diffshare.data.images import LARGEST, resize
 from diffshare.data.labeltable import Column, column_of, text_of
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, one_of
 from diffshare.release.npz import Stored, npz_headers, read_npz
@@ -24,7 +25,7 @@ LABELS = ("y", "labels", "label", "arr_1")
 _PARTS = ("train", "val", "test")
 
 
-class NPZ:
+class NPZ(ChosenRows):
     """Images in an NPZ file, as ``numpy.savez`` writes it; nothing in it is unpickled.
 
     Understood are MedMNIST's keys (``train_images``, ``train_labels`` and the same of ``val`` and ``test``, which are
@@ -40,6 +41,7 @@ class NPZ:
         classes: names of the labels 0, 1, and so on; null leaves them as they are.
         images: name of the array of the images, where it is none of the above.
         shares: shares of the sharer's, the auxiliary and the test part, where the file has none.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: an option that makes no sense.
@@ -56,7 +58,9 @@ class NPZ:
         classes: list[str] | None = None,
         images: str | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         if image_size is not None and not 1 <= image_size <= LARGEST:
             raise UserError(
                 f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null"
@@ -65,20 +69,11 @@ class NPZ:
         self.image_size, self.label, self.classes, self.images = image_size, label, classes, images
         self.shares = check_shares(shares)
 
-    def index(self) -> Index:
-        """Names (``FILE:POSITION``), sizes, labels and parts of all records; no image is read.
-
-        Raises:
-            UserError: no such file, none of NPZ, one without images, with two arrays of images, with objects, or with
-                labels that are not one for each image.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """The size, as text."""
         return f"NPZ: size {self.image_size or 'as stored'}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The images at these positions, uint8, n x H x W x C."""
         taken = self._pixels[positions]
         if self.image_size is not None:
@@ -117,7 +112,7 @@ class NPZ:
     def _pixels(self) -> np.ndarray:
         """All images, uint8, N x H x W x C."""
         names = [images for images, _ in self._keys]
-        arrays = self._read(names)
+        arrays = self._arrays(names)
         pixels = [as_images(arrays[name], f"{name} of {self.path}") for name in names]
         if len({array.shape[1:] for array in pixels}) > 1:
             raise UserError(
@@ -125,7 +120,7 @@ class NPZ:
             )
         return pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
 
-    def _read(self, names: list[str]) -> dict[str, np.ndarray]:
+    def _arrays(self, names: list[str]) -> dict[str, np.ndarray]:
         kinds = {name: self._headers[name].dtype.str for name in names}
         return read_npz(self.path, kinds, others="leave")
 
@@ -171,7 +166,7 @@ class NPZ:
             for name, header in self._headers.items()
             if len(counts) == 1 and name not in used and header.shape == (counts[0],)
         }
-        arrays = self._read([*(y for _, y in self._keys if y), *beside])
+        arrays = self._arrays([*(y for _, y in self._keys if y), *beside])
         pieces = []
         for (images, labels), count in zip(self._keys, counts, strict=True):
             if labels is None:

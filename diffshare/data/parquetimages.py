@@ -23,6 +23,7 @@ from diffshare.data.parquetfile import (
     plain_columns,
 )
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, BadRecord, Index, check_shares
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -50,7 +51,7 @@ class _Group:
     size: int
 
 
-class ParquetImages:
+class ParquetImages(ChosenRows):
     """Pictures in a column of parquet files, their labels in the columns beside it.
 
     The column of the pictures is a struct with ``bytes`` (as Hugging Face's ``Image`` is stored) or plain bytes. All
@@ -65,6 +66,7 @@ class ParquetImages:
         image_column: the column of the pictures; null to find it.
         attributes: columns to keep as attributes; null for all that have 1 to 1000 classes.
         shares: shares of the sharer's, the auxiliary and the test part where the names of the files say none.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
         on_bad_image: ``error`` stops at a picture that is missing or cannot be decoded, ``skip`` leaves it out and
             counts it.
 
@@ -83,7 +85,9 @@ class ParquetImages:
         attributes: list[str] | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.path = as_path(path)
         self.framing = Framing(image_size, crop)
         self.image_column, self.attributes = image_column, attributes
@@ -94,20 +98,11 @@ class ParquetImages:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cursor": None}
 
-    def index(self) -> Index:
-        """Names (``FILE:ROW``), labels and parts of all records; no picture is read.
-
-        Raises:
-            UserError: no such file, none of parquet, one without pictures or with two columns of them, or files of
-                different columns.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """Crop, filter and size, as text."""
         return f"ParquetImages: {self.framing}, column {self._column}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Decode the pictures at these positions; ascending ones are read in one pass.
 
         Returns:
@@ -129,8 +124,8 @@ class ParquetImages:
 
     def _bytes(self, position: int) -> bytes:
         if self._cursor is None or not self._cursor.reaches(position):
-            starts = [group.start for group in self._groups]
-            group = self._groups[int(np.searchsorted(starts, position, side="right")) - 1]
+            starts = [group.start for group in self._row_groups]
+            group = self._row_groups[int(np.searchsorted(starts, position, side="right")) - 1]
             self._cursor = _Cursor(self._files[group.file], group, self._column)
         data = self._cursor.take(position)
         if not isinstance(data, bytes) or len(data) > MAX_PICTURE:
@@ -168,7 +163,7 @@ class ParquetImages:
         return names[0]
 
     @cached_property
-    def _groups(self) -> list[_Group]:
+    def _row_groups(self) -> list[_Group]:
         groups: list[_Group] = []
         start = 0
         for number, path in enumerate(self._files):
@@ -186,7 +181,7 @@ class ParquetImages:
 
     @cached_property
     def _index(self) -> Index:
-        groups = self._groups
+        groups = self._row_groups
         counts = np.zeros(len(self._files), np.int64)
         for group in groups:
             counts[group.file] += group.count
