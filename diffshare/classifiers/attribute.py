@@ -143,7 +143,7 @@ class AttributeClassifier(LightningModule):
         if found != len(data.classes):
             raise UserError(
                 f"model.network has {found} outputs, the target has the {len(data.classes)} classes "
-                f"{', '.join(data.classes[:12])}: set --model.network.classes {len(data.classes)}"
+                f"{', '.join(data.classes[:12])}: set `model.network.classes` {len(data.classes)}"
             )
 
     def forward(self, x: Tensor) -> Tensor:

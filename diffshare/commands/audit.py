@@ -15,6 +15,7 @@ from diffshare.audits.poisoning.plan import Plan
 from diffshare.audits.poisoning.result import Audit
 from diffshare.classifiers.recipe import Recipe
 from diffshare.commands.audit_arguments import names
+from diffshare.commands.flags import say_each
 from diffshare.commands.shown import show
 from diffshare.data.source import Source
 from diffshare.receiver.choices import choose
@@ -52,7 +53,7 @@ def audit(
         say(
             f"verdict: {result.verdict} (of {len(result.candidates)} candidates, p-values adjusted by Holm)"
         )
-    say(f"advice:  {result.advice}")
+    say_each("advice", result.advice)
     return 0
 
 

@@ -191,11 +191,11 @@ def _check_numbers(config: Namespace) -> None:
     check_terms(config)
     if not 0.5 < config.power < 1:
         raise UserError(f"--power is {config.power}: it lies between 0.5 and 1")
-    check_seed("--seed", config.seed)
-    check_seed("--split-seed", config.split_seed)
+    check_seed("seed", config.seed)
+    check_seed("split_seed", config.split_seed)
     for name, least, most in (("queries", 1, MOST_SAMPLES), ("sequential", 1, MOST_SAMPLES), ("steps", 1, None),
                               ("folds", 2, None), ("batch_size", 1, None)):  # fmt: skip
-        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
+        check_number(name, config[name], least, most)
     if config.clusters is not None and config.clusters < 2:
         raise UserError(f"--clusters is {config.clusters}: ask for at least 2")
     if config.gap_repeats < 0 or config.gap_repeats == 1:

@@ -4,12 +4,18 @@ import errno
 import re
 import sys
 
+from diffshare.commands.flags import in_flags
 from diffshare.errors import UserError
 from diffshare.storage import no_room
 
 
 def explain(error: BaseException) -> str | None:
-    """One line that says what was wrong and how to mend it; None for a fault of the program itself."""
+    """One line that says what was wrong and how to mend it, with flags; None for a fault of the program itself."""
+    line = _explained(error)
+    return None if line is None else in_flags(line)
+
+
+def _explained(error: BaseException) -> str | None:
     from jsonargparse import ArgumentError
 
     for cause in _chain(error):
@@ -70,11 +76,11 @@ _PLACES = (
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return chain
 
 
 def _one_line(text: str) -> str:

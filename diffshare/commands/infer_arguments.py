@@ -162,10 +162,10 @@ def _add_zero_shot(group: Any) -> None:
 
 def _check_numbers(config: Namespace) -> None:
     check_level(config.level)
-    check_seed("--seed", config.seed)
-    check_seed("--split-seed", config.split_seed)
+    check_seed("seed", config.seed)
+    check_seed("split_seed", config.split_seed)
     for name in ("label_count", "steps", "batch_size"):
-        check_number(f"--{name.replace('_', '-')}", config[name], 1)
+        check_number(name, config[name], 1)
     check_guidance(config.guidance)
     if config.queries not in (None, AUTO) and not (
         config.queries.isascii() and config.queries.isdecimal()

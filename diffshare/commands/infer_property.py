@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from diffshare.classifiers.recipe import Recipe
+from diffshare.commands.flags import say_each
 from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
 from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
@@ -172,8 +173,7 @@ def _show(result: Inferred, seconds: float) -> None:
         )
     table.add_row("seconds", f"{seconds:.1f}")
     console().print(table)
-    for note in result.notes:
-        say(f"note:    {note}")
+    say_each("note", *result.notes)
     if result.fails:
         say(
             "remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval"

@@ -12,6 +12,7 @@ from diffshare.audits.leak.members import member_leak
 from diffshare.audits.leak.result import Report, section_of
 from diffshare.audits.leak.training import read_training
 from diffshare.classifiers.recipe import Recipe
+from diffshare.commands.flags import say_each
 from diffshare.data.source import Source
 from diffshare.receiver.box import open_model
 from diffshare.receiver.records import Records
@@ -127,12 +128,11 @@ def show_leak(report: Report) -> None:
             + ("" if content.records else " (not of the records)")
         )
     for leak in report.leaks:
-        say(f"verdict: {leak.name}: {leak.value}: {leak.said}")
-    for note in report.notes:
-        say(f"note:    {note}")
+        say_each("verdict", f"{leak.name}: {leak.value}: {leak.said}")
+    say_each("note", *report.notes)
     for leak in report.leaks:
         if leak.reason is not None:
-            say(f"note:    {leak.name}: {leak.reason}")
+            say_each("note", f"{leak.name}: {leak.reason}")
         elif leak.fails and leak.assumption is not None:
             p = leak.assumption.p_value
             say(
@@ -140,4 +140,4 @@ def show_leak(report: Report) -> None:
             )
     if report.membership is not None:
         say(f"records: {report.membership.line}")
-    say(f"advice:  {report.advice}")
+    say_each("advice", report.advice)

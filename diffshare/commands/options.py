@@ -11,7 +11,7 @@ from typing import Any, Literal
 import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
 from diffshare.data.source import Source
 from diffshare.errors import UserError
-from diffshare.release.tables import ESCAPE, ESCAPE_HELP
+from diffshare.release.tables import ESCAPE_HELP
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": int, "default": 0},
@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--batch-size": {"type": int | None, "default": None, "help": "Samples a pass."},
     "--device": {"default": "cpu", "help": "Where to sample: cpu, cuda, cuda:1, ..."},
-    ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
+    "--escape-formulas": {"action": "store_true", "help": ESCAPE_HELP},
     # labelled records
     "--reference": {"type": Source, "sub_configs": True},
     "--auxiliary": {"type": Source, "sub_configs": True},

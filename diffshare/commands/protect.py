@@ -16,6 +16,7 @@ from diffshare.classifiers.property import (
 )
 from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.classifiers.recipes import NetworkRecipe
+from diffshare.commands.flags import say_each
 from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.recoding import recode
 from diffshare.data.source import Source
@@ -72,8 +73,7 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
         say(
             f"note:    {known.unknown} records of the reference left out: '{config.property}' unknown"
         )
-    for told in filter(None, (what.note, wanted.note, note)):
-        say(f"note:    {told}")
+    say_each("note", what.note, wanted.note, note)
     box = made(config, what, known, recipe, queries)
     before = generator.ledger.queries
     x = draw_samples(box, labels, **options)
@@ -200,4 +200,4 @@ def _write(
     options = {"overwrite": config.overwrite, "escape": config.escape_formulas}
     write_asked(config.out, generator, x, labels, info, **options)
     if isinstance(generator, TableGenerator):
-        say(*formula_notes(config.escape_formulas, generator))
+        say_each("note", *formula_notes(config.escape_formulas, generator))

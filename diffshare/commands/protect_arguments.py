@@ -10,7 +10,6 @@ from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
-from diffshare.release.tables import ESCAPE
 from diffshare.sharer.protection.asked import SCALE, check_scale, check_share
 from diffshare.storage import check_apart, check_new_folder
 
@@ -78,7 +77,7 @@ def parser(arguments: list[str]) -> VerbParser:
     how.add_argument("--guide-scale", type=float | None, default=None, help=scales)
     add(how, "--labels", "--steps")
     add(how, "--guidance", help="guidance_scale of the classes; 1 is plain conditional sampling.")
-    add(how, "--batch-size", ESCAPE)
+    add(how, "--batch-size", "--escape-formulas")
     records = made.add_argument_group("the records and the classifier of the property")
     add(records, "--part", "--split-seed")
     add_recipe(
@@ -98,11 +97,11 @@ def _check(config: Namespace) -> None:
         raise UserError(
             "--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample"
         )
-    check_seed("--seed", config.seed)
-    check_seed("--split-seed", config.split_seed)
+    check_seed("seed", config.seed)
+    check_seed("split_seed", config.split_seed)
     for name, least, most in (("count", 1, MOST_SAMPLES), ("steps", 1, None), ("batch_size", 1, None),
                               ("folds", 2, None)):  # fmt: skip
-        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
+        check_number(name, config[name], least, most)
     check_guidance(config.guidance)
     check_apart(config.out, config.model)
     check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)

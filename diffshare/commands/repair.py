@@ -15,6 +15,7 @@ from diffshare.audits.repair.repair import Reading, solve
 from diffshare.audits.repair.weights import accept, reweigh, wanted_shares
 from diffshare.classes import listed
 from diffshare.commands.audited import Audited, read_audited
+from diffshare.commands.flags import say_each
 from diffshare.commands.repair_arguments import REPAIRED, REPORT
 from diffshare.commands.repaired import resample, write_weights
 from diffshare.errors import UserError
@@ -35,8 +36,7 @@ def repair(config: Namespace) -> int:
     reference, samples = _opened(config.samples, _reference(config, audit), audit)
     _check_names(audit, reference)
     say(f"records: {reference.used}")
-    for note in samples.notes:
-        say(f"note:    {note}")
+    say_each("note", *samples.notes)
     if config.model is not None:
         _check_model(config, samples.info)
     table = reference.table(reference.group(audit.sensitive))
@@ -44,8 +44,7 @@ def repair(config: Namespace) -> int:
     options = {"weights": config.weights, "most": config.most, "seed": config.seed}
     solved = solve(reference, samples, wanted, _reading(config, audit), **options)
     found, reader = solved.repair, solved.reader
-    for note in solved.notes:
-        say(f"note:    {note}")
+    say_each("note", *solved.notes)
 
     def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         made = _opened(further, reference, audit)[1]

@@ -16,7 +16,7 @@ from diffshare.layout import Layout, json_object
 from diffshare.receiver.samples import samples_file
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
-from diffshare.release.tables import CSV, ESCAPE
+from diffshare.release.tables import CSV
 from diffshare.storage import check_apart, check_new_folder
 
 REPORT = "repair.json"
@@ -87,7 +87,7 @@ def parser(arguments: list[str]) -> VerbParser:
     add_recipe(
         records, "--classifier", arguments, "How the group's classifier is trained: a recipe."
     )
-    add(made.add_argument_group("how the samples are written"), ESCAPE)
+    add(made.add_argument_group("how the samples are written"), "--escape-formulas")
     return made
 
 
@@ -97,8 +97,8 @@ def parse(arguments: list[str]) -> Namespace:
     config = made.parse_args(with_files(arguments, "--reference"))
     built = made.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
-    check_seed("--seed", config.seed)
-    check_number("--count", config.count, 0, MOST_SAMPLES)
+    check_seed("seed", config.seed)
+    check_number("count", config.count, 0, MOST_SAMPLES)
     if not config.most > 1:
         raise UserError(f"--most is {config.most}: a largest weight above 1, the mean, is needed")
     if config.count is not None and (config.count < 2 or config.model is None):

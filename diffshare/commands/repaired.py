@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from diffshare.audits.poisoning.drawing import Drawing
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
+from diffshare.commands.flags import say_each
 from diffshare.data.csvfile import read_blocks
 from diffshare.errors import UserError
 from diffshare.receiver.samples import CodedSamples, claimed_guidance, header, samples_file
@@ -167,7 +168,7 @@ def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any], esca
     if escape:
         names, lines = escaped(names), [escaped(cells) for cells in lines]
     elif note := formula_note(cell for cells in (names, *lines) for cell in cells):
-        say(note)
+        say_each("note", note)
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(
             stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL

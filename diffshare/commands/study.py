@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from diffshare.commands.flags import in_flags
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.settings import load_yaml
 from diffshare.signals import Terminated
@@ -88,7 +89,7 @@ def study(arguments: list[str]) -> int:
         return 143 if isinstance(stop, Terminated) else 130
     for failure in failures:
         say(
-            f"diffshare: step '{failure.step}' failed: {failure.reason} (log: {failure.log}); "
+            f"diffshare: step '{failure.step}' failed: {in_flags(failure.reason)} (log: {failure.log}); "
             "the other results are written, --resume tries it again",
             error=True,
         )

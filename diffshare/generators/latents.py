@@ -40,7 +40,7 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
     if folder is None or not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no VAE: give a folder with config.json and {WEIGHTS}, as diffusers saves an AutoencoderKL, "
-            "or one that holds it as vae/; 'fit --config configs/autoencoder_celeba.yaml' trains one"
+            "or one that holds it as vae/; 'fit' with configs/autoencoder_celeba.yaml trains one"
         )
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]

@@ -59,7 +59,7 @@ def _chosen(
         raise
     except Exception as error:
         raise UserError(
-            f"{release.folder}: its settings do not suit --scheduler {name}: {error}"
+            f"{release.folder}: its settings do not suit `scheduler` {name}: {error}"
         ) from error
 
 

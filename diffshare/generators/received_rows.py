@@ -67,7 +67,7 @@ class TableBox:
         """
         if scheduler is not None:
             raise UserError(
-                f"--scheduler {scheduler} is for images: a model of a table has one way to sample; leave it out"
+                f"`scheduler` {scheduler} is for images: a model of a table has one way to sample; leave it out"
             )
         schema = load_schema(release)
         rows, card = Rows(schema), release.card

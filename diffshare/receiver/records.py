@@ -346,8 +346,8 @@ def unchecked(seed: int) -> str:
     """
     return (
         "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
-        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "
-        "(an auditor checks with --manifest)"
+        f"disjoint from them only where `split_seed` {seed} is the sharer's data.seed and the shares are the same "
+        "(an auditor checks with `manifest`)"
     )
 
 
@@ -391,7 +391,7 @@ def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str
     if both:
         raise UserError(
             f"{len(both)} of the {len(names)} auxiliary records are among the sharer's in {manifest}, the first "
-            f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use --part auxiliary or another source)"
+            f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use `part` auxiliary or another source)"
         )
     count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
     if theirs == source_sha256:

@@ -205,7 +205,7 @@ class Samples:
         if self.images.shape[1:] != records.x.shape[1:]:
             raise UserError(
                 f"{self.who} are {_size(self.images)}, the records of the reference {_size(records.x)}: add "
-                f"--reference.image_size {self.images.shape[1]} (or name a source of as many channels)"
+                f"`reference.image_size` {self.images.shape[1]} (or name a source of as many channels)"
             )
         if self.y is None:
             raise UserError(f"{self.who} have no class: give y")
@@ -299,9 +299,7 @@ def samples_file(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     if (folder / "diffshare.json").is_file():
-        raise UserError(
-            f"{folder} is a release: name it with --model, --samples is for a folder of samples"
-        )
+        raise UserError(f"{folder} is a release: open it as a model, or give a folder of samples")
     raise UserError(f"{folder} holds neither {NPZ} nor {CSV}: give a folder that 'sample' wrote")
 
 
@@ -326,7 +324,7 @@ def join_classes(names: Sequence[str], records: Records, who: str) -> Joined:
     if joined.lacking:
         raise UserError(
             f"{whose} has the class {quoted(joined.lacking[0])}, {who} have only {listed(joined.theirs)}: give a "
-            "reference without those records, or name the attribute that the classes stand for with --target"
+            "reference without those records, or name the attribute that the classes stand for with `target`"
         )
     return joined
 
@@ -386,13 +384,13 @@ def _check_classes(y: np.ndarray, records: Records, where: str) -> None:
     """Refuse samples without a class, or of which a class of the reference is missing; ``y`` as that numbers them."""
     if (y < 0).any():
         raise UserError(
-            f"{where}: {int((y < 0).sum())} samples have no class: draw them with --labels balanced or natural"
+            f"{where}: {int((y < 0).sum())} samples have no class: draw them with `labels` balanced or natural"
         )
     counts = np.bincount(y, minlength=len(records.classes))
     if counts.min() == 0:
         missing = records.classes[int(counts.argmin())]
         raise UserError(
-            f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural"
+            f"{where} has no sample of class '{missing}': draw them with `labels` balanced or natural"
         )
 
 

@@ -34,10 +34,10 @@ class ZeroShot:
         ensembles = [[text.strip() for text in prompt.split(SEPARATOR)] for prompt in prompts]
         if len(ensembles) < 2 or not all(all(texts) for texts in ensembles):
             raise UserError(
-                "--prompts needs two sentences or more, one a class, that of the asked-for class first"
+                "`prompts` needs two sentences or more, one a class, that of the asked-for class first"
             )
         if len({tuple(texts) for texts in ensembles}) < len(ensembles):
-            raise UserError("--prompts has the same sentence for two classes: they must differ")
+            raise UserError("`prompts` has the same sentence for two classes: they must differ")
         self.model, tokenizer = _load(place)
         self._mean, self._std = _normalisation(place)
         with torch.inference_mode():
@@ -92,7 +92,7 @@ def _load(place: str) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
         raise UserError(
-            "--method zero-shot needs transformers: pip install 'diffshare[clip]'"
+            "`method` zero-shot needs transformers: pip install 'diffshare[clip]'"
         ) from error
     local = Path(place).exists()
     if local and not (Path(place) / "config.json").is_file():

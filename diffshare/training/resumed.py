@@ -51,7 +51,7 @@ def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
         key = changed[0]
         raise UserError(
             f"{folder} was started with another configuration: {key} was {before.get(key)!r}, is now "
-            f"{now.get(key)!r}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out --config "
+            f"{now.get(key)!r}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out `config` "
             "and overrides to go on as it was, or start a new run"
         )
 

@@ -214,7 +214,7 @@ def attack(
     if is_column(what.name, queries):
         return _counted(what, queries, x, truth)
     if degraded and known.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+        raise UserError("`degrade` is for images: leave it out for a table")
     try:
         check_enough(known.labels, known.classes, folds)
     except UserError as error:

@@ -141,7 +141,7 @@ def _disjoint(records: Records, training: TrainingSet | None) -> tuple[str, ...]
         return (
             f"it was NOT checked that the model was not trained on records of the reference: {training.manifest} is "
             "of another source (its source_sha256 differs), where a name says nothing; if both hold the same records, "
-            "what is read here says too much: give the source of the training as --reference, or records that are "
+            "what is read here says too much: give records of the source of the training, or some that are "
             "surely others",
         )
     return () if training is not None or not records.disjoint else (records.disjoint,)
@@ -179,7 +179,7 @@ def _labels(target: str | None, records: Records, queries: Queries) -> list[str]
     if len(found) > 1:
         raise UserError(
             f"the model's classes {listed(queries.classes)} may be those of any of {listed(found)}: name the right one "
-            "with --target"
+            "with `target`"
         )
     return found
 
@@ -192,14 +192,12 @@ def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str 
         attribute = records.attribute(name)
         if value and value not in attribute.classes:
             raise UserError(
-                f"--properties {text}: '{name}' has no class '{value}', its classes are "
+                f"{text} in `properties`: '{name}' has no class '{value}', its classes are "
                 f"{', '.join(attribute.classes[:12])}"
             )
         found[name] = value or None
     if not found:
-        raise UserError(
-            "the reference has no attribute to attack: name one that has, or list --properties"
-        )
+        raise UserError("the reference has no attribute to attack: give records that have one")
     return list(found.items())
 
 

@@ -174,7 +174,7 @@ class _Case:
         if plan.margin_from:
             margin, said = _margin(plan, reader, reference, asked)
             asked = replace(
-                asked, margin=margin, fixed=True, origin="the margin from --margin-from"
+                asked, margin=margin, fixed=True, origin="the margin from `margin_from`"
             )
             notes.append(said)
         shares, fit = reader.shares(samples), reader.fit(samples, plan.seed)
@@ -228,8 +228,8 @@ def declared_audit(
     plan = choose(Plan, options)
     if samples.images is not None:
         raise UserError(
-            "the group of an image must be read by a classifier, which needs labelled records: add --reference FILE "
-            "(--declared is then tested beside it)"
+            "the group of an image must be read by a classifier, which needs labelled records: give a reference "
+            "(the declared table is then tested beside it)"
         )
     counted = counted_table(samples, sensitive, target, plan.queries)
     asked = at_guidance(plan, plan.terms(), samples.info)

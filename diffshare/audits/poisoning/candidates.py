@@ -78,7 +78,7 @@ def clusters(
     from sklearn.decomposition import PCA
 
     if count < 2:
-        raise UserError(f"--clusters is {count}: ask for at least 2")
+        raise UserError(f"`clusters` is {count}: ask for at least 2")
     known, made = _features(reference, reference.x), _features(reference, samples.x)
     pca = PCA(min(COMPONENTS, *known.shape), random_state=seed).fit(known)
     known, made = pca.transform(known), pca.transform(made)
@@ -92,7 +92,7 @@ def clusters(
             return reference.with_attribute(NAME, attribute), replace(samples, groups=groups)
     raise UserError(
         f"the reference's {len(reference.y)} records are too few for clusters with {LEAST} records of each class: give "
-        "more, or name candidates with --candidates"
+        "more, or name candidates for the group"
     )
 
 
@@ -121,7 +121,7 @@ def prompted(
     """
     if reference.columns:
         raise UserError(
-            "--prompts reads images, the reference holds rows: name its columns with --candidates"
+            "`prompts` reads images, the reference holds rows: name its columns as candidates for the group"
         )
     codes = [read(x).argmax(1) for x in (reference.x, samples.x)]
     attribute = Attribute(codes[0].astype(np.int16), tuple(prompts))
@@ -129,7 +129,7 @@ def prompted(
     if table.min() < LEAST:
         s, y = (int(i) for i in np.unravel_index(int(table.argmin()), table.shape))
         raise UserError(
-            f"--prompts: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
+            f"`prompts`: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
             f"{LEAST} are needed: use other sentences, or a larger reference"
         )
     groups = samples.groups | {PROMPTED: codes[1].astype(np.int64)}

@@ -23,7 +23,7 @@ from diffshare.stats.shares import GroupShares
 def at_guidance(plan: Plan, asked: Terms, info: Mapping[str, Any]) -> Terms:
     """The terms at the guidance of the samples: as it was asked for or is stated, else as their file claims.
 
-    A claim beyond what ``--guidance`` may be counts as 1 (see :func:`guidance_notes`).
+    A claim beyond what ``guidance`` may be counts as 1 (see :func:`guidance_notes`).
     """
     said = claimed_guidance(info)
     claim = said if said <= MOST_GUIDANCE else 1.0
@@ -59,7 +59,7 @@ def judgement_notes(
     if made.plain:
         notes.append(
             f"poisoned, unless the samples were really drawn at guidance {asked.guidance:g}, which only their "
-            f"samples.json says; state it with --guidance (1 if you do not know)"
+            f"samples.json says; state it with `guidance` (1 if you do not know)"
         )
     return tuple(notes)
 

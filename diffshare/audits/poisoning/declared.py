@@ -47,7 +47,7 @@ def read_declared(path: Path, groups: Sequence[str], classes: Sequence[str]) -> 
         card = parse_card(value, str(path))
         if card.declared is None:
             raise UserError(
-                f"{path} declares no table of groups and classes: audit against --reference instead"
+                f"{path} declares no table of groups and classes: audit against labelled records instead"
             )
         return table_of_card(card, groups, classes, str(path))
     if isinstance(value, dict):

@@ -96,8 +96,8 @@ class Plan:
             candidates: attributes that are audited as the group.
         """
         margin = MARGIN if self.margin is None else self.margin
-        origin: Literal["the default margin", "--margin"] = (
-            "the default margin" if self.margin is None else "--margin"
+        origin: Literal["the default margin", "`margin`"] = (
+            "the default margin" if self.margin is None else "`margin`"
         )
         return Terms(
             margin, self.level, self.alpha, self.power, looks, max(1, candidates), origin=origin
@@ -114,6 +114,6 @@ class Plan:
         """
         if available is not None and self.queries is not None and self.queries > available:
             raise UserError(
-                f"{self.queries} queries asked of a folder of {available} samples: draw more, or lower --queries"
+                f"{self.queries} queries asked of a folder of {available} samples: draw more, or lower `queries`"
             )
         return int(self.queries or available or QUERIES)

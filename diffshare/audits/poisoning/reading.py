@@ -120,9 +120,9 @@ class GroupReader:
         smallest = min(1.0, len(fits) * min(found.p_value for found in fits))
         degrade = not (self.degraded or self.reference.columns)
         remedy = (
-            "train it on degraded copies as well (--degrade), or "
+            "train it on degraded copies as well (`degrade`), or "
             if degrade
-            else "name another --classifier, or "
+            else "give another `classifier`, or "
         )
         return Fit(
             smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them"
@@ -165,10 +165,10 @@ def group_reader(
         raise UserError(
             f"the reference holds {table.min()} records that are '{attribute.classes[group]}' and "
             f"'{reference.classes[label]}', too few to calibrate a classifier on: at least {needed} of each cell are "
-            f"needed for {folds} folds (more records, or --folds 2)"
+            f"needed for {folds} folds (more records, or `folds` 2)"
         )
     if degraded and reference.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+        raise UserError("`degrade` is for images: leave it out for a table")
     classifier = cross_fit(
         reference.features((name,)),
         attribute.codes.astype(np.int64),

@@ -110,7 +110,7 @@ class Audit:
         return advice(self)
 
     def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
-        """The fields of the file that ``audit --json`` writes, but ``settings``."""
+        """The fields of the file that the verb ``audit`` writes, but ``settings``."""
         whole = self._json(seconds)
         if self.candidates:
             kept = (
@@ -271,8 +271,8 @@ def _missing(audit: Audit) -> str:
     if audit.gap is not None:
         return "give more reference records, of each group and class"
     if audit.plan.gap_repeats == 0:
-        return "set --gap-repeats to 2 or more"
-    return "add --reference FILE"
+        return "set `gap_repeats` to 2 or more"
+    return "give labelled records of your own as the reference"
 
 
 def _seen(judgement: Judgement, terms: Terms) -> str:

@@ -49,7 +49,7 @@ def counted_table(
     index = samples.rows(kinds, "?").index()
     if count is not None and count > len(index):
         raise UserError(
-            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries"
+            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower `queries`"
         )
     kept = index.take(np.arange(count or len(index)))
     s, y = kept.attribute(sensitive), kept.attribute(target)

@@ -20,11 +20,11 @@ from diffshare.stats.shares import GroupShares
 # poison, and an attack below that share leaves little of a gap.
 MARGIN = 0.4
 WANTED, POWER = 0.3, 0.8  # the poisoned share that an audit shall see, and how surely
-Origin = Literal["--margin", "the default margin", "the margin from --margin-from"]
+Origin = Literal["`margin`", "the default margin", "the margin from `margin_from`"]
 REMEDIES: dict[Origin, str] = {
-    "--margin": "lower it",
-    "the default margin": "set a lower --margin",
-    "the margin from --margin-from": "name surrogates that are clean and were drawn alike",
+    "`margin`": "lower it",
+    "the default margin": "set a lower `margin`",
+    "the margin from `margin_from`": "name surrogates that are clean and were drawn alike",
 }
 
 
@@ -54,12 +54,12 @@ class Terms:
     guidance: float = 1.0
     fixed: bool = False
     claimed: bool = False
-    origin: Origin = "--margin"
+    origin: Origin = "`margin`"
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
             raise UserError(
-                f"--margin is {self.margin}: a margin is a number of log odds, 0 or more"
+                f"`margin` is {self.margin}: a margin is a number of log odds, 0 or more"
             )
         for name, value in (("level", self.level), ("alpha", self.wanted)):
             if not 0 < value < 1:
@@ -220,7 +220,7 @@ def _refuse_blind(margins: Sequence[float], harms: Sequence[float], terms: Terms
             raise UserError(
                 f"{terms.origin} {terms.margin:g} (at guidance {terms.guidance:g}: {margin:.3f}) is no less than what "
                 f"a poisoned share of {terms.wanted:g} does to this reference ({harm:.3f} log odds): "
-                f"{REMEDIES[terms.origin]}{drawn}, or raise --alpha"
+                f"{REMEDIES[terms.origin]}{drawn}, or raise `alpha`"
             )
 
 
@@ -292,12 +292,12 @@ def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = Non
         found = "they are poisoned at guidance 1; " if made.plain else ""
         return (
             f"{found}that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is what "
-            f"their samples.json says; add --guidance {terms.guidance:g} if you know it, else --guidance 1"
+            f"their samples.json says; add `guidance` {terms.guidance:g} if you know it, else `guidance` 1"
         )
     if made.power.alpha is not None and made.power.alpha <= terms.wanted:
         return (
             "the samples lie between clean and poisoned; draw more, set a margin from clean surrogates "
-            "(--margin-from), or repair the samples"
+            "(`margin_from`), or repair the samples"
         )
     if made.power.samples is None:
         return (

@@ -104,7 +104,7 @@ def solve(
         except UserError as error:
             told = f"half of the reference is too little for each of two readers: {error}"
             if weights is not None:
-                raise UserError(f"--weights checked: {told}; or use --weights density") from error
+                raise UserError(f"`weights` checked: {told}; or use `weights` density") from error
             notes.append(
                 f"weights that no second reader checks, which may repair too little; {told}"
             )

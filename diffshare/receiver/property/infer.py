@@ -237,7 +237,7 @@ def zero_shot_share(
             asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x)))
         )
     else:
-        note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
+        note = "nobody knows how often the prompts err: label some samples by hand (`labelled`) to correct"
         result = replace(result, notes=(*result.notes, note))
     return replace(result, notes=(*result.notes, *drawn_by(queries, conditioned_on)))
 
@@ -245,7 +245,9 @@ def zero_shot_share(
 def refuse_rows(queries: Queries, what: str) -> None:
     """Refuse rows of a table for what is for images alone."""
     if queries.columns:
-        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
+        raise UserError(
+            f"{what} is for images, the samples are rows of a table: give labelled records"
+        )
 
 
 def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
@@ -254,7 +256,7 @@ def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
     if queries.labels in ("none", "natural"):
         return told
     if queries.labels == "unknown":
-        hint = "" if conditioned_on else "; name with --conditioned-on what their classes stand for"
+        hint = "" if conditioned_on else "; name with `conditioned_on` what their classes stand for"
         return [
             *told,
             f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",
@@ -375,25 +377,25 @@ def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
     name = asked_for.name
     if chosen.method is not None:
         raise UserError(
-            f"the samples have the column '{name}', which is read as it is: leave out --method, or add --withhold "
+            f"the samples have the column '{name}', which is read as it is: leave out `method`, or add `withhold` "
             f"'{name}' to estimate it from the other columns"
         )
     if chosen.queries == AUTO:
         raise UserError(
-            "--queries auto is for a classifier: give a number of queries to count in a column"
+            "`queries` auto is for a classifier: give a number of queries to count in a column"
         )
     needless = ("classifier", "degrade", "surrogate", "widen", "labelled")
     if given := [option for option in needless if getattr(chosen, option)]:
         raise UserError(
-            f"--{given[0]} is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
-            f"or add --withhold '{name}'"
+            f"`{given[0]}` is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
+            f"or add `withhold` '{name}'"
         )
     return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)))
 
 
 def _train(chosen: Options, known: Labelled) -> PropertyClassifier:
     if chosen.degrade and known.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+        raise UserError("`degrade` is for images: leave it out for a table")
     records = (
         known.x,
         known.labels,

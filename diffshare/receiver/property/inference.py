@@ -101,7 +101,7 @@ class Inferred:
         return self.low, self.high
 
     def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
-        """The fields of the file that ``infer-property --json`` writes."""
+        """The fields of the file that the verb ``infer-property`` writes."""
         return {
             "property": self.name,
             "value": self.value,
@@ -158,7 +158,7 @@ def asked(name: str, classes: Sequence[str], value: str | None, level: float, se
     check_level(level)
     if value is None and len(classes) > 2:
         raise UserError(
-            f"the property '{name}' has {len(classes)} classes: name one with --value ({_few(classes)})"
+            f"the property '{name}' has {len(classes)} classes: name one with `value` ({_few(classes)})"
         )
     place = None if value is None else place_of(value, classes, f"value of '{name}'")
     if len(classes) < 2:

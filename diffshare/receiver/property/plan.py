@@ -61,10 +61,10 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
         UserError: a width that is none, or one that the calibration set does not allow whatever is asked.
     """
     if not 0 < width < 0.5:
-        raise UserError(f"--width is {width}: the half width of a share lies between 0 and 0.5")
+        raise UserError(f"`width` is {width}: the half width of a share lies between 0 and 0.5")
     if calibration.classes != 2:
         raise UserError(
-            f"--queries auto is for two classes, not {calibration.classes}: give a number of queries"
+            f"`queries` auto is for two classes, not {calibration.classes}: give a number of queries"
         )
     refuse_chance(calibration)
     hits = decisions(calibration.scores)[:, 1]
@@ -74,7 +74,7 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
     classifier = normal_quantile(level) * worst**0.5 / abs(tpr - fpr)
     if classifier >= 0.95 * width:
         raise UserError(
-            f"--width {width} cannot be reached: the {len(calibration.labels)} auxiliary records alone leave a half "
+            f"`width` {width} cannot be reached: the {len(calibration.labels)} auxiliary records alone leave a half "
             f"width of up to {classifier:.3f}; give more of them or ask for a wider interval"
         )
     room = float(np.sqrt(width**2 - classifier**2))
@@ -86,7 +86,7 @@ def _worst(half: float, level: float) -> int:
     least = queries_needed(half, level)
     if LONGER * least > MOST:
         raise UserError(
-            f"--width needs more than {MOST} queries with this classifier: ask for a wider interval"
+            f"`width` needs more than {MOST} queries with this classifier: ask for a wider interval"
         )
     found = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
     return found or LONGER * least
@@ -123,7 +123,7 @@ def collect(
             stop = queries.available
         if queries.available is not None and stop > queries.available:
             raise UserError(
-                f"--width {plan.width} is not reached with the {queries.available} samples there are (some "
+                f"`width` {plan.width} is not reached with the {queries.available} samples there are (some "
                 f"{plan.queries} are expected to do): draw more, or ask for a wider interval"
             )
         parts.append(scores_of(queries.take(start, stop)))
@@ -132,7 +132,7 @@ def collect(
         if enough_queries(adjusted_sequence(calibration, scores, level), plan.room) is not None:
             return scores
     raise UserError(
-        f"--width {plan.width} is not reached with {start} queries: ask for a wider interval"
+        f"`width` {plan.width} is not reached with {start} queries: ask for a wider interval"
     )
 
 

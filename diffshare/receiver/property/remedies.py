@@ -63,7 +63,7 @@ def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> 
     """
     if method not in LINEAR:
         raise UserError(
-            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add --method {LINEAR[-1]}"
+            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add `method` {LINEAR[-1]}"
         )
     if classes != 2:
         raise UserError(

@@ -153,7 +153,7 @@ class GuidedShare:
         if high - low < CLEAR:
             raise UserError(
                 f"guidance did nothing: the classifier reads the property in {high:.0%} of the samples that were to "
-                f"have it and in {low:.0%} of the others; raise --guide-scale, or give the classifier more steps or "
+                f"have it and in {low:.0%} of the others; raise `guide_scale`, or give the classifier more steps or "
                 "records"
             )
 
@@ -183,7 +183,7 @@ def guidable(generator: Generator) -> DiffusionBox:
     """
     if not isinstance(generator, DiffusionBox) or isinstance(generator, LatentBox):
         raise UserError(
-            f"a model of the family '{generator.card.family}' cannot be guided, it denoises no images: use --method "
+            f"a model of the family '{generator.card.family}' cannot be guided, it denoises no images: use `method` "
             "accept"
         )
     return generator

@@ -71,9 +71,9 @@ class LocalRunner:
 
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
         if workers < 1:
-            raise UserError(f"--workers is {workers}: it must be at least 1")
+            raise UserError(f"`workers` is {workers}: it must be at least 1")
         if threads is not None and threads < 1:
-            raise UserError(f"--threads is {threads}: it must be at least 1")
+            raise UserError(f"`threads` is {threads}: it must be at least 1")
         self.workers = workers
         self.threads = threads or max(1, _cores() // workers)
 
@@ -173,7 +173,7 @@ class _Worker:
 def _reason(job: Job, reply: Reply | int) -> str:
     if isinstance(reply, int):
         if reply == -9:
-            return "its process was killed (signal 9): out of memory? Try fewer --workers"
+            return "its process was killed (signal 9): out of memory? Try fewer `workers`"
         return f"its process died ({f'signal {-reply}' if reply < 0 else f'exit status {reply}'})"
     if reply.status in (130, 143):
         return "stopped by Ctrl-C" if reply.status == 130 else "stopped by SIGTERM or SIGHUP"

@@ -77,12 +77,16 @@ def protect(*, report: Path, **options: Any) -> None:
     write_json(report, drawn(said.getvalue()))
 
 
+def flag(name: str) -> str:
+    """The flag of an argument: words are joined by hyphens, but for the names that Lightning's parser makes."""
+    return f"--{name if '.' in name or name in UNDERSCORED else name.replace('_', '-')}"
+
+
 def flags(options: Mapping[str, Any]) -> Iterator[str]:
     """Options by name as the words of a command; each entry of the list ``config`` is a flag of its own."""
     for name, value in options.items():
-        flag = name if "." in name or name in UNDERSCORED else name.replace("_", "-")
         for one in value if name == "config" else [value]:
-            yield f"--{flag}"
+            yield flag(name)
             yield str(one) if isinstance(one, str | Path) else json.dumps(one, sort_keys=True)
 
 
