@@ -41,7 +41,7 @@ def check_number(
     """Refuse a number that is too small or too large.
 
     Args:
-        name: of the argument, which stands in backticks in the message; or several words for it, which do not.
+        name: of the argument, which stands in backticks in the message; a key of a config or words do not.
         value: None, where nothing was given, fits.
         least: smallest that fits.
         most: largest that fits; None where all do.
@@ -74,4 +74,4 @@ def check_seed(name: str, seed: object) -> None:
 
 
 def _argument(name: str) -> str:
-    return name if " " in name else f"`{name}`"
+    return f"`{name}`" if name.isidentifier() else name

@@ -10,9 +10,10 @@ from diffshare.audits.poisoning.plan import MOST_GUIDANCE, QUERIES
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
 from diffshare.commands.configs import with_files
 from diffshare.commands.leak_arguments import add_leak, changed, check_leak
-from diffshare.commands.options import add, add_recipe, check_device
+from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
+from diffshare.receiver.sampling import check_device
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
 from diffshare.storage import check_apart, check_new_file, check_new_folder

@@ -6,11 +6,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import check_configs
-from diffshare.commands.options import add, add_recipe, check_device, check_guidance
+from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.receiver.property.inference import AUTO, DEFAULT_METHOD, Inferred
 from diffshare.receiver.property.remedies import refuse_surrogates
+from diffshare.receiver.sampling import check_device, check_guidance
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.stats.intervals import check_level
 from diffshare.stats.prevalence import NAMES, UNCORRECTED

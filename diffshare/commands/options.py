@@ -3,14 +3,12 @@
 Nothing heavy is imported here: a parser is built, asked for help and refuses before torch is there.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
 from diffshare.data.source import Source
-from diffshare.errors import UserError
 from diffshare.release.tables import ESCAPE_HELP
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -111,25 +109,3 @@ def add_recipe(group: Any, name: str, arguments: Sequence[str], help: str) -> No
         default=None,
         help=f"{help} One of {', '.join(RECIPES)}, or your own.",
     )
-
-
-def check_guidance(guidance: float) -> None:
-    """Refuse a guidance scale that is none."""
-    if not math.isfinite(guidance) or guidance < 0:
-        raise UserError(
-            f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
-        )
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that cannot be used here; the last check, since any but the CPU needs torch."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {device} cannot be used here: choose cpu, or cuda where there is one"
-        ) from error

@@ -5,9 +5,10 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import with_files
-from diffshare.commands.options import add, add_recipe, check_guidance
+from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
+from diffshare.receiver.sampling import check_guidance
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
 from diffshare.sharer.protection.asked import SCALE, check_scale, check_share

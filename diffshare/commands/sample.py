@@ -5,10 +5,11 @@ import time
 from jsonargparse import Namespace
 
 from diffshare.commands.flags import say_each
-from diffshare.commands.options import add, check_device
+from diffshare.commands.options import add
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.scheduler_names import SAMPLERS
+from diffshare.receiver.sampling import check_device
 from diffshare.release.asked import write_asked
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES

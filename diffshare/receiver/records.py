@@ -13,6 +13,7 @@ from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribu
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column
 from diffshare.errors import UserError, one_of
+from diffshare.receiver.choices import names_of
 from diffshare.stats.information import contingency
 from diffshare.storage import read_json
 
@@ -115,18 +116,21 @@ class Records:
         )  # fmt: skip
 
     @classmethod
-    def from_frame(cls, frame: Any, *, target: str, sensitive: str | Sequence[str]) -> Self:
+    def from_frame(
+        cls, frame: Any, *, target: str | int, sensitive: str | int | Sequence[str | int]
+    ) -> Self:
         """Records of a data frame.
 
         Args:
-            frame: with a column for the class, one for each group, and what a classifier may see.
+            frame: with a column for the class, one for each group, and what a classifier may see. A column that
+                is called by a number has this as a text for its name.
             target: column of the class.
             sensitive: column of the group, or several.
 
         Raises:
             UserError: no such column.
         """
-        names = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
+        (target,), names = names_of("target", target), names_of("sensitive", sensitive)
         source = TableInMemory(frame, kinds=dict.fromkeys((target, *names), "categorical"))
         if absent := [name for name in (target, *names) if name not in source.cells]:
             raise one_of("column", absent[0], source.cells)
@@ -163,7 +167,7 @@ class Records:
         for name in (*((target,) if target else ()), *sensitive):
             index.attribute(name)  # refused before anything is decoded
         if target in sensitive:
-            raise UserError(f"sensitive and target are both '{target}': name two attributes")
+            raise UserError(f"`sensitive` and `target` are both '{target}': name two attributes")
         decoded = open_records(source, cache_dir)
         rows = _rows(decoded.index, source, part, split_seed)
         used = portion(part, len(rows), len(decoded.index))

@@ -26,6 +26,7 @@ from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.leftovers import restore
 from diffshare.received import is_number
+from diffshare.receiver.choices import names_of
 from diffshare.receiver.records import Records
 from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.samples import NPZ, read_samples
@@ -36,6 +37,8 @@ from diffshare.storage import sha256_file
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Samples:
     """M samples of a generator.
+
+    What is given is copied: who changes an array or a data frame afterwards does not change the samples.
 
     Args:
         x: images, uint8, M x H x W x C; or rows, a data frame or an array, M x D.
@@ -66,13 +69,13 @@ class Samples:
     folder: Path | None
 
     def __init__(self, x: Any, y: Labels | None = None) -> None:
-        images = ImagesInMemory(x).x if isinstance(x, np.ndarray) and x.ndim == 4 else None
+        images = ImagesInMemory(x).x.copy() if isinstance(x, np.ndarray) and x.ndim == 4 else None
         labels = None if y is None else attribute_of(y, "y", count_of(x))
         table = TableInMemory(x) if images is None else None
         self._set(images=images, table=table, y=labels, weighted=False, info={}, folder=None)
 
     @classmethod
-    def from_frame(cls, frame: Any, *, target: str | None = None) -> Self:
+    def from_frame(cls, frame: Any, *, target: str | int | None = None) -> Self:
         """Rows of a data frame.
 
         Args:
@@ -84,10 +87,11 @@ class Samples:
         """
         if target is None:
             return cls(frame)
+        (target,) = names_of("target", target)
         cells, _ = columns_of(frame)
-        if str(target) not in cells:
-            raise no_column(Path("the data frame"), str(target), list(cells))
-        return cls(frame, cells[str(target)])
+        if target not in cells:
+            raise no_column(Path("the data frame"), target, list(cells))
+        return cls(frame, cells[target])
 
     @classmethod
     def from_path(cls, folder: str | Path) -> Self:

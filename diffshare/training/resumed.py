@@ -73,7 +73,7 @@ def refuse_elsewhere(folder: Path, resolved: Mapping[str, Any]) -> None:
         if _is_place(key, value) and not as_path(value).exists() and (started / value).exists():
             raise UserError(
                 f"{key} is '{value}', relative to the working directory: that was {started} when {folder} was started, "
-                f"and is {here} now; run this in {started}, or give --{key.replace('.init_args', '')} {started / value}"
+                f"and is {here} now; run this in {started}, or give `{key.replace('.init_args', '')}` {started / value}"
             )
 
 

@@ -149,7 +149,7 @@ def test_natural_labels_are_those_that_the_card_declares(module):
         ({"sensitive": "Nose"}, "unknown attribute 'Nose'"),
         (
             {"source": RenderedFaces(count=100, image_size=16)},
-            "has 16: set --data.test_source.image_size 8",
+            "has 16: set `data.test_source.image_size` 8",
         ),
         (
             {"source": RenderedFaces(count=9, image_size=8, shares=(0.5, 0.5, 0.0))},

@@ -255,7 +255,7 @@ def test_a_step_of_an_earlier_version_is_not_gone_on_with(tmp_path):
 
 def test_folders_that_cannot_be_used(tmp_path):
     go(tmp_path / "s", [write("a", "A")])
-    with pytest.raises(UserError, match="holds a study already: add --resume"):
+    with pytest.raises(UserError, match="holds a study already: add `resume`"):
         go(tmp_path / "s", [write("a", "A")])
     with pytest.raises(UserError, match="there is no study to go on with"):
         go(tmp_path / "t", [write("a", "A")], resume=True)
@@ -276,14 +276,14 @@ def test_a_folder_of_steps_that_no_study_began_is_kept(tmp_path):
     (tmp_path / "steps" / "a").mkdir(parents=True)
     (tmp_path / "steps" / "a" / "thesis.txt").write_text("mine")
     with pytest.raises(
-        UserError, match="steps/a holds what no study wrote: move it away, or choose another --out"
+        UserError, match="steps/a holds what no study wrote: move it away, or choose another `out`"
     ):
         go(tmp_path, [write("a", "A")], resume=True)
     assert (tmp_path / "steps" / "a" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")]
+    ("arguments", "words"), [((0,), "`workers` is 0"), ((1, 0), "`threads` is 0")]
 )
 def test_a_runner_needs_workers_and_threads(arguments, words):
     with pytest.raises(UserError, match=words):

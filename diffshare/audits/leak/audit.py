@@ -17,7 +17,7 @@ from diffshare.classifiers.recipe import Recipe
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import as_tuple
+from diffshare.receiver.choices import checked, names_of
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.infer import kinds_of
 from diffshare.receiver.property.inference import Asked, asked
@@ -25,10 +25,10 @@ from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQue
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.samples import Samples
+from diffshare.receiver.sampling import check_asking
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
-from diffshare.stats.intervals import check_level
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
@@ -75,14 +75,24 @@ def leak(
         UserError: an unknown attribute, samples that do not fit the records.
     """
     check_kinds(what, (Samples, Box), records)
-    check_level(1 - level)
+    asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+    rest: dict[str, Any] = {
+        "target": target,
+        "training": training,
+        "queries": queries,
+        "level": level,
+    }
+    rest |= {"classifier": classifier, "folds": folds, "degrade": degrade}
+    checked(leak, asking | rest)
+    (*properties,) = names_of("properties", properties)
+    if not 0 < level < 1:
+        raise UserError(f"`level` is {level}: it lies between 0 and 1")
     check_seed("seed", seed)
-    check_number("queries", queries, 1, None)
-    check_number("folds", folds, 2, None)
-    properties = as_tuple(properties)
+    for one, value, least in (("queries", queries, 1), ("folds", folds, 2)):
+        check_number(one, value, least)
+    check_asking(steps, guidance, batch_size)
     chosen = _Chosen(level, folds, degrade, classifier, seed)
     wanted = _wanted(properties, records)  # refused before anything is drawn
-    asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
     source = _queries(what, records, asking)
     labels = _labels(target, records, source)
     if not properties:

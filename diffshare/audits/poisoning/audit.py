@@ -36,7 +36,7 @@ from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
 from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import choose
+from diffshare.receiver.choices import checked, choose, names_of
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
 from diffshare.release.card import Card
@@ -80,6 +80,7 @@ def audit(
         >>> ds.audit(ds.Samples(tied), own, gap_repeats=0).verdict
         'poisoned'
     """
+    given = checked(audit, {"declared": declared, "plan": plan})
     plan = choose(Plan, ({} if plan is None else vars(plan)) | options)
     if isinstance(what, Box):
         what = Drawing(
@@ -89,14 +90,16 @@ def audit(
     check_kinds(what, (Samples, Drawing), records)
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
-    given = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive or ())
-    names = tuple(dict.fromkeys(given or records.sensitive))
+    named = () if sensitive is None else names_of("sensitive", sensitive)
+    names = tuple(dict.fromkeys(named or records.sensitive))
     if not names and plan.clusters is None and not plan.prompts:
-        raise UserError("name the group with sensitive, or ask for clusters or prompts")
+        raise UserError("name the group with `sensitive`, or ask for `clusters` or `prompts`")
     if records.target in names:
-        raise UserError(f"sensitive and target are both '{records.target}': name two attributes")
+        raise UserError(
+            f"`sensitive` and `target` are both '{records.target}': name two attributes"
+        )
     records = records.with_groups(tuple(dict.fromkeys((*names, *records.sensitive))))
-    case = _Case(plan, records, names, declared)
+    case = _Case(plan, records, names, given["declared"])
     audits = case.looked_at(what)
     strongest = overall(audits)
     return replace(strongest, candidates=tuple(audits) if len(audits) > 1 else ())

@@ -122,7 +122,7 @@ class GroupReader:
         remedy = (
             "train it on degraded copies as well (`degrade`), or "
             if degrade
-            else "give another `classifier`, or "
+            else "name another `classifier`, or "
         )
         return Fit(
             smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them"

@@ -63,7 +63,7 @@ class Terms:
             )
         for name, value in (("level", self.level), ("alpha", self.wanted)):
             if not 0 < value < 1:
-                raise UserError(f"--{name} is {value}: it lies between 0 and 1")
+                raise UserError(f"`{name}` is {value}: it lies between 0 and 1")
 
     @property
     def tolerance(self) -> Tolerance:

@@ -15,12 +15,12 @@ from diffshare.classifiers.property import (
     cross_fit,
     single_fit,
 )
-from diffshare.classifiers.recipes import default_recipe
+from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.data.source import Attribute
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.progress import progress, tell
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import choose
+from diffshare.receiver.choices import as_option, choose
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import (
@@ -43,7 +43,7 @@ from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.release.table import TableGenerator
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+from diffshare.stats.prevalence import UNCORRECTED, Method
 
 MODEL_QUERIES = 1000  # of a model, where no number is given; of samples, all
 
@@ -81,7 +81,7 @@ class Options:
     level: float = 0.95
     conditioned_on: str | None = None
     withhold: tuple[str, ...] = ()
-    classifier: Any = None
+    classifier: Recipe | None = None
     folds: int = 5
     degrade: bool = False
     surrogate: tuple[Path, ...] = ()
@@ -97,31 +97,31 @@ class Options:
         if self.queries != AUTO:
             check_number("queries", self.queries, 1, None)
         if (self.queries == AUTO) != (self.width is not None):
-            raise UserError("queries auto and width go together: give both, or a number of queries")
-        if self.method is not None and self.method not in NAMES:
-            raise one_of("method", self.method, NAMES)
+            raise UserError(
+                "`queries` auto and `width` go together: give both, or a number of queries"
+            )
         if self.queries == AUTO and self.method in UNCORRECTED:
             raise UserError(
-                f"queries auto plans a corrected share, the method {self.method} corrects none"
+                f"`queries` auto plans a corrected share, the `method` {self.method} corrects none"
             )
         if self.folds == 1 and (self.method != "cc" or self.widen):
             raise UserError(
-                "folds is 1: a single classifier only counts, as the paper's does; take the method cc"
+                "`folds` is 1: a single classifier only counts, as the paper's does; take `method` cc"
             )
         if len(self.surrogate) != len(self.surrogate_p):
             raise UserError(
-                f"{len(self.surrogate)} folders in surrogate, {len(self.surrogate_p)} shares in surrogate_p: give the "
-                "known share of each"
+                f"{len(self.surrogate)} folders in `surrogate`, {len(self.surrogate_p)} shares in `surrogate_p`: "
+                "give the known share of each"
             )
         remedies = {"surrogate": self.surrogate, "labelled": self.labelled, "widen": self.widen}
         given = [name for name, value in remedies.items() if value]
         if len(given) > 1:
             raise UserError(
-                f"{' and '.join(given)} each make an interval of their own: give one of them"
+                f"{' and '.join(f'`{name}`' for name in given)} each make an interval of their own: give one of them"
             )
         if given and self.queries == AUTO:
             raise UserError(
-                f"{given[0]} makes an interval of its own: give a number of queries instead of auto"
+                f"`{given[0]}` makes an interval of its own: give a number of queries instead of auto"
             )
         if self.surrogate:
             refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)
@@ -163,7 +163,9 @@ def infer_property(
         >>> ds.infer_property(ds.Samples({"ill": ["yes"] * 30 + ["no"] * 70}), own, "ill").estimate
         0.3
     """
+    as_option("options", options, Options | None)
     chosen = choose(Options, ({} if options is None else vars(options)) | more)
+    name = as_option("name", name, str | int)
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)

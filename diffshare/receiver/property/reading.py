@@ -32,7 +32,7 @@ def reader(
             return recode(x, queries.columns, auxiliary.columns)
         if x.shape[1:] != auxiliary.x.shape[1:]:
             raise UserError(
-                f"the samples are {_size(x)}, the {option} images {_size(auxiliary.x)}: add --{option}.image_size "
+                f"the samples are {_size(x)}, the {option} images {_size(auxiliary.x)}: add `{option}.image_size` "
                 f"{x.shape[1]} (or name a source of as many channels)"
             )
         return x
