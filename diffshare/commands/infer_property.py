@@ -14,15 +14,10 @@ from diffshare.errors import UserError
 from diffshare.generators.families import open_generator
 from diffshare.receiver.choices import choose
 from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
-from diffshare.receiver.property.infer import (
-    AUTO,
-    MODEL_QUERIES,
-    Options,
-    refuse_rows,
-    zero_shot_share,
-)
+from diffshare.receiver.property.infer import AUTO, refuse_rows, zero_shot_share
 from diffshare.receiver.property.infer import infer_property as infer
 from diffshare.receiver.property.inference import ALIKE, Inferred, asked
+from diffshare.receiver.property.options import MODEL_QUERIES, Options
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.told import infer_told
 from diffshare.receiver.records import Records

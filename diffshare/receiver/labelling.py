@@ -114,9 +114,9 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
         if place in rows:
             raise UserError(f"{path}, line {line}: sample {numbers[place]} comes twice; keep one")
         rows[place] = label
-    known = {place: label for place, label in rows.items() if label}
-    return np.array(list(known), np.int64), np.array(
-        [label == "1" for label in known.values()], bool
+    filled = {place: label for place, label in rows.items() if label}
+    return np.array(list(filled), np.int64), np.array(
+        [label == "1" for label in filled.values()], bool
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
 from diffshare.data.memory import (
+    MISSING,
     ImagesInMemory,
     Labels,
     TableInMemory,
@@ -129,17 +130,10 @@ class Samples:
         return self
 
     def __repr__(self) -> str:
-        what = "images" if self.images is not None else "rows"
-        if self.images is None and not isinstance(self.table, TableInMemory):
-            return f"Samples({what} in {self.folder})"
-        count = (
-            len(self.images)
-            if self.images is not None
-            else len(self._rows().cells[next(iter(self._rows().cells))])
-        )
-        return (
-            f"Samples({count} {what} {'in memory' if self.folder is None else f'in {self.folder}'})"
-        )
+        what = "rows" if self.images is None else f"{len(self.images)} images"
+        if isinstance(self.table, TableInMemory):
+            what = f"{count_of(self.table.cells)} rows"
+        return f"Samples({what} in {self.folder or 'memory'})"
 
     def _rows(self) -> TableInMemory:
         assert isinstance(self.table, TableInMemory)
@@ -179,8 +173,14 @@ class Samples:
             return tuple(header(self.table))
         return tuple(self._rows().cells)
 
-    def rows(self, kinds: Mapping[str, Any], missing: str) -> CSVTable | TableInMemory:
+    def rows(
+        self, kinds: Mapping[str, Any], missing: str | None = None
+    ) -> CSVTable | TableInMemory:
         """The columns of these kinds as a source.
+
+        Args:
+            kinds: column name to its kind, or the list of its categories.
+            missing: the mark of a missing cell that the result has, and a file; their own where None.
 
         Raises:
             UserError: they are no table, or lack one of the columns.
@@ -189,8 +189,11 @@ class Samples:
             where = self.table if isinstance(self.table, Path) else Path("the table of samples")
             raise no_column(where, absent[0], list(self.header))
         if isinstance(self.table, Path):
-            return CSVTable(str(self.table), dict(kinds), missing=missing)
-        return self._rows().of_kinds(kinds, missing)
+            return CSVTable(
+                str(self.table), dict(kinds), missing=MISSING if missing is None else missing
+            )
+        own = self._rows()
+        return own.of_kinds(kinds, own.missing if missing is None else missing)
 
     def coded(self, records: Records) -> "CodedSamples":
         """The samples in the codes of labelled records.
@@ -368,20 +371,6 @@ def header(path: Path) -> list[str]:
         return read_header(path, ",")
     except csv.Error as error:
         raise UserError(f"{path} is no CSV file: draw the samples anew") from error
-
-
-def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarray, CSVTable]:
-    """The columns of ``samples.csv`` of these kinds, and their source.
-
-    Raises:
-        UserError: it is no table, or lacks one of the columns.
-    """
-    names = header(path)
-    there = set(names)
-    if absent := [name for name in kinds if name not in there]:
-        raise no_column(path, absent[0], names)
-    table = CSVTable(str(path), kinds, missing=missing)
-    return table.read(np.arange(len(table.index()))), table
 
 
 def _check_classes(y: np.ndarray, records: Records, where: str) -> None:

@@ -40,16 +40,16 @@ def draw_samples(
         batch_size = BATCH_SIZES[generator.card.modality]
     starts = range(0, len(labels), batch_size)
     indices = np.arange(len(labels))
-    made: np.ndarray | None = None
+    drawn: np.ndarray | None = None
     for start in progress(starts, "sampling", len(starts)):
         part = slice(start, start + batch_size)
         x = generator.sample(labels[part], indices[part], seed=seed, steps=steps, guidance=guidance)
-        if made is None:
+        if drawn is None:
             _check_size(len(labels), x.nbytes / len(x))
-            made = np.empty((len(labels), *x.shape[1:]), x.dtype)
-        made[part] = x
-    assert made is not None
-    return made
+            drawn = np.empty((len(labels), *x.shape[1:]), x.dtype)
+        drawn[part] = x
+    assert drawn is not None
+    return drawn
 
 
 def check_asking(steps: int | None, guidance: float, batch_size: int | None) -> None:

@@ -130,7 +130,7 @@ def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
         raise UserError(
             f"{path} is no JSON object: give the file that save_pretrained wrote, or delete it"
         )
-    made = []
+    tensors = []
     for name, usual, least in (("image_mean", MEAN, -np.inf), ("image_std", STD, 0.0)):
         values = said.get(name, usual)
         fits = (
@@ -143,5 +143,5 @@ def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
                 f"{path}: {name} must be 3 numbers, one a channel{' and above 0' if least == 0 else ''}, not "
                 f"{shown(values)}: mend the file or delete it"
             )
-        made.append(torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1))
-    return made[0], made[1]
+        tensors.append(torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1))
+    return tensors[0], tensors[1]

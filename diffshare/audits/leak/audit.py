@@ -185,18 +185,18 @@ def _labels(target: str | None, records: Records, queries: Queries) -> list[str]
     if target is not None:
         records.attribute(target)
         return [target]
-    found = stand_for(records.attributes, queries.classes, queries.target)
-    if len(found) > 1:
+    attributes = stand_for(records.attributes, queries.classes, queries.target)
+    if len(attributes) > 1:
         raise UserError(
-            f"the model's classes {listed(queries.classes)} may be those of any of {listed(found)}: name the right one "
-            "with `target`"
+            f"the model's classes {listed(queries.classes)} may be those of any of {listed(attributes)}: name the "
+            "right one with `target`"
         )
-    return found
+    return attributes
 
 
 def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str | None]]:
     """Names and classes that are asked for, each name once."""
-    found: dict[str, str | None] = {}
+    wanted: dict[str, str | None] = {}
     for text in properties or list(records.attributes):
         name, _, value = (text, "", "") if text in records.attributes else text.partition(":")
         attribute = records.attribute(name)
@@ -205,10 +205,10 @@ def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str 
                 f"{text} in `properties`: '{name}' has no class '{value}', its classes are "
                 f"{', '.join(attribute.classes[:12])}"
             )
-        found[name] = value or None
-    if not found:
+        wanted[name] = value or None
+    if not wanted:
         raise UserError("the reference has no attribute to attack: give records that have one")
-    return list(found.items())
+    return list(wanted.items())
 
 
 def _one(
@@ -221,10 +221,10 @@ def _one(
 ) -> Leak:
     """One attribute. What only this attribute lacks (records, classes, freedom) is its result, not the audit's end."""
     name, value, labels = target
-    known = records.labelled(name)
-    ready = reader(known, queries, "reference")
+    labelled = records.labelled(name)
+    ready = reader(labelled, queries, "reference")
     ready(x[:1])
-    what = _asked(chosen, known, name, value)
+    what = _asked(chosen, labelled, name, value)
     if isinstance(what, Leak):
         return what
     truth = None if training is None else training.share(name, what.place)
@@ -241,7 +241,7 @@ def _one(
         return unread(name, what.value, str(error), truth)
     return attack(
         what,
-        known,
+        labelled,
         queries,
         x,
         ready,
@@ -253,15 +253,15 @@ def _one(
     )
 
 
-def _asked(chosen: _Chosen, known: Labelled, name: str, value: str | None) -> Asked | Leak:
+def _asked(chosen: _Chosen, labelled: Labelled, name: str, value: str | None) -> Asked | Leak:
     """The class whose share is read: the one that is named, class 1 of two, the most frequent of more."""
-    if value is None and len(known.classes) > 2:
-        counts = [(known.labels == k).sum() for k in range(len(known.classes))]
-        value = known.classes[max(range(len(counts)), key=counts.__getitem__)]
+    if value is None and len(labelled.classes) > 2:
+        counts = [(labelled.labels == k).sum() for k in range(len(labelled.classes))]
+        value = labelled.classes[max(range(len(counts)), key=counts.__getitem__)]
     try:
-        return asked(name, known.classes, value, 1 - chosen.level, chosen.seed)
+        return asked(name, labelled.classes, value, 1 - chosen.level, chosen.seed)
     except UserError as error:
-        return unread(name, value or known.classes[0], str(error), None)
+        return unread(name, value or labelled.classes[0], str(error), None)
 
 
 def _disclosed(
@@ -270,7 +270,7 @@ def _disclosed(
     """What the card says itself, so that no attack is needed."""
     if card is None:
         return ()
-    found = []
+    disclosed = []
     name = labels[0] if labels else "the classes"
     if card.label_frequencies is not None:
         truth = None
@@ -282,7 +282,7 @@ def _disclosed(
                 f"'{name}' of the reference",
             ).codes
             truth = tuple(training.share(name, k) for k in places.tolist())
-        found.append(
+        disclosed.append(
             Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth)
         )
     if card.declared is not None:
@@ -293,5 +293,5 @@ def _disclosed(
             if card.declared_names is None
             else card.declared_names.sensitive
         )
-        found.append(Disclosed(group, "declared", tuple(cells), shares, None))
-    return tuple(found)
+        disclosed.append(Disclosed(group, "declared", tuple(cells), shares, None))
+    return tuple(disclosed)

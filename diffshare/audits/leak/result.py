@@ -71,8 +71,8 @@ class Report:
     @property
     def advice(self) -> str:
         """One line of what to do."""
-        found = None if self.membership is None else self.membership.found
-        remembered = found is not None and found.advantage.low > 0
+        membership = None if self.membership is None else self.membership.found
+        remembered = membership is not None and membership.advantage.low > 0
         return (
             self._of_schema()
             + self._of_shares()

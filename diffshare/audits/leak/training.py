@@ -42,8 +42,8 @@ class TrainingSet:
     def share(self, name: str, place: int) -> float | None:
         """Share of the class ``place`` among the records that know the attribute; None where none does."""
         codes = self.codes.get(name, np.zeros(0, np.int64))
-        known = codes[codes >= 0]
-        return float(np.mean(known == place)) if len(known) else None
+        told = codes[codes >= 0]
+        return float(np.mean(told == place)) if len(told) else None
 
 
 def read_training(manifest: Path, index: Index) -> TrainingSet:
@@ -79,12 +79,12 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
             for name, attribute in index.attributes.items()
         }
     notes = []
-    for role, found in (("target", target), ("sensitive", sensitive)):
+    for role, trained in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
-            codes[name] = found  # as trained on: a mix may flip labels
+            codes[name] = trained  # as trained on: a mix may flip labels
             if not same and name in index.attributes:
                 codes[name], note = _recoded(
-                    found, summary, role, index.attributes[name].classes, manifest
+                    trained, summary, role, index.attributes[name].classes, manifest
                 )
                 notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}

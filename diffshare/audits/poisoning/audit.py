@@ -265,11 +265,11 @@ def declared_audit(
 
 def _each_class(samples: CodedSamples, groups: Sequence[str], classes: int) -> bool:
     """Whether each class has a sample whose group is known, for each group that is a column."""
-    known = [
+    grouped = [
         np.ones(len(samples.y), bool),
         *(samples.groups[name] >= 0 for name in groups if name in samples.groups),
     ]
-    return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
+    return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in grouped)
 
 
 def _zero_shot(plan: Plan) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -326,16 +326,16 @@ def _margin(
     plan: Plan, reader: GroupReader, reference: Reference, asked: Terms
 ) -> tuple[float, str]:
     """A margin from clean surrogates, and what to know of it."""
-    made = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
-    said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
+    surrogates = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
+    said = {claimed_guidance(one.info) for one in surrogates} - {asked.guidance}
     if reader.name in (NAME, PROMPTED):
         zero_shot = _zero_shot(plan)
-        made = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in made]
-    margin = surrogate_margin([(reader, one) for one in made], reference)
+        surrogates = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in surrogates]
+    margin = surrogate_margin([(reader, one) for one in surrogates], reference)
     note = "; ".join(
         [
-            surrogate_note(margin, len(made), asked.level),
-            *(told for one in made for told in one.notes),
+            surrogate_note(margin, len(surrogates), asked.level),
+            *(told for one in surrogates for told in one.notes),
         ]
     )
     if said:

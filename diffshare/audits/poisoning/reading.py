@@ -52,10 +52,12 @@ class GroupReader:
     def calibrations(self) -> list[Calibration]:
         """Held-out scores of the reference's records, class by class, C."""
         assert self.classifier is not None
-        found, y = self.classifier.calibration, self.reference.y
-        assert found.groups is not None
+        calibration, y = self.classifier.calibration, self.reference.y
+        assert calibration.groups is not None
         return [
-            Calibration(found.scores[y == k], found.labels[y == k], found.groups[y == k])
+            Calibration(
+                calibration.scores[y == k], calibration.labels[y == k], calibration.groups[y == k]
+            )
             for k in range(len(self.reference.classes))
         ]
 
@@ -116,8 +118,8 @@ class GroupReader:
             mixture_fit(c, mine, rng, resamples)
             for c, mine in zip(calibrations, classes, strict=True)
         ]
-        bias = biases(calibrations, classes, [found.prevalence for found in fits])
-        smallest = min(1.0, len(fits) * min(found.p_value for found in fits))
+        bias = biases(calibrations, classes, [one.prevalence for one in fits])
+        smallest = min(1.0, len(fits) * min(one.p_value for one in fits))
         degrade = not (self.degraded or self.reference.columns)
         remedy = (
             "train it on degraded copies as well (`degrade`), or "

@@ -46,7 +46,7 @@ def counted_table(
             odd one.
     """
     kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
-    index = samples.rows(kinds, "?").index()
+    index = samples.rows(kinds).index()
     if count is not None and count > len(index):
         raise UserError(
             f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower `queries`"

@@ -60,9 +60,9 @@ def refuse_chosen(
             of the given name.
     """
     if conditioned_on is not None and conditioned_on not in attributes:
-        known = ", ".join(sorted(attributes)[:12])
+        names = ", ".join(sorted(attributes)[:12])
         raise UserError(
-            f"`{option}` '{conditioned_on}' is no attribute of the auxiliary source: it has {known}"
+            f"`{option}` '{conditioned_on}' is no attribute of the auxiliary source: it has {names}"
         )
     if labels in OPEN:
         return

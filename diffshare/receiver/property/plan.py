@@ -88,8 +88,8 @@ def _worst(half: float, level: float) -> int:
         raise UserError(
             f"`width` needs more than {MOST} queries with this classifier: ask for a wider interval"
         )
-    found = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
-    return found or LONGER * least
+    enough = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
+    return enough or LONGER * least
 
 
 def collect(
@@ -147,18 +147,18 @@ def stopped_interval(
     band = adjusted_sequence(calibration, scores, what.level)
     if what.place == 0:
         band = 1 - band[:, ::-1]
-    found = stopped(band, result.estimate)
-    middle, sampling = (found.low + found.high) / 2, (found.high - found.low) / 2
+    end = stopped(band, result.estimate)
+    middle, sampling = (end.low + end.high) / 2, (end.high - end.low) / 2
     half = float(np.hypot(sampling, plan.classifier))
     note = f"stopped after {result.queries} queries, planned for at most some {plan.queries}; valid under peeking"
-    other = 1 - found.estimate
+    other = 1 - end.estimate
     return replace(
         result,
-        estimate=found.estimate,
+        estimate=end.estimate,
         low=max(0.0, middle - half),
         high=min(1.0, middle + half),
         sampling=sampling,
         classifier=plan.classifier,
-        shares={name: found.estimate if name == what.value else other for name in result.shares},
+        shares={name: end.estimate if name == what.value else other for name in result.shares},
         notes=(*result.notes, note),
     )

@@ -68,18 +68,18 @@ def counted_column(what: Asked, queries: Queries, x: np.ndarray) -> Inferred:
         )
     who, whose = f"the samples' column '{what.name}'", f"'{what.name}' of the auxiliary source"
     joined = join(column.categories, what.classes, who, whose, kind="values", by_position=False)
-    found = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
-    known = found[found >= 0]
-    if not len(known):
+    codes = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
+    told = codes[codes >= 0]
+    if not len(told):
         raise UserError(
             f"no cell of {who} has one of the classes {listed(what.classes)}: draw more samples"
         )
     notes = [
         f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"
     ]
-    if len(known) < len(found):
+    if len(told) < len(codes):
         others = f" ({listed(joined.beyond)})" if joined.beyond else ""
         notes.append(
-            f"{len(found) - len(known)} samples left out: the cell is missing or of another category{others}"
+            f"{len(codes) - len(told)} samples left out: the cell is missing or of another category{others}"
         )
-    return replace(counted(what, known, "column"), notes=tuple(notes))
+    return replace(counted(what, told, "column"), notes=tuple(notes))
