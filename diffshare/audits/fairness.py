@@ -34,7 +34,7 @@ class Fairness(Callback):
         self, positive: int = 1, level: float = 0.95, resamples: int = 1000, min_group: int = 10
     ) -> None:
         if not 0 < level < 1:
-            raise UserError(f"level is {level}: it lies between 0 and 1")
+            raise UserError(f"`level` is {level}: it lies between 0 and 1")
         for name, value in (("resamples", resamples), ("min_group", min_group)):
             if value < 1:
                 raise UserError(f"{name} is {value}: it must be at least 1")

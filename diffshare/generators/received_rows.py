@@ -108,7 +108,7 @@ class TableBox:
         """
         steps = self.card.steps if steps is None else steps
         if not 1 <= steps <= self.process.steps:
-            raise UserError(f"steps is {steps}: this model takes 1 to {self.process.steps}")
+            raise UserError(f"`steps` is {steps}: this model takes 1 to {self.process.steps}")
         calls: list[int] = []
         started = time.perf_counter()
         null = len(self.card.labels)

@@ -35,7 +35,7 @@ def draw_samples(
     Returns:
         uint8, N x H x W x C; of a table float32, N x columns.
     """
-    check_asking(steps, guidance, batch_size)
+    check_asking(guidance, batch_size)
     if batch_size is None:
         batch_size = BATCH_SIZES[generator.card.modality]
     starts = range(0, len(labels), batch_size)
@@ -52,13 +52,12 @@ def draw_samples(
     return drawn
 
 
-def check_asking(steps: int | None, guidance: float, batch_size: int | None) -> None:
-    """Refuse how a model is asked where no model takes it.
+def check_asking(guidance: float, batch_size: int | None) -> None:
+    """Refuse how a model is asked where no model takes it; how many steps it takes is the model's.
 
     Raises:
-        UserError: no call or no sample a pass, or a guidance that is negative or no finite number.
+        UserError: no sample a pass, or a guidance that is negative or no finite number.
     """
-    check_number("steps", steps, 1)
     check_number("batch_size", batch_size, 1)
     check_guidance(guidance)
 

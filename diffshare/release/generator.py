@@ -189,9 +189,9 @@ def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
         UserError: no such class, a class asked of an unconditional model, or no declared frequencies.
     """
     if count < 1:
-        raise UserError(f"count is {count}: ask for at least 1 sample")
+        raise UserError(f"`count` is {count}: ask for at least 1 sample")
     if count > MOST_SAMPLES:
-        raise UserError(f"count is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
+        raise UserError(f"`count` is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
     asked = read_labels(labels, card) if isinstance(labels, str) else labels
     if asked.mode in (None, "none"):
         return np.full(count, asked.code, np.int64)

@@ -204,7 +204,7 @@ def attack(
         records: the records to train on.
         queries: where the samples are from.
         x: the samples.
-        ready: samples to records in the codes of ``known``.
+        ready: samples to records in the codes of ``records``.
         recipe: how to train; a small network for images, boosted trees for tables where None.
         folds: of the cross-fitting.
         seed: of folds and training.

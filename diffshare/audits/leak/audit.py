@@ -88,9 +88,9 @@ def leak(
     if not 0 < level < 1:
         raise UserError(f"`level` is {level}: it lies between 0 and 1")
     check_seed("seed", seed)
-    for one, value, least in (("queries", queries, 1), ("folds", folds, 2)):
+    for one, value, least in (("queries", queries, 1), ("folds", folds, 2), ("steps", steps, 1)):
         check_number(one, value, least)
-    check_asking(steps, guidance, batch_size)
+    check_asking(guidance, batch_size)
     chosen = _Chosen(level, folds, degrade, classifier, seed)
     wanted = _wanted(properties, records)  # refused before anything is drawn
     source = _queries(what, records, asking)

@@ -34,7 +34,6 @@ from diffshare.audits.poisoning.table import counted_table
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
-from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.choices import checked, choose, names_of
 from diffshare.receiver.records import Records
@@ -151,7 +150,10 @@ class _Case:
             for name in wanted:
                 column = name in samples.groups
                 if name not in readers or column:
-                    readers[name] = _reader(plan, named, name, column=column)
+                    readers[name] = group_reader(
+                        named, name, column=column, recipe=plan.classifier, folds=plan.folds,
+                        seed=plan.seed, degraded=plan.degrade,
+                    )  # fmt: skip
             asked = replace(
                 at_guidance(plan, plan.terms(len(counts), len(self.names)), samples.info),
                 candidates=len(wanted),
@@ -307,19 +309,6 @@ def _drawn(samples: CodedSamples, count: int, seed: int) -> CodedSamples:
     """So many samples of a folder, which may be sorted by class: the first of an order that the seed draws."""
     order = np.random.default_rng([seed, 3]).permutation(len(samples.y))
     return samples if count == len(samples.y) else samples.take(order[:count])
-
-
-def _reader(plan: Plan, reference: Records, name: str, *, column: bool) -> GroupReader:
-    return group_reader(
-        reference,
-        name,
-        column=column,
-        recipe=plan.classifier,
-        folds=plan.folds,
-        seed=plan.seed,
-        degraded=plan.degrade,
-        progress=lambda folds: progress(folds, f"training classifiers of {name}", plan.folds),
-    )
 
 
 def _margin(

@@ -94,7 +94,7 @@ def predict_gap(
         UserError: too few trainings, or an interval that is none.
     """
     if repeats < 2:
-        raise UserError(f"gap-repeats is {repeats}: a spread over trainings needs at least 2")
+        raise UserError(f"`gap_repeats` is {repeats}: a spread over trainings needs at least 2")
     withhold = (*withhold, *samples.absent)
     hidden = reference.places(withhold)
     x = np.delete(samples.x, hidden, 1) if reference.columns else samples.x

@@ -1,6 +1,5 @@
 """Reads the group of samples: off their own column, or with a classifier that is calibrated class by class."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,7 @@ from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
 from diffshare.release.samples import refuse_alike
@@ -140,7 +140,6 @@ def group_reader(
     folds: int = 5,
     seed: int = 0,
     degraded: bool = False,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> GroupReader:
     """A reader of an attribute.
 
@@ -152,7 +151,6 @@ def group_reader(
         folds: of the cross-fitting.
         seed: of folds and training.
         degraded: train on blurred and noisy copies of images too.
-        progress: wraps the loop over the folds.
 
     Raises:
         UserError: an empty cell of group and class, or too few records of one for the folds.
@@ -180,7 +178,7 @@ def group_reader(
         seed=seed,
         categorical=reference.categorical((name,)),
         augment=degrade if degraded else None,
-        progress=progress,
+        progress=lambda steps: progress(steps, f"training classifiers of {name}", folds),
     )
     return GroupReader(name, attribute, reference, classifier, degraded)
 

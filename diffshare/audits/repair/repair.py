@@ -14,7 +14,6 @@ from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipe import Recipe
 from diffshare.errors import UserError, check_seed
-from diffshare.progress import progress
 from diffshare.receiver.box import check_kinds
 from diffshare.receiver.choices import checked
 from diffshare.receiver.records import Records
@@ -49,9 +48,6 @@ class Reading(NamedTuple):
             folds=self.folds,
             seed=self.seed + again,
             degraded=self.degraded,
-            progress=lambda steps: progress(
-                steps, f"training classifiers of {self.name}", self.folds
-            ),
         )
 
 
