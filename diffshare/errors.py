@@ -8,7 +8,8 @@ from diffshare.terminal import printable
 class UserError(Exception):
     """Something that the user gave does not fit: the command line ends with status 2 and this one line.
 
-    The message names the thing, says what was expected and how to mend it, on one line. What it quotes may be of a
+    The message names the thing, says what was expected and how to mend it, on one line. An argument stands in
+    backticks (```split_seed```), of which the command line makes a flag. What it quotes may be of a
     received file: it is escaped and cut here, for the command line and for whoever calls the library.
     """
 
@@ -40,7 +41,7 @@ def check_number(
     """Refuse a number that is too small or too large.
 
     Args:
-        name: of the setting.
+        name: of the argument, which stands in backticks in the message; a key of a config or words do not.
         value: None, where nothing was given, fits.
         least: smallest that fits.
         most: largest that fits; None where all do.
@@ -51,11 +52,11 @@ def check_number(
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise UserError(f"{name} is {value!r:.60}: give a number")
+        raise UserError(f"{_argument(name)} is {value!r:.60}: give a number")
     if not value >= least:
-        raise UserError(f"{name} is {value}: it must be at least {least}")
+        raise UserError(f"{_argument(name)} is {value}: it must be at least {least}")
     if most is not None and value > most:
-        raise UserError(f"{name} is {str(value)[:40]}: it must be at most {most}")
+        raise UserError(f"{_argument(name)} is {str(value)[:40]}: it must be at most {most}")
 
 
 def check_seed(name: str, seed: object) -> None:
@@ -69,4 +70,8 @@ def check_seed(name: str, seed: object) -> None:
     ):
         return
     told = str(seed).lower() if isinstance(seed, bool) else str(seed)[:40]
-    raise UserError(f"{name} is {told}: give a number from 0 to {MOST_SEED}")
+    raise UserError(f"{_argument(name)} is {told}: give a number from 0 to {MOST_SEED}")
+
+
+def _argument(name: str) -> str:
+    return f"`{name}`" if name.isidentifier() else name

@@ -9,8 +9,7 @@ from jsonargparse import ArgumentParser
 
 from diffshare.audits.poisoning.plan import Plan as AuditPlan
 from diffshare.audits.repair.plan import Plan as RepairPlan
-from diffshare.commands.fields import add_fields, as_flags, sentence
-from diffshare.errors import UserError
+from diffshare.commands.fields import add_fields, sentence
 from diffshare.receiver.property.options import Options
 
 
@@ -61,19 +60,3 @@ def test_a_sentence_of_a_docstring_is_one_of_a_help():
 def test_every_choice_has_a_sentence(kind: type):
     for field in fields(kind):
         assert len(sentence(kind, field.name)) > 10
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("oven_heat is 9: more", "--oven-heat is 9: more"),
-        ("fan and tin go together", "--fan and --tin go together"),
-        ("tin long and fan on: one of them", "--tin long and --fan on: one of them"),
-        ("the fan is broken", "the fan is broken"),
-        ("fancy is no word", "fancy is no word"),
-    ],
-)
-def test_a_refusal_begins_with_flags(said: str, shown: str):
-    with pytest.raises(UserError) as refusal, as_flags(Baking):
-        raise UserError(said)
-    assert str(refusal.value) == shown

@@ -13,6 +13,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import inferred, refusal, yaml_source
 
+from diffshare.commands.flags import in_flags
 from diffshare.commands.infer_table import show
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.inference import ALIKE, NEVER, Asked, Assumption, Inferred, counted
@@ -585,10 +586,10 @@ class TestBadInput:
         made, free = infer(*base, "--manifest", tmp_path / "mix"), infer(*base)
         assert made["estimate"] == free["estimate"]
         assert "compared by name alone, since the manifest names no source" in made["notes"][1]
-        assert "only where --split-seed 0 is the sharer's data.seed" in free["notes"][1]
+        assert "only where `split_seed` 0 is the sharer's data.seed" in free["notes"][1]
         assert made["notes"][0] == free["notes"][0] == "auxiliary part: 700 of 700 records"
         for note in free["notes"]:
-            assert note in free["out"]
+            assert in_flags(note) in free["out"]
 
     def test_the_comparison_with_a_manifest_is_told(self, tmp_path: Path) -> None:
         source = RenderedFaces(count=300, image_size=8, seed=1, shares=(0.5, 0.5, 0.0))
@@ -602,7 +603,7 @@ class TestBadInput:
         ):
             (tmp_path / "mix.json").write_text(json.dumps({"source_sha256": sha}))
             assert words in Records.from_source(source, manifest=tmp_path).disjoint
-        assert "--split-seed 3" in Records.from_source(source, split_seed=3).disjoint
+        assert "`split_seed` 3" in Records.from_source(source, split_seed=3).disjoint
         assert Records.from_source(source, part="all").disjoint == ""
 
     def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
@@ -652,7 +653,7 @@ class TestModel:
         )
         made = infer(*common)
         assert made["queries"] == 40
-        assert ["--split-seed" in note for note in made["notes"]] == [False, True]
+        assert ["`split_seed`" in note for note in made["notes"]] == [False, True]
         assert infer(*common, "--labels", "natural", "--batch-size", 7)["naive"] == pytest.approx(
             made["naive"], abs=0.05
         )

@@ -142,7 +142,7 @@ class AttributeClassifier(LightningModule):
         if outputs != len(data.classes):
             raise UserError(
                 f"model.network has {outputs} outputs, the target has the {len(data.classes)} classes "
-                f"{', '.join(data.classes[:12])}: set --model.network.classes {len(data.classes)}"
+                f"{', '.join(data.classes[:12])}: set `model.network.classes` {len(data.classes)}"
             )
 
     def forward(self, x: Tensor) -> Tensor:

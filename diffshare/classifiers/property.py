@@ -110,7 +110,7 @@ def cross_fit(
     """
     if folds < 2:
         raise UserError(
-            f"folds is {folds}: a record must be scored by a model that has not seen it, use at least 2 (1 is for a "
+            f"`folds` is {folds}: a record must be scored by a model that has not seen it, use at least 2 (1 is for a "
             "classifier that only counts: method cc)"
         )
     check_enough(labels, names, folds)

@@ -11,7 +11,8 @@ from jsonargparse import Namespace
 from diffshare.audits.fields import AUDIT, LEAK
 from diffshare.audits.poisoning.plan import Plan
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields, as_flags, flag
+from diffshare.commands.fields import add_fields
+from diffshare.commands.flags import say_each
 from diffshare.commands.leak import add_leak, check_leak
 from diffshare.commands.options import add, add_recipe, changed, check_asking, check_one
 from diffshare.commands.parsing import VerbParser, verb_parser
@@ -20,6 +21,7 @@ from diffshare.errors import UserError, check_seed
 from diffshare.receiver.choices import choose
 from diffshare.release.info import SAMPLES
 from diffshare.storage import check_apart, check_new_file, check_new_folder, write_result
+from diffshare.study.steps.flags import flag
 from diffshare.terminal import say
 
 MODEL_HELP = "Release folder, asked for samples of each class."
@@ -95,8 +97,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Plan, Source | None]:
     _check_together(config, verb)
     if config.model is not None and config.guidance is None:
         config.guidance = 1.0  # plain conditional sampling
-    with as_flags(Plan):
-        plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
+    plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
     check_asking(config)
     check_seed("--split-seed", config.split_seed)
     if config.json is not None:
@@ -181,7 +182,7 @@ def audit(arguments: list[str]) -> int:
         say(
             f"verdict: {result.verdict} (of {len(result.candidates)} candidates, p-values adjusted by Holm)"
         )
-    say(f"advice:  {result.advice}")
+    say_each("advice", result.advice)
     return 0
 
 

@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from diffshare.audits.poisoning.result import Audit
+from diffshare.commands.flags import say_each
 from diffshare.stats.misfit import Fit
 from diffshare.terminal import cell_text, console, say
 
@@ -62,11 +63,11 @@ def show(one: Audit) -> None:
         )
     console().print(table)
     if one.declaration is not None and one.declaration.reason is not None:
-        say(
-            f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}"
+        say_each(
+            "note",
+            f"the declared table is neither confirmed nor rejected: {one.declaration.reason}",
         )
-    for note in one.notes:
-        say(f"note:    {note}")
+    say_each("note", *one.notes)
 
 
 def _warn(one: Audit, fit: Fit) -> None:

@@ -4,12 +4,18 @@ import errno
 import re
 import sys
 
+from diffshare.commands.flags import in_flags
 from diffshare.errors import UserError
 from diffshare.storage import no_room
 
 
 def explain(error: BaseException) -> str | None:
-    """One line that says what was wrong and how to mend it; None for a fault of the program itself."""
+    """One line that says what was wrong and how to mend it, with flags; None for a fault of the program itself."""
+    line = _explained(error)
+    return None if line is None else in_flags(line)
+
+
+def _explained(error: BaseException) -> str | None:
     from jsonargparse import ArgumentError
 
     for cause in _chain(error):

@@ -1,15 +1,13 @@
 """Arguments that are choices of a library's function: type, default and sentence stand in the dataclass alone."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
-from diffshare.errors import UserError
+from diffshare.study.steps.flags import flag
 
 
 def add_fields(group: Any, kind: type, *names: str, **changes: Any) -> None:
@@ -51,23 +49,3 @@ def sentence(kind: type, name: str) -> str:
     own = _described(kind).keys()
     named = re.sub(r"``(\w+)``", lambda word: flag(word[1]) if word[1] in own else word[1], begins)
     return f"{named}."
-
-
-def flag(name: str) -> str:
-    """An argument of a function as it is written on the command line."""
-    return f"--{name.replace('_', '-')}"
-
-
-@contextmanager
-def as_flags(kind: type) -> Iterator[None]:
-    """Within the block a refusal that begins with the name of a field, or of two, begins with their flags."""
-    names = "|".join(sorted((field.name for field in fields(kind)), key=len, reverse=True))
-    try:
-        yield
-    except UserError as error:
-        begin = re.compile(rf"(?:({names})\b)(?:(.{{0,20}}? and )({names})\b)?")
-        match = begin.match(str(error))
-        if match is None:
-            raise
-        second = f"{match[2]}{flag(match[3])}" if match[3] else ""
-        raise UserError(f"{flag(match[1])}{second}{str(error)[match.end() :]}") from error

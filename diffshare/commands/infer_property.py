@@ -8,13 +8,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields, as_flags
+from diffshare.commands.fields import add_fields
 from diffshare.commands.options import (
     add,
     add_recipe,
     changed,
     check_asking,
-    check_guidance,
     check_one,
 )
 from diffshare.commands.parsing import VerbParser, verb_parser
@@ -24,6 +23,7 @@ from diffshare.receiver.choices import choose
 from diffshare.receiver.property.inference import AUTO, Inferred, asked
 from diffshare.receiver.property.options import Options
 from diffshare.receiver.property.queries import Queries
+from diffshare.receiver.sampling import check_guidance
 from diffshare.stats.prevalence import NAMES
 from diffshare.storage import check_new_file, check_new_folder, write_result
 from diffshare.terminal import say
@@ -112,8 +112,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
     if counts or config.clip is not None or config.prompts:
         _check_counting(config, verb)
     chosen = {field.name: config[field.name] for field in fields(Options)}
-    with as_flags(Options):
-        options = choose(Options, chosen | ({"method": "cc"} if counts else {}))
+    options = choose(Options, chosen | ({"method": "cc"} if counts else {}))
     if config.labelled is not None and config.label_sheet is not None:
         raise UserError(
             "--label-sheet writes a table to fill in, --labelled reads it: give one of them"

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from diffshare.commands.flags import say_each
 from diffshare.receiver.property.inference import ALIKE, Inferred
 from diffshare.terminal import cell_text, console, say
 
@@ -36,8 +37,7 @@ def show(result: Inferred, seconds: float) -> None:
         )
     table.add_row("seconds", f"{seconds:.1f}")
     console().print(table)
-    for note in result.notes:
-        say(f"note:    {note}")
+    say_each("note", *result.notes)
     if result.fails:
         say(
             "remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval"

@@ -4,6 +4,7 @@ from rich.table import Table
 
 from diffshare.audits.leak.attributes import WIDTH
 from diffshare.audits.leak.result import Report
+from diffshare.commands.flags import say_each
 from diffshare.terminal import cell_text, console, say
 
 
@@ -63,11 +64,10 @@ def show_leak(report: Report) -> None:
         )
     for leak in report.leaks:
         say(f"verdict: {leak.name}: {leak.value}: {leak.said}")
-    for note in report.notes:
-        say(f"note:    {note}")
+    say_each("note", *report.notes)
     for leak in report.leaks:
         if leak.reason is not None:
-            say(f"note:    {leak.name}: {leak.reason}")
+            say_each("note", f"{leak.name}: {leak.reason}")
         elif leak.fails and leak.assumption is not None:
             p = leak.assumption.p_value
             say(
@@ -75,4 +75,4 @@ def show_leak(report: Report) -> None:
             )
     if report.membership is not None:
         say(f"records: {report.membership.line}")
-    say(f"advice:  {report.advice}")
+    say_each("advice", report.advice)

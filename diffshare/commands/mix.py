@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from jsonargparse import ActionConfigFile, Namespace
 
 from diffshare.commands.configs import with_configs
+from diffshare.commands.flags import say_each
 from diffshare.commands.options import add
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.data.manifest import MANIFEST
@@ -89,6 +90,5 @@ def _choose(arguments: list[str]) -> int:
         f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)"
     )
     say(f"records: {data.used}")
-    for note in data.notes:
-        say(f"note:    {note}")
+    say_each("note", *data.notes)
     return 0

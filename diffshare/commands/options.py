@@ -3,7 +3,6 @@
 Nothing heavy is imported here: a parser is built, asked for help and refuses before torch is there.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,11 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
-from diffshare.commands.fields import flag
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number
-from diffshare.release.tables import ESCAPE, ESCAPE_HELP
+from diffshare.receiver.sampling import check_device
+from diffshare.release.tables import ESCAPE_HELP
+from diffshare.study.steps.flags import flag
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": int, "default": 0},
@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--batch-size": {"type": int | None, "default": None, "help": "Samples a pass."},
     "--device": {"default": "cpu", "help": "Where to sample: cpu, cuda, cuda:1, ..."},
-    ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
+    "--escape-formulas": {"action": "store_true", "help": ESCAPE_HELP},
     # labelled records
     "--reference": {"type": Source, "sub_configs": True},
     "--auxiliary": {"type": Source, "sub_configs": True},
@@ -129,28 +129,6 @@ def check_one(config: Namespace) -> None:
 
 def check_asking(config: Namespace) -> None:
     """Refuse numbers with which no model is asked, and a device that cannot be used here."""
-    check_number("--steps", config.steps, 1)
-    check_number("--batch-size", config.batch_size, 1)
+    check_number("steps", config.steps, 1)
+    check_number("batch_size", config.batch_size, 1)
     check_device(config.device)
-
-
-def check_guidance(guidance: float) -> None:
-    """Refuse a guidance scale that is none."""
-    if not math.isfinite(guidance) or guidance < 0:
-        raise UserError(
-            f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
-        )
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that cannot be used here; the last check, since any but the CPU needs torch."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {device} cannot be used here: choose cpu, or cuda where there is one"
-        ) from error

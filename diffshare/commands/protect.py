@@ -4,6 +4,7 @@ from jsonargparse import Namespace
 
 from diffshare.audits.protect import protect as draw_protected
 from diffshare.classifiers.recipe import Recipe
+from diffshare.commands.flags import say_each
 from diffshare.commands.formulas import formula_notes, refuse_escape
 from diffshare.data.source import Source
 from diffshare.receiver.box import open_model
@@ -30,10 +31,9 @@ def protect(config: Namespace, source: Source, recipe: Recipe | None) -> int:
     options = {name: config[name] for name in OPTIONS}
     protected = draw_protected(box, records, config.property, classifier=recipe, **options)
     protected.write(config.out, overwrite=config.overwrite, escape=config.escape_formulas)
-    for note in protected.notes:
-        say(f"note:    {note}")
+    say_each("note", *protected.notes)
     if isinstance(box.generator, TableGenerator):
-        say(*formula_notes(config.escape_formulas, box.generator))
+        say_each("note", *formula_notes(config.escape_formulas, box.generator))
     say(f"samples: {config.out} ({config.count} of {protected.queries} that were drawn)")
     if config.method == "guide":
         say(

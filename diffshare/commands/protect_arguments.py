@@ -5,11 +5,11 @@ from typing import Any
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import with_files
-from diffshare.commands.options import add, add_recipe, check_guidance
+from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import check_seed
+from diffshare.receiver.sampling import check_guidance
 from diffshare.release.info import SAMPLES
-from diffshare.release.tables import ESCAPE
 from diffshare.sharer.protection.asked import (
     SCALE,
     Method,
@@ -82,7 +82,7 @@ def parser(arguments: list[str]) -> VerbParser:
     how.add_argument("--guide-scale", type=float | None, default=None, help=scales)
     add(how, "--labels", "--steps")
     add(how, "--guidance", help="guidance_scale of the classes; 1 is plain conditional sampling.")
-    add(how, "--batch-size", ESCAPE)
+    add(how, "--batch-size", "--escape-formulas")
     records = verb.add_argument_group("the records and the classifier of the property")
     add(records, "--part", "--split-seed")
     add_recipe(
@@ -95,15 +95,10 @@ def parser(arguments: list[str]) -> VerbParser:
 def _check(config: Namespace) -> None:
     """Refuse what the arguments alone tell, before anything heavy is imported."""
     check_share(config.share)
-    check_method(config.method, config.guide_scale, named=flag)
+    check_method(config.method, config.guide_scale)
     numbers = {name: config[name] for name in ("count", "folds", "seed", "steps", "batch_size")}
-    check_numbers(**numbers, named=flag)
-    check_seed("--split-seed", config.split_seed)
+    check_numbers(**numbers)
+    check_seed("split_seed", config.split_seed)
     check_guidance(config.guidance)
     check_apart(config.out, config.model)
     check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
-
-
-def flag(name: str) -> str:
-    """The name of an argument as the command line writes it."""
-    return f"--{name.replace('_', '-')}"

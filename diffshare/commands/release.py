@@ -9,7 +9,7 @@ from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.release.folder import RELEASE
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
-from diffshare.training.imports import FLAG, HELP
+from diffshare.training.imports import HELP
 
 LABELS_HELP = (
     "Put the class frequencies of the training set, in whole percent, into the card, for sample --labels natural: true "
@@ -31,7 +31,7 @@ def parser(arguments: list[str]) -> VerbParser:
     counts = "Put the S x Y counts of the training set into the card: true or false, which it is where left out."
     verb.first.add_argument("--declare_counts", type=bool, default=False, help=counts)
     add(verb.first, "--overwrite")
-    verb.first.add_argument(FLAG, action="store_true", help=HELP)
+    verb.first.add_argument("--trust-code", action="store_true", help=HELP)
     return verb
 
 

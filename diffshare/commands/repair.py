@@ -9,14 +9,14 @@ from jsonargparse import Namespace
 from diffshare.audits.repair.layout import REPAIRED
 from diffshare.audits.repair.plan import Plan
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields, as_flags
+from diffshare.commands.fields import add_fields
 from diffshare.commands.formulas import refuse_escape
 from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError
 from diffshare.receiver.choices import choose
 from diffshare.receiver.samples import samples_file
-from diffshare.release.tables import CSV, ESCAPE
+from diffshare.release.tables import CSV
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import cell_text, console, say
 
@@ -46,7 +46,7 @@ def parser(arguments: list[str]) -> VerbParser:
     add(records, "--reference", help="Labelled records; those of the audit where left out.")
     how = "How the group's classifier is trained: a recipe."
     add_recipe(records, "--classifier", arguments, how)
-    add(verb.add_argument_group("how the samples are written"), ESCAPE)
+    add(verb.add_argument_group("how the samples are written"), "--escape-formulas")
     return verb
 
 
@@ -62,8 +62,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Plan]:
     config.reference, config.classifier = built.reference, built.classifier
     if config.count is not None and config.model is None:
         raise UserError("--count is for resample with a --model that is asked for more")
-    with as_flags(Plan):
-        plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
+    plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
     check_apart(config.out, config.samples, "samples folder")
     if config.model is not None:
         check_apart(config.out, config.model)

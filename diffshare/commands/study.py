@@ -9,6 +9,7 @@ from jsonargparse import ActionConfigFile, Namespace
 from rich.console import Console
 
 from diffshare.commands.configs import with_configs
+from diffshare.commands.flags import in_flags
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.commands.study_progress import StudyProgress
 from diffshare.errors import check_number
@@ -111,7 +112,7 @@ def _show(result: StudyResult, shown: Console) -> None:
         shown.print(line, soft_wrap=True, highlight=False)
     for failure in result.failures:
         say(
-            f"diffshare: step '{failure.step}' failed: {failure.reason} (log: {failure.log}); "
+            f"diffshare: step '{failure.step}' failed: {in_flags(failure.reason)} (log: {failure.log}); "
             "the other results are written, --resume tries it again",
             error=True,
         )

@@ -26,7 +26,7 @@ from diffshare.training.checkpoint import (
     KeepCheckpoint,
     read_resumable,
 )
-from diffshare.training.imports import FLAG, HELP, installed_only
+from diffshare.training.imports import HELP, installed_only
 from diffshare.training.quiet import quiet
 from diffshare.training.resumed import refuse_changes, refuse_elsewhere
 from diffshare.training.run import (
@@ -119,7 +119,7 @@ class DiffshareCLI(LightningCLI):
             default=None,
             help="Folder of the run; a new one below lightning_logs/.",
         )
-        parser.add_argument(FLAG, action="store_true", help=HELP)
+        parser.add_argument("--trust-code", action="store_true", help=HELP)
         if self.verb == "fit":
             parser.add_argument(
                 "--resume", action="store_true", help="Go on with the run in --run-dir."
@@ -340,7 +340,7 @@ def _own_config(arguments: list[str]) -> Path | None:
 def _imports(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
     """What may be imported: a config that comes with the run's folder may be of somebody else."""
     own = _own_config(arguments)
-    if own is None or FLAG in arguments:
+    if own is None or "--trust-code" in arguments:
         return contextlib.nullcontext()
     return installed_only(read_yaml(own, aliases=True), str(own))
 

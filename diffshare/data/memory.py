@@ -16,7 +16,7 @@ from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Kind, TableSource, assemble
 from diffshare.errors import UserError
 
-MISSING = "?"  # what a missing cell is written as
+MISSING = "?"  # what a missing cell is written as, where no cell is this text
 Labels = np.ndarray | Sequence[Any]
 
 
@@ -127,7 +127,6 @@ class TableInMemory(TableSource):
     """
 
     shares = (0.0, 1.0, 0.0)
-    missing = MISSING
 
     def __init__(
         self,
@@ -144,12 +143,22 @@ class TableInMemory(TableSource):
                 f"'{twice[0]}' is a column of x and is given beside it as well: leave one out, or rename the column"
             )
         self.kinds: dict[str, Kind | list[str]] = {**own, **(kinds or {})}
+        self.missing = _mark(self.cells)
 
     def of_kinds(self, kinds: Mapping[str, Kind | list[str]], missing: str) -> "TableInMemory":
-        """The columns that ``kinds`` names, read as these."""
+        """The columns that ``kinds`` names, read as these.
+
+        Raises:
+            UserError: a cell is the text ``missing``, though it says something.
+        """
         table = TableInMemory.__new__(TableInMemory)
         table.cells = {name: self.cells[name] for name in kinds if name in self.cells}
         table.attributes, table.kinds, table.missing = self.attributes, dict(kinds), missing
+        if taken := [name for name, values in table.cells.items() if _holds(values, missing)]:
+            raise UserError(
+                f"column '{taken[0]}' holds the text '{missing}', which is the reference's mark of a missing cell: "
+                "give None where a cell is missing, or call the category otherwise"
+            )
         return table
 
     def _load(self) -> Any:
@@ -187,13 +196,13 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
         names = list(x) if isinstance(x, Mapping) else list(x.columns)
         if len(set(map(str, names))) < len(names):
             raise UserError("two columns of the data frame have the same name: rename one")
-        cells = {str(name): np.asarray(x[name]) for name in names}
+        cells = {str(name): np.array(x[name]) for name in names}
         kinds = {str(name): _kind(x[name]) for name in names}
     else:
         array = np.asarray(x)
         if array.ndim != 2:
             raise UserError(f"x has the shape {array.shape}: rows of a table are N x columns")
-        cells = {str(i): array[:, i] for i in range(array.shape[1])}
+        cells = {str(i): array[:, i].copy() for i in range(array.shape[1])}
         kinds = {name: _kind(values) for name, values in cells.items()}
     if not cells or not len(next(iter(cells.values()))):
         raise UserError("the table has no record or no column: give at least one of each")
@@ -227,6 +236,19 @@ def _texts(values: np.ndarray, missing: str, *, whole: bool) -> list[str]:
     return texts
 
 
+def _holds(values: np.ndarray, text: str) -> bool:
+    """Whether a cell is this text; numbers are none."""
+    return values.dtype.kind in "OUT" and text in {str(value) for value in values.tolist()}
+
+
+def _mark(cells: Mapping[str, np.ndarray]) -> str:
+    """A mark of missing cells that no cell is: ``?``, else ``?`` in as many brackets as it takes."""
+    mark = MISSING
+    while any(_holds(values, mark) for values in cells.values()):
+        mark = f"<{mark}>"
+    return mark
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell says that nothing is there: None, NaN, and what pandas has for it."""
     return (
@@ -236,11 +258,19 @@ def is_missing(value: Any) -> bool:
     )
 
 
+class _Rows(Block):
+    """Rows that are in memory, numbered from 0."""
+
+    def where(self, row: int) -> str:
+        """For instance ``row 17``."""
+        return f"{self.file} {self.lines[row]}"
+
+
 def _blocks(texts: Sequence[Sequence[str]]) -> Iterable[Block]:
     count = len(texts[0])
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
-        yield Block(
+        yield _Rows(
             "row",
             [column[start:stop] for column in texts],
             range(start, stop),

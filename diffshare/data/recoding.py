@@ -44,7 +44,7 @@ def recode(
         if column.name not in places:
             raise UserError(
                 f"the samples have no column '{column.name}', which the auxiliary source has: leave it out of the "
-                f"auxiliary source or add --withhold '{column.name}'"
+                f"auxiliary source or add `withhold` '{column.name}'"
             )
         values, mine = x[:, places[column.name]], columns[places[column.name]]
         if bool(mine.categories) != bool(column.categories):

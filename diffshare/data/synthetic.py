@@ -89,7 +89,7 @@ class SyntheticDataModule(RecordsDataModule):
         kept, held = self._hold_out(len(x))
         if (y < 0).any():
             raise UserError(
-                f"{self.samples} has samples without a class: draw them with --labels balanced or natural"
+                f"{self.samples} has samples without a class: draw them with `labels` balanced or natural"
             )
         self._check_both(y[kept] if weight is None else y[kept][weight[kept] > 0])
         if weight is not None:
@@ -186,7 +186,7 @@ class SyntheticDataModule(RecordsDataModule):
         if y.min() == y.max():
             raise UserError(
                 f"all training samples in {self.samples} are of class '{self.classes[y[0]]}': a classifier needs two, "
-                "draw more with --labels balanced"
+                "draw more with `labels` balanced"
             )
 
     def _hold_out(self, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class Autoencoder(GenerativeModule):
         perceptual: distance of features; none where left out.
         perceptual_weight: of that distance.
         discriminator: images to scores of patches; no adversarial term where left out. It needs
-            ``--trainer.gradient_clip_val null``.
+            ``trainer.gradient_clip_val null``.
         adversarial_weight: of that term.
         adversarial_start: batches before it sets in.
         lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.

@@ -205,7 +205,7 @@ def _stepping(scheduler: Any, steps: int) -> Iterator[None]:
     except (AssertionError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(
             f"{type(scheduler).__name__} of this model fails with {steps} steps ({str(error) or 'no reason given'}): "
-            "use other --steps or another --scheduler"
+            "use other `steps` or another `scheduler`"
         ) from error
 
 
@@ -278,7 +278,7 @@ def sample_diffusion(
         )
     if not torch.isfinite(x).all():
         raise UserError(
-            f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
+            f"sampling gave values that are not finite: use other `steps` than {steps} or a smaller `guidance`"
         )
     return x
 

@@ -38,8 +38,8 @@ class GAN(GenerativeModule):
     the latter: each sees ``data.batch_size / discriminator_steps`` records. Both take their classes from the records,
     some hidden, so that the last embedding comes to stand for "no class" (the mix of classes of the training).
 
-    Several GPUs need ``--trainer.strategy ddp_find_unused_parameters_true``. Gradients are not clipped
-    (``--trainer.gradient_clip_val null``) or scaled (no ``16-mixed``).
+    Several GPUs need ``trainer.strategy ddp_find_unused_parameters_true``. Gradients are not clipped
+    (``trainer.gradient_clip_val null``) or scaled (no ``16-mixed``).
 
     Args:
         generator: noise to images; the part that is released.

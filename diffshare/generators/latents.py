@@ -40,7 +40,7 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
     if folder is None or not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no VAE: give a folder with config.json and {WEIGHTS}, as diffusers saves an AutoencoderKL, "
-            "or one that holds it as vae/; 'diffshare fit --config autoencoder_celeba' trains one"
+            "or one that holds it as vae/; 'fit' with the config autoencoder_celeba trains one"
         )
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]

@@ -210,7 +210,7 @@ def sample_mixed(
         codes = categories.draw(log_p, uniform[:, numeric:])
         if not torch.isfinite(output).all():
             raise UserError(
-                f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
+                f"sampling gave values that are not finite: use other `steps` than {steps} or a smaller `guidance`"
             )
     return scores.cpu().numpy(), codes.cpu().numpy()
 

@@ -148,11 +148,11 @@ class OneStepBox:
         """
         if steps not in (None, 1):
             raise UserError(
-                f"steps is {steps}: a model of the family {self.card.family} samples in 1; leave it out"
+                f"`steps` is {steps}: a model of the family {self.card.family} samples in 1; leave it out"
             )
         if guidance != 1:
             raise UserError(
-                f"guidance is {guidance:g}: a model of the family {self.card.family} has none, only diffusion models "
+                f"`guidance` is {guidance:g}: a model of the family {self.card.family} has none, only diffusion models "
                 "do; leave it out"
             )
         started = time.perf_counter()

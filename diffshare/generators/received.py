@@ -59,7 +59,7 @@ def _chosen(
         raise
     except Exception as error:
         raise UserError(
-            f"{release.folder}: its settings do not suit --scheduler {name}: {error}"
+            f"{release.folder}: its settings do not suit `scheduler` {name}: {error}"
         ) from error
 
 
@@ -157,7 +157,7 @@ class DiffusionBox:
         fixed = isinstance(self.scheduler, SchedulerMixin)
         most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
         if not 1 <= steps <= most:
-            raise UserError(f"steps is {steps}: this model takes 1 to {most}")
+            raise UserError(f"`steps` is {steps}: this model takes 1 to {most}")
         calls: list[int] = []
         started = time.perf_counter()
         config = self.denoiser.config

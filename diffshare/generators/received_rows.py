@@ -67,7 +67,7 @@ class TableBox:
         """
         if scheduler is not None:
             raise UserError(
-                f"--scheduler {scheduler} is for images: a model of a table has one way to sample; leave it out"
+                f"`scheduler` {scheduler} is for images: a model of a table has one way to sample; leave it out"
             )
         schema = load_schema(release)
         rows, card = Rows(schema), release.card
@@ -108,7 +108,7 @@ class TableBox:
         """
         steps = self.card.steps if steps is None else steps
         if not 1 <= steps <= self.process.steps:
-            raise UserError(f"steps is {steps}: this model takes 1 to {self.process.steps}")
+            raise UserError(f"`steps` is {steps}: this model takes 1 to {self.process.steps}")
         calls: list[int] = []
         started = time.perf_counter()
         null = len(self.card.labels)

@@ -282,7 +282,7 @@ def bounded(schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> T
         if name not in numeric:
             raise UserError(
                 f"model.bounds names '{name}', which is no numeric column of the table ({', '.join(numeric)!r:.200}): "
-                "leave it out, or add --model.bounds null"
+                "leave it out, or add `model.bounds` null"
             )
         whole = not numeric[name].integer or all(float(end).is_integer() for end in ends)
         if not (np.isfinite(ends).all() and ends[0] < ends[1] and whole):

@@ -104,7 +104,7 @@ class ClasswiseUNet(UNet2DModel):
         config: Any = self.config
         if not config.unconditional and bool((class_labels == config.num_class_embeds - 1).any()):
             raise UserError(
-                "this model has a network for each class and none for 'no class': ask for classes (--labels balanced, "
+                "this model has a network for each class and none for 'no class': ask for classes (`labels` balanced, "
                 "natural or one class), at guidance 1"
             )
         times = torch.as_tensor(timestep, device=sample.device).expand(len(sample))

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from diffshare.data.cache import open_records
-from diffshare.data.csvfile import read_list
 from diffshare.data.derived import Derivation
 from diffshare.data.grammar import Plain, parse
 from diffshare.data.memory import (
@@ -22,8 +21,9 @@ from diffshare.data.memory import (
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column, Kind
 from diffshare.errors import UserError, one_of
+from diffshare.receiver.choices import names_of
+from diffshare.receiver.disjoint import refuse_overlap, unchecked
 from diffshare.stats.information import contingency
-from diffshare.storage import read_json
 
 
 class Labelled(NamedTuple):
@@ -133,15 +133,16 @@ class Records:
         cls,
         frame: Any,
         *,
-        target: str,
-        sensitive: str | Sequence[str],
+        target: str | int,
+        sensitive: str | int | Sequence[str | int],
         derive: Mapping[str, str] | None = None,
         where: str | None = None,
     ) -> Self:
         """Records of a data frame.
 
         Args:
-            frame: with a column for the class, one for each group, and what a classifier may see.
+            frame: with a column for the class, one for each group, and what a classifier may see. A column that
+                is called by a number has this as a text for its name.
             target: column of the class, or a derived one: ``"age>=40"``.
             sensitive: column of the group, or several; derived ones too.
             derive: name to expression of attributes that are derived.
@@ -150,7 +151,7 @@ class Records:
         Raises:
             UserError: no such column, or an expression or a condition that does not fit.
         """
-        names = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
+        (target,), names = names_of("target", target), names_of("sensitive", sensitive)
         cells, _ = columns_of(frame)
         kinds: dict[str, Kind | list[str]] = {
             name: "categorical" for name in (target, *names) if name in cells
@@ -196,7 +197,7 @@ class Records:
         for name in (*((target,) if target else ()), *sensitive):
             index.attribute(name)  # refused before anything is decoded
         if target in sensitive:
-            raise UserError(f"sensitive and target are both '{target}': name two attributes")
+            raise UserError(f"`sensitive` and `target` are both '{target}': name two attributes")
         decoded = open_records(source, cache_dir)
         rows = _rows(decoded.index, source, part, split_seed)
         used = "; ".join(
@@ -398,29 +399,16 @@ def _is_images(x: Any) -> bool:
 
 
 def _known(attribute: Attribute, rows: np.ndarray, name: str) -> np.ndarray:
-    known = attribute.codes[rows] >= 0
-    if not known.any():
+    there = attribute.codes[rows] >= 0
+    if not there.any():
         raise UserError(
             f"the class '{name}' is known of none of the {len(rows)} records: choose another target"
         )
-    return known
+    return there
 
 
 def _columns(source: Source) -> tuple[Column, ...]:
     return getattr(source, "columns", ()) if source.modality == "table" else ()
-
-
-def unchecked(seed: int) -> str:
-    """On what condition records of a source without official parts are none of the sharer's, a sentence.
-
-    Args:
-        seed: of the parts.
-    """
-    return (
-        "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
-        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "
-        "(an auditor checks with --manifest)"
-    )
 
 
 def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) -> np.ndarray:
@@ -432,53 +420,3 @@ def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) 
             f"the {part} part of the auxiliary source holds no records: change its shares, or name another part"
         )
     return rows
-
-
-def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str:
-    """Refuse auxiliary records that the sharer trained on.
-
-    Records are compared by name. In one source that settles it; names of two sources may be alike by chance, or differ
-    where the records do not. Whether it is one source is told by ``source_sha256`` of ``mix.json``, where there is one.
-
-    Args:
-        names: of the auxiliary records, N.
-        manifest: folder with ``records.csv``, as the verb ``mix`` writes it.
-        source_sha256: of the auxiliary source.
-
-    Returns:
-        which comparison was made, a sentence.
-
-    Raises:
-        UserError: the folder has no such file, or a record is in both.
-    """
-    theirs = _source_of(manifest)
-    path = manifest / "records.csv"
-    rows = read_list(path, "give the folder that 'mix' wrote")
-    if next(rows, ([""], 1))[0][0] != "record":
-        raise UserError(
-            f"{path} is no manifest: its first column is not 'record'; give the folder of a mix"
-        )
-    listed = {cells[0] for cells, _ in rows}
-    both = [name for name in names.tolist() if name in listed]
-    if both:
-        raise UserError(
-            f"{len(both)} of the {len(names)} auxiliary records are among the sharer's in {manifest}, the first "
-            f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use --part auxiliary or another source)"
-        )
-    count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
-    if theirs == source_sha256:
-        return f"{count}: compared by name, within one source (source_sha256 agrees)"
-    why = (
-        "is of another source (source_sha256 differs)"
-        if theirs
-        else "names no source (no source_sha256)"
-    )
-    return f"{count}: compared by name alone, since the manifest {why}; equal records of other names are not seen"
-
-
-def _source_of(manifest: Path) -> str | None:
-    """``source_sha256`` of ``mix.json``; None where there is none."""
-    path = manifest / "mix.json"
-    summary = read_json(path, limit=1 << 20) if path.is_file() else {}
-    said = summary.get("source_sha256") if isinstance(summary, dict) else None
-    return said if isinstance(said, str) and said else None

@@ -14,6 +14,7 @@ from diffshare.classes import Joined, another_attribute, join, listed, quoted
 from diffshare.data.csvfile import no_column, read_header
 from diffshare.data.derived import Derivation
 from diffshare.data.memory import (
+    MISSING,
     ImagesInMemory,
     Labels,
     TableInMemory,
@@ -27,6 +28,7 @@ from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
 from diffshare.leftovers import restore
 from diffshare.received import is_number
+from diffshare.receiver.choices import names_of
 from diffshare.receiver.records import Records
 from diffshare.release.info import class_names, class_target, read_info
 from diffshare.release.samples import NPZ, read_samples
@@ -37,6 +39,8 @@ from diffshare.storage import sha256_file
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Samples:
     """M samples of a generator.
+
+    What is given is copied: who changes an array or a data frame afterwards does not change the samples.
 
     Args:
         x: images, uint8, M x H x W x C; or rows, a data frame or an array, M x D.
@@ -67,13 +71,13 @@ class Samples:
     folder: Path | None
 
     def __init__(self, x: Any, y: Labels | None = None) -> None:
-        images = ImagesInMemory(x).x if isinstance(x, np.ndarray) and x.ndim == 4 else None
+        images = ImagesInMemory(x).x.copy() if isinstance(x, np.ndarray) and x.ndim == 4 else None
         labels = None if y is None else attribute_of(y, "y", count_of(x))
         table = TableInMemory(x) if images is None else None
         self._set(images=images, table=table, y=labels, weighted=False, info={}, folder=None)
 
     @classmethod
-    def from_frame(cls, frame: Any, *, target: str | None = None) -> Self:
+    def from_frame(cls, frame: Any, *, target: str | int | None = None) -> Self:
         """Rows of a data frame.
 
         Args:
@@ -85,10 +89,11 @@ class Samples:
         """
         if target is None:
             return cls(frame)
+        (target,) = names_of("target", target)
         cells, _ = columns_of(frame)
-        if str(target) not in cells:
-            raise no_column(Path("the data frame"), str(target), list(cells))
-        return cls(frame, cells[str(target)])
+        if target not in cells:
+            raise no_column(Path("the data frame"), target, list(cells))
+        return cls(frame, cells[target])
 
     @classmethod
     def from_path(cls, folder: str | Path) -> Self:
@@ -126,17 +131,10 @@ class Samples:
         return self
 
     def __repr__(self) -> str:
-        what = "images" if self.images is not None else "rows"
-        if self.images is None and not isinstance(self.table, TableInMemory):
-            return f"Samples({what} in {self.folder})"
-        count = (
-            len(self.images)
-            if self.images is not None
-            else len(self._rows().cells[next(iter(self._rows().cells))])
-        )
-        return (
-            f"Samples({count} {what} {'in memory' if self.folder is None else f'in {self.folder}'})"
-        )
+        what = "rows" if self.images is None else f"{len(self.images)} images"
+        if isinstance(self.table, TableInMemory):
+            what = f"{count_of(self.table.cells)} rows"
+        return f"Samples({what} in {self.folder or 'memory'})"
 
     def _rows(self) -> TableInMemory:
         assert isinstance(self.table, TableInMemory)
@@ -176,8 +174,14 @@ class Samples:
             return tuple(header(self.table))
         return tuple(self._rows().cells)
 
-    def rows(self, kinds: Mapping[str, Any], missing: str) -> CSVTable | TableInMemory:
+    def rows(
+        self, kinds: Mapping[str, Any], missing: str | None = None
+    ) -> CSVTable | TableInMemory:
         """The columns of these kinds as a source.
+
+        Args:
+            kinds: column name to its kind, or the list of its categories.
+            missing: the mark of a missing cell that the result has, and a file; their own where None.
 
         Raises:
             UserError: they are no table, or lack one of the columns.
@@ -186,8 +190,11 @@ class Samples:
             where = self.table if isinstance(self.table, Path) else Path("the table of samples")
             raise no_column(where, absent[0], list(self.header))
         if isinstance(self.table, Path):
-            return CSVTable(str(self.table), dict(kinds), missing=missing)
-        return self._rows().of_kinds(kinds, missing)
+            return CSVTable(
+                str(self.table), dict(kinds), missing=MISSING if missing is None else missing
+            )
+        own = self._rows()
+        return own.of_kinds(kinds, own.missing if missing is None else missing)
 
     def coded(self, records: Records) -> "CodedSamples":
         """The samples in the codes of labelled records.
@@ -206,7 +213,7 @@ class Samples:
         if self.images.shape[1:] != records.x.shape[1:]:
             raise UserError(
                 f"{self.who} are {_size(self.images)}, the records of the reference {_size(records.x)}: add "
-                f"--reference.image_size {self.images.shape[1]} (or name a source of as many channels)"
+                f"`reference.image_size` {self.images.shape[1]} (or name a source of as many channels)"
             )
         if self.y is None:
             raise UserError(f"{self.who} have no class: give y")
@@ -324,9 +331,7 @@ def samples_file(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     if (folder / "diffshare.json").is_file():
-        raise UserError(
-            f"{folder} is a release: name it with --model, --samples is for a folder of samples"
-        )
+        raise UserError(f"{folder} is a release: open it as a model, or give a folder of samples")
     raise UserError(f"{folder} holds neither {NPZ} nor {CSV}: give a folder that 'sample' wrote")
 
 
@@ -351,7 +356,7 @@ def join_classes(names: Sequence[str], records: Records, who: str) -> Joined:
     if joined.lacking:
         raise UserError(
             f"{whose} has the class {quoted(joined.lacking[0])}, {who} have only {listed(joined.theirs)}: give a "
-            "reference without those records, or name the attribute that the classes stand for with --target"
+            "reference without those records, or name the attribute that the classes stand for with `target`"
         )
     return joined
 
@@ -395,31 +400,17 @@ def header(path: Path) -> list[str]:
         raise UserError(f"{path} is no CSV file: draw the samples anew") from error
 
 
-def read_rows(path: Path, kinds: dict[str, Any], missing: str) -> tuple[np.ndarray, CSVTable]:
-    """The columns of ``samples.csv`` of these kinds, and their source.
-
-    Raises:
-        UserError: it is no table, or lacks one of the columns.
-    """
-    names = header(path)
-    there = set(names)
-    if absent := [name for name in kinds if name not in there]:
-        raise no_column(path, absent[0], names)
-    table = CSVTable(str(path), kinds, missing=missing)
-    return table.read(np.arange(len(table.index()))), table
-
-
 def _check_classes(y: np.ndarray, records: Records, where: str) -> None:
     """Refuse samples without a class, or of which a class of the reference is missing; ``y`` as that numbers them."""
     if (y < 0).any():
         raise UserError(
-            f"{where}: {int((y < 0).sum())} samples have no class: draw them with --labels balanced or natural"
+            f"{where}: {int((y < 0).sum())} samples have no class: draw them with `labels` balanced or natural"
         )
     counts = np.bincount(y, minlength=len(records.classes))
     if counts.min() == 0:
         missing = records.classes[int(counts.argmin())]
         raise UserError(
-            f"{where} has no sample of class '{missing}': draw them with --labels balanced or natural"
+            f"{where} has no sample of class '{missing}': draw them with `labels` balanced or natural"
         )
 
 

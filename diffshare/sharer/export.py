@@ -28,7 +28,7 @@ def export(
         module: the trained model.
         folder: where to.
         declare_labels: put the class frequencies of the training set, in whole percent, into the
-            card, for ``sample --labels natural``; where left out, all models do but those with an
+            card, for ``labels`` natural; where left out, all models do but those with an
             epsilon, which does not bound them.
         declare_counts: put the S x Y counts of the training set into the card.
         overwrite: replace a release.

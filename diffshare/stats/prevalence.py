@@ -116,7 +116,7 @@ def _refuse_apart(method: Method, calibration: Calibration, queries: np.ndarray)
     if not features(queries).mean((0, 1))[occupied].any():
         raise UserError(
             f"no score of the samples is near one of a record, so method {method} cannot compare them: use another "
-            "--method, or records more like the samples"
+            "`method`, or records more like the samples"
         )
 
 

@@ -45,7 +45,8 @@ class AdaptiveSharer(Study):
         audit: by the receiver.
         risk: probability of being flagged that the sharer takes, in (0, 1).
         overrides: settings of the source and the classifier: ``{source.image_size: 32, classifier.components: 100}``.
-        more: settings over ``overrides``, for the command line: ``--study.more '{"source.root": "data/adult"}'``.
+        more: settings over ``overrides``, for the command line (``study.more``):
+            ``'{"source.root": "data/adult"}'``.
         level: of the intervals over cuts.
     """
 

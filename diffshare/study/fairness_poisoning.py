@@ -85,7 +85,7 @@ class FairnessPoisoning(Study):
         n: records of a training set.
         samples: samples of each generator, as many of each class.
         overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
-        more: settings over ``overrides``, for the command line: ``--study.more '{"data.target": "Young"}'``.
+        more: settings over ``overrides``, for the command line: ``study.more``, ``'{"data.target": "Young"}'``.
         sampling_steps: network calls a sample; the release's default where None.
         direct: also train the classifier on the mix itself: what the mix does without the generator.
         through_generator: train generators; False measures the mixes alone.

@@ -46,7 +46,7 @@ class Families(Study):
         alpha: poisoned share in (0, 1].
         method: estimator of :func:`diffshare.stats.prevalence.estimate`.
         overrides: settings of all ``fit``.
-        more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
+        more: settings over all others, for the command line: ``study.more``, ``'{"trainer.max_steps": 10}'``.
         sampling_steps: network calls a sample; the release's default where None.
         readers: how the classifiers of the properties are trained.
         level: of the intervals.

@@ -68,10 +68,10 @@ class Protection(Study):
         receivers: who infers the property, by name; the first is the one that errors are judged by.
         features: attributes; kernel distances are measured in the features of classifiers of them.
         protections: ways of drawing samples that show a chosen share, by name; beside ``plain``, which is always there.
-        audit: options of ``audit --as sharer``, which adds the membership test; no audit where None.
+        audit: options of ``audit as sharer``, which adds the membership test; no audit where None.
         trainings: of the receiver's classifier on each samples folder.
         overrides: settings of all ``fit``.
-        more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
+        more: settings over all others, for the command line: ``study.more``, ``'{"trainer.max_steps": 10}'``.
         sampling_steps: network calls a sample; the release's default where None.
         readers: how the classifiers of ``features`` are trained.
         level: of the intervals.

@@ -45,7 +45,7 @@ def optimizer_and_rate(
     total = module.trainer.estimated_stepping_batches
     if lr_schedule == "cosine" and not np.isfinite(total):
         raise UserError(
-            "model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs"
+            "model.lr_schedule cosine needs an end: set `trainer.max_steps` or `trainer.max_epochs`"
         )
     name = "cosine" if lr_schedule == "cosine" else "constant_with_warmup"
     steps = int(total) if np.isfinite(total) else None

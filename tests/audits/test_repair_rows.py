@@ -16,7 +16,7 @@ from diffshare.audits.repair.weights import Repair
 from diffshare.commands.progress import Shown
 from diffshare.errors import UserError
 from diffshare.progress import SILENT, shown_by
-from diffshare.receiver.samples import read_rows
+from diffshare.receiver.samples import Samples
 from diffshare.storage import read_json, write_json
 
 ROWS = [[str(i), f"w{i % 3}", ("low", "high")[i % 2]] for i in range(8)]
@@ -103,7 +103,8 @@ def test_the_rows_that_were_weighed_are_the_ones_that_stay(
     tmp_path: Path, text: Callable[[str], str]
 ):
     given = samples(tmp_path / "s", [NAMES, *ROWS], text)
-    x, _ = read_rows(given / "samples.csv", {"height": "numeric"}, "?")
+    table = Samples.from_path(given).rows({"height": "numeric"})
+    x = table.read(np.arange(len(table.index())))
     assert x[:, 0].tolist() == list(range(8))  # how the audit and the weights number them
     run(tmp_path / "r", given, {1, 2, 6, 7})
     assert found(tmp_path / "r") == [NAMES, *(ROWS[i] for i in (1, 2, 6, 7))]

@@ -290,7 +290,7 @@ def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
     [
         (
             {"y": [0, -1]},
-            "has samples without a class: draw them with --labels balanced or natural",
+            "has samples without a class: draw them with `labels` balanced or natural",
         ),
         (
             {"y": [1, 1, 1]},

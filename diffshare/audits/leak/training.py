@@ -46,8 +46,8 @@ class TrainingSet:
         codes = self.codes.get(name, np.zeros(0, np.int64))
         if name not in self.codes and self.index is not None and self.index.has(name):
             codes = self.index.attribute(name).codes
-        known = codes[codes >= 0]
-        return float(np.mean(known == place)) if len(known) else None
+        told = codes[codes >= 0]
+        return float(np.mean(told == place)) if len(told) else None
 
 
 def read_training(manifest: Path, index: Index) -> TrainingSet:
@@ -83,12 +83,12 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
             for name, attribute in index.attributes.items()
         }
     notes = []
-    for role, found in (("target", target), ("sensitive", sensitive)):
+    for role, trained in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
-            codes[name] = found  # as trained on: a mix may flip labels
+            codes[name] = trained  # as trained on: a mix may flip labels
             if not same and index.has(name):
                 codes[name], note = _recoded(
-                    found, summary, role, index.attribute(name).classes, manifest
+                    trained, summary, role, index.attribute(name).classes, manifest
                 )
                 notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}

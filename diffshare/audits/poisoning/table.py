@@ -49,10 +49,10 @@ def counted_table(
     kinds: dict[str, Any] = {}
     for name in (sensitive, target):
         kinds = {**kinds, **columns_read(name, samples.header)}
-    index = samples.rows(kinds, "?").index()
+    index = samples.rows(kinds).index()
     if count is not None and count > len(index):
         raise UserError(
-            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries"
+            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower `queries`"
         )
     kept = index.take(np.arange(count or len(index)))
     s, y = kept.attribute(sensitive), kept.attribute(target)

@@ -170,7 +170,7 @@ def _write_rows(folder: Path, parts: list[Chosen], info: Mapping[str, Any], esca
     if escape:
         names, lines = escaped(names), [escaped(cells) for cells in lines]
     elif note := formula_note(cell for cells in (names, *lines) for cell in cells):
-        tell(note)
+        tell(f"note:    {note}")
     with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(
             stream, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL

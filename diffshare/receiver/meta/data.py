@@ -141,9 +141,9 @@ class TrainedShadowDataModule(ShadowDataModule):
             path = self.root / _file(number)
             if not path.is_file():
                 kept = kept or self.embedding()
-                made = self.embed(kept, read_shadow(self.plan, number)[0])
+                features = self.embed(kept, read_shadow(self.plan, number)[0])
                 with atomic_file(path) as temporary, temporary.open("wb") as stream:
-                    np.save(stream, made)
+                    np.save(stream, features)
         parts = np.repeat(PARTS, self.count).tolist()
         achieved = [read_shadow(self.plan, i)[1] for i in range(sum(self.count))]
         shadows = [

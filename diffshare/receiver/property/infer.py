@@ -15,13 +15,13 @@ from diffshare.classifiers.property import (
     cross_fit,
     single_fit,
 )
-from diffshare.classifiers.recipes import default_recipe
+from diffshare.classifiers.recipe import default_recipe
 from diffshare.data.derived import Derivation
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
 from diffshare.progress import progress, tell
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import choose
+from diffshare.receiver.choices import as_option, choose
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import (
@@ -77,13 +77,15 @@ def infer_property(
         >>> ds.infer_property(ds.Samples({"ill": ["yes"] * 30 + ["no"] * 70}), own, "ill").estimate
         0.3
     """
+    as_option("options", options, Options | None)
     chosen = choose(Options, ({} if options is None else vars(options)) | more)
+    name = as_option("name", name, str | int)
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
-    known = records.labelled(name, chosen.withhold)
+    labelled_records = records.labelled(name, chosen.withhold)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
-    asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
+    asked_for = asked(name, labelled_records.classes, chosen.value, chosen.level, chosen.seed)
     if chosen.surrogate:
         refuse_surrogates(
             chosen.method or DEFAULT_METHOD, chosen.surrogate_p, len(asked_for.classes)
@@ -96,16 +98,18 @@ def infer_property(
         conditioned_on=chosen.conditioned_on,
         target=queries.target,
     )
-    if is_column(name, queries, known.derivation) and not {
+    if is_column(name, queries, labelled_records.derivation) and not {
         name,
         *records.columns_of(name),
     }.intersection(chosen.withhold):
-        result = _column(chosen, queries, asked_for, known.derivation)
+        result = _column(chosen, queries, asked_for, labelled_records.derivation)
         notes: tuple[str | None, ...] = (asked_for.note,)
     else:
-        result = _classified(chosen, queries, asked_for, known, records.missing)
+        result = _classified(chosen, queries, asked_for, labelled_records, records.missing)
         unknown = (
-            f"{known.unknown} auxiliary records left out: '{name}' unknown" if known.unknown else ""
+            f"{labelled_records.unknown} auxiliary records left out: '{name}' unknown"
+            if labelled_records.unknown
+            else ""
         )
         notes = (records.used, unknown, records.disjoint, asked_for.note)
     told = drawn_by(queries, chosen.conditioned_on)
@@ -154,7 +158,7 @@ def zero_shot_share(
             asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x)))
         )
     else:
-        note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
+        note = "nobody knows how often the prompts err: label some samples by hand (`labelled`) to correct"
         result = replace(result, notes=(*result.notes, note))
     return replace(result, notes=(*result.notes, *drawn_by(queries, conditioned_on)))
 
@@ -162,7 +166,9 @@ def zero_shot_share(
 def refuse_rows(queries: Queries, what: str) -> None:
     """Refuse rows of a table for what is for images alone."""
     if queries.columns:
-        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
+        raise UserError(
+            f"{what} is for images, the samples are rows of a table: give labelled records"
+        )
 
 
 def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
@@ -171,7 +177,7 @@ def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
     if queries.labels in ("none", "natural"):
         return told
     if queries.labels == "unknown":
-        hint = "" if conditioned_on else "; name with --conditioned-on what their classes stand for"
+        hint = "" if conditioned_on else "; name with `conditioned_on` what their classes stand for"
         return [
             *told,
             f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",
@@ -213,17 +219,20 @@ def _refuse_chosen_name(name: str, queries: Queries, conditioned_on: str | None)
 
 
 def _classified(
-    chosen: Options, queries: Queries, asked_for: Asked, known: Labelled, missing: str
+    chosen: Options, queries: Queries, asked_for: Asked, labelled_records: Labelled, missing: str
 ) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
     check_enough(
-        known.labels, known.classes, chosen.folds, 1 / HELD_OUT if chosen.folds == 1 else 1.0
+        labelled_records.labels,
+        labelled_records.classes,
+        chosen.folds,
+        1 / HELD_OUT if chosen.folds == 1 else 1.0,
     )
-    ready = reader(known, queries)
+    ready = reader(labelled_records, queries)
     x = None if chosen.queries == AUTO else ready(queries.take(0, chosen.count_of(queries)))
     if x is not None:
         refuse_alike(x, "the samples")
-    kinds = {column.name: column.kind for column in known.columns} or None
+    kinds = {column.name: column.kind for column in labelled_records.columns} or None
     surrogates = [
         SampleQueries(Samples.from_path(folder), kinds, missing) for folder in chosen.surrogate
     ]
@@ -232,7 +241,7 @@ def _classified(
         if chosen.labelled is None or x is None
         else read_labels(chosen.labelled, queries.numbers(len(x)))
     )
-    classifier = _train(chosen, known)
+    classifier = _train(chosen, labelled_records)
     calibration = classifier.calibration
     method: Method = chosen.method or DEFAULT_METHOD
     if x is None:
@@ -248,7 +257,7 @@ def _classified(
     result = infer(asked_for, method, calibration, scores)
     if surrogates:
         others = [
-            classifier.scores(reader(known, one)(one.take(0, one.available or 0)))
+            classifier.scores(reader(labelled_records, one)(one.take(0, one.available or 0)))
             for one in surrogates
         ]
         result = recalibrated(result, asked_for, calibration, scores, others, chosen.surrogate_p)
@@ -294,32 +303,32 @@ def _column(
     name = asked_for.name
     if chosen.method is not None:
         raise UserError(
-            f"the samples have the column '{name}', which is read as it is: leave out --method, or add --withhold "
+            f"the samples have the column '{name}', which is read as it is: leave out `method`, or add `withhold` "
             f"'{name}' to estimate it from the other columns"
         )
     if chosen.queries == AUTO:
         raise UserError(
-            "--queries auto is for a classifier: give a number of queries to count in a column"
+            "`queries` auto is for a classifier: give a number of queries to count in a column"
         )
     needless = ("classifier", "degrade", "surrogate", "widen", "labelled")
     if given := [option for option in needless if getattr(chosen, option)]:
         raise UserError(
-            f"--{given[0]} is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
-            f"or add --withhold '{name}'"
+            f"`{given[0]}` is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
+            f"or add `withhold` '{name}'"
         )
     return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)), derivation)
 
 
-def _train(chosen: Options, known: Labelled) -> PropertyClassifier:
-    if chosen.degrade and known.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+def _train(chosen: Options, labelled_records: Labelled) -> PropertyClassifier:
+    if chosen.degrade and labelled_records.columns:
+        raise UserError("`degrade` is for images: leave it out for a table")
     records = (
-        known.x,
-        known.labels,
-        known.classes,
-        chosen.classifier or default_recipe(known.columns),
+        labelled_records.x,
+        labelled_records.labels,
+        labelled_records.classes,
+        chosen.classifier or default_recipe(labelled_records.columns),
     )
-    options: dict[str, Any] = {"seed": chosen.seed, "categorical": known.categorical}
+    options: dict[str, Any] = {"seed": chosen.seed, "categorical": labelled_records.categorical}
     options["augment"] = degrade if chosen.degrade else None
     if chosen.folds == 1:
         return single_fit(*records, **options)

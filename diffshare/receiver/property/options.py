@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.classifiers.recipe import Recipe
+from diffshare.errors import UserError, check_number, check_seed
 from diffshare.receiver.property.inference import AUTO, DEFAULT_METHOD
 from diffshare.receiver.property.queries import Queries
 from diffshare.receiver.property.remedies import refuse_surrogates
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
+from diffshare.stats.prevalence import UNCORRECTED, Method
 
 MODEL_QUERIES = 1000  # of a model, where no number is given; of samples, all
 
@@ -22,9 +23,9 @@ class Options:
     Attributes:
         value: class whose share is asked for; the second of two where None.
         method: a prevalence estimator, ``pacc`` where None.
-        queries: number of samples, or ``auto``: until ``width`` is reached; where None, 1000 of a model, or
-            all that were received.
-        width: half width that is wanted, in (0, 0.5), with queries ``auto``.
+        queries: number of samples; ``auto``: until ``width`` is reached; 1000 of a model, all that were
+            received where None.
+        width: half width that is wanted, in (0, 0.5), with ``auto``.
         level: confidence level of the interval.
         conditioned_on: attribute that the samples' classes stand for.
         withhold: columns of a table that the classifier is not to see.
@@ -48,7 +49,7 @@ class Options:
     level: float = 0.95
     conditioned_on: str | None = None
     withhold: tuple[str, ...] = ()
-    classifier: Any = None
+    classifier: Recipe | None = None
     folds: int = 5
     degrade: bool = False
     surrogate: tuple[Path, ...] = ()
@@ -64,22 +65,21 @@ class Options:
         if self.queries != AUTO:
             check_number("queries", self.queries, 1, MOST_SAMPLES)
         if (self.queries == AUTO) != (self.width is not None):
-            raise UserError("queries auto and width go together: give both, or a number of queries")
-        if self.method is not None and self.method not in NAMES:
-            raise one_of("method", self.method, NAMES)
+            raise UserError(
+                "`queries` auto and `width` go together: give both, or a number of queries"
+            )
         if self.queries == AUTO and self.method in UNCORRECTED:
             raise UserError(
-                f"queries auto and method {self.method} do not go together: {self.method} corrects no share; give one "
-                "of them"
+                f"`queries` auto plans a corrected share, the `method` {self.method} corrects none"
             )
         if self.folds == 1 and (self.method != "cc" or self.widen):
             raise UserError(
-                "folds is 1: a single classifier only counts, as the paper's does; take the method cc, without widen"
+                "`folds` is 1: a single classifier only counts, as the paper's does; take `method` cc"
             )
         if len(self.surrogate) != len(self.surrogate_p):
             raise UserError(
-                f"surrogate and surrogate_p go together: {len(self.surrogate)} folders, {len(self.surrogate_p)} "
-                "shares; give the known share of each"
+                f"{len(self.surrogate)} folders in `surrogate`, {len(self.surrogate_p)} shares in `surrogate_p`: "
+                "give the known share of each"
             )
         for share in self.surrogate_p:
             check_number("surrogate_p", share, 0, 1)
@@ -87,11 +87,11 @@ class Options:
         given = [name for name, value in remedies.items() if value]
         if len(given) > 1:
             raise UserError(
-                f"{' and '.join(given)} each make an interval of their own: give one of them"
+                f"{' and '.join(f'`{name}`' for name in given)} each make an interval of their own: give one of them"
             )
         if given and self.queries == AUTO:
             raise UserError(
-                f"{given[0]} makes an interval of its own: give a number of queries instead of auto"
+                f"`{given[0]}` makes an interval of its own: give a number of queries instead of auto"
             )
         if self.surrogate:
             refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)

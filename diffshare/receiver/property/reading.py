@@ -33,7 +33,7 @@ def reader(
             return recode(x, queries.columns, auxiliary.columns)
         if x.shape[1:] != auxiliary.x.shape[1:]:
             raise UserError(
-                f"the samples are {_size(x)}, the {option} images {_size(auxiliary.x)}: add --{option}.image_size "
+                f"the samples are {_size(x)}, the {option} images {_size(auxiliary.x)}: add `{option}.image_size` "
                 f"{x.shape[1]} (or name a source of as many channels)"
             )
         return x
@@ -84,18 +84,18 @@ def counted_column(
         )
     who, whose = f"the samples' column '{what.name}'", f"'{what.name}' of the auxiliary source"
     joined = join(column.categories, what.classes, who, whose, kind="values", by_position=False)
-    found = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
-    known = found[found >= 0]
-    if not len(known):
+    codes = np.where(np.isnan(values), -1, joined.codes[np.nan_to_num(values).astype(np.int64)])
+    told = codes[codes >= 0]
+    if not len(told):
         raise UserError(
             f"no cell of {who} has one of the classes {listed(what.classes)}: draw more samples"
         )
     notes = [
         f"counted in the column '{what.name}' of the samples: no classifier, no auxiliary record was used"
     ]
-    if len(known) < len(found):
+    if len(told) < len(codes):
         others = f" ({listed(joined.beyond)})" if joined.beyond else ""
         notes.append(
-            f"{len(found) - len(known)} samples left out: the cell is missing or of another category{others}"
+            f"{len(codes) - len(told)} samples left out: the cell is missing or of another category{others}"
         )
-    return replace(counted(what, known, "column"), notes=tuple(notes))
+    return replace(counted(what, told, "column"), notes=tuple(notes))

@@ -85,7 +85,10 @@ def _column(pool: Pool, values: np.ndarray) -> np.ndarray:
         return np.zeros((len(values), 0), np.float32)
     if names:
         return (values[:, None] == np.unique(values)).astype(np.float32)
-    return ((values - values.mean()) / (values.std() or 1))[:, None]
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return values[:, None]
+    return ((values - there.mean()) / (there.std() or 1))[:, None]
 
 
 def _numbers_of(pool: Pool, values: np.ndarray, names: Sequence[str]) -> list[str]:

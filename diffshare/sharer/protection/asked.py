@@ -1,6 +1,5 @@
 """What may be asked of a protection: the share to show, how it is shown, and how strongly to guide."""
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from diffshare.errors import UserError, check_number, check_seed, one_of
@@ -33,36 +32,26 @@ def check_scale(scale: float) -> None:
         )
 
 
-def as_argument(name: str) -> str:
-    """The name of an argument as messages of the library write it."""
-    return f"`{name}`"
-
-
-def check_method(
-    method: str, guide_scale: float | None, named: Callable[[str], str] = as_argument
-) -> None:
+def check_method(method: str, guide_scale: float | None) -> None:
     """Refuse a way of showing a share that there is not, and a scale that guides nothing.
 
     Args:
         method: ``accept`` or ``guide``.
         guide_scale: of ``guide``; None where none was given.
-        named: writes the name of an argument.
 
     Raises:
         UserError: names the argument.
     """
     if method not in get_args(Method):
-        raise one_of(named("method"), method, get_args(Method))
+        raise one_of("`method`", method, get_args(Method))
     if guide_scale is None:
         return
     if method != "guide":
-        raise UserError(
-            f"{named('guide_scale')} is for {named('method')} guide: choose that, or leave it out"
-        )
+        raise UserError("`guide_scale` is for `method` guide: choose that, or leave it out")
     check_scale(guide_scale)
     if not guide_scale:
         raise UserError(
-            f"{named('guide_scale')} is 0, which guides nothing: give a number above 0, or draw plain samples"
+            "`guide_scale` is 0, which guides nothing: give a number above 0, or draw plain samples"
         )
 
 
@@ -73,7 +62,6 @@ def check_numbers(
     seed: int,
     steps: int | None,
     batch_size: int | None,
-    named: Callable[[str], str] = as_argument,
 ) -> None:
     """Refuse numbers of samples, folds, network calls or a seed that cannot be.
 
@@ -83,13 +71,12 @@ def check_numbers(
         seed: of classifier and samples.
         steps: network calls a sample; None where not given.
         batch_size: samples a pass; None where not given.
-        named: writes the name of an argument.
 
     Raises:
         UserError: names the argument.
     """
-    check_number(named("count"), count, 1, MOST_SAMPLES)
-    check_number(named("folds"), folds, 2)
-    check_number(named("steps"), steps, 1)
-    check_number(named("batch_size"), batch_size, 1)
-    check_seed(named("seed"), seed)
+    check_number("count", count, 1, MOST_SAMPLES)
+    check_number("folds", folds, 2)
+    check_number("steps", steps, 1)
+    check_number("batch_size", batch_size, 1)
+    check_seed("seed", seed)

@@ -288,7 +288,7 @@ class TargetShare:
             raise UserError(
                 f"by choosing samples of {self._named(label)} a share between {low:.2f} and {high:.2f} can be shown, "
                 f"not {self.share:g}: the classifier does not tell the property well enough in them; give it more "
-                "records (`reference`) or training, or name another `share`"
+                "records or training, or name another `share`"
             )
         return (self.share - low) / (high - low)
 

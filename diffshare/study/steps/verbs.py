@@ -1,8 +1,7 @@
 """The verbs as functions of a step; most are called by way of the command line, whose flags are made here alone."""
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from diffshare.receiver.records import Records
 from diffshare.storage import write_json
 from diffshare.study.engine.configs import below, built, with_settings
 from diffshare.study.engine.step import function_of
+from diffshare.study.steps.flags import flags
 
 MAIN = "diffshare.cli:main"  # stands above the studies, so that it is named and not imported
 CHECKPOINT = "checkpoints/last.ckpt"  # of a training that was stopped
-# a flag of Lightning's; those with a dot keep their names as well
-UNDERSCORED = ("seed_everything",)
 TRUST = "--trust-code"  # the study itself made that run
 
 
@@ -95,15 +93,6 @@ def protect(
     protected.write(out)
     counts = protected.to_json()
     write_json(report, {name: counts[name] for name in ("count", "queries")})
-
-
-def flags(options: Mapping[str, Any]) -> Iterator[str]:
-    """Options by name as the words of a command; each entry of the list ``config`` is a flag of its own."""
-    for name, value in options.items():
-        flag = name if "." in name or name in UNDERSCORED else name.replace("_", "-")
-        for one in value if name == "config" else [value]:
-            yield f"--{flag}"
-            yield str(one) if isinstance(one, str | Path) else json.dumps(one, sort_keys=True)
 
 
 def training(run_dir: Path, options: Mapping[str, Any]) -> list[str]:
