@@ -190,7 +190,7 @@ class Gathered:
         # Arrow reads the text nan as a number
         if text and "nan" not in self._marks and np.isnan(numbers).sum() > cast.null_count:
             return None
-        return numbers.astype(np.float64, copy=True)
+        return numbers.astype(np.float64, copy=False)
 
     def _no_number(self, key: Any, row: int) -> UserError:
         marks = "empty" if self.missing is None else f"empty or '{self.missing}'"

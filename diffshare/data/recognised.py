@@ -344,7 +344,8 @@ def row_names(count: int) -> np.ndarray:
     names = np.zeros((count, width), np.uint32)
     for digits in range(1, width + 1):
         first, last = 10 ** (digits - 1), min(10**digits - 1, count)
-        rows = np.arange(first, last + 1)
-        for place in range(digits):
-            names[first - 1 : last, place] = rows // 10 ** (digits - 1 - place) % 10 + ord("0")
+        left = np.arange(first, last + 1)
+        for place in reversed(range(digits)):
+            left, whole = left // 10, left
+            names[first - 1 : last, place] = whole - 10 * left + ord("0")
     return names.view(f"<U{width}").ravel() if count else np.zeros(0, "<U1")

@@ -141,6 +141,10 @@ def open_text(path: Path, looked: Looked) -> BinaryIO:
     stream: Any = open_data(path)
     if looked.compressed:
         stream = _Inflated(path, stream, os.fstat(stream.fileno()).st_size)
+    if looked.encoding in ("utf-8", "utf-8-sig") and not looked.compressed:
+        if stream.read(len(_BOM)) != _BOM:
+            stream.seek(0)
+        return stream
     if looked.encoding in ("utf-8", "utf-8-sig"):
         return io.BufferedReader(_Unmarked(stream), 1 << 20)
     buffered = io.BufferedReader(stream, 1 << 20)
@@ -311,6 +315,8 @@ class Watched(_Raw):
         self._before = chunk[-1:]
 
     def _lone_return(self, chunk: bytes) -> bool:
+        if b"\r" not in chunk and self._before != b"\r":
+            return False
         text = self._before + chunk
         pairs, last = text.count(b"\r\n"), text.endswith(b"\r")
         return text.count(b"\r") != pairs + last
