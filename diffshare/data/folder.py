@@ -210,8 +210,8 @@ class Naming:
 def naming_of(files: Files, cells: Sequence[str]) -> tuple[Naming, float]:
     """How these cells name files, by a sample of them.
 
-    Tried in this order: the path inside the folder, the end of it, without what all cells begin with (the folder's own
-    name, for instance), and the three without the ending of the file.
+    Tried in this order: the path inside the folder, the end of it, the end without what all cells begin with (another
+    folder's name, for instance), and the three without the ending of the file.
 
     Args:
         files: those there are.
@@ -234,7 +234,7 @@ def naming_of(files: Files, cells: Sequence[str]) -> tuple[Naming, float]:
         for naming in (
             Naming("", suffix),
             Naming("", suffix, tail=True),
-            *(Naming(strip, suffix) for strip in strips),
+            *(Naming(strip, suffix, tail=True) for strip in strips),
         ):
             try:
                 fits = sum(hit >= 0 for hit in naming.find(files, chosen))

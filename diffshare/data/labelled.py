@@ -176,7 +176,7 @@ def join(files: Files, tables: Sequence[Table], file_column: str | None) -> Reco
     records = Records(files)
     rest = []
     for table in tables:
-        column, naming = _file_column(files, table, file_column)
+        column, naming = _file_column(files, table, file_column, len(tables) == 1)
         if column is None:
             rest.append(table)
             continue
@@ -199,7 +199,9 @@ def _linked(files: Files, cell: str) -> int:
     return -1 if position is None else position
 
 
-def _file_column(files: Files, table: Table, given: str | None) -> tuple[str | None, Naming]:
+def _file_column(
+    files: Files, table: Table, given: str | None, alone: bool
+) -> tuple[str | None, Naming]:
     """The column that names the files, and how; None where none does.
 
     Raises:
@@ -208,9 +210,13 @@ def _file_column(files: Files, table: Table, given: str | None) -> tuple[str | N
     columns = table.columns
     fixed = given if given in columns else FILE if FILE in columns else None
     if fixed is not None:
-        return fixed, naming_of(files, columns[fixed].texts())[0]
+        naming, share = naming_of(files, columns[fixed].texts())
+        if share > 0 or alone:
+            return fixed, naming
     called = [name for name in columns if _bare(name) in _NAMES]
-    for names in (called, [name for name in columns if name not in called]):
+    # a number that several rows have is no name, though a file may be called so
+    others = [n for n in columns if n not in called and len(columns[n].cells) == len(table)]
+    for names in (called, others):
         fits = {name: naming_of(files, columns[name].texts()) for name in names}
         most = max((share for _, share in fits.values()), default=0.0)
         if most == 0:
