@@ -80,7 +80,9 @@ class AdaptiveSharer(Study):
             )
         block = merged([source])
         if "class_path" not in block:
-            raise UserError(f"{source} names no class_path: name a source such as source/adult")
+            raise UserError(
+                f"{source} names no class_path: name a source file, or a packaged source such as source/adult"
+            )
         settings = dict(flat(overrides or {})) | dict(flat(more or {}))
         if other := [key for key in settings if not key.startswith(("source.", "classifier."))]:
             raise UserError(
