@@ -531,6 +531,7 @@ def test_help_explains_a_verb(run_cli, verb):
         "audit": "--reference",
         "protect": "--share",
         "cache": "limit",
+        "configs": "copy",
     }
     assert own.get(verb, "--run-dir") in outcome.out
     assert "usage" in outcome.out.lower()

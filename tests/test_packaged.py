@@ -108,6 +108,7 @@ def test_options_take_names_as_words_and_after_an_equals_sign() -> None:
     assert with_sources(["--reference", "source/adult", "--auxiliary=source/adult"]) == [
         "--reference", adult, f"--auxiliary={adult}",
     ]  # fmt: skip
+    assert with_sources(["--against", "configs/source/adult.yaml"]) == ["--against", adult]
     for kept in ("RenderedFaces", "diffshare.data.table.Adult", "some/folder", "x.csv"):
         assert with_sources(["--against", kept]) == ["--against", kept]
     block = json.loads(with_files(["--reference", "source/adult"], "--reference")[1])

@@ -75,7 +75,7 @@ class AdaptiveSharer(Study):
         block = merged([self.source])
         if "class_path" not in block:
             raise UserError(
-                f"{self.source} names no class_path: name a source such as source/adult"
+                f"{self.source} names no class_path: name a source file, or a packaged source such as source/adult"
             )
         settings = dict(flat(self.overrides or {})) | dict(flat(self.more or {}))
         if other := [key for key in settings if not key.startswith(("source.", "classifier."))]:

@@ -126,9 +126,7 @@ def test_the_config_names_every_family_of_faces():
         for path in [*entry["configs"], *entry.get("before", [])]
     }
     have = {
-        f"configs/{path.name}"
-        for path in CONFIGS.glob("*_faces.yaml")
-        if not path.name.startswith("property_")
+        path.stem for path in CONFIGS.glob("*_faces.yaml") if not path.name.startswith("property_")
     }
     assert have <= configs
 

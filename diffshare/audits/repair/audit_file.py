@@ -91,7 +91,7 @@ class Audited:
 
 
 def read_audited(path: Path) -> Audited:
-    """Read the file that ``audit --json`` wrote.
+    """Read the JSON file that an audit wrote.
 
     Raises:
         UserError: no such file, not JSON, or fields that an audit does not have.
@@ -103,7 +103,7 @@ def read_audited(path: Path) -> Audited:
         or not needed <= value.keys()
         or not isinstance(value["settings"], dict)
     ):
-        raise UserError(f"{path} is no audit: give the file that audit --json wrote")
+        raise UserError(f"{path} is no audit: give the JSON file that an audit wrote")
     fields, settings = Fields(value, str(path)), Fields(value["settings"], f"{path}, settings")
     for key, choices in (
         ("pool", get_args(Pool)),
@@ -134,7 +134,7 @@ def read_audited(path: Path) -> Audited:
 
 
 def _clusters(value: dict[str, Any]) -> int:
-    """Into how many clusters ``audit --clusters`` parted the records, where one of them is the group; else 0."""
+    """Into how many clusters an audit with ``clusters`` parted the records, where one of them is the group; else 0."""
     groups = value.get("groups")
     if value["sensitive"] != NAME or not isinstance(groups, list) or not 2 <= len(groups) <= MOST:
         return 0

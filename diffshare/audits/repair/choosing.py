@@ -108,7 +108,7 @@ def resample(
         _write_choice(folder, parts, told, named, escape=escape)
     if len(first) + len(more) < quota.sum():
         tell(
-            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with --count less"
+            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with a smaller `count`"
         )
     return {"count": len(first) + len(more), "queries": drawn}
 
@@ -132,7 +132,7 @@ def _check_columns(further: Path, given: Path, model: Path) -> None:
         where = ("the samples", "its rows") if other[0] in wanted else ("its rows", "the samples")
         raise UserError(
             f"{model} makes rows of other columns than {given}: {other[0]!r:.60} is in {where[0]} "
-            f"alone, not in {where[1]}; leave out --model, or repair samples of that model with all their columns"
+            f"alone, not in {where[1]}; leave out `model`, or repair samples of that model with all their columns"
         )
 
 

@@ -123,7 +123,7 @@ def _read(file: Path, given: Path) -> Audited:
     if audit.samples_sha256 != actual:
         raise UserError(
             f"{file} is of other samples (sha256 {audit.samples_sha256[:12]}..., those in {given} "
-            f"have {actual[:12]}...): audit these samples first, with --samples {given}"
+            f"have {actual[:12]}...): audit these samples first, with `samples` {given}"
         )
     return audit
 
@@ -132,11 +132,11 @@ def _reference(source: Source | None, audit: Audited) -> Records:
     """The labelled records, as the audit had them."""
     source = source or audit.built("reference")
     if source is None:
-        raise UserError("the audit knows no labelled records: name them with --reference FILE")
+        raise UserError("the audit knows no labelled records: name them as `reference`")
     if audit.sensitive == PROMPTED and PROMPTED not in source.index().attributes:
         raise UserError(
-            f"{audit.path} found its group with --prompts, whose model repair does not ask: audit again with "
-            "--sensitive NAME or with --clusters N alone, and repair after that audit"
+            f"{audit.path} found its group with `prompts`, whose model repair does not ask: audit again with "
+            "`sensitive` or with `clusters` alone, and repair after that audit"
         )
     return Records.from_source(
         source,
@@ -180,10 +180,10 @@ def _check_model(model: Path, given: Path, info: Mapping[str, Any]) -> None:
     elif claimed != identity:
         raise UserError(
             f"{given} holds samples of another model than {model} (sha256 {shown(claimed)}, that model "
-            f"has {identity[:12]}...): name with --model the release that they were drawn from, or leave it out"
+            f"has {identity[:12]}...): name as `model` the release that they were drawn from, or leave it out"
         )
     if info.get("scheduler") is not None:
         raise UserError(
-            f"{given} was drawn with --scheduler {shown(info['scheduler'])}, a repair asks the model with its "
-            "own: leave out --model, or draw, audit and repair samples without --scheduler"
+            f"{given} was drawn with `scheduler` {shown(info['scheduler'])}, a repair asks the model with its "
+            "own: leave out `model`, or draw, audit and repair samples without `scheduler`"
         )
