@@ -17,7 +17,8 @@ EXCEPTIONS = {
     "receiver/meta/data.py": "words for the parser of a generator's training",
     "receiver/meta/shadows.py": "words for the parser of a generator's training",
     "release/readme.py": "commands for whoever received the release",
-    "study/steps/verbs.py": "turns names into flags",
+    "study/steps/flags.py": "turns names into flags",
+    "study/steps/verbs.py": "words for the verbs that its steps call",
 }
 
 

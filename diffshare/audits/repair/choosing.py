@@ -108,7 +108,7 @@ def resample(
         _write_choice(folder, parts, told, named, escape=escape)
     if len(first) + len(more) < quota.sum():
         tell(
-            f"note:    {drawn} further samples were too few for {quota.sum()} that are kept: repair with a smaller `count`"
+            f"note:    {drawn} further samples were too few to keep {quota.sum()}: repair with a smaller `count`"
         )
     return {"count": len(first) + len(more), "queries": drawn}
 

@@ -42,7 +42,7 @@ def repair_folder(
 
     Args:
         given: the samples folder that was audited.
-        file: what ``audit --json`` wrote about it.
+        file: the JSON file of its audit.
         out: samples folder to make.
         plan: the choices, with the method.
         source: of the labelled records; that of the audit where None.
