@@ -107,7 +107,7 @@ def test_a_stop_says_how_to_go_on(waiting, tmp_path, signum, status):
     waiting.send_signal(signum)
     out, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == status
-    assert "to go on: python -m diffshare.cli study --config" in out
+    assert "to go on: diffshare study --config" in out
     assert "--resume" in out.splitlines()[-1]
     assert sorted(p.parent.name for p in (tmp_path / "out").rglob("step.json")) == ["a"]
 
