@@ -218,7 +218,7 @@ FAULTS = (
         "training/seeding.py",
         "seed_of(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)",
         "seed_of(self.seed, trainer.fit_loop.batch_idx, trainer.global_rank)",
-        "training/test_resume.py::test_a_later_end_goes_on_as_if_it_had_been_meant_from_the_start",
+        "training/test_seeding.py",
     ),
     Fault(
         "the average's decay warms up from the wrong step",
@@ -255,7 +255,7 @@ FAULTS = (
         "generators/losses.py",
         "(snr + 1 if velocity else snr)",
         "(snr if velocity else snr + 1)",
-        "generators/test_losses.py",
+        "generators/test_diffusion.py",
     ),
     Fault(
         "a posterior's variance where its logarithm belongs",

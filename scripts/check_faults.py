@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do the tests catch what they should? Seed faults in a copy of the tree, one at a time, and run what covers each.
 
-    python scripts/check_faults.py [--only TEXT] [--json docs/results/faults.json]
+    python scripts/check_faults.py [--only TEXT...] [--json docs/results/faults.json]
 
 The faults are in ``_seeded.py``. The tree is copied to a temporary folder, files that git does not track yet included;
 the tree itself is never changed. A fault is caught where one of its tests fails (they run with ``-x``) and that test
@@ -135,10 +135,15 @@ def check(fault: Fault, tree: Path) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", default="", help="faults whose file or name holds this text")
+    text = "faults whose file or name holds one of these texts"
+    parser.add_argument("--only", nargs="+", default=[""], help=text)
     parser.add_argument("--json", type=Path, help="write the table here as well")
     arguments = parser.parse_args()
-    faults = [fault for fault in FAULTS if arguments.only in f"{fault.file} {fault.name}"]
+    faults = [
+        fault
+        for fault in FAULTS
+        if any(text in f"{fault.file} {fault.name}" for text in arguments.only)
+    ]
     if astray := [fault for fault in faults if places(fault) != 1]:
         for fault in astray:
             print(f"{fault.file} holds {places(fault)} times: {fault.text}", file=sys.stderr)
