@@ -84,7 +84,7 @@ class Audited:
         except Exception as error:
             reason = shown(str(error))
             raise UserError(
-                f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}"
+                f"{self.path}: its {name} cannot be built: {reason}; name it with `{name}`"
             ) from error
         check_recipe(built, str(self.path))
         return built

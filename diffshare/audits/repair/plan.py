@@ -38,4 +38,4 @@ class Plan:
         check_seed("seed", self.seed)
         check_number("count", self.count, 2, MOST_SAMPLES)
         if not self.most > 1:
-            raise UserError(f"most is {self.most}: a largest weight above 1, the mean, is needed")
+            raise UserError(f"`most` is {self.most}: a largest weight above 1, the mean, is needed")

@@ -79,7 +79,7 @@ def infer_property(
     """
     as_option("options", options, Options | None)
     chosen = choose(Options, ({} if options is None else vars(options)) | more)
-    name = as_option("name", name, str | int)
+    name = str(as_option("name", name, str | int))
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
