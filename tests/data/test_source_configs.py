@@ -25,6 +25,7 @@ def parse(*args: str) -> Source:
         ("cifar10", "CIFAR10"),
         ("adult", "Adult"),
         ("csv", "CSVTable"),
+        ("table", "TableFile"),
     ],
 )
 def test_a_source_file_makes_its_source(name, kind):
