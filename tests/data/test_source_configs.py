@@ -29,6 +29,7 @@ def parse(*args: str) -> Source:
         ("npz", "NPZ"),
         ("medmnist", "NPZ"),
         ("parquet_images", "ParquetImages"),
+        ("table", "TableFile"),
     ],
 )
 def test_a_source_file_makes_its_source(name, kind):

@@ -124,6 +124,10 @@ def test_an_encoding_that_is_named(tmp_path, encoding):
     source = read(tmp_path, "ä,b\n1,é\n".encode(encoding), encoding=encoding)
     assert [column.name for column in source.columns] == ["ä", "b"]
     assert source.index().attribute("b").classes == ("é",)
+    marked = read(tmp_path, "\ufeffä,b\n1,é\n".encode("utf-16-le"), encoding="utf-16-le")
+    assert marked.columns[0].name == "ä"
+    lines = read(tmp_path, '\ufeff{"ä": 1}'.encode("utf-16-le"), encoding="utf-16-le")
+    assert lines.columns[0].name == "ä"
     for wrong in ("nonsense", "zlib"):
         with pytest.raises(UserError, match="unknown encoding|no encoding of text"):
             read(tmp_path, "a,b\n1,2\n", encoding=wrong)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from diffshare.data import tablereaders
 from diffshare.data.recognised import row_names
 from diffshare.data.source import Source
+from diffshare.data.table import CSVTable
 from diffshare.data.tablefile import TableFile, TableFrame
 from diffshare.errors import UserError
 
@@ -341,3 +342,11 @@ def test_a_first_line_that_looks_like_a_record_is_said(tmp_path):
     assert cells(named)["b"] == ["State", "Self"]
     with pytest.raises(UserError, match="has 3 columns and no header: name all of them"):
         TableFile(str(path), {"a": "numeric"}, header=False).index()
+
+
+def test_exact_numbers_of_a_described_table(tmp_path):
+    """What float32 rounds is exact in the index, which attributes are derived from."""
+    path = write(tmp_path, "a,b\n0.1,x\n?,y\n")
+    index = CSVTable(str(path), {"a": "numeric", "b": "categorical"}).index()
+    np.testing.assert_array_equal(index.numbers["a"], [0.1, np.nan])
+    assert list(index.numbers) == ["a"]

@@ -24,6 +24,7 @@ SOURCES = frozenset(
         "rendered.RenderedFaces",
         "table.Adult",
         "table.CSVTable",
+        "tablefile.TableFile",
     )
 )
 RECIPES = frozenset(
