@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,8 @@ from jsonargparse import Namespace
 from diffshare.audits.fields import AUDIT, LEAK
 from diffshare.audits.poisoning.plan import Plan
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields
+from diffshare.commands.door import add_door, named, samples_of, show_records
+from diffshare.commands.fields import add_fields, choices
 from diffshare.commands.flags import say_each
 from diffshare.commands.leak import add_leak, check_leak
 from diffshare.commands.options import add, add_recipe, changed, check_asking, check_one
@@ -39,8 +39,7 @@ def parser(arguments: list[str]) -> VerbParser:
         "audit",
         "Audit a generator by its samples: was it made to make a classifier unfair? With --as sharer: what does a "
         "release leak?",
-        "--samples samples_audit --reference source/faces --sensitive Male --target Smiling "
-        "--json audit.json",
+        "synthetic.csv --against holdout.csv --sensitive sex --target income --json audit.json",
     )
     first, optional = verb.first, {"required": False, "default": None}
     add(first, "--model", type=Path | None, help=MODEL_HELP, **optional)
@@ -79,6 +78,7 @@ def parser(arguments: list[str]) -> VerbParser:
         trained, "--downstream", arguments, "The classifier whose gap is predicted: a recipe."
     )
     add_fields(trained, Plan, "withhold", "gap_repeats")
+    add_door(verb)
     add_leak(verb.add_argument_group("audit --as sharer"))
     return verb
 
@@ -93,11 +93,11 @@ def parse(arguments: list[str]) -> tuple[Namespace, Plan, Source | None]:
         UserError: an argument that is none, or two that do not go together.
     """
     verb = parser(arguments)
-    config = verb.parse_args(with_files(arguments, "--reference"))
+    config = verb.parse_args(with_files(named(arguments, "--reference"), "--reference"))
     _check_together(config, verb)
     if config.model is not None and config.guidance is None:
         config.guidance = 1.0  # plain conditional sampling
-    plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
+    plan = choose(Plan, choices(Plan, config))
     check_asking(config)
     check_seed("--split-seed", config.split_seed)
     if config.json is not None:
@@ -194,7 +194,7 @@ def _audited(config: Namespace, plan: Plan, source: Source | None) -> Any:
 
     what: Samples | Drawing
     if config.model is None:
-        what = Samples.from_path(config.samples)
+        what = samples_of(config)
     else:
         names = ("seed", "steps", "guidance", "batch_size", "device")
         what = Drawing(config.model, folder=config.out, **{name: config[name] for name in names})
@@ -202,6 +202,7 @@ def _audited(config: Namespace, plan: Plan, source: Source | None) -> Any:
         samples = what if isinstance(what, Samples) else what.first(plan.count_of(None))
         columns = {"sensitive": config.sensitive, "target": config.target}
         return declared_audit(samples, config.declared, **columns, **vars(plan))
+    show_records(source)
     records = Records.from_source(
         source,
         target=config.target,

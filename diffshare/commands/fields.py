@@ -49,3 +49,12 @@ def sentence(kind: type, name: str) -> str:
     own = _described(kind).keys()
     named = re.sub(r"``(\w+)``", lambda word: flag(word[1]) if word[1] in own else word[1], begins)
     return f"{named}."
+
+
+RECIPES = ("classifier", "downstream")  # classes, which are built after the checks
+
+
+def choices(kind: type, config: Any) -> dict[str, Any]:
+    """The values of a dataclass's fields among parsed arguments, but for those that are recipes."""
+    names = (field.name for field in fields(kind))
+    return {name: config[name] for name in names if name not in RECIPES}

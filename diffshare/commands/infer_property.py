@@ -1,14 +1,14 @@
 """The verb ``infer-property``: the share of a property among training records, read off the samples."""
 
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields
+from diffshare.commands.door import add_door, named, samples_of, show_records
+from diffshare.commands.fields import add_fields, choices
 from diffshare.commands.options import (
     add,
     add_recipe,
@@ -51,7 +51,7 @@ def parser(arguments: list[str]) -> VerbParser:
     verb = verb_parser(
         "infer-property",
         "Infer the share of a property in a model's training set from its samples, with an interval.",
-        "--model lightning_logs/faces/release --auxiliary source/faces --property Eyeglasses",
+        "synthetic.csv --against holdout.csv --property relationship=Husband --json property.json",
     )
     first, optional = verb.first, {"required": False, "default": None}
     first.add_argument("--property", required=True, help=PROPERTY_HELP)
@@ -81,6 +81,7 @@ def parser(arguments: list[str]) -> VerbParser:
     remedies.add_argument("--label-sheet", type=Path | None, default=None, help=sheet)
     remedies.add_argument("--label-count", type=int, default=100, help="Samples on the sheet.")
     add(remedies, "--overwrite", help="Replace --label-sheet where it holds something.")
+    add_door(verb, labels=False)
     bare = verb.add_argument_group("without records")
     folders = "Zero-shot: folder or hub name of a CLIP or SigLIP model."
     bare.add_argument("--clip", type=str | None, default=None, help=folders)
@@ -99,19 +100,20 @@ def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
         UserError: an argument that is none, or two that do not go together.
     """
     verb = parser(arguments)
-    config = verb.parse_args(with_files(arguments, "--auxiliary"))
+    config = verb.parse_args(with_files(named(arguments, "--auxiliary"), "--auxiliary"))
     if config.method not in (None, SCHEMA, ZERO_SHOT, *NAMES):
         raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
     check_guidance(config.guidance)
     check_one(config)
-    if config.samples is not None and (given := changed(config, verb, DRAWING)):
+    drawing = DRAWING if config.model is not None else DRAWING[1:]  # labels of images otherwise
+    if config.samples is not None and (given := changed(config, verb, drawing)):
         raise UserError(
             f"{given[0]} is for --model: the samples of {config.samples} are drawn already; leave it out"
         )
     counts = config.method in (SCHEMA, ZERO_SHOT)
     if counts or config.clip is not None or config.prompts:
         _check_counting(config, verb)
-    chosen = {field.name: config[field.name] for field in fields(Options)}
+    chosen = choices(Options, config)
     options = choose(Options, chosen | ({"method": "cc"} if counts else {}))
     if config.labelled is not None and config.label_sheet is not None:
         raise UserError(
@@ -201,7 +203,7 @@ def _told(config: Namespace) -> Inferred:
     return infer_told(load_schema(release), config.property, config.value, config.level)
 
 
-def _queries(config: Namespace, options: Options, source: Source | None) -> Queries:
+def _queries(config: Namespace, options: Options, source: Source | None) -> Any:
     from diffshare.generators.families import open_generator
     from diffshare.receiver.property.queries import ModelQueries, SampleQueries
     from diffshare.receiver.samples import Samples
@@ -210,6 +212,8 @@ def _queries(config: Namespace, options: Options, source: Source | None) -> Quer
         generator, _ = open_generator(config.model, device=config.device)
         asking = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
         return ModelQueries(generator, config.labels, **asking)
+    if source is not None and config.label_sheet is None:
+        return samples_of(config)
     table: Any = source if source is not None and source.modality == "table" else None
     kinds = None if table is None else {column.name: column.kind for column in table.columns}
     samples = SampleQueries(
@@ -220,7 +224,7 @@ def _queries(config: Namespace, options: Options, source: Source | None) -> Quer
     return samples
 
 
-def _read(config: Namespace, options: Options, queries: Queries, source: Source | None) -> Inferred:
+def _read(config: Namespace, options: Options, queries: Any, source: Source | None) -> Inferred:
     from diffshare.receiver.property.infer import infer_property, zero_shot_share
     from diffshare.receiver.records import Records
 
@@ -236,6 +240,7 @@ def _read(config: Namespace, options: Options, queries: Queries, source: Source 
             conditioned_on=options.conditioned_on,
             labels=options.labelled,
         )
+    show_records(source, "records")
     records = Records.from_source(
         source, part=config.part, split_seed=config.split_seed, manifest=config.manifest
     )

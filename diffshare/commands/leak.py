@@ -1,6 +1,5 @@
 """The verb ``leak``, which is ``audit --as sharer``: what a release gives away before it goes out."""
 
-import re
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from diffshare.audits.poisoning.plan import Plan
+from diffshare.commands.door import samples_of
 from diffshare.commands.fields import add_fields
 from diffshare.commands.options import add, changed
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.data.source import Source
 from diffshare.errors import UserError
-from diffshare.release.card import CARD
 from diffshare.storage import write_result
 
 HEADING = "What a receiver can read off it"
@@ -41,7 +40,9 @@ def parser(arguments: list[str]) -> VerbParser:
     first = verb.first
     what = "Release folder, or samples folder, that is to go out."
     first.add_argument("what", type=Path, help=what)
-    against = "YAML file of labelled records that it was not trained on."
+    against = (
+        "Labelled records that it was not trained on: a table, a folder of images, a source's YAML."
+    )
     first.add_argument("--against", required=True, help=against)
     first.add_argument("--properties", help="Attributes to attack; all by default.", **PROPERTIES)
     add_fields(first, Plan, "queries")
@@ -63,14 +64,11 @@ def parse(arguments: list[str]) -> tuple[Namespace, Plan, Source | None]:
         if {"-h", "--help", "--help-all"} & {*arguments}:
             parser(arguments).parse_args(arguments)
         raise UserError("name what goes out first: leak SAMPLES_OR_MODEL --against FILE")
-    what, *others = arguments
-    renamed = [re.sub(r"^--against(?=$|[.=])", "--reference", word) for word in others]
-    if renamed == others:
+    if not any(word.split("=")[0].split(".")[0] == "--against" for word in arguments):
         raise UserError(
             "leak attacks with labelled records that were not trained on: add --against FILE"
         )
-    kind = "--model" if (Path(what) / CARD).is_file() else "--samples"
-    return audit.parse(["--as", "sharer", kind, what, *renamed])
+    return audit.parse([*arguments, "--as", "sharer"])
 
 
 def add_leak(group: Any) -> None:
@@ -135,7 +133,6 @@ def attack(config: Namespace, plan: Plan, source: Source) -> int:
     from diffshare.commands.leak_table import show_leak
     from diffshare.receiver.box import open_model
     from diffshare.receiver.records import Records
-    from diffshare.receiver.samples import Samples
     from diffshare.release.section import write_section
 
     training = None if config.manifest is None else read_training(config.manifest, source.index())
@@ -146,7 +143,7 @@ def attack(config: Namespace, plan: Plan, source: Source) -> int:
     box = None if config.model is None else open_model(config.model, device=config.device)
     names = ("properties", "target", "steps", "batch_size")
     report = leak(
-        Samples.from_path(config.samples) if box is None else box,
+        samples_of(config) if box is None else box,
         records,
         training=training,
         **{name: config[name] for name in names},

@@ -1,6 +1,6 @@
 """The verb ``repair``: an association of group and class in samples undone."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,14 @@ from jsonargparse import Namespace
 from diffshare.audits.repair.layout import REPAIRED
 from diffshare.audits.repair.plan import Plan
 from diffshare.commands.configs import with_files
-from diffshare.commands.fields import add_fields
+from diffshare.commands.door import add_door, named, reading_of
+from diffshare.commands.fields import add_fields, choices
 from diffshare.commands.formulas import refuse_escape
 from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError
 from diffshare.receiver.choices import choose
-from diffshare.receiver.samples import samples_file
-from diffshare.release.tables import CSV
+from diffshare.receiver.door import holds_rows
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import cell_text, console, say
 
@@ -29,10 +29,10 @@ def parser(arguments: list[str]) -> VerbParser:
         "repair",
         "Undo an association in samples: weights, or a choice, with which group and class depend on each other as they "
         "do in the reference of the audit.",
-        "--samples samples_audit --audit audit.json --out samples_repaired",
+        "synthetic.csv --against holdout.csv --audit audit.json --out repaired",
     )
     first = verb.first
-    add(first, "--samples", type=Path, required=True, help="Samples folder that was audited.")
+    add(first, "--samples", type=Path, required=True, help="Samples that were audited.")
     audits = "What audit --json wrote about these samples."
     first.add_argument("--audit", type=Path, required=True, help=audits)
     add(first, "--out", help="Samples folder to make.")
@@ -46,6 +46,7 @@ def parser(arguments: list[str]) -> VerbParser:
     add(records, "--reference", help="Labelled records; those of the audit where left out.")
     how = "How the group's classifier is trained: a recipe."
     add_recipe(records, "--classifier", arguments, how)
+    add_door(verb)
     add(verb.add_argument_group("how the samples are written"), "--escape-formulas")
     return verb
 
@@ -57,16 +58,18 @@ def parse(arguments: list[str]) -> tuple[Namespace, Plan]:
         the arguments, whose ``reference`` and ``classifier`` are objects, and the choices of the repair.
     """
     verb = parser(arguments)
-    config = verb.parse_args(with_files(arguments, "--reference"))
+    config = verb.parse_args(
+        with_files(named(arguments, "--reference", model=False, parts=False), "--reference")
+    )
     built = verb.instantiate(config)
     config.reference, config.classifier = built.reference, built.classifier
     if config.count is not None and config.model is None:
         raise UserError("--count is for resample with a --model that is asked for more")
-    plan = choose(Plan, {field.name: config[field.name] for field in fields(Plan)})
+    plan = choose(Plan, choices(Plan, config))
     check_apart(config.out, config.samples, "samples folder")
     if config.model is not None:
         check_apart(config.out, config.model)
-    table = samples_file(config.samples).name == CSV
+    table = holds_rows(config.samples)
     refuse_escape(config.escape_formulas, table)
     plan = replace(plan, method=plan.method or ("resample" if table or config.model else "reweigh"))
     if plan.method == "reweigh" and (table or config.model):
@@ -94,6 +97,8 @@ def repair(arguments: list[str]) -> int:
         model=config.model,
         escape=config.escape_formulas,
         overwrite=config.overwrite,
+        reading=reading_of(config),
+        rename=config.rename,
     )
     _show(report)
     say(f"samples: {config.out}")

@@ -279,8 +279,8 @@ class Gathered:
         if self.kind is None and (marks := sorted(MARKS.intersection(classes))):
             count = int(np.isin(attribute.codes, [place[mark] for mark in marks]).sum())
             notes.append(
-                f"has {listed(marks)} in {count:,} cells, read as categories of their own (missing cells, if 'missing' "
-                "names the mark)"
+                f"has {listed(marks)} in {count:,} cells, read as a category (give `missing` where it marks a missing "
+                "cell)"
             )
         return Column32(
             "categorical", values, categories, attribute, missing=missing, notes=tuple(notes)

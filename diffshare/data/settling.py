@@ -18,7 +18,7 @@ from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Column, TableSource
 from diffshare.errors import UserError
 
-REMEDY = "rename or mend the file"
+REMEDY = "`rename` or mend the file"
 _TRUTH = ("false", "true")
 
 

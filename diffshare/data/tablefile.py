@@ -1,6 +1,6 @@
 """Any table file as a source: CSV, Parquet or JSON lines, recognised by looking, and a data frame by the same rules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffshare.data.arrowreaders import FrameReader, ParquetReader
@@ -55,6 +55,22 @@ class TableFile(Recognised):
         self._settings(columns, as_category, as_number, missing)
         self.delimiter, self.encoding, self.header = delimiter, encoding, header
         self.shares = check_shares(shares)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns of the file, in its order."""
+        return tuple(self._reader.names)
+
+    def of_kinds(self, kinds: Mapping[str, Any]) -> "TableFile":
+        """These columns of the file, read as these kinds."""
+        return TableFile(
+            str(self.path),
+            dict(kinds),
+            missing=self._mark,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            header=self.header,
+        )
 
     @property
     def file(self) -> str:

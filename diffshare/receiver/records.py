@@ -10,6 +10,7 @@ import numpy as np
 from diffshare.data.cache import open_records
 from diffshare.data.derived import Derivation
 from diffshare.data.grammar import Plain, parse
+from diffshare.data.imagearrays import as_images
 from diffshare.data.memory import (
     ImagesInMemory,
     Labels,
@@ -18,11 +19,13 @@ from diffshare.data.memory import (
     columns_of,
     count_of,
 )
+from diffshare.data.recognised import Recognised
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
 from diffshare.data.table import Column, Kind
 from diffshare.errors import UserError, one_of
 from diffshare.receiver.choices import names_of
 from diffshare.receiver.disjoint import refuse_overlap, unchecked
+from diffshare.receiver.door import Reading, open_source
 from diffshare.stats.information import contingency
 
 
@@ -102,7 +105,9 @@ class Records:
         count = count_of(x)
         attributes = {name: attribute_of(labels, name, count) for name, labels in given.items()}
         source: Source = (
-            ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
+            ImagesInMemory(as_images(x), attributes)
+            if _is_images(x)
+            else TableInMemory(x, attributes)
         )
         target = None if y is None else "y"
         self.__dict__.update(
@@ -167,6 +172,34 @@ class Records:
         return cls.from_source(source, target=target, sensitive=names, part="all")
 
     @classmethod
+    def from_path(
+        cls,
+        what: str | Path,
+        *,
+        target: str | None = None,
+        sensitive: str | Sequence[str] = (),
+        part: Part | Literal["all"] = "all",
+        reading: Reading | None = None,
+        image_size: int | None = None,
+    ) -> Self:
+        """Records of a table file, an NPZ file, a folder of images or a samples folder, all of them.
+
+        Args:
+            what: the path.
+            target: attribute that is the class.
+            sensitive: attributes that are groups.
+            part: which part; all records where nobody says another.
+            reading: how it is read.
+            image_size: side in pixels that images are read at, where ``reading`` does not say it; 64 of a folder.
+
+        Raises:
+            UserError: nothing of this kind lies there, no such attribute.
+        """
+        names = names_of("sensitive", sensitive)
+        source = open_source(what, reading, image_size)
+        return cls.from_source(source, target=target, sensitive=names, part=part)
+
+    @classmethod
     def from_source(
         cls,
         source: Source,
@@ -195,6 +228,8 @@ class Records:
         """
         index = source.index()
         for name in (*((target,) if target else ()), *sensitive):
+            if isinstance(source, Recognised) and not index.has(name):
+                source.require([name])  # which says why a column is not used
             index.attribute(name)  # refused before anything is decoded
         if target in sensitive:
             raise UserError(f"`sensitive` and `target` are both '{target}': name two attributes")
@@ -395,7 +430,7 @@ class Records:
 
 
 def _is_images(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.ndim == 4
+    return isinstance(x, np.ndarray) and x.ndim in (3, 4)
 
 
 def _known(attribute: Attribute, rows: np.ndarray, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.records import Labelled, Records
-from diffshare.receiver.samples import Samples
+from diffshare.receiver.samples import Samples, same_size
 from diffshare.receiver.sampling import check_asking
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
@@ -75,6 +75,8 @@ def leak(
         UserError: an unknown attribute, samples that do not fit the records.
     """
     check_kinds(what, (Samples, Box), records)
+    if isinstance(what, Samples):
+        what, records, _ = same_size(what, records)
     asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
     rest: dict[str, Any] = {
         "target": target,
@@ -161,7 +163,8 @@ def _contents(what: Samples | Box) -> tuple[Content, ...]:
     """What the folder says by itself."""
     if isinstance(what, Box):
         return of_release(open_release(what.folder))
-    return () if what.folder is None else of_samples(what.folder)
+    folder = what.folder
+    return () if folder is None or not folder.is_dir() or what.known else of_samples(folder)
 
 
 def _quantiles(queries: Queries) -> tuple[str, ...]:

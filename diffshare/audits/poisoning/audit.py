@@ -37,7 +37,7 @@ from diffshare.errors import UserError, one_of
 from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.choices import checked, choose, names_of
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
+from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance, same_size
 from diffshare.release.card import Card
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
@@ -98,7 +98,10 @@ def audit(
             f"`sensitive` and `target` are both '{records.target}': name two attributes"
         )
     records = records.with_groups(tuple(dict.fromkeys((*names, *records.sensitive))))
-    case = _Case(plan, records, names, given["declared"])
+    note = ""
+    if isinstance(what, Samples):
+        what, records, note = same_size(what, records)
+    case = _Case(plan, records, names, given["declared"], note)
     audits = case.looked_at(what)
     strongest = overall(audits)
     return replace(strongest, candidates=tuple(audits) if len(audits) > 1 else ())
@@ -106,12 +109,13 @@ def audit(
 
 @dataclass(frozen=True)
 class _Case:
-    """One audit: the plan, the records, the names of the groups and the file that declares a table."""
+    """One audit: plan, records, names of the groups, the file that declares a table, and what was resized."""
 
     plan: Plan
     records: Records
     names: tuple[str, ...]
     declared: Path | None
+    resized: str = ""
 
     def looked_at(self, what: Samples | Drawing) -> list[Audit]:
         """The audits of all candidates, look by look."""
@@ -119,7 +123,10 @@ class _Case:
         for name in self.names:
             records.group(name)  # refused before samples are drawn
         _check_columns(plan, records)
-        notes = (*filter(None, (records.used,)), *((records.disjoint,) if records.compared else ()))
+        notes = (
+            *filter(None, (records.used, self.resized)),
+            *((records.disjoint,) if records.compared else ()),
+        )
         if isinstance(what, Drawing):
             what.check_classes(records)
             total, whole = plan.count_of(None), None

@@ -12,9 +12,10 @@ from diffshare.audits.poisoning.drawing import Drawing
 from diffshare.audits.repair.plan import Plan
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
 from diffshare.data.csvfile import read_blocks
+from diffshare.data.tablefile import TableFile
 from diffshare.errors import UserError
 from diffshare.progress import tell
-from diffshare.receiver.samples import CodedSamples, claimed_guidance, header, samples_file
+from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance, header, samples_file
 from diffshare.release.info import INFO, read_info
 from diffshare.release.samples import read_samples, write_samples
 from diffshare.release.tables import CSV, escaped, formula_note, needs_quotes
@@ -35,6 +36,34 @@ class Chosen(NamedTuple):
     folder: Path
     rows: np.ndarray
     y: np.ndarray
+
+
+def as_samples_folder(
+    received: Samples, samples: CodedSamples, named: Mapping[str, Any], place: Path
+) -> Path:
+    """The samples as a samples folder: theirs, or one that is written at ``place``.
+
+    Args:
+        received: as they came.
+        samples: in the codes of the reference.
+        named: what ``samples.json`` of images is to say of their classes.
+        place: an empty folder.
+    """
+    if received.folder is not None and received.folder.is_dir() and not received.known:
+        return received.folder
+    folder = place / "given"
+    if received.images is not None:
+        write_samples(folder, received.images, samples.y, dict(named))
+        return folder
+    assert isinstance(received.table, TableFile)
+    table = received.table
+    names = [name for name in table.names if name and table.names.count(name) == 1]
+    folder.mkdir()
+    cells = [table.texts(name).tolist() for name in names]
+    lines = [names, *zip(*cells, strict=True)]
+    with (folder / CSV).open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(lines)
+    return folder
 
 
 def write_weights(

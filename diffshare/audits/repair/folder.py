@@ -1,15 +1,16 @@
 """A samples folder repaired after its audit, of which nothing is left but the file that it wrote."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from diffshare.audits.poisoning.candidates import PROMPTED, clusters
 from diffshare.audits.repair.audit_file import Audited, read_audited
-from diffshare.audits.repair.choosing import resample, write_weights
+from diffshare.audits.repair.choosing import as_samples_folder, resample, write_weights
 from diffshare.audits.repair.layout import REPAIRED, REPORT
 from diffshare.audits.repair.plan import Plan
 from diffshare.audits.repair.repair import Reading, solve
@@ -20,8 +21,9 @@ from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.progress import tell
 from diffshare.received import shown
+from diffshare.receiver import door
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples, samples_sha256
+from diffshare.receiver.samples import CodedSamples, Samples, same_size
 from diffshare.release.folder import open_release
 from diffshare.storage import atomic_folder, write_json
 
@@ -37,11 +39,13 @@ def repair_folder(
     model: Path | None = None,
     escape: bool = False,
     overwrite: bool = False,
+    reading: door.Reading | None = None,
+    rename: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write samples with weights, or a choice of them, in which group and class depend on each other as is wanted.
 
     Args:
-        given: the samples folder that was audited.
+        given: the samples that were audited, a folder or a file.
         file: the JSON file of its audit.
         out: samples folder to make.
         plan: the choices, with the method.
@@ -50,6 +54,8 @@ def repair_folder(
         model: release folder that is asked for more samples.
         escape: cells of rows that a spreadsheet would run as formulas.
         overwrite: replace ``out`` where it is a repaired samples folder.
+        reading: how the samples are read, where they are no samples folder.
+        rename: what their table calls otherwise than the records.
 
     Returns:
         what ``repair.json`` says.
@@ -58,8 +64,13 @@ def repair_folder(
         UserError: an audit of other samples, records or a model that do not fit, a reader too weak.
     """
     started = time.perf_counter()
-    audit = _read(file, given)
-    reference, samples = _opened(given, _reference(source, audit), audit)
+    audit = read_audited(file)
+    reference = _reference(source, audit)
+    size = None if reference.columns else reference.x.shape[1]
+    received = Samples.from_path(given, reading, image_size=size, rename=rename)
+    _check_audited(audit, received, given)
+    received, reference, _ = same_size(received, reference)
+    reference, samples = _coded(received, reference, audit)
     _check_names(audit, reference)
     for line in (f"records: {reference.used}", *(f"note:    {note}" for note in samples.notes)):
         tell(line)
@@ -68,14 +79,14 @@ def repair_folder(
     table = reference.table(reference.group(audit.sensitive))
     wanted = wanted_shares(np.ones(table.shape) if audit.pool == "balanced" else table, plan.to)
     recipe = classifier or audit.built("classifier")
-    reading = Reading(audit.sensitive, recipe, audit.folds, audit.degraded, audit.seed)
+    group = Reading(audit.sensitive, recipe, audit.folds, audit.degraded, audit.seed)
     options: dict[str, Any] = {"weights": plan.weights, "most": plan.most, "seed": plan.seed}
-    solved = solve(reference, samples, wanted, reading, **options)
+    solved = solve(reference, samples, wanted, group, **options)
     for note in solved.notes:
         tell(f"note:    {note}")
 
     def chosen(further: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        drawn, parts = _opened(further, reference, audit)[1], solved.repair.parts
+        drawn, parts = _coded(Samples.from_path(further), reference, audit)[1], solved.repair.parts
         kind, checker = solved.weights, solved.checker
         weighed = reweigh(solved.reader, drawn, wanted, plan.most, kind, checker, parts)
         return drawn.y, accept(weighed, drawn.y, rng)
@@ -94,14 +105,17 @@ def repair_folder(
         "classes": classes,
     }
     named = {"classes": classes, "target": reference.target}
-    with atomic_folder(out, REPAIRED, overwrite=overwrite) as folder:
+    with (
+        TemporaryDirectory() as temporary,
+        atomic_folder(out, REPAIRED, overwrite=overwrite) as folder,
+    ):
         if plan.method == "reweigh":
             report |= {"count": len(samples.y), "queries": 0}
             write_weights(folder, samples, solved.repair, named)
         else:
             report |= resample(
                 folder,
-                given,
+                as_samples_folder(received, samples, named, Path(temporary)),
                 samples,
                 solved.repair,
                 named,
@@ -116,16 +130,14 @@ def repair_folder(
     return report
 
 
-def _read(file: Path, given: Path) -> Audited:
-    """The audit's file, checked to be one of these samples."""
-    audit = read_audited(file)
-    actual = samples_sha256(given)
+def _check_audited(audit: Audited, received: Samples, given: Path) -> None:
+    """Refuse samples that are not those that were audited."""
+    actual = received.sha256
     if audit.samples_sha256 != actual:
         raise UserError(
-            f"{file} is of other samples (sha256 {audit.samples_sha256[:12]}..., those in {given} "
-            f"have {actual[:12]}...): audit these samples first, with `samples` {given}"
+            f"{audit.path} is of other samples (sha256 {audit.samples_sha256[:12]}..., those in {given} "
+            f"have {actual[:12]}...): audit these samples first"
         )
-    return audit
 
 
 def _reference(source: Source | None, audit: Audited) -> Records:
@@ -159,9 +171,9 @@ def _check_names(audit: Audited, reference: Records) -> None:
             )
 
 
-def _opened(folder: Path, reference: Records, audit: Audited) -> tuple[Records, CodedSamples]:
+def _coded(received: Samples, reference: Records, audit: Audited) -> tuple[Records, CodedSamples]:
     """Reference and samples, both with the cluster of each record where the audit found the group among clusters."""
-    samples = Samples.from_path(folder).coded(reference)
+    samples = received.coded(reference)
     return (
         clusters(reference, samples, audit.clusters, audit.seed)
         if audit.clusters

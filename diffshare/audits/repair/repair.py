@@ -17,7 +17,7 @@ from diffshare.errors import UserError, check_seed
 from diffshare.receiver.box import check_kinds
 from diffshare.receiver.choices import checked
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples
+from diffshare.receiver.samples import CodedSamples, Samples, same_size
 from diffshare.stats.reweighing import effective_size
 
 
@@ -218,6 +218,7 @@ def repair(
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
     records = records.with_groups(tuple(dict.fromkeys((*audit.sensitive, *records.sensitive))))
+    samples, records, _ = same_size(samples, records)
     coded = samples.coded(records)
     if plan.clusters is not None and name == NAME:
         records, coded = clusters(records, coded, plan.clusters, plan.seed)

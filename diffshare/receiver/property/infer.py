@@ -40,7 +40,7 @@ from diffshare.receiver.property.reading import counted_column, is_column, reade
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.property.told import told_beside
 from diffshare.receiver.records import Labelled, Records
-from diffshare.receiver.samples import Samples
+from diffshare.receiver.samples import Samples, same_size
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.release.table import TableGenerator
@@ -83,6 +83,9 @@ def infer_property(
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
+    resized = ""
+    if isinstance(what, Samples):
+        what, records, resized = same_size(what, records)
     labelled_records = records.labelled(name, chosen.withhold)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
     asked_for = asked(name, labelled_records.classes, chosen.value, chosen.level, chosen.seed)
@@ -111,7 +114,7 @@ def infer_property(
             if labelled_records.unknown
             else ""
         )
-        notes = (records.used, unknown, records.disjoint, asked_for.note)
+        notes = (records.used, resized, unknown, records.disjoint, asked_for.note)
     told = drawn_by(queries, chosen.conditioned_on)
     return replace(
         result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result))
