@@ -99,8 +99,8 @@ def _parser_message(text: str) -> str:
     if not reasons:
         return _one_line(text)
     reason = EXPECTED.sub(r"expected \1\2", reasons[0])
-    members = [EXPECTED.match(line) for line in reasons]
-    if len(reasons) > 1 and all(members):  # of a union of plain types
+    members = [EXPECTED.fullmatch(line) for line in reasons]
+    if len(members) > 1 and all(members):  # of a union of plain types
         types = dict.fromkeys(match[1] or match[2] for match in members if match)
         reason = f"expected {' or '.join(types)}"
     reason = re.sub(r"Expected a path but (.+) either not accessible or invalid", NO_NAME, reason)

@@ -188,7 +188,7 @@ def natural_size(what: str | Path) -> int | None:
         path, kind = path / NPZ, "npz"
     if kind == "npz":
         shapes = [stored.shape for stored in npz_headers(path).values() if len(stored.shape) > 2]
-        return min(shapes[0][1:3]) if shapes and len(shapes[0]) > 2 else None
+        return _side(shapes[0]) if shapes else None
     if kind != "images":
         return None
     from PIL import Image
@@ -199,6 +199,12 @@ def natural_size(what: str | Path) -> int | None:
             return min(picture.size)
     except OSError:
         return None  # told by who reads it
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    """Of images N x H x W, N x H x W x C or N x C x H x W."""
+    channels_first = len(shape) == 4 and shape[3] not in (1, 3)
+    return min(shape[2:4] if channels_first else shape[1:3])
 
 
 def common_size(*sides: str | Path | None) -> int | None:
