@@ -11,16 +11,11 @@ from diffshare.storage import no_room
 
 def explain(error: BaseException) -> str | None:
     """One line that says what was wrong and how to mend it, with flags; None for a fault of the program itself."""
-    line = _explained(error)
-    return None if line is None else in_flags(line)
-
-
-def _explained(error: BaseException) -> str | None:
     from jsonargparse import ArgumentError
 
     for cause in _chain(error):
         if isinstance(cause, UserError):
-            return _one_line(str(cause))
+            return in_flags(_one_line(str(cause)))
     if isinstance(error, ArgumentError):
         return _parser_message(str(error))
     if _is_a(error, "lightning.fabric.utilities.exceptions", "MisconfigurationException"):

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from diffshare.audits.fairness import Fairness
 from diffshare.classifiers.attribute import AttributeClassifier
 from diffshare.commands.configs import with_files
-from diffshare.errors import UserError, check_seed
+from diffshare.errors import UserError, check_seed, reason_of
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
 from diffshare.settings import dump_yaml, parse_yaml, read_yaml
@@ -284,7 +284,7 @@ class DiffshareCLI(LightningCLI):
         try:
             trainer = Trainer(**config.as_dict())
         except (TypeError, ValueError, RuntimeError, ImportError) as error:
-            raise UserError(f"the trainer cannot be set up: {error}") from error
+            raise UserError(f"the trainer cannot be set up: {reason_of(error)}") from error
         check_devices(trainer)
         check_precision(trainer)
         return trainer
