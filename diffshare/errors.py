@@ -32,6 +32,12 @@ def one_of(kind: str, name: str, choices: object) -> UserError:
     return UserError(f"unknown {kind} '{name}': choose one of {', '.join(names[:12])}{more}")
 
 
+def reason_of(error: BaseException) -> str:
+    """First line of another library's error, or its kind; backticks, which stand for our arguments, become quotes."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line.replace("`", "'")
+
+
 MOST_SEED = 2**32 - 1  # the largest that numpy, scikit-learn and Lightning all take
 
 

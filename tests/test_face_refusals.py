@@ -200,7 +200,9 @@ def test_columns_may_be_called_by_numbers():
     np.testing.assert_array_equal(samples.coded(own).y, own.y)
 
 
-@pytest.mark.parametrize("x", [np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 2)), {"a": X[:, 0]}])
+@pytest.mark.parametrize(
+    "x", [np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 2)), {"a": X[:, 0].copy()}]
+)
 def test_samples_are_those_that_were_given(x):
     """Whoever goes on with an array does not change samples that were made of it, or what they are known by."""
     samples, before = ds.Samples(x, [0, 1] * 2), ds.Samples(x, [0, 1] * 2).sha256

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import diffshare
+from diffshare.commands.failures import explain
 from diffshare.commands.flags import in_flags
-from diffshare.errors import UserError, check_number, check_seed
+from diffshare.errors import UserError, check_number, check_seed, reason_of
+from diffshare.received import shown
 
 PACKAGE = Path(diffshare.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
@@ -74,3 +76,13 @@ def test_a_number_is_refused_in_the_arguments_words(run_cli, tmp_path):
     )
     assert outcome.code == 2
     assert outcome.err.startswith("diffshare: --seed is -1: give a number from 0")
+
+
+def test_words_of_others_are_no_arguments():
+    """Other libraries write their own names in backticks, and a received name may hold anything."""
+    assert reason_of(ValueError("`max_steps` must be\n more")) == "'max_steps' must be"
+    assert reason_of(KeyError()) == "KeyError"
+    assert in_flags(f"no class {shown('`seed`')}") == r"no class '\x60seed\x60'"
+    other = ValueError("`seed` of another library")
+    assert "--seed" not in str(explain(other))
+    assert explain(UserError("`seed` is 1")) == "--seed is 1"

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError, one_of, reason_of
 from diffshare.generators.losses import denoise
 from diffshare.generators.process import Network, Preconditioning, Tilt, Tilted
 from diffshare.generators.samplers import Bound, Normal, bounded
@@ -86,7 +86,7 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     # each scheduler has settings of its own that it does not take, found at any time
     except Exception as error:
         cause = error.__cause__ or error
-        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+        reason = reason_of(cause)
         raise UserError(
             f"{kind.__name__} does not sample with the settings of this {type(trained).__name__} ({reason:.120}): "
             "use others, or another scheduler"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.generators.diffusion import (
     Sampler,
     ddpm_sampler,
@@ -59,7 +59,7 @@ def _chosen(
         raise
     except Exception as error:
         raise UserError(
-            f"{release.folder}: its settings do not suit `scheduler` {name}: {error}"
+            f"{release.folder}: its settings do not suit `scheduler` {name}: {reason_of(error)}"
         ) from error
 
 
@@ -127,14 +127,14 @@ class DiffusionBox:
                 default.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
         except Exception as error:  # as its constructor, it may raise anything
             raise UserError(
-                f"{release.folder}: its scheduler settings do not sample: {error}"
+                f"{release.folder}: its scheduler settings do not sample: {reason_of(error)}"
             ) from error
         chosen = default if scheduler is None else _chosen(trained, scheduler, sampler, release)
         try:
             sample_once(chosen, config.in_channels)
         except Exception as error:
             raise UserError(
-                f"{release.folder}: its scheduler settings do not sample: {error}"
+                f"{release.folder}: its scheduler settings do not sample: {reason_of(error)}"
             ) from error
         return cls(card, denoiser.to(device), chosen)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, normalize
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.received import is_number, shown
 from diffshare.storage import read_json
 
@@ -105,7 +105,7 @@ def _load(place: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
     # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)[:160]
         raise UserError(
             f"{place} is no CLIP or SigLIP model in safetensors with its tokenizer ({reason}): give its folder"
         ) from error

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 
 Rate = Literal["constant", "cosine"]
 
@@ -38,7 +38,7 @@ def optimizer_and_rate(
         _try(optimizer, next(module.parameters()).device)
     # optimisers refuse their arguments by errors of every kind, some at the first step
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args"
         ) from error

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, read_resumable
 from diffshare.training.precision import default_precision
 from diffshare.training.run import LAST, RunRecord, check_devices, log_steps
@@ -54,7 +54,7 @@ def build_trainer(options: dict[str, Any], added: Sequence[Callback]) -> Trainer
     try:
         trainer = Trainer(**options)
     except (TypeError, ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"the trainer cannot be set up: {error}") from error
+        raise UserError(f"the trainer cannot be set up: {reason_of(error)}") from error
     check_devices(trainer)
     check_precision(trainer)
     return trainer
