@@ -3,7 +3,7 @@
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -75,9 +75,17 @@ class Files:
             groups.setdefault(key(name), []).append(position)
         return groups
 
-    def images(self) -> list[int]:
-        """Positions of the pictures (by the ending), in the order of their names; hidden ones are left out."""
-        chosen = [position for position, name in enumerate(self.names) if _is_picture(name)]
+    def images(self, but: Collection[int] = ()) -> list[int]:
+        """Positions of the pictures (by the ending), in the order of their names; hidden ones are left out.
+
+        Args:
+            but: positions of files that are left out too.
+        """
+        chosen = [
+            position
+            for position, name in enumerate(self.names)
+            if position not in but and _is_picture(name)
+        ]
         return sorted(chosen, key=self.names.__getitem__)
 
 
@@ -169,11 +177,13 @@ class Naming:
         strip: what every cell begins with that is no part of the path inside the folder.
         suffix: whether cells have the ending of their file.
         tail: whether a cell is the end of a path inside the folder, not all of it.
+        within: the folder that cells are paths inside of, with its last ``/``; empty for the whole folder.
     """
 
     strip: str = ""
     suffix: bool = True
     tail: bool = False
+    within: str = ""
 
     def find(self, files: Files, cells: Sequence[str]) -> list[int]:
         """Position of the file that each cell names; -1 where there is none.
@@ -181,8 +191,8 @@ class Naming:
         Raises:
             UserError: a cell names two files.
         """
-        if self == Naming():
-            return [files.place.get(cell, -1) for cell in cells]
+        if self == Naming(within=self.within):
+            return [files.place.get(self.within + cell, -1) for cell in cells]
         start = len(self.strip)
         return [self._one(files, cell[start:]) for cell in cells]
 
@@ -207,7 +217,7 @@ class Naming:
         return path == key or (self.tail and path.endswith("/" + key))
 
 
-def naming_of(files: Files, cells: Sequence[str]) -> tuple[Naming, float]:
+def naming_of(files: Files, cells: Sequence[str], within: str = "") -> tuple[Naming, float]:
     """How these cells name files, by a sample of them.
 
     Tried in this order: the path inside the folder, the end of it, the end without what all cells begin with (another
@@ -216,6 +226,7 @@ def naming_of(files: Files, cells: Sequence[str]) -> tuple[Naming, float]:
     Args:
         files: those there are.
         cells: of a column.
+        within: folder in which the table lies, with its last ``/``: cells may be paths inside it.
 
     Returns:
         The first way that fits most of the cells, and the share that it fits.
@@ -226,12 +237,14 @@ def naming_of(files: Files, cells: Sequence[str]) -> tuple[Naming, float]:
     chosen = [cell for cell in chosen if cell]
     if not chosen:
         return Naming(), 0.0
-    if all(cell in files.place for cell in chosen):
-        return Naming(), 1.0
+    for folder in dict.fromkeys((within, "")):
+        if all(folder + cell in files.place for cell in chosen):
+            return Naming(within=folder), 1.0
     strips = _strips(files.root, cells)
     best, most = Naming(), 0
     for suffix in (True, False):
         for naming in (
+            *([Naming(within=within)] if within and suffix else []),
             Naming("", suffix),
             Naming("", suffix, tail=True),
             *(Naming(strip, suffix, tail=True) for strip in strips),

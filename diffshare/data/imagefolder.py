@@ -14,8 +14,8 @@ from diffshare.data.coding import MAX_CLASSES
 from diffshare.data.folder import PART_WORDS, Files, walk
 from diffshare.data.images import Framing, read_images
 from diffshare.data.labelled import Records, join, signed
-from diffshare.data.labeltable import Column, read_table
-from diffshare.data.pathlabels import SPLIT, add_fields, records_of_paths
+from diffshare.data.labeltable import Column, column_of, read_table
+from diffshare.data.pathlabels import SPLIT, add_fields, records_of_paths, tops
 from diffshare.data.pathpattern import PathPattern
 from diffshare.data.probe import probe_files
 from diffshare.data.rows import ChosenRows
@@ -168,6 +168,9 @@ class ImageFolder(ChosenRows):
         tables = [read_table(path) for path in self._tables(files)]
         if tables:
             records = join(files, tables, self.file_column)
+            if self.labels is None and tables[0].path.parent != self.root:
+                # the tables lie in the folders of the parts
+                records.columns.setdefault(SPLIT, column_of(tops(records.names)))
             if self.pattern is not None:
                 add_fields(records, self.pattern)
         else:
@@ -187,12 +190,11 @@ class ImageFolder(ChosenRows):
             return [self._beside(label) for label in self.labels]
         if self.pattern is not None:
             return []
-        tops = sorted({name.partition("/")[0] for name in files.names if "/" in name})
-        parts = [top for top in tops if top.casefold() in PART_WORDS]
-        for name in METADATA:
-            paths = [self.root / top / name for top in ("", *parts)]
-            if there := [path for path in paths if path.is_file()]:
-                return there
+        for folders in ([""], _part_folders(files)):
+            for name in METADATA:
+                paths = [self.root / folder / name for folder in folders]
+                if there := [path for path in paths if path.is_file()]:
+                    return there
         return [path] if (path := self.root / FFHQ).is_file() else []
 
     def _beside(self, label: str) -> Path:
@@ -203,16 +205,13 @@ class ImageFolder(ChosenRows):
         )
 
     def _count_unlabelled(self, records: Records) -> None:
-        if len(records.positions) == len(records.files.names):
-            return
-        images = records.files.images()
         labelled = {*records.positions}
-        without = [position for position in images if position not in labelled]
+        without = records.files.images(labelled)
         if not without:
             return
         what = (
-            f"{len(without):,} of {len(images):,} pictures in {self.root} have no label, the first "
-            f"{records.files.names[without[0]]!r:.200}"
+            f"{len(without):,} of {len(without) + len(records.names):,} pictures in {self.root} have no label, "
+            f"the first {records.files.names[without[0]]!r:.200}"
         )
         if self.unlabelled == "error":
             raise UserError(f"{what}: label them, remove them or set unlabelled: skip")
@@ -277,3 +276,8 @@ class ImageFolder(ChosenRows):
                     f"column '{name}' of {where} has {reason}: give it classes, such as ranges"
                 )
         return attributes
+
+
+def _part_folders(files: Files) -> list[str]:
+    tops = {name.partition("/")[0] for name in files.names if "/" in name}
+    return sorted(top for top in tops if top.casefold() in PART_WORDS)

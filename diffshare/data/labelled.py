@@ -53,13 +53,13 @@ class Records:
         """
         place = {name: record for record, name in enumerate(self.names)}
         first: dict[int, int] = {}
-        for row, (cell, position) in enumerate(
-            zip(table.columns[column].texts(), positions, strict=True)
-        ):
+        names = self.files.names
+        cells = table.columns[column].texts()
+        for row, (cell, position) in enumerate(zip(cells, positions, strict=True)):
             if position < 0:
                 _refuse_odd(table, row, cell)
-            name = self.files.names[position] if position >= 0 else cell
-            record = place.setdefault(name, len(self.names))
+            name = names[position] if position >= 0 else cell
+            record = place.setdefault(name, len(place))
             if record in first:
                 raise UserError(
                     f"{table.where(row)} lists {cell!r:.200} again (first in line {table.lines[first[record]]}): "
@@ -126,6 +126,9 @@ class Records:
     def refuse_twins(self) -> None:
         """Refuse links that lead out of the folder, and two names of one file: a record could stand in two parts."""
         files = self.files
+        nodes = {files.nodes[position] for position in self.positions if position >= 0}
+        if not files.links and -1 not in self.positions and len(nodes) == len(self.positions):
+            return
         first: dict[int, int] = {}
         for record, position in enumerate(self.positions):
             if position < 0:
@@ -208,16 +211,17 @@ def _file_column(
         UserError: two do, and name different files.
     """
     columns = table.columns
+    within = _within(files, table)
     fixed = given if given in columns else FILE if FILE in columns else None
     if fixed is not None:
-        naming, share = naming_of(files, columns[fixed].texts())
+        naming, share = naming_of(files, columns[fixed].texts(), within)
         if share > 0 or alone:
             return fixed, naming
     called = [name for name in columns if _bare(name) in _NAMES]
     # a number that several rows have is no name, though a file may be called so
     others = [n for n in columns if n not in called and len(columns[n].cells) == len(table)]
     for names in (called, others):
-        fits = {name: naming_of(files, columns[name].texts()) for name in names}
+        fits = {name: naming_of(files, columns[name].texts(), within) for name in names}
         most = max((share for _, share in fits.values()), default=0.0)
         if most == 0:
             continue
@@ -230,6 +234,13 @@ def _file_column(
             )
         return best[0], fits[best[0]][0]
     return None, Naming()
+
+
+def _within(files: Files, table: Table) -> str:
+    """The folder of a table inside the folder of the pictures, with its last ``/``; empty for that itself."""
+    if table.path.parent == files.root or not table.path.is_relative_to(files.root):
+        return ""
+    return table.path.parent.relative_to(files.root).as_posix() + "/"
 
 
 def _bare(name: str) -> str:

@@ -39,6 +39,8 @@ class Column(NamedTuple):
 
     def texts(self) -> list[str]:
         """The cells, N; empty where not known."""
+        if np.array_equal(self.codes, np.arange(len(self.cells))):
+            return self.cells
         table = [*self.cells, ""]
         return [table[code] for code in self.codes.tolist()]
 

@@ -93,3 +93,8 @@ def _folders(names: Sequence[str]) -> dict[str, list[str]]:
     if "" not in tops and 1 < len({*tops}) <= MAX_CLASSES:
         columns[CLASS] = tops
     return columns
+
+
+def tops(names: Sequence[str]) -> list[str]:
+    """The first folder of each path, in lower case."""
+    return [name.partition("/")[0].casefold() for name in names]

@@ -75,6 +75,15 @@ def test_metadata_is_there_without_being_named_also_in_the_folders_of_parts(tmp_
     root = pictures(tmp_path / "one", *NAMES)
     write_rows(root / f"metadata.{kind}")
     assert words(folder(root).index(), "sex") == ["m", "f", "f"]
+    root = pictures(
+        tmp_path / "parts", *(f"{part}/{name}" for part in ("train", "test") for name in NAMES)
+    )
+    write_rows(root / "test" / f"metadata.{kind}", ROWS[:1])
+    write_rows(root / "train" / f"metadata.{kind}", ROWS[1:])
+    index = folder(root).index()
+    assert index.names.tolist() == ["test/b.png", "train/a.png", "train/c.png"]
+    assert words(index, "sex") == ["m", "f", "f"]
+    assert index.parts.tolist() == [2, 0, 0]
 
 
 def test_blanks_tabs_and_semicolons_are_told_apart(tmp_path):
