@@ -384,7 +384,7 @@ FAULTS = (
         "audits/repair/weights.py",
         "np.tile(table.sum(1) / table.sum(), (table.shape[1], 1))",
         "np.full(table.T.shape, 1 / len(table))",
-        "audits/test_repair.py",
+        "audits/test_repair_checked.py",
     ),
     Fault(
         "weights are the inverse of what they should be",

@@ -230,6 +230,19 @@ def test_another_configuration_is_refused_by_name(tmp_path, after, words):
     assert left_by(tmp_path / "s", "b") == "A"
 
 
+def test_a_step_that_builds_on_a_changed_one_is_changed():
+    def chain(value: int) -> dict[str, str]:
+        first = Step("first", "m:f", {"x": value})
+        second = Step("second", "m:f", {"of": Place("first", "out")})
+        third = Step("third", "m:f", {}, after=("second",))
+        apart = Step("apart", "m:f", {})
+        definitions = identities([first, second, third, apart])
+        return {name: identity(definition) for name, definition in definitions.items()}
+
+    before, after = chain(1), chain(2)
+    assert [name for name in before if before[name] != after[name]] == ["first", "second", "third"]
+
+
 def test_a_changed_config_file_is_named(tmp_path):
     config = tmp_path / "base.yaml"
     config.write_text("a: 1")
