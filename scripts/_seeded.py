@@ -51,8 +51,8 @@ FAULTS = (
     Fault(
         "the poison goes into cells of one class",
         "stats/detection.py",
-        "made[other, another] += alpha * (1 - split)",
-        "made[other, y] += alpha * (1 - split)",
+        "candidate[other, another] += alpha * (1 - split)",
+        "candidate[other, y] += alpha * (1 - split)",
         "stats/test_detection.py",
     ),
     Fault(

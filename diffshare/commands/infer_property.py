@@ -20,6 +20,7 @@ from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.receiver.choices import choose
+from diffshare.receiver.door import look_at
 from diffshare.receiver.property.inference import AUTO, Inferred, asked
 from diffshare.receiver.property.options import Options
 from diffshare.receiver.property.queries import Queries
@@ -105,7 +106,10 @@ def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
         raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
     check_guidance(config.guidance)
     check_one(config)
-    drawing = DRAWING if config.model is not None else DRAWING[1:]  # labels of images otherwise
+    # of images that nobody drew for this, --labels is a table
+    there = config.samples is not None and config.samples.exists()
+    own = there and look_at(config.samples) != "samples"
+    drawing = DRAWING[1:] if own else DRAWING
     if config.samples is not None and (given := changed(config, verb, drawing)):
         raise UserError(
             f"{given[0]} is for --model: the samples of {config.samples} are drawn already; leave it out"
