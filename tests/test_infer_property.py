@@ -513,7 +513,7 @@ class TestBadInput:
             "Hat",
         )
         for place, words in (
-            (tmp_path / "file" / "r.json", "there is nothing at"),
+            (tmp_path / "file" / "r.json", "is not a folder"),
             (tmp_path, "it is a folder"),
         ):
             made = run_cli(*common, "--json", place)
