@@ -417,11 +417,11 @@ FAULTS = (
     ),
     # --- commands ----------------------------------------------------------------------------------------------------
     Fault(
-        "no samples may be asked for",
-        "commands/sample.py",
-        "if config.count < 1:",
-        "if config.count < 0:",
-        "test_bad_input.py::test_samples_that_cannot_be_drawn",
+        "a study whose step failed ends with status 0",
+        "commands/study.py",
+        "return 1 if failures else 0",
+        "return 0",
+        "study/test_study_command.py",
     ),
     # --- the ground floor --------------------------------------------------------------------------------------------
     Fault(
