@@ -419,7 +419,7 @@ FAULTS = (
     Fault(
         "a study whose step failed ends with status 0",
         "commands/study.py",
-        "return 1 if failures else 0",
+        "return 1 if result.failures else 0",
         "return 0",
         "study/test_study_command.py",
     ),

@@ -64,7 +64,6 @@ def parser(arguments: list[str]) -> VerbParser:
     methods = f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc where left out."
     add_fields(first, Options, "method", type=str | None, help=methods)
     add_fields(first, Options, "level")
-    add(first, "--seed", help="Of the classifier's training, the samples and the resampling.")
     add(first, "--json")
     drawing = verb.add_argument_group("how a model is asked")
     add_fields(drawing, Options, "width")
@@ -73,6 +72,7 @@ def parser(arguments: list[str]) -> VerbParser:
     add_fields(drawing, Options, "conditioned_on")
     trained = verb.add_argument_group("the records and the classifier of the property")
     add(trained, "--part", help="Part of the auxiliary source to use.")
+    add(trained, "--seed", help="Of the classifier's training, the samples and the resampling.")
     add(trained, "--split-seed", "--manifest")
     add_recipe(trained, "--classifier", arguments, "How to train: class_path of a recipe.")
     add_fields(trained, Options, "folds", "degrade", "withhold")

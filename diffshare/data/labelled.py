@@ -75,7 +75,7 @@ class Records:
         rows = np.full(len(self.names), -1, np.int64)
         rows[list(first)] = list(first.values())
         self.merge(table, rows, without=column)
-        if column != USUAL:
+        if column != USUAL or not table.path.name.startswith("metadata."):
             self.notes.append(f"{table.path.name}: {len(table):,} rows, '{column}' names the files")
 
     def merge(self, table: Table, rows: np.ndarray, without: str) -> None:
