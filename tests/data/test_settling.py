@@ -119,7 +119,7 @@ def test_numbers_that_are_texts_on_one_side(tmp_path):
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
-        (["Male", "Female"], ["male", "Female"], "samples have 'male', the reference 'Male': `rename` or mend the file"),
+        (["Male", "Female"], ["male", "Female"], "samples have 'male', the reference 'Male': `rename` or"),
         (["Male", "Female"], ["Male", "Fe male"], "'Fe male' in column 'a', the reference knows 'Female', 'Male'"),
         (["x  y", "z"], ["x y", "z"], "in column 'a' .* .they differ in blanks.: `rename`"),
         (["1", "x"], ["2", "3"], "samples have '2', '3' in column 'a', the reference knows '1', 'x' alone"),
