@@ -525,7 +525,7 @@ class TestBadInput:
     def test_no_source_no_samples(
         self, refused: Infer, samples: Path, faces: Path, tmp_path: Path
     ) -> None:
-        assert "give --auxiliary FILE" in refused("--samples", samples, "--property", "Hat")
+        assert "give --against FILE" in refused("--samples", samples, "--property", "Hat")
         assert "either --model" in refused("--auxiliary", faces, "--property", "Hat")
         common = ("--property", "Hat", "--auxiliary")
         assert "no config file nowhere.yaml" in refused(

@@ -88,7 +88,7 @@ REFUSED = {  # command to words of the refusal, of each verb
     },
     "infer-property": {
         "infer-property": "property",
-        INFER: "give --auxiliary FILE",
+        INFER: "give --against FILE",
         f"{INFER} --auxiliary {FACES} --level 2": "level 2.0 is no confidence level",
         f"{INFER} --auxiliary {FACES} --guidance 2": "--guidance is for --model",
         f"{INFER} --auxiliary {FACES} --surrogate a b --surrogate-p 0.1 0.2": "an inverse regression needs 3",

@@ -125,7 +125,7 @@ def _check_together(config: Namespace, verb: VerbParser) -> None:
     check_leak(config, verb)
     if config.reference is None and config.declared is None:
         raise UserError(
-            "give --reference FILE (labelled records) or --declared FILE (an S x Y table) to compare with"
+            "give --against FILE (labelled records), or --declared FILE (an S x Y table) to compare with"
         )
     if sharer:
         return

@@ -89,7 +89,8 @@ def _names_class(against: str) -> bool:
     """Whether it names a source by its YAML or its class, and no file of records."""
     if against.endswith((".yaml", ".yml")):
         return True
-    return bool(_CLASS.fullmatch(against)) and "." in against and not _there(against)
+    last = against.rpartition(".")[2]
+    return bool(_CLASS.fullmatch(against)) and last[:1].isupper() and not _there(against)
 
 
 def _there(path: str) -> bool:

@@ -125,7 +125,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
         )
     if not counts and config.label_sheet is None and config.auxiliary is None:
         raise UserError(
-            "give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts"
+            "give --against FILE (labelled records; --auxiliary FILE), or --method zero-shot with --clip and --prompts"
         )
     check_seed("--split-seed", config.split_seed)
     check_number("--label-count", config.label_count, 1)

@@ -180,9 +180,9 @@ class Recognised(TableSource):
             if name in columns:
                 raise UserError(
                     f"{self.file}: column {quoted(name)} is numbers, of which there are more than {MAX_CLASSES} or not "
-                    "all are whole: cut it into ranges"
+                    f"all are whole: cut it into ranges, for instance {name}:quantiles(4)"
                 )
-            raise one_of("column", name, [*index.attributes, *columns])
+            raise one_of("column", name, {*index.attributes, *columns})
 
     def _cells(self, column: str) -> np.ndarray | None:
         return self.texts(column) if column in self._reader.names else None

@@ -53,7 +53,7 @@ def test_a_classifier_too_weak_says_how_weak_and_what_would_do(refused, tmp_path
 def test_arguments_that_do_not_go_together_are_refused(refused, folder):
     base = against(folder, "clean")
     assert "one of them" in refused(*base, "--model", folder)
-    assert "give --reference FILE" in refused("--samples", folder / "clean", *WITH)
+    assert "give --against FILE" in refused("--samples", folder / "clean", *WITH)
     assert "--target" in refused(*base[:4], "--sensitive", "sex")
     assert "--sensitive" in refused(*base[:4], "--target", "income")
     assert "both set the margin" in refused(
