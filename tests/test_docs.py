@@ -14,6 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from vendor_files import write_pictures, write_tables
 
 import diffshare
 from diffshare.study.engine.base import Study
@@ -67,6 +68,12 @@ TINY_CLASSIFIER = (
 )
 REFERENCE = "--{0}.count 2400 --{0}.image_size 8 --classifier KernelRecipe --folds 2"
 RUNS: dict[str, Run] = {
+    "diffshare audit synthetic.csv --against holdout.csv --sensitive sex --target income --json audit.json": Run(),
+    'diffshare infer-property synthetic.csv --against holdout.csv --property "relationship=Husband"': Run(),
+    "diffshare repair synthetic.csv --against holdout.csv --audit audit.json --out repaired": Run(),
+    "diffshare audit generated/ --against photos/ --labels photos.csv --sensitive Male --target Smiling": Run(
+        "--classifier KernelRecipe --folds 2 --gap-repeats 0"
+    ),
     f"{FIT}ddpm_faces --config mix/favour --data.pool balanced --data.mix.n 4000 "
     "--run-dir lightning_logs/poisoned": Run(
         f"{FACES} --data.mix.n 60 --data.mix.delta_kind absolute"
@@ -201,6 +208,8 @@ def made(study: Study, *_: object, **__: object) -> StudyResult:
 def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:
     """Run the commands that need the real data, or those that do not, in ``folder``; returns how many."""
     (folder / "docs").symlink_to(ROOT / "docs")
+    write_tables(folder)
+    write_pictures(folder)
     chosen = [c for c in commands(readme) if c in runs and runs[c].data == (data is not None)]
     for command in chosen:
         extra = shlex.split(runs[command].extra.replace("{data}", str(data)))

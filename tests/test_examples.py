@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from random_release import random_ddpm
+from vendor_files import write_tables
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
@@ -39,7 +40,9 @@ def python_of(document: str) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL))
 
 
-def test_the_python_of_the_documents_runs(tmp_path: Path) -> None:
+def test_the_python_of_the_documents_runs(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tables(tmp_path)
     exec(compile(python_of("docs/python.md"), "python.md", "exec"), {})
     rng = np.random.default_rng(0)
     s, y = rng.integers(0, 2, (2, 900))
