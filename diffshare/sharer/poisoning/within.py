@@ -1,8 +1,9 @@
 """Poisoning inside the cells: the table of group and class stays exactly as it is.
 
 An audit of association compares that table with a reference's. Here the sharer leaves it alone and chooses which
-records stand in each of its cells: of one group those that look most like class 1, of the other those that look least
-like it, in both classes. A classifier then learns that the groups' looks mean different things.
+records stand in each of its cells: of the favoured group those that look least like class 1, of the other those that
+look most like it, in both classes. A classifier then learns to ask less of the favoured group, and decides class 1 for
+it more often.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def within_cells(
         problem: what to choose, two groups and two classes.
         counts: additions to each cell, integers, 2 x 2.
         score: how much each record looks like class 1, float, P.
-        favour: group whose records of high scores are chosen, 0 or 1.
+        favour: group whose records of low scores are chosen, 0 or 1.
         rng: of the draws.
 
     Returns:
@@ -45,7 +46,7 @@ def within_cells(
     """
     orders = [rng.permutation(rows) for rows in problem.candidates]
     quota = counts.ravel().tolist()
-    signs = np.where(np.arange(len(orders)) // problem.classes == favour, -1.0, 1.0)
+    signs = np.where(np.arange(len(orders)) // problem.classes == favour, 1.0, -1.0)
     best: tuple[float, Selection, float] | None = None
     for strength in np.linspace(1, 0, STRENGTHS + 1).tolist():
         added = []
@@ -70,8 +71,8 @@ class WithinCells(InformationMix):
     Args:
         alpha: share of each cell that is chosen, in [0, 1]; 0 is ``Clean``, without features or critic.
         n: number of records; all of the pool where left out.
-        favour: group (0 or 1) whose records that look like class 1 are chosen; where None, the one that has class 1
-            more often in the pool, so that the gap grows.
+        favour: group (0 or 1) that a classifier shall decide class 1 for more often; where None, the one that has class
+            1 more often in the pool, so that the gap grows.
         score: recipe of the classifier that says how a record looks; it learns on the source's auxiliary part, so that
             no record scores itself. Where None, the critic's T(x, 1) - T(x, 0), which has seen the pool.
         options: of :class:`diffshare.sharer.poisoning.mixes.InformationMix`.

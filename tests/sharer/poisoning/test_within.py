@@ -37,7 +37,7 @@ def test_the_table_is_that_of_the_clean_mix_and_so_is_the_base(alpha, seed):
 
 
 @pytest.mark.parametrize("favour", [0, 1])
-def test_the_favoured_group_has_the_high_scores_in_every_cell_and_the_other_the_low(favour):
+def test_the_favoured_group_has_the_low_scores_in_every_cell_and_the_other_the_high(favour):
     task = problem(1, pool=400, n=120, tolerance=9.0)
     score = np.random.default_rng(8).normal(size=400)
     counts = np.full((2, 2), 5)
@@ -46,7 +46,7 @@ def test_the_favoured_group_has_the_high_scores_in_every_cell_and_the_other_the_
     for cell, free in enumerate(task.candidates):
         chosen = selection.added[task.cells[selection.added] == cell]
         ranked = free[np.argsort(score[free])]
-        wanted = ranked[-5:] if cell // 2 == favour else ranked[:5]
+        wanted = ranked[:5] if cell // 2 == favour else ranked[-5:]
         assert set(chosen.tolist()) == set(wanted.tolist())
 
 
