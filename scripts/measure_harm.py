@@ -169,7 +169,7 @@ def folder(job: tuple[str, float, int]) -> tuple[float, int, Harm, float]:
     mix = WithinCells(
         share,
         SAMPLES,
-        favour=0,
+        favour=1,
         score=TreesRecipe(100),
         delta=9.0,
         delta_kind="absolute",
@@ -207,14 +207,18 @@ def folders(count: int, root: str, pool: ProcessPoolExecutor) -> list[dict[str, 
             {
                 "share": share, "folders": len(own), "verdicts": verdicts,
                 "harmful": [seen.estimate, seen.low, seen.high],
-                "excess_gap": [float(np.mean([r.estimate for r, _ in own])), float(np.std([r.estimate for r, _ in own]))],
+                "excess_gap": _mean_sd([r.estimate for r, _ in own]),
                 "half_width": float(np.mean([(r.interval[1] - r.interval[0]) / 2 for r, _ in own])),
                 "accuracy": float(np.mean([r.accuracy[0] for r, _ in own])),
                 "accuracy_reference": float(np.mean([r.accuracy[1] for r, _ in own])),
-                "log_odds_difference": [float(np.mean([o for _, o in own])), float(np.std([o for _, o in own]))],
+                "log_odds_difference": _mean_sd([o for _, o in own]),
             }
         )  # fmt: skip
     return rows
+
+
+def _mean_sd(values: Sequence[float]) -> list[float]:
+    return [float(np.mean(values)), float(np.std(values))]
 
 
 def main() -> None:
