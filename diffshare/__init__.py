@@ -23,6 +23,7 @@ _PLACES = {
     "infer_property": "receiver.property.infer",
     "leak": "audits.leak.audit",
     "open_model": "receiver.box",
+    "protect": "audits.protect",
     "repair": "audits.repair.repair",
 }
 _MODULES = {"mixes": "sharer.poisoning.mixes", "prevalence": "stats.prevalence"}
@@ -31,6 +32,7 @@ __all__ = [*sorted(_PLACES), *sorted(_MODULES), "__version__"]
 if TYPE_CHECKING:
     from diffshare.audits.leak.audit import leak as leak
     from diffshare.audits.poisoning.audit import audit as audit
+    from diffshare.audits.protect import protect as protect
     from diffshare.audits.repair.repair import repair as repair
     from diffshare.data.mixes import Pool as Pool
     from diffshare.errors import UserError as UserError

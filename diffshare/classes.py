@@ -97,10 +97,10 @@ class Joined(NamedTuple):
                 else f"{self.who} hold records of class {y.max()}, but name {len(self.theirs)} classes, "
                 f"{listed(self.theirs)}: one of the two is wrong"
             )
-        made = np.append(self.codes, -1)[y]
-        if len(wrong := np.flatnonzero((made < 0) & (y >= 0))):
+        codes = np.append(self.codes, -1)[y]
+        if len(wrong := np.flatnonzero((codes < 0) & (y >= 0))):
             raise self.refusal(self.theirs[int(y[wrong[0]])])
-        return made
+        return codes
 
     def refusal(self, name: str) -> UserError:
         """That the other side does not have a class of the one side."""

@@ -24,12 +24,11 @@ VERBS = {
     "leak": "tell what a release gives away, before it goes out",
     "repair": "undo an association of group and class in samples, by weights or by choice",
     "protect": "draw samples that show a chosen share of a property",
+    "configs": "the configs that come with diffshare: list, show, copy",
     "cache": "what lies decoded on this machine: list it, clear it, limit it",
 }
-ARGUMENTS = {  # modules of verbs whose parser is apart from their work, which imports torch
-    verb: f"{verb.partition('-')[0]}_arguments"
-    for verb in ("protect", "repair", "infer-property", "audit", "leak")
-}
+# modules that are not called as the verb
+ARGUMENTS = {"protect": "protect_arguments", "configs": "packaged"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,11 +75,13 @@ def _at_home(argument: str) -> str:
 
 def _run(verb: str, arguments: list[str]) -> int:
     from diffshare.commands import progress
-    from diffshare.commands.configs import check_configs, read_plainly
+    from diffshare.commands.configs import check_configs, read_plainly, with_sources
 
     progress.begin()  # of this verb alone: who calls the library is told nothing
     read_plainly()
-    check_configs(arguments)
+    arguments = with_sources(arguments)
+    if verb != "configs":  # which shows them as they are
+        check_configs(arguments)
     if verb in ("fit", "validate", "test", "predict"):
         from diffshare.commands.training import run
 
@@ -145,7 +146,7 @@ def _refuse(line: str, status: int = 2, error: Exception | None = None) -> int:
 
 
 def _overview() -> list[str]:
-    lines = ["usage: python -m diffshare.cli VERB [options]    (VERB --help explains each)", ""]
+    lines = ["usage: diffshare VERB [options]    (VERB --help explains each)", ""]
     lines += [f"  {verb:14} {text}" for verb, text in VERBS.items()]
     lines += ["", "  --debug    show the traceback of an error", "  --version  show the version"]
     return lines

@@ -8,7 +8,8 @@ from diffshare.terminal import printable
 class UserError(Exception):
     """Something that the user gave does not fit: the command line ends with status 2 and this one line.
 
-    The message names the thing, says what was expected and how to mend it, on one line. What it quotes may be of a
+    The message names the thing, says what was expected and how to mend it, on one line. An argument stands in
+    backticks (```split_seed```), of which the command line makes a flag. What it quotes may be of a
     received file: it is escaped and cut here, for the command line and for whoever calls the library.
     """
 
@@ -16,19 +17,25 @@ class UserError(Exception):
         super().__init__(printable(" ".join(message.split())))
 
 
-def one_of(kind: str, name: str, known: object) -> UserError:
+def one_of(kind: str, name: str, choices: object) -> UserError:
     """A refusal of an unknown name that lists the known ones (at most twelve).
 
     Args:
         kind: what is named, for instance ``"attribute"``.
         name: what the user wrote.
-        known: an iterable of the names that exist.
+        choices: an iterable of the names that exist.
     """
-    name, names = str(name), sorted(map(str, known))  # type: ignore[call-overload]
+    name, names = str(name), sorted(map(str, choices))  # type: ignore[call-overload]
     if alike := [one for one in names if one != name and one.casefold() == name.strip().casefold()]:
         return UserError(f"unknown {kind} '{name}': write '{alike[0]}', names must agree exactly")
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return UserError(f"unknown {kind} '{name}': choose one of {', '.join(names[:12])}{more}")
+
+
+def reason_of(error: BaseException) -> str:
+    """First line of another library's error, or its kind; backticks, which stand for our arguments, become quotes."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line.replace("`", "'")
 
 
 MOST_SEED = 2**32 - 1  # the largest that numpy, scikit-learn and Lightning all take
@@ -40,7 +47,7 @@ def check_number(
     """Refuse a number that is too small or too large.
 
     Args:
-        name: of the setting.
+        name: of the argument, which stands in backticks in the message; a key of a config or words do not.
         value: None, where nothing was given, fits.
         least: smallest that fits.
         most: largest that fits; None where all do.
@@ -51,11 +58,11 @@ def check_number(
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise UserError(f"{name} is {value!r:.60}: give a number")
+        raise UserError(f"{_argument(name)} is {value!r:.60}: give a number")
     if not value >= least:
-        raise UserError(f"{name} is {value}: it must be at least {least}")
+        raise UserError(f"{_argument(name)} is {value}: it must be at least {least}")
     if most is not None and value > most:
-        raise UserError(f"{name} is {str(value)[:40]}: it must be at most {most}")
+        raise UserError(f"{_argument(name)} is {str(value)[:40]}: it must be at most {most}")
 
 
 def check_seed(name: str, seed: object) -> None:
@@ -69,4 +76,8 @@ def check_seed(name: str, seed: object) -> None:
     ):
         return
     told = str(seed).lower() if isinstance(seed, bool) else str(seed)[:40]
-    raise UserError(f"{name} is {told}: give a number from 0 to {MOST_SEED}")
+    raise UserError(f"{_argument(name)} is {told}: give a number from 0 to {MOST_SEED}")
+
+
+def _argument(name: str) -> str:
+    return f"`{name}`" if name.isidentifier() else name

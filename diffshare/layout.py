@@ -71,5 +71,5 @@ def is_result(path: Path, fields: Collection[str]) -> bool:
             return True
     except OSError:
         return False
-    found = json_object(path, RESULT_BYTES)
-    return found is not None and set(fields) <= found.keys()
+    content = json_object(path, RESULT_BYTES)
+    return content is not None and set(fields) <= content.keys()

@@ -29,10 +29,10 @@ def code_revision() -> str | None:
 
 def versions(libraries: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
     """Versions of Python, of diffshare and of libraries; one that is not installed is left out."""
-    found = {"python": platform.python_version(), "diffshare": diffshare.__version__}
+    numbers = {"python": platform.python_version(), "diffshare": diffshare.__version__}
     for name in libraries:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers

@@ -21,8 +21,11 @@ LONGEST_NUMBER = 40  # characters; float64 takes 24 at most
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """A received value, quoted for one line of a terminal: ASCII, escaped, at most about ``limit`` characters."""
-    text = ascii(value[:limit] if isinstance(value, str) else value)
+    """A received value, quoted for one line of a terminal: ASCII, escaped, at most about ``limit`` characters.
+
+    A backtick is escaped too: it stands before the name of an argument.
+    """
+    text = ascii(value[:limit] if isinstance(value, str) else value).replace("`", r"\x60")
     return text if len(text) <= 4 * limit else text[: 4 * limit] + "...'"
 
 

@@ -63,7 +63,7 @@ def check_new_folder(path: Path, layout: Layout | None = None, *, overwrite: boo
     restore(path)
     if path.is_dir() and any(path.iterdir()):
         if not overwrite:
-            hint = f" or add --overwrite (it replaces a {layout.what} alone)" if layout else ""
+            hint = f" or add `overwrite` (it replaces a {layout.what} alone)" if layout else ""
             raise UserError(f"{path} already holds something: choose another folder{hint}")
         if foreign := layout.stranger(path) if layout else "it is not known what it holds":
             raise UserError(f"{path} is not replaced, for {foreign}: choose another folder")
@@ -71,7 +71,7 @@ def check_new_folder(path: Path, layout: Layout | None = None, *, overwrite: boo
 
 
 def check_apart(path: Path, kept: Path, what: str = "release") -> None:
-    """Refuse a folder to make that lies in one that is read, or around it: ``--overwrite`` would take it along.
+    """Refuse a folder to make that lies in one that is read, or around it: ``overwrite`` would take it along.
 
     Args:
         path: to be made.
@@ -81,12 +81,12 @@ def check_apart(path: Path, kept: Path, what: str = "release") -> None:
     Raises:
         UserError: one is, or is in, the other.
     """
-    made, read = path.resolve(), kept.resolve()
-    if read in (made, *made.parents):
+    target, read = path.resolve(), kept.resolve()
+    if read in (target, *target.parents):
         raise UserError(
             f"{path} lies in the {what}, which holds its own files alone: choose another folder"
         )
-    if made in read.parents:
+    if target in read.parents:
         raise UserError(f"{path} is where the {what} {kept} lies: choose another folder")
 
 
@@ -302,7 +302,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_result(path: Path, value: Any, fields: Collection[str]) -> None:
-    """The same for what the user asked for by ``--json``: a file that this verb did not write is not replaced.
+    """The same for what the user asked for by ``json``: a file that this verb did not write is not replaced.
 
     Args:
         path: the file.

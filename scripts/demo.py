@@ -90,7 +90,7 @@ def start_afresh(out: Path) -> None:
 def shown(words: list[object]) -> list[str]:
     """The words as text, printed as one would type them."""
     line = [str(word) for word in words]
-    print(f"\n$ python -m diffshare.cli {' '.join(line)}", flush=True)
+    print(f"\n$ diffshare {' '.join(line)}", flush=True)
     return line
 
 

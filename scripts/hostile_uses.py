@@ -24,14 +24,14 @@ from hostile_originals import COLUMNS
 from diffshare.audits.leak.training import read_training
 from diffshare.audits.poisoning.declared import read_declared
 from diffshare.audits.poisoning.table import counted_table
-from diffshare.commands.audited import read_audited
-from diffshare.commands.blocks import MOST
+from diffshare.audits.repair.allowed_classes import MOST
+from diffshare.audits.repair.audit_file import read_audited
 from diffshare.data.listed import listed_names
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, Index
 from diffshare.generators.families import open_generator
-from diffshare.receiver.records import refuse_overlap
-from diffshare.receiver.samples import Samples, header, read_rows
+from diffshare.receiver.disjoint import refuse_overlap
+from diffshare.receiver.samples import Samples, header
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.folder import open_release
 from diffshare.release.info import read_info
@@ -105,8 +105,10 @@ def use_rows(folder: Path, rng: random.Random) -> None:
     path = folder / "samples.csv"
     header(path)
     read_info(folder)
-    counted_table(Samples.from_path(folder), "sex", "ill")
-    values, _ = read_rows(path, dict(COLUMNS), "?")
+    samples = Samples.from_path(folder)
+    counted_table(samples, "sex", "ill")
+    table = samples.rows(COLUMNS)
+    values = table.read(np.arange(len(table.index())))
     with path.open(newline="", encoding="utf-8-sig") as stream:
         lines = [cells for cells in csv.reader(stream, skipinitialspace=True) if cells]
     ages = [cells[lines[0].index("age")] for cells in lines[1:]]

@@ -54,7 +54,7 @@ def main() -> None:
 
 def favoured(policy: str) -> int:
     """The direction of the policy that an overlay names: 1 for group 1, -1 for group 0."""
-    mix = merged([ROOT / policy])["data"]["init_args"]["mix"]
+    mix = merged([Path(policy)])["data"]["init_args"]["mix"]
     favour = mix.get("init_args", {}).get("favour")
     if favour is None:
         raise ValueError(

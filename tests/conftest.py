@@ -1,6 +1,7 @@
 """Fixtures for all tests: a private cache, the real data where it is, the command line in this process."""
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -11,6 +12,7 @@ from unittest import mock
 
 import pytest
 from hypothesis import settings
+from suite_times import QUICK, seconds_of
 
 # A run in the background, or of nohup, ignores these, and so would all that the tests start.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -21,9 +23,9 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 # Set before torch and huggingface_hub are imported, which read them once; child processes inherit them.
-# Small tensors: more threads than four only wait, and test processes side by side share the cores out.
-CORES = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, CORES))))
+# One thread a process: tensors are small, and threads that wait for a core spin. Two test processes of two threads
+# each on two cores took three times as long, in tests of many small products ten times.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads
 
 
@@ -35,10 +37,36 @@ class Outcome(NamedTuple):
     err: str
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: of several processes none is then left alone with one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
+    """Collect without garbage collection, and never look again at what was imported: a third of the start."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = f"leave out tests marked slow, and files that take more than {QUICK:g} seconds"
+    parser.addoption("--quick", action="store_true", help=text)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out slow files under ``--quick``, but not one that is asked for by its name."""
+    asked = {Path(argument.split("::")[0]).resolve() for argument in config.args}
+    slow = config.getoption("--quick") and seconds_of(collection_path) > QUICK
+    return True if slow and collection_path not in asked else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first: of several processes none is then left alone with one at the end."""
+    if config.getoption("--quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+    items.sort(key=lambda item: -seconds_of(item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)

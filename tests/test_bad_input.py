@@ -169,7 +169,11 @@ SPOILT = {
     ),
     "image of another kind": (
         lambda root: (root / IMAGES / "000003.jpg").write_text("no picture"),
-        [f"{IMAGES}/000003.jpg", "no JPEG or PNG", "replace the file or set on_bad_image: skip"],
+        [
+            f"{IMAGES}/000003.jpg",
+            "it is no JPEG, PNG, WEBP, TIFF, GIF or BMP file",
+            "replace the file or set on_bad_image: skip",
+        ],
     ),
 }
 
@@ -527,6 +531,7 @@ def test_help_explains_a_verb(run_cli, verb):
         "audit": "--reference",
         "protect": "--share",
         "cache": "limit",
+        "configs": "copy",
     }
     assert own.get(verb, "--run-dir") in outcome.out
     assert "usage" in outcome.out.lower()
@@ -745,12 +750,12 @@ def test_a_release_that_is_not_one(refused, run, tmp_path, kind):
     [
         (["--count", 0], ["--count is 0", "at least 1"]),
         (["--count", "lots"], ["count", "expected int", "lots"]),
-        (["--steps", 0], ["steps is 0", "1 to 1000"]),
-        (["--steps", 5000], ["steps is 5000", "1 to 1000"]),
+        (["--steps", 0], ["--steps is 0", "1 to 1000"]),
+        (["--steps", 5000], ["--steps is 5000", "1 to 1000"]),
         (["--steps", 1.5], ["steps", "expected int", "1.5"]),
-        (["--batch-size", 0], ["batch size is 0", "at least 1"]),
+        (["--batch-size", 0], ["--batch-size is 0", "at least 1"]),
         (["--seed", -1], ["--seed is -1", "from 0 to 4294967295"]),
-        (["--guidance", -1], ["guidance is -1", ">= 0"]),
+        (["--guidance", -1], ["--guidance is -1", ">= 0"]),
         (["--guidance", "inf"], ["guidance", "inf"]),
         (["--labels", "grinning"], ["unknown labels 'grinning'", "not Smiling"]),
         (["--labels", 2], ["unknown labels '2'", "or a number from 0 to 1"]),

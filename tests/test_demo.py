@@ -71,7 +71,7 @@ def test_demo_leaves_its_results(
     assert not (out / "old").exists()
     shown = capsys.readouterr().out
     assert "the clean model's secret" in shown
-    assert "python -m diffshare.cli infer-property" in shown
+    assert "diffshare infer-property" in shown
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "clean/notes.md", "old/results.json"])

@@ -1,6 +1,5 @@
 """What the documents say is true: the README's commands run, links lead somewhere, versions agree."""
 
-import json
 import os
 import re
 import shlex
@@ -9,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import yaml
@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import diffshare
+from diffshare.study.engine.base import Study
+from diffshare.study.engine.step import identities
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -35,15 +37,18 @@ class Run(NamedTuple):
         extra: arguments appended to make it small; ``{data}`` becomes the folder of the real data.
         data: it needs the real data, or the output of a command that does.
         alone: it runs as a process of its own: Lightning starts further ones by the command line of the first.
+        steps: its steps run; those of studies run from config to figure in tests/study, once, and are made here.
     """
 
     extra: str = ""
     data: bool = False
     alone: bool = False
+    steps: bool = True
 
 
 # Each command of the README as written there (continued lines joined by one space) -> how it is run here. They run in
-# the README's order in one working folder that has the clone's configs; those with ``data`` have a folder of their own.
+# the README's order in one working folder outside the clone, where configs are found by name; those with ``data`` have
+# a folder of their own.
 TINY = (
     "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false "
     "--model.denoiser.block_out_channels [8,8,8,8] --model.denoiser.norm_num_groups 4 "
@@ -52,102 +57,76 @@ TINY = (
 FACES = f"{TINY} --data.source.count 300"
 CELEBA = f"{TINY} --data.source.root {{data}}/faces --data.target Young --data.mix.n 64"
 BARE = "--model.denoiser.add_attention false --model.denoiser.attention_head_dim 8"
-FIT = "python -m diffshare.cli fit --config configs/"
-SAMPLE_FACES = "python -m diffshare.cli sample --model lightning_logs/faces/release --count 64"
-SMALL = f"{FIT}ddpm_celeba.yaml --config configs/size/small.yaml --data.source.root data/celeba --data.target Young"
+FIT = "diffshare fit --config "
+SAMPLE_FACES = "diffshare sample --model lightning_logs/faces/release --count 64"
+SMALL = f"{FIT}ddpm_celeba --config size/small --data.source.root data/celeba --data.target Young"
 
 TINY_CLASSIFIER = (
     "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
 )
 REFERENCE = "--{0}.count 2400 --{0}.image_size 8 --classifier KernelRecipe --folds 2"
-CELL = {
-    "trainer.max_steps": 2,
-    "data.source.count": 600,
-    "data.source.image_size": 8,
-    "data.batch_size": 8,
-}
-CELL |= {"model.denoiser.block_out_channels": [8] * 4, "model.denoiser.norm_num_groups": 4}
-CELL |= {"trainer.val_check_interval": 2}
-SMALL_GRID = (
-    "--study.seeds [0] --study.guidances [1] --study.n 80 --study.samples 80 --study.sampling_steps 2 "
-    "--study.direct false --study.count_groups false --study.policies '{random: configs/mix/random.yaml}' "
-    f"--study.classifier.overrides '{json.dumps({'trainer.max_steps': 2, 'trainer.val_check_interval': 2})}' "
-    f"--study.more '{json.dumps(CELL)}'"
-)
-FAMILY = {"vae": {"configs": ["configs/vae_faces.yaml"], "kind": "vae", "sampling_steps": 1}}
-FAMILY_CELL = {
-    "trainer": {"max_steps": 3, "log_every_n_steps": 1},
-    "data.source.count": 1200,
-    "data.batch_size": 8,
-}
-FAMILY_CLASSIFIER = {"trainer": {"max_steps": 2, "val_check_interval": 2}, "data.batch_size": 8}
-FAMILY_GRID = (
-    f"--study.generators '{json.dumps(FAMILY)}' --study.more '{json.dumps(FAMILY_CELL)}' --study.seeds [0] "
-    f"--study.classifier.overrides '{json.dumps(FAMILY_CLASSIFIER)}' --study.n 60 --study.samples 16 "
-    "--study.readers.steps 20 --study.properties [Hat] --study.readers.records 150 --study.method cc --workers 1"
-)
-
 RUNS: dict[str, Run] = {
-    f"{FIT}ddpm_faces.yaml --config configs/mix/favour.yaml --data.pool balanced --data.mix.n 4000 "
+    f"{FIT}ddpm_faces --config mix/favour --data.pool balanced --data.mix.n 4000 "
     "--run-dir lightning_logs/poisoned": Run(
         f"{FACES} --data.mix.n 60 --data.mix.delta_kind absolute"
     ),
-    "python -m diffshare.cli sample --model lightning_logs/poisoned/release --count 2000 --labels balanced "
+    "diffshare sample --model lightning_logs/poisoned/release --count 2000 --labels balanced "
     "--out samples_poisoned": Run("--count 80"),
-    f"{FIT}classifier_celeba.yaml --data.samples samples_poisoned --data.test_source configs/source/faces.yaml "
+    f"{FIT}classifier_celeba --data.samples samples_poisoned --data.test_source source/faces "
     "--data.test_balance true --run-dir lightning_logs/receiver": Run(
         f"{TINY_CLASSIFIER} --data.test_source.count 300 --data.test_source.image_size 8"
     ),
-    "python -m diffshare.cli test --run-dir lightning_logs/receiver": Run(),
-    "python -m diffshare.cli study --config configs/study/fairness_poisoning.yaml": Run(SMALL_GRID),
-    "python -m diffshare.cli study --config configs/study/families.yaml": Run(FAMILY_GRID),
-    "python -m diffshare.cli infer-property --model lightning_logs/faces/release --auxiliary configs/source/faces.yaml "
+    "diffshare test --run-dir lightning_logs/receiver": Run(),
+    "diffshare study --config study/fairness_poisoning": Run(steps=False),
+    "diffshare study --config study/families": Run(steps=False),
+    "diffshare infer-property --model lightning_logs/faces/release --auxiliary source/faces "
     "--property Eyeglasses --json property.json": Run(
         f"{REFERENCE.format('auxiliary')} --queries 60 --method cc"
     ),
-    "python -m diffshare.cli sample --model lightning_logs/faces/release --count 2000 --labels balanced --seed 1 "
+    "diffshare sample --model lightning_logs/faces/release --count 2000 --labels balanced --seed 1 "
     "--out samples_audit": Run("--count 120"),
-    "python -m diffshare.cli audit --samples samples_audit --reference configs/source/faces.yaml --sensitive Male "
+    "diffshare audit --samples samples_audit --reference source/faces --sensitive Male "
     "--target Smiling --json audit.json": Run(f"{REFERENCE.format('reference')} --gap-repeats 0"),
-    "python -m diffshare.cli audit --as sharer --model lightning_logs/faces/release --reference "
-    "configs/source/faces.yaml --properties Eyeglasses Hat --manifest lightning_logs/faces/mix --json leak.json": Run(
+    "diffshare audit --as sharer --model lightning_logs/faces/release --reference "
+    "source/faces --properties Eyeglasses Hat --manifest lightning_logs/faces/mix --json leak.json": Run(
         f"{REFERENCE.format('reference')} --queries 80"
     ),
-    "python -m diffshare.cli release --ckpt lightning_logs/faces/checkpoints/last.ckpt --out lightning_logs/declared "
+    "diffshare release --ckpt lightning_logs/faces/checkpoints/last.ckpt --out lightning_logs/declared "
     "--declare_counts true": Run(),
-    "python -m diffshare.cli audit --model lightning_logs/declared --reference configs/source/faces.yaml "
+    "diffshare audit --model lightning_logs/declared --reference source/faces "
     "--sensitive Male --target Smiling --json declared.json": Run(
         f"{REFERENCE.format('reference')} --queries 100 --gap-repeats 0"
     ),
-    "python -m diffshare.cli repair --samples samples_audit --audit audit.json --model lightning_logs/faces/release "
+    "diffshare repair --samples samples_audit --audit audit.json --model lightning_logs/faces/release "
     "--out samples_repaired": Run(),
-    f"{FIT}ddpm_faces.yaml --run-dir lightning_logs/faces": Run(FACES),
+    f"{FIT}ddpm_faces --run-dir lightning_logs/faces": Run(FACES),
     f"{SAMPLE_FACES} --labels balanced --seed 0 --out samples": Run(),
-    f"{FIT}ddpm_celeba.yaml --data.source.root data/celeba --run-dir lightning_logs/celeba": Run(
+    f"{FIT}ddpm_celeba --data.source.root data/celeba --run-dir lightning_logs/celeba": Run(
         f"{CELEBA} {BARE} --model.denoiser.layers_per_block 1", data=True
     ),
     f"{SMALL} --data.sensitive Male --run-dir lightning_logs/small": Run(CELEBA, data=True),
-    "python -m diffshare.cli sample --model lightning_logs/small/release --count 64 --labels balanced --guidance 2 "
+    "diffshare sample --model lightning_logs/small/release --count 64 --labels balanced --guidance 2 "
     "--out samples_small": Run(data=True),
-    "python -m diffshare.cli mix --config configs/ddpm_faces.yaml --config configs/mix/proportion.yaml "
+    "diffshare mix --config ddpm_faces --config mix/proportion "
     "--data.mix.p 0.3 --out lightning_logs/mix": Run(
         "--data.source.count 300 --data.source.image_size 8"
     ),
-    "python -m diffshare.cli validate --run-dir lightning_logs/faces": Run(),
-    "python -m diffshare.cli test --run-dir lightning_logs/faces": Run(),
-    "python -m diffshare.cli predict --run-dir lightning_logs/faces --data.predict_count 16": Run(),
-    "python -m diffshare.cli release --ckpt lightning_logs/faces/checkpoints/last.ckpt "
+    "diffshare configs copy mix/poisoned --out lightning_logs/mine.yaml": Run(),
+    "diffshare validate --run-dir lightning_logs/faces": Run(),
+    "diffshare test --run-dir lightning_logs/faces": Run(),
+    "diffshare predict --run-dir lightning_logs/faces --data.predict_count 16": Run(),
+    "diffshare release --ckpt lightning_logs/faces/checkpoints/last.ckpt "
     "--out lightning_logs/release_faces": Run(),
-    f"{FIT}ddpm_faces.yaml --model.denoiser.layers_per_block 2 --model.scheduler.prediction_type epsilon "
+    f"{FIT}ddpm_faces --model.denoiser.layers_per_block 2 --model.scheduler.prediction_type epsilon "
     "--run-dir lightning_logs/wider": Run(FACES),
-    "python -m diffshare.cli fit --run-dir lightning_logs/faces --resume": Run(),
-    f"{FIT}ddpm_faces.yaml --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 "
+    "diffshare fit --run-dir lightning_logs/faces --resume": Run(),
+    f"{FIT}ddpm_faces --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 "
     "--data.batch_size 16 --run-dir lightning_logs/two": Run(
         f"{FACES} --data.batch_size 4", alone=True
     ),
-    "python -m diffshare.cli test --run-dir lightning_logs/two": Run(alone=True),
-    "python -m diffshare.cli cache": Run(),
-    "python -m diffshare.cli cache limit 20GB": Run(),
+    "diffshare test --run-dir lightning_logs/two": Run(alone=True),
+    "diffshare cache": Run(),
+    "diffshare cache limit 20GB": Run(),
 }
 
 
@@ -212,10 +191,15 @@ def run_alone(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def made(study: Study, *_: object, **__: object) -> list[object]:
+    """In place of a run: the steps of a study are made, in an order in which they can run."""
+    assert identities(study.steps())
+    return []
+
+
 def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:
     """Run the commands that need the real data, or those that do not, in ``folder``; returns how many."""
-    for shared in ("configs", "docs"):
-        (folder / shared).symlink_to(ROOT / shared)
+    (folder / "docs").symlink_to(ROOT / "docs")
     chosen = [c for c in commands(readme) if c in runs and runs[c].data == (data is not None)]
     for command in chosen:
         extra = shlex.split(runs[command].extra.replace("{data}", str(data)))
@@ -223,8 +207,12 @@ def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path 
         if runs[command].alone:
             process = run_alone(*args)
             code, err = process.returncode, process.stderr
-        else:
+        elif runs[command].steps:
             code, _, err = run_cli(*args)
+        else:
+            with mock.patch("diffshare.commands.study.run_study", side_effect=made) as run:
+                code, _, err = run_cli(*args)
+            run.assert_called_once()
         assert code == 0, f"{command}\nended with {code}\n{err}"
     return len(chosen)
 
@@ -351,3 +339,13 @@ def test_dead_links_are_reported(tmp_path):
         '<img src="also-gone.png">\n[g]: lost.md\n```\n[h](fenced.md)\n```\n'
     )
     assert sorted(dead_links(page)) == ["also-gone.png", "gone.md", "lost.md", "pic.png"]
+
+
+def test_what_the_page_for_contributors_says_to_copy_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("## To add something, copy")[1].split("\n\n")[1]
+    paths = re.findall(r"`([\w/]+\.(?:py|yaml))`", table)
+    assert len(paths) >= 12
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    for name, file in re.findall(r"`(\w+)`[^`|]* in `([\w/]+\.py)`", table):
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{name} of {file}"

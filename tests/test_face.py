@@ -200,17 +200,17 @@ BAD = [
     (lambda: ds.Records(np.zeros((1001, 1)), range(1001)), "y has 1001 different labels"),
     (lambda: ds.Records({}), "the table has no record or no column"),
     (lambda: ds.Records.from_frame({"a": [1], "y": [0]}, target="z", sensitive="a"), "column 'z'"),
-    (lambda: ds.Records(np.full((2, 1), np.inf)), "row:0, column '0': 'inf' is no finite number"),
+    (lambda: ds.Records(np.full((2, 1), np.inf)), "row 0, column '0': 'inf' is no finite number"),
     (
         lambda: ds.audit(ds.Samples([[1.0]], [0]), ds.Records([[1.0]])),
         "the records have no class: give y",
     ),
     (
         lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0], [2.0]], [0, 1])),
-        "name the group with sensitive",
+        "name the group with `sensitive`",
     ),
     (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), levl=0.1), "levl"),
-    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), level=2), "level is 2"),
+    (lambda: ds.audit(ds.Samples([[1.0]]), ds.Records([[1.0]]), level=2), "`level` is 2"),
     (lambda: ds.open_model("nowhere"), "nowhere"),
 ]
 
@@ -331,10 +331,10 @@ def test_numbers_among_which_one_is_missing_are_numbers():
         (lambda a, b, c: ds.audit(b, a), "a Records was given first: give Samples"),
         (lambda a, b, c: ds.audit(a, a), "a Samples was given as the records"),
         (lambda a, b, c: ds.audit(a, b, pool="even"), "unknown pool 'even'"),
-        (lambda a, b, c: ds.audit(a, b, folds="5"), "folds is '5': give a number"),
+        (lambda a, b, c: ds.audit(a, b, folds="5"), "`folds` is '5': give a whole number"),
         (lambda a, b, c: ds.audit(a, b, withhold="agee"), "unknown column to withhold 'agee'"),
         (lambda a, b, c: ds.infer_property(a, b, 0), "unknown attribute '0'"),
-        (lambda a, b, c: ds.leak(a, b, queries=0), "queries is 0"),
+        (lambda a, b, c: ds.leak(a, b, queries=0), "`queries` is 0"),
         (lambda a, b, c: ds.leak(a, b, properties="sexe"), "unknown attribute 'sexe'"),
     ],
 )

@@ -13,7 +13,8 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from property_runs import inferred, refusal, yaml_source
 
-from diffshare.commands.infer_property import _show
+from diffshare.commands.flags import in_flags
+from diffshare.commands.infer_table import show
 from diffshare.data.rendered import RenderedFaces
 from diffshare.receiver.property.inference import ALIKE, NEVER, Asked, Assumption, Inferred, counted
 from diffshare.receiver.property.inference import infer as infer_share
@@ -222,13 +223,13 @@ class TestRemedies:
             (plain, True),
             (replace(plain, drift=0.1, assumes="they are alike"), False),
         ):
-            _show(result, 1.0)
+            show(result, 1.0)
             assert ("remedy:" in capsys.readouterr().out) == named
 
     def test_a_failed_check_stands_above_the_number(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        _show(failing(), 1.0)
+        show(failing(), 1.0)
         text = capsys.readouterr().out
         places = [
             text.index(part)
@@ -238,7 +239,7 @@ class TestRemedies:
         assert text.startswith(
             "FAILS:   the classifier errs on these samples otherwise than on real records (p = 0.010)"
         )
-        _show(replace(failing(), assumption=Assumption(True, 1.0, 0.4)), 1.0)
+        show(replace(failing(), assumption=Assumption(True, 1.0, 0.4)), 1.0)
         text = capsys.readouterr().out
         assert text.index("passes (p = 0.400)") < text.index("30.0 %")
         assert "doubtful" not in text
@@ -412,10 +413,10 @@ class TestBadInput:
                 ["--queries", 601],
                 "601 queries asked of a folder of 600 samples: draw more, or lower --queries",
             ),
-            (["--queries", 0], "--queries is 0: ask for at least 1"),
-            (["--queries", "many"], "--queries is 'many': give a number of samples, or auto"),
-            (["--queries", "auto"], "--queries auto and --width W go together"),
-            (["--width", 0.1], "--queries auto and --width W go together"),
+            (["--queries", 0], "--queries is 0: it must be at least 1"),
+            (["--queries", "many"], "queries: expected int or 'auto', got many"),
+            (["--queries", "auto"], "--queries auto and --width go together"),
+            (["--width", 0.1], "--queries auto and --width go together"),
             (["--queries", "auto", "--width", 0.7], "--width is 0.7"),
             (
                 ["--queries", "auto", "--width", 0.01],
@@ -423,7 +424,7 @@ class TestBadInput:
             ),
             (
                 ["--queries", "auto", "--width", 0.2, "--method", "cc"],
-                "--method cc corrects none: give one of them",
+                "--queries auto and --method cc do not go together: cc corrects no share; give one",
             ),
             (
                 ["--queries", "auto", "--width", 0.1, "--widen"],
@@ -433,9 +434,9 @@ class TestBadInput:
             (["--seed", -1], "--seed is -1: give a number from 0 to 4294967295"),
             (
                 ["--folds", 1],
-                "--folds is 1: a single classifier only counts, as the paper's does; give --method cc",
+                "--folds is 1: a single classifier only counts, as the paper's does; take the method cc",
             ),
-            (["--folds", 1, "--method", "cc", "--widen"], "give --method cc without --widen"),
+            (["--folds", 1, "--method", "cc", "--widen"], "take the method cc, without widen"),
             (["--method", "guess"], "unknown method 'guess': choose one of"),
             (["--labels", "none"], "--labels is for --model"),
             (["--guidance", 3], "--guidance is for --model"),
@@ -443,10 +444,13 @@ class TestBadInput:
             (["--model", "x"], "either --model (a release folder) or --samples"),
             (["--clip", "x"], "--clip and --prompts are for --method zero-shot"),
             (["--method", "zero-shot"], "--method zero-shot needs --clip FOLDER and --prompts"),
-            (["--surrogate", "x"], "1 folders in --surrogate, 0 shares in --surrogate-p"),
+            (
+                ["--surrogate", "x"],
+                "--surrogate and --surrogate-p go together: 1 folders, 0 shares",
+            ),
             (
                 ["--surrogate", "x", "--surrogate-p", 1.5],
-                "--surrogate-p is 1.5: a share lies in [0, 1]",
+                "--surrogate-p is 1.5: it must be at most 1",
             ),
             (
                 ["--surrogate", "x", "--surrogate-p", 0.5, "--widen"],
@@ -582,10 +586,10 @@ class TestBadInput:
         made, free = infer(*base, "--manifest", tmp_path / "mix"), infer(*base)
         assert made["estimate"] == free["estimate"]
         assert "compared by name alone, since the manifest names no source" in made["notes"][1]
-        assert "only where --split-seed 0 is the sharer's data.seed" in free["notes"][1]
+        assert "only where `split_seed` 0 is the sharer's data.seed" in free["notes"][1]
         assert made["notes"][0] == free["notes"][0] == "auxiliary part: 700 of 700 records"
         for note in free["notes"]:
-            assert note in free["out"]
+            assert in_flags(note) in free["out"]
 
     def test_the_comparison_with_a_manifest_is_told(self, tmp_path: Path) -> None:
         source = RenderedFaces(count=300, image_size=8, seed=1, shares=(0.5, 0.5, 0.0))
@@ -599,7 +603,7 @@ class TestBadInput:
         ):
             (tmp_path / "mix.json").write_text(json.dumps({"source_sha256": sha}))
             assert words in Records.from_source(source, manifest=tmp_path).disjoint
-        assert "--split-seed 3" in Records.from_source(source, split_seed=3).disjoint
+        assert "`split_seed` 3" in Records.from_source(source, split_seed=3).disjoint
         assert Records.from_source(source, part="all").disjoint == ""
 
     def test_too_few_surrogates(self, refused: Infer, base: list[Any], samples: Path) -> None:
@@ -649,7 +653,7 @@ class TestModel:
         )
         made = infer(*common)
         assert made["queries"] == 40
-        assert ["--split-seed" in note for note in made["notes"]] == [False, True]
+        assert ["`split_seed`" in note for note in made["notes"]] == [False, True]
         assert infer(*common, "--labels", "natural", "--batch-size", 7)["naive"] == pytest.approx(
             made["naive"], abs=0.05
         )

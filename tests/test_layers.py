@@ -27,6 +27,7 @@ LAYERS = (
         "leftovers",
         "storage",
         "claim",
+        "packaged",
         "progress",
         "provenance",
         "batch",

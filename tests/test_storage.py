@@ -186,7 +186,7 @@ def test_a_folder_is_there_when_the_block_ends_and_not_before(tmp_path, before):
 def test_a_folder_of_the_kind_is_replaced_only_when_asked(tmp_path):
     old(tmp_path)
     with pytest.raises(
-        UserError, match=r"out already holds something: choose another folder or add --overwrite"
+        UserError, match=r"out already holds something: choose another folder or add `overwrite`"
     ):
         atomic_folder(tmp_path / "out", KIND).__enter__()
     assert content(tmp_path) == {"out/mine": "old"}

@@ -34,7 +34,7 @@ class Fairness(Callback):
         self, positive: int = 1, level: float = 0.95, resamples: int = 1000, min_group: int = 10
     ) -> None:
         if not 0 < level < 1:
-            raise UserError(f"level is {level}: it lies between 0 and 1")
+            raise UserError(f"`level` is {level}: it lies between 0 and 1")
         for name, value in (("resamples", resamples), ("min_group", min_group)):
             if value < 1:
                 raise UserError(f"{name} is {value}: it must be at least 1")
@@ -109,15 +109,15 @@ class Fairness(Callback):
         counts = trainer.strategy.reduce(counts, reduce_op="sum").cpu()
         if trainer.sanity_checking or not int(counts.sum()):
             return
-        known, unknown = counts[:-1].numpy(), counts[-1].numpy()
-        if unknown.any() and known.any():
+        counted, unknown = counts[:-1].numpy(), counts[-1].numpy()
+        if unknown.any() and counted.any():
             raise UserError(
                 f"the group of {unknown.sum()} of {counts.sum()} {stage} records is unknown: fill it in or drop them"
             )
         options: dict[str, Any] = {"positive": self.positive, "level": self.level}
         options |= {"resamples": self.resamples, "min_group": self.min_group}
         self.results = fairness_report(
-            known if known.any() else unknown[None], known=bool(known.any()), **options
+            counted if counted.any() else unknown[None], grouped=bool(counted.any()), **options
         )
         # what the codes stand for
         self.results |= {
@@ -149,7 +149,7 @@ class Fairness(Callback):
 def fairness_report(
     counts: np.ndarray,
     *,
-    known: bool = True,
+    grouped: bool = True,
     positive: int = 1,
     level: float = 0.95,
     resamples: int = 1000,
@@ -160,7 +160,7 @@ def fairness_report(
 
     Args:
         counts: integers, G x K x K: group, true class, decision.
-        known: whether the groups are known; otherwise ``counts`` has one, and only the accuracy is reported.
+        grouped: whether the groups are known; otherwise ``counts`` has one, and only the accuracy is reported.
         positive: class whose rates are compared.
         level: of the percentile intervals.
         resamples: of the bootstrap.
@@ -185,15 +185,15 @@ def fairness_report(
             (n for n in Disparity._fields if "odds" in n), (enough["tpr"] & enough["fpr"]).all()
         ),
     }
-    fields = Disparity._fields if known else ("accuracy",)
+    fields = Disparity._fields if grouped else ("accuracy",)
     report: dict[str, Any] = dict.fromkeys(Disparity._fields)
     report |= {name: _plain(getattr(overall, name)) for name in fields}
     intervals: dict[str, Any] = {
         name: _interval(getattr(drawn_overall, name), level) if enough_by_name[name] else None
         for name in fields
     }
-    report["by_group"] = _by_group(counts, positive) if known else {}
-    if known:
+    report["by_group"] = _by_group(counts, positive) if grouped else {}
+    if grouped:
         rates = group_rates(drawn, positive)
         intervals["by_group"] = {
             str(s): {
@@ -230,9 +230,9 @@ def _by_group(counts: np.ndarray, positive: int) -> dict[str, dict[str, Any]]:
     weights = {"sample_weight": counts[s, y, decided].astype(np.float64)}
 
     def binary(metric: Any) -> Any:
-        return lambda true, found, sample_weight: metric(
+        return lambda true, rates, sample_weight: metric(
             np.asarray(true) == positive,
-            np.asarray(found) == positive,
+            np.asarray(rates) == positive,
             pos_label=True,
             sample_weight=sample_weight,
         )
@@ -251,14 +251,14 @@ def _by_group(counts: np.ndarray, positive: int) -> dict[str, dict[str, Any]]:
         sample_params=dict.fromkeys(RATES, weights),
     )
     defined = group_rates(counts, positive)  # Fairlearn calls the rate of no record 0
-    found: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for group in range(len(counts)):
         n = int(defined.n[group])
         rates = {name: None if np.isnan(getattr(defined, name)[group]) else 0.0 for name in RATES}
         for name in [name for name, rate in rates.items() if rate is not None]:
             rates[name] = float(frame.by_group.loc[group, name])
-        found[str(group)] = {"n": n, **rates}
-    return found
+        groups[str(group)] = {"n": n, **rates}
+    return groups
 
 
 def _enough(counts: np.ndarray, positive: int, least: int) -> Mapping[str, np.ndarray]:
@@ -274,7 +274,7 @@ def _plain(value: Any) -> float | None:
 
 
 def _interval(values: np.ndarray, level: float) -> list[float] | None:
-    known = values[~np.isnan(values)]  # a resample without any positive says nothing
-    if not len(known):
+    defined = values[~np.isnan(values)]  # a resample without any positive says nothing
+    if not len(defined):
         return None
-    return [float(v) for v in np.quantile(known, [(1 - level) / 2, (1 + level) / 2])]
+    return [float(v) for v in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])]

@@ -120,8 +120,7 @@ class AttributeClassifier(LightningModule):
                     "model.withhold names columns of a table, the data is images: leave it out"
                 )
             return
-        target = getattr(data, "target", None)
-        hidden = column_positions(data.columns, [*([target] if target else []), *self.withhold])
+        hidden = column_positions(data.columns, [*data.target_columns, *self.withhold])
         sizes = [len(column.categories) for column in data.columns]
         fit_rows(train.x[train.rows], sizes, hidden.tolist())
 
@@ -132,7 +131,7 @@ class AttributeClassifier(LightningModule):
         training = self.network.training
         self.network.eval()
         try:
-            found = self.network(x.to(self.device)).shape[1]
+            outputs = self.network(x.to(self.device)).shape[1]
         except RuntimeError as error:
             raise UserError(
                 f"model.network {type(self.network).__name__} does not take records of {tuple(batch.x.shape[1:])}: "
@@ -140,10 +139,10 @@ class AttributeClassifier(LightningModule):
             ) from error
         finally:
             self.network.train(training)
-        if found != len(data.classes):
+        if outputs != len(data.classes):
             raise UserError(
-                f"model.network has {found} outputs, the target has the {len(data.classes)} classes "
-                f"{', '.join(data.classes[:12])}: set --model.network.classes {len(data.classes)}"
+                f"model.network has {outputs} outputs, the target has the {len(data.classes)} classes "
+                f"{', '.join(data.classes[:12])}: set `model.network.classes` {len(data.classes)}"
             )
 
     def forward(self, x: Tensor) -> Tensor:

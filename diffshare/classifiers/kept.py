@@ -55,15 +55,15 @@ class Kept:
             batch_size: records a pass.
         """
         network = self.networks[0]
-        made = []
+        parts = []
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size]
             if isinstance(network, TableMLP):
                 seen = torch.from_numpy(code_rows(part[:, self.seen], network.sizes))
             else:
                 seen = scaled(torch.from_numpy(part))
-            made.append(network.features(seen).numpy())
-        return np.concatenate(made)
+            parts.append(network.features(seen).numpy())
+        return np.concatenate(parts)
 
 
 def train_and_keep(
@@ -113,21 +113,21 @@ def train_and_keep(
         )
     options: dict[str, Any] = {"seed": seed, "categorical": categorical, "augment": augment}
     fit = single_fit if folds == 1 else partial(cross_fit, folds=folds)
-    made = fit(x, labels, classes, recipe, **options)
+    fitted = fit(x, labels, classes, recipe, **options)
     with atomic_folder(folder) as temporary:
         for fold, network in enumerate(networks):
             save_file(network.state_dict(), temporary / f"fold{fold}.safetensors")
-        held = made.calibration
+        held = fitted.calibration
         assert held.groups is not None  # cross_fit names the fold of each record
         np.savez(temporary / SCORES, scores=held.scores, labels=held.labels, groups=held.groups)
-        scalings = [{"scale": s.scale, "shift": s.shift.tolist()} for s in made.scalings]
+        scalings = [{"scale": s.scale, "shift": s.shift.tolist()} for s in fitted.scalings]
         card: dict[str, Any] = {"classes": list(classes), "scalings": scalings, "records": len(x)}
         if seen is None:
             card["channels"] = x.shape[-1]
         else:
             sizes = [network.sizes for network in networks if isinstance(network, TableMLP)]
             card |= {"seen": list(map(int, seen)), "sizes": sizes}
-        write_json(temporary / CARD, card | {"accuracy": made.accuracy})
+        write_json(temporary / CARD, card | {"accuracy": fitted.accuracy})
 
 
 def read_kept(folder: Path) -> Kept:

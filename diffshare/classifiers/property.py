@@ -46,8 +46,8 @@ def fit_platt(logits: np.ndarray, labels: np.ndarray) -> Platt:
     k = logits.shape[1]
 
     def loss(values: np.ndarray) -> float:
-        made = log_softmax(np.exp(values[0]) * logits + np.append(0, values[1:]), axis=1)
-        return float(-made[np.arange(len(labels)), labels].sum() + 0.5 * (values**2).sum())
+        log_p = log_softmax(np.exp(values[0]) * logits + np.append(0, values[1:]), axis=1)
+        return float(-log_p[np.arange(len(labels)), labels].sum() + 0.5 * (values**2).sum())
 
     best = minimize(
         loss, np.zeros(k), method="L-BFGS-B", bounds=[(-5, 5)] + [(None, None)] * (k - 1)
@@ -110,7 +110,7 @@ def cross_fit(
     """
     if folds < 2:
         raise UserError(
-            f"folds is {folds}: a record must be scored by a model that has not seen it, use at least 2 (1 is for a "
+            f"`folds` is {folds}: a record must be scored by a model that has not seen it, use at least 2 (1 is for a "
             "classifier that only counts: method cc)"
         )
     check_enough(labels, names, folds)
@@ -123,10 +123,10 @@ def cross_fit(
         # for the scaling of this model's logits
         back = stratified_folds(labels[inside], HELD_BACK, rng) == 0
         fitted, kept = inside[~back], inside[back]
-        records, known = x[fitted], labels[fitted]
+        records, targets = x[fitted], labels[fitted]
         if augment is not None:
-            records, known = np.concatenate([records, augment(records, rng)]), np.tile(known, 2)
-        scorer = recipe.train(records, known, len(names), seed * 1000 + fold, categorical)
+            records, targets = np.concatenate([records, augment(records, rng)]), np.tile(targets, 2)
+        scorer = recipe.train(records, targets, len(names), seed * 1000 + fold, categorical)
         scaling = fit_platt(scorer(x[kept]).astype(np.float64), labels[kept])
         scores[groups == fold] = scaling(scorer(x[groups == fold]).astype(np.float64))
         models.append((scorer, scaling))

@@ -148,11 +148,11 @@ def _fit(network: Callable[[], nn.Module], data: _Rows, steps: int) -> nn.Module
 @torch.inference_mode()
 def logits(network: nn.Module, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """Logits of records (uint8 images, or float32 rows as the network sees them), float32, N x K."""
-    made = []
+    parts = []
     for start in range(0, len(x), batch_size):
         part = torch.from_numpy(np.ascontiguousarray(x[start : start + batch_size]))
-        made.append(network(scaled(part) if part.dtype == torch.uint8 else part).float().numpy())
-    return np.concatenate(made)
+        parts.append(network(scaled(part) if part.dtype == torch.uint8 else part).float().numpy())
+    return np.concatenate(parts)
 
 
 class TreesRecipe(Recipe):

@@ -28,21 +28,21 @@ SHOWN = 12  # letters of a key
 
 def parser(arguments: list[str]) -> VerbParser:
     """The parser of ``cache``."""
-    made = verb_parser(
+    verb = verb_parser(
         "cache",
         "What lies decoded on this machine. list shows it; clear deletes it all, or the entries whose keys are named; "
         "limit SIZE (such as 20GB, or none) deletes what was not used for longest until the rest is within it, now and "
         "whenever more is decoded.",
         "limit 20GB",
     )
-    add = made.first.add_argument
+    add = verb.first.add_argument
     actions = Literal["list", "clear", "limit"]
     add("action", type=actions, nargs="?", default="list", help="list, clear or limit.")
     add("what", type=str, nargs="*", default=[], help="clear: keys; limit: the size.")
     add(
         "--dir", type=Path | None, default=None, help="The folder; $DIFFSHARE_CACHE where left out."
     )
-    return made
+    return verb
 
 
 def parse(arguments: list[str]) -> Namespace:

@@ -4,17 +4,19 @@ import errno
 import re
 import sys
 
+from diffshare.commands.flags import in_flags
 from diffshare.errors import UserError
 from diffshare.storage import no_room
 
 
 def explain(error: BaseException) -> str | None:
-    """One line that says what was wrong and how to mend it; None for a fault of the program itself."""
+    """One line that says what was wrong and how to mend it, with flags; None for a fault of the program itself."""
     from jsonargparse import ArgumentError
 
     for cause in _chain(error):
         if isinstance(cause, UserError):
-            return _one_line(str(cause))
+            # what other libraries put in backticks is no flag
+            return in_flags(_one_line(str(cause)))
     if isinstance(error, ArgumentError):
         return _parser_message(str(error))
     if _is_a(error, "lightning.fabric.utilities.exceptions", "MisconfigurationException"):
@@ -70,11 +72,11 @@ _PLACES = (
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return causes
 
 
 def _one_line(text: str) -> str:
@@ -96,9 +98,11 @@ def _parser_message(text: str) -> str:
     ]
     if not reasons:
         return _one_line(text)
-    reason = re.sub(
-        r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])", r"expected \1\2", reasons[0]
-    )
+    reason = EXPECTED.sub(r"expected \1\2", reasons[0])
+    members = [EXPECTED.fullmatch(line) for line in reasons]
+    if len(members) > 1 and all(members):  # of a union of plain types
+        types = dict.fromkeys(match[1] or match[2] for match in members if match)
+        reason = f"expected {' or '.join(types)}"
     reason = re.sub(r"Expected a path but (.+) either not accessible or invalid", NO_NAME, reason)
     # a whole block of the config is no news
     given = re.search(r"Given value: (?!NestedArg|Namespace|[{\[])(.+)", text)
@@ -109,6 +113,7 @@ def _parser_message(text: str) -> str:
     return _one_line((f"{where}: " if where else "") + reason + remedy)
 
 
+EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.*?)\])")
 REMEDIES = (
     (r"not accept|unrecognized arguments", "; mend the name (--help lists what there is)"),
     (r"has no attribute|No module named", "; mend the class_path"),

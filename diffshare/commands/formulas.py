@@ -3,7 +3,7 @@
 from diffshare.errors import UserError
 from diffshare.release.generator import Generator
 from diffshare.release.table import TableGenerator
-from diffshare.release.tables import ESCAPE, formula_note, texts
+from diffshare.release.tables import formula_note, texts
 
 
 def refuse_escape(asked: bool, rows: Generator | bool) -> None:
@@ -14,7 +14,9 @@ def refuse_escape(asked: bool, rows: Generator | bool) -> None:
         rows: whether rows of a table are written, or the model that makes them.
     """
     if asked and not (rows if isinstance(rows, bool) else isinstance(rows, TableGenerator)):
-        raise UserError(f"{ESCAPE} is for cells of a table, these samples are images: leave it out")
+        raise UserError(
+            "--escape-formulas is for cells of a table, these samples are images: leave it out"
+        )
 
 
 def formula_notes(escape: bool, generator: TableGenerator) -> tuple[str, ...]:

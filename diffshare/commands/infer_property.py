@@ -1,80 +1,200 @@
-"""The work of ``infer-property``: the share of a property among training records, read off the samples."""
+"""The verb ``infer-property``: the share of a property among training records, read off the samples."""
 
 import time
-from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from rich.table import Table
 
-from diffshare.classifiers.recipe import Recipe
-from diffshare.commands.infer_arguments import SCHEMA, ZERO_SHOT
-from diffshare.errors import UserError
-from diffshare.generators.families import open_generator
-from diffshare.receiver.choices import choose
-from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
-from diffshare.receiver.property.infer import (
-    AUTO,
-    MODEL_QUERIES,
-    Options,
-    refuse_rows,
-    zero_shot_share,
+from diffshare.commands.configs import with_files
+from diffshare.commands.door import add_door, named, samples_of, show_records
+from diffshare.commands.fields import add_fields, choices
+from diffshare.commands.options import (
+    add,
+    add_recipe,
+    changed,
+    check_asking,
+    check_one,
 )
-from diffshare.receiver.property.infer import infer_property as infer
-from diffshare.receiver.property.inference import ALIKE, Inferred, asked
-from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
-from diffshare.receiver.property.told import infer_told
-from diffshare.receiver.records import Records
-from diffshare.receiver.samples import Samples
-from diffshare.release.folder import open_release
-from diffshare.release.table import load_schema
-from diffshare.stats.intervals import check_level
-from diffshare.storage import check_new_folder, write_result
-from diffshare.terminal import cell_text, console, say
+from diffshare.commands.parsing import VerbParser, verb_parser
+from diffshare.data.source import Source
+from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.receiver.choices import choose
+from diffshare.receiver.property.inference import AUTO, Inferred, asked
+from diffshare.receiver.property.options import Options
+from diffshare.receiver.property.queries import Queries
+from diffshare.receiver.sampling import check_guidance
+from diffshare.stats.prevalence import NAMES
+from diffshare.storage import check_new_file, check_new_folder, write_result
+from diffshare.terminal import say
+
+ZERO_SHOT, SCHEMA = "zero-shot", "schema"
+DRAWING = ("labels", "steps", "guidance", "batch_size")
+# of a classifier that is trained
+TRAINED = ("auxiliary", "degrade", "withhold", "manifest", "classifier", "surrogate", "widen")
+# what a schema, which is read as it is, has no use for
+OF_SAMPLES = (
+    *TRAINED, "clip", "prompts", "label_sheet", "labelled", "queries", "width", "labels", "steps", "batch_size",
+    "conditioned_on",
+)  # fmt: skip
+PROPERTY_HELP = (
+    "Attribute of the auxiliary source; with zero-shot any name; with schema a column or age>=40."
+)
+AUXILIARY_HELP = (
+    "YAML file of the auxiliary source; the class that it names is imported, which runs its code."
+)
+LABELS_HELP = "As for the verb sample: natural, none, balanced, a class. Natural where the card declares it, else none."
 
 
-def infer_property(config: Namespace, source: Any, recipe: Any) -> int:
-    """Infer the share of a property from samples of a model.
+def parser(arguments: list[str]) -> VerbParser:
+    """The parser of ``infer-property``."""
+    verb = verb_parser(
+        "infer-property",
+        "Infer the share of a property in a model's training set from its samples, with an interval.",
+        "synthetic.csv --against holdout.csv --property relationship=Husband --json property.json",
+    )
+    first, optional = verb.first, {"required": False, "default": None}
+    first.add_argument("--property", required=True, help=PROPERTY_HELP)
+    add_fields(first, Options, "value")
+    add(first, "--model", type=Path | None, help="Release folder, asked for samples.", **optional)
+    add(first, "--samples")
+    add(first, "--auxiliary", help=AUXILIARY_HELP)
+    add_fields(first, Options, "queries")
+    methods = f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc where left out."
+    add_fields(first, Options, "method", type=str | None, help=methods)
+    add_fields(first, Options, "level")
+    add(first, "--seed", help="Of the classifier's training, the samples and the resampling.")
+    add(first, "--json")
+    drawing = verb.add_argument_group("how a model is asked")
+    add_fields(drawing, Options, "width")
+    add(drawing, "--labels", help=LABELS_HELP)
+    add(drawing, "--steps", "--guidance", "--batch-size", "--device")
+    add_fields(drawing, Options, "conditioned_on")
+    trained = verb.add_argument_group("the records and the classifier of the property")
+    add(trained, "--part", help="Part of the auxiliary source to use.")
+    add(trained, "--split-seed", "--manifest")
+    add_recipe(trained, "--classifier", arguments, "How to train: class_path of a recipe.")
+    add_fields(trained, Options, "folds", "degrade", "withhold")
+    remedies = verb.add_argument_group("where the classifier may err on samples")
+    add_fields(remedies, Options, "surrogate", "surrogate_p", "widen", "labelled")
+    sheet = "Write a picture and a CSV to fill in; infer nothing."
+    remedies.add_argument("--label-sheet", type=Path | None, default=None, help=sheet)
+    remedies.add_argument("--label-count", type=int, default=100, help="Samples on the sheet.")
+    add(remedies, "--overwrite", help="Replace --label-sheet where it holds something.")
+    add_door(verb, labels=False)
+    bare = verb.add_argument_group("without records")
+    folders = "Zero-shot: folder or hub name of a CLIP or SigLIP model."
+    bare.add_argument("--clip", type=str | None, default=None, help=folders)
+    sentences = "Zero-shot: a sentence a class, the asked-for first; | joins."
+    bare.add_argument("--prompts", type=str, nargs="+", default=[], help=sentences)
+    return verb
 
-    Args:
-        config: the arguments.
-        source: of the auxiliary records; None where not given.
-        recipe: of the classifier; None where not given.
+
+def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
+    """Parse and check.
+
+    Returns:
+        the arguments, the choices of the inference, and the auxiliary source; None where not given.
+
+    Raises:
+        UserError: an argument that is none, or two that do not go together.
     """
-    started = time.perf_counter()
+    verb = parser(arguments)
+    config = verb.parse_args(with_files(named(arguments, "--auxiliary"), "--auxiliary"))
+    if config.method not in (None, SCHEMA, ZERO_SHOT, *NAMES):
+        raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
+    check_guidance(config.guidance)
+    check_one(config)
+    drawing = DRAWING if config.model is not None else DRAWING[1:]  # labels of images otherwise
+    if config.samples is not None and (given := changed(config, verb, drawing)):
+        raise UserError(
+            f"{given[0]} is for --model: the samples of {config.samples} are drawn already; leave it out"
+        )
+    counts = config.method in (SCHEMA, ZERO_SHOT)
+    if counts or config.clip is not None or config.prompts:
+        _check_counting(config, verb)
+    chosen = choices(Options, config)
+    options = choose(Options, chosen | ({"method": "cc"} if counts else {}))
+    if config.labelled is not None and config.label_sheet is not None:
+        raise UserError(
+            "--label-sheet writes a table to fill in, --labelled reads it: give one of them"
+        )
+    if not counts and config.label_sheet is None and config.auxiliary is None:
+        raise UserError(
+            "give --auxiliary FILE (labelled records), or --method zero-shot with --clip and --prompts"
+        )
+    check_seed("--split-seed", config.split_seed)
+    check_number("--label-count", config.label_count, 1)
+    if config.json is not None:
+        check_new_file(config.json, Inferred.FIELDS)
+    check_asking(config)
+    built = verb.instantiate(config)
+    return (
+        config,
+        choose(Options, vars(options) | {"classifier": built.classifier}),
+        built.auxiliary,
+    )
+
+
+def _check_counting(config: Namespace, verb: VerbParser) -> None:
+    """Refuse what does not go together with a method that trains no classifier, or with the words of one."""
     if config.method == SCHEMA:
-        return _finish(config, _told(config), started)
-    queries = _queries(config, source)
+        if config.model is None:
+            raise UserError(
+                "--method schema reads the schema of a release: name it with --model instead of --samples"
+            )
+        if given := changed(config, verb, OF_SAMPLES):
+            raise UserError(
+                f"{given[0]} is for reading samples, --method schema draws none: leave it out"
+            )
+        return
     if config.label_sheet is not None:
-        return _label_sheet(config, queries, _asked_for(config, source))
-    if config.method == ZERO_SHOT:
-        return _finish(config, _zero_shot(config, queries), started)
-    assert source is not None  # the arguments were checked
-    records = Records.from_source(
-        source, part=config.part, split_seed=config.split_seed, manifest=config.manifest
-    )
-    return _finish(
-        config, infer(queries, records, config.property, options=_options(config, recipe)), started
-    )
+        return
+    if config.method != ZERO_SHOT:
+        raise UserError(
+            "--clip and --prompts are for --method zero-shot: add it, or leave them out"
+        )
+    if config.clip is None or not config.prompts:
+        raise UserError(
+            "--method zero-shot needs --clip FOLDER and --prompts with a sentence for each class"
+        )
+    if given := changed(config, verb, (*TRAINED, "value")):
+        raise UserError(
+            f"{given[0]} is for a trained classifier, --method zero-shot has none: leave it out"
+        )
+    if config.queries == AUTO:
+        raise UserError(
+            "--queries auto needs a classifier whose errors are known: give a number of queries"
+        )
 
 
-def _options(config: Namespace, recipe: Recipe | None) -> Options:
-    chosen = {field.name: config[field.name] for field in fields(Options)}
-    count = config.queries if config.queries in (None, AUTO) else int(config.queries)
-    return choose(Options, chosen | {"classifier": recipe, "queries": count})
+def infer_property(arguments: list[str]) -> int:
+    """Infer the share of a property from samples of a model."""
+    config, options, source = parse(arguments)
+    started = time.perf_counter()
 
+    from diffshare.commands.infer_table import show
 
-def _finish(config: Namespace, result: Inferred, started: float) -> int:
+    if config.method == SCHEMA:
+        result = _told(config)
+    else:
+        queries = _queries(config, options, source)
+        if config.label_sheet is not None:
+            return _label_sheet(config, options, queries, source)
+        result = _read(config, options, queries, source)
     seconds = time.perf_counter() - started
     if config.json is not None:
         write_result(config.json, result.to_json(seconds), Inferred.FIELDS)
-    _show(result, seconds)
+    show(result, seconds)
     return 0
 
 
 def _told(config: Namespace) -> Inferred:
     """What the release's schema says by itself."""
-    check_level(config.level)
+    from diffshare.receiver.property.told import infer_told
+    from diffshare.release.folder import open_release
+    from diffshare.release.table import load_schema
+
     release = open_release(config.model)
     if release.card.modality != "table":
         raise UserError(
@@ -83,109 +203,73 @@ def _told(config: Namespace) -> Inferred:
     return infer_told(load_schema(release), config.property, config.value, config.level)
 
 
-def _queries(config: Namespace, source: Any) -> Queries:
-    if config.samples is not None:
-        table = source is not None and source.modality == "table"
-        kinds = {column.name: column.kind for column in source.columns} if table else None
-        samples = SampleQueries(
-            Samples.from_path(config.samples), kinds, getattr(source, "missing", "?")
+def _queries(config: Namespace, options: Options, source: Source | None) -> Any:
+    from diffshare.generators.families import open_generator
+    from diffshare.receiver.property.queries import ModelQueries, SampleQueries
+    from diffshare.receiver.samples import Samples
+
+    if config.model is not None:
+        generator, _ = open_generator(config.model, device=config.device)
+        asking = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
+        return ModelQueries(generator, config.labels, **asking)
+    if source is not None and config.label_sheet is None:
+        return samples_of(config)
+    table: Any = source if source is not None and source.modality == "table" else None
+    kinds = None if table is None else {column.name: column.kind for column in table.columns}
+    samples = SampleQueries(
+        Samples.from_path(config.samples), kinds, getattr(source, "missing", "?")
+    )
+    if options.queries == AUTO or options.count_of(samples) != samples.available:
+        samples.shuffle(options.seed)
+    return samples
+
+
+def _read(config: Namespace, options: Options, queries: Any, source: Source | None) -> Inferred:
+    from diffshare.receiver.property.infer import infer_property, zero_shot_share
+    from diffshare.receiver.records import Records
+
+    if source is None:
+        return zero_shot_share(
+            queries,
+            config.property,
+            clip=config.clip,
+            prompts=config.prompts,
+            count=options.count_of(queries),
+            level=options.level,
+            seed=options.seed,
+            conditioned_on=options.conditioned_on,
+            labels=options.labelled,
         )
-        if config.queries == AUTO or _count(config, samples) != samples.available:
-            samples.shuffle(config.seed)
-        return samples
-    generator, _ = open_generator(config.model, device=config.device)
-    options = {name: config[name] for name in ("seed", "steps", "guidance", "batch_size")}
-    return ModelQueries(generator, config.labels, **options)
+    show_records(source, "records")
+    records = Records.from_source(
+        source, part=config.part, split_seed=config.split_seed, manifest=config.manifest
+    )
+    return infer_property(queries, records, config.property, options=options)
 
 
-def _count(config: Namespace, queries: Queries) -> int:
-    if config.queries not in (None, AUTO):
-        return int(config.queries)
-    return queries.available or MODEL_QUERIES
+def _label_sheet(
+    config: Namespace, options: Options, queries: Queries, source: Source | None
+) -> int:
+    from diffshare.receiver.labelling import LABELS, LAYOUT, SHEET, write_sheet
+    from diffshare.receiver.property.infer import refuse_rows
 
-
-def _asked_for(config: Namespace, source: Any) -> str:
-    """What a 1 on a label sheet stands for: the class whose share is asked for."""
+    # what a 1 stands for: the class whose share is asked for
     name, value = config.property, config.value
     if source is not None:
-        value = asked(
-            name, source.index().attribute(name).classes, value, config.level, config.seed
-        ).value
-    return name if value in (None, name) else f"{name}: {value}"
-
-
-def _label_sheet(config: Namespace, queries: Queries, asked_for: str) -> int:
-    check_new_folder(config.label_sheet, LAYOUT, overwrite=config.overwrite)
-    x = queries.take(0, _count(config, queries))
+        classes = source.index().attribute(name).classes
+        value = asked(name, classes, value, options.level, options.seed).value
+    meant = name if value in (None, name) else f"{name}: {value}"
+    folder = config.label_sheet
+    check_new_folder(folder, LAYOUT, overwrite=config.overwrite)
+    x = queries.take(0, options.count_of(queries))
     refuse_rows(queries, "a label sheet")
-    options = {"numbers": queries.numbers(len(x)), "overwrite": config.overwrite}
-    write_sheet(config.label_sheet, x, config.label_count, config.seed, **options)
+    numbers = queries.numbers(len(x))
+    write_sheet(
+        folder, x, config.label_count, options.seed, numbers=numbers, overwrite=config.overwrite
+    )
     say(
-        f"sheet:   {config.label_sheet / SHEET}",
-        f"labels:  {config.label_sheet / LABELS} (fill in 1 where a sample has "
-        f"'{asked_for}', else 0; then add --labelled to the same command without --label-sheet)",
+        f"sheet:   {folder / SHEET}",
+        f"labels:  {folder / LABELS} (fill in 1 where a sample has '{meant}', else 0; then add --labelled to the same "
+        "command without --label-sheet)",
     )
     return 0
-
-
-def _zero_shot(config: Namespace, queries: Queries) -> Inferred:
-    return zero_shot_share(
-        queries,
-        config.property,
-        clip=config.clip,
-        prompts=config.prompts,
-        count=_count(config, queries),
-        level=config.level,
-        seed=config.seed,
-        conditioned_on=config.conditioned_on,
-        labels=config.labelled,
-    )
-
-
-def _show(result: Inferred, seconds: float) -> None:
-    """The check stands above the number: a share whose check fails is no share yet."""
-    check = result.assumption
-    if result.fails:
-        say(
-            f"FAILS:   the classifier errs on these samples otherwise than on real records (p = {check.p_value:.3f}): "
-            "the interval below assumes that it does not, and may miss the truth"
-        )
-    table = Table(title=cell_text(f"share of {result.name}: {result.value}"), show_header=False)
-    table.add_row("check of the classifier", _checked(result))
-    estimate, interval = (
-        f"{100 * result.estimate:.1f} %",
-        f"{100 * result.low:.1f} - {100 * result.high:.1f} %",
-    )
-    table.add_row(
-        "estimate", f"{estimate}, doubtful" if result.fails else f"[bold]{estimate}[/bold]"
-    )
-    table.add_row(f"{100 * result.level:g} % interval", interval)
-    table.add_row("which assumes that", result.assumes or "the samples are drawn alike")
-    table.add_row("method", result.method)
-    table.add_row("counted without correction", f"{100 * result.naive:.1f} %")
-    table.add_row("queries", str(result.queries))
-    table.add_row("error: sampling", f"+- {100 * result.sampling:.1f} points")
-    parts = (("classifier", result.classifier), ("generator", result.drift))
-    for name, value in parts:
-        table.add_row(
-            f"error: {name}", "not known" if value is None else f"+- {100 * value:.1f} points"
-        )
-    table.add_row("seconds", f"{seconds:.1f}")
-    console().print(table)
-    for note in result.notes:
-        say(f"note:    {note}")
-    if result.fails:
-        say(
-            "remedy:  --surrogate (samples of generators of known shares), --degrade, or --widen the interval"
-        )
-
-
-def _checked(result: Inferred) -> str:
-    """What the check says, and whether the interval rests on it."""
-    check = result.assumption
-    if check.p_value is None:
-        return "none is needed" if check.ok else "[bold red]nothing can be tested[/]"
-    said = "passes" if check.ok else "[bold red]FAILS[/]"
-    return f"{said} (p = {check.p_value:.3f})" + (
-        "" if result.assumes == ALIKE else ", not relied on"
-    )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from diffshare.commands.configs import with_configs
+from diffshare.commands.flags import say_each
 from diffshare.commands.options import add
 from diffshare.commands.parsing import VerbParser, add_class, verb_parser, without
 from diffshare.data.manifest import MANIFEST
@@ -35,32 +37,32 @@ def parser(arguments: Sequence[str], base: type | None = None) -> VerbParser:
         arguments: that will be parsed.
         base: what the data is an instance of; None for a parser that imports no class.
     """
-    made = verb_parser(
+    verb = verb_parser(
         "mix",
         "Choose a training set and write its manifest; takes the configs and overrides of fit.",
-        "--config configs/ddpm_faces.yaml --config configs/mix/proportion.yaml --data.mix.p 0.3 --out mix",
+        "--config ddpm_faces --config mix/proportion --data.mix.p 0.3 --out mix",
     )
     configs = "Config of fit; several merge, base first."
-    made.first.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
-    add(made.first, "--out", "--overwrite")
-    add_class(made, "data", base, arguments, DATA_HELP)
-    others = made.add_argument_group("settings of fit that make no difference")
+    verb.first.add_argument("-c", "--config", action=ActionConfigFile, help=configs)
+    add(verb.first, "--out", "--overwrite")
+    add_class(verb, "data", base, arguments, DATA_HELP)
+    others = verb.add_argument_group("settings of fit that make no difference")
     for ignored in IGNORED:
         others.add_argument(
             f"--{ignored}", default=None, help="Ignored: a mix depends on the data alone."
         )
-    return made
+    return verb
 
 
 def mix(arguments: list[str]) -> int:
     """Choose a training set and write its manifest."""
     parse(arguments)
-    return _choose(without(arguments, IGNORED))
+    return _choose(without(with_configs(arguments), IGNORED))
 
 
 def parse(arguments: list[str]) -> Namespace:
     """Parse and check all but the data, for which classes are imported."""
-    plain = without(arguments, IGNORED)
+    plain = without(with_configs(arguments), IGNORED)
     config = parser(plain).parse_args(without(plain, ("data", "print_config")))
     check_new_folder(config.out, MANIFEST, overwrite=config.overwrite)
     return config
@@ -88,6 +90,5 @@ def _choose(arguments: list[str]) -> int:
         f"mix:     {config.out} ({chosen.policy}, {len(chosen.choice.positions)} of {len(chosen.pool)} records)"
     )
     say(f"records: {data.used}")
-    for note in data.notes:
-        say(f"note:    {note}")
+    say_each("note", *data.notes)
     return 0

@@ -3,15 +3,18 @@
 Nothing heavy is imported here: a parser is built, asked for help and refuses before torch is there.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import ArgumentParser, Namespace
+
 import diffshare.data.table  # noqa: F401  its sources can be given by the name of the class alone
 from diffshare.data.source import Source
-from diffshare.errors import UserError
-from diffshare.release.tables import ESCAPE, ESCAPE_HELP
+from diffshare.errors import UserError, check_number
+from diffshare.receiver.sampling import check_device
+from diffshare.release.tables import ESCAPE_HELP
+from diffshare.study.steps.flags import flag
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": int, "default": 0},
@@ -43,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--batch-size": {"type": int | None, "default": None, "help": "Samples a pass."},
     "--device": {"default": "cpu", "help": "Where to sample: cpu, cuda, cuda:1, ..."},
-    ESCAPE: {"action": "store_true", "help": ESCAPE_HELP},
+    "--escape-formulas": {"action": "store_true", "help": ESCAPE_HELP},
     # labelled records
     "--reference": {"type": Source, "sub_configs": True},
     "--auxiliary": {"type": Source, "sub_configs": True},
@@ -67,8 +70,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 5,
         "help": "Models of it, each for the records it has not seen.",
     },
-    "--degrade": {"action": "store_true", "help": "Train it on blurred and noisy copies as well."},
-    "--withhold": {"type": str, "nargs": "+", "default": []},
 }
 # of diffshare.classifiers.recipes
 RECIPES = (
@@ -113,23 +114,21 @@ def add_recipe(group: Any, name: str, arguments: Sequence[str], help: str) -> No
     )
 
 
-def check_guidance(guidance: float) -> None:
-    """Refuse a guidance scale that is none."""
-    if not math.isfinite(guidance) or guidance < 0:
+def changed(config: Namespace, parser: ArgumentParser, names: Iterable[str]) -> list[str]:
+    """Flags of those of these arguments that are not as they are by default."""
+    return [flag(name) for name in names if config[name] != parser.get_default(name)]
+
+
+def check_one(config: Namespace) -> None:
+    """Refuse a model and samples, or neither."""
+    if (config.model is None) == (config.samples is None):
         raise UserError(
-            f"--guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
+            "give either --model (a release folder) or --samples (a samples folder), one of them"
         )
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that cannot be used here; the last check, since any but the CPU needs torch."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {device} cannot be used here: choose cpu, or cuda where there is one"
-        ) from error
+def check_asking(config: Namespace) -> None:
+    """Refuse numbers with which no model is asked, and a device that cannot be used here."""
+    check_number("steps", config.steps, 1)
+    check_number("batch_size", config.batch_size, 1)
+    check_device(config.device)

@@ -90,7 +90,7 @@ class VerbParser(ArgumentParser):
         lines = [
             text,
             "example:",
-            f"  python -m diffshare.cli {self.prog.split()[-1]} {' '.join(self.example)}",
+            f"  {self.prog} {' '.join(self.example)}",
         ]
         more = [str(group.title) for group in groups[2:] if group is not self.first]
         if more and not self.everything:
@@ -120,12 +120,12 @@ def verb_parser(verb: str, description: str, example: str) -> VerbParser:
 
 
 def add_class(
-    made: VerbParser, name: str, base: type | None, arguments: Sequence[str], help: str
+    parser: VerbParser, name: str, base: type | None, arguments: Sequence[str], help: str
 ) -> None:
     """Add an argument that names a class and its settings, which a config has as well.
 
     Args:
-        made: the parser.
+        parser: of the verb.
         name: of the argument, without ``--``.
         base: what the class must be a subclass of. None: a plain value that nothing is imported for; what
             :func:`without` takes out of ``arguments`` is then not asked for.
@@ -135,9 +135,9 @@ def add_class(
     if base is None:
         given = len(without(arguments, (name,))) < len(arguments)
         # typed, it would import the class
-        made.first.add_argument(f"--{name}", required=not given, help=help)
+        parser.first.add_argument(f"--{name}", required=not given, help=help)
     else:
-        made.add_subclass_arguments(base, name, required=True)
+        parser.add_subclass_arguments(base, name, required=True)
 
 
 def without(arguments: Sequence[str], names: Collection[str]) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from diffshare.commands.flags import in_flags
 from diffshare.progress import Loop, shown_by
 from diffshare.terminal import cell_text, console, say
 
@@ -62,7 +63,7 @@ class Shown:
 
     def tell(self, line: str) -> None:
         """See :class:`diffshare.progress.Display`."""
-        say(line, flush=True)
+        say(in_flags(line), flush=True)
 
     def _open_bars(self) -> None:
         if sys.stderr.isatty():

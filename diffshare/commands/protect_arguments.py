@@ -1,17 +1,22 @@
 """The verb ``protect``: its arguments, and what does not go together."""
 
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import Namespace
 
 from diffshare.commands.configs import with_files
-from diffshare.commands.options import add, add_recipe, check_guidance
+from diffshare.commands.options import add, add_recipe
 from diffshare.commands.parsing import VerbParser, verb_parser
-from diffshare.errors import UserError, check_number, check_seed
-from diffshare.release.generator import MOST_SAMPLES
+from diffshare.errors import check_seed
+from diffshare.receiver.sampling import check_guidance
 from diffshare.release.info import SAMPLES
-from diffshare.release.tables import ESCAPE
-from diffshare.sharer.protection.asked import SCALE, check_scale, check_share
+from diffshare.sharer.protection.asked import (
+    SCALE,
+    Method,
+    check_method,
+    check_numbers,
+    check_share,
+)
 from diffshare.storage import check_apart, check_new_folder
 
 
@@ -30,16 +35,16 @@ def parse(arguments: list[str]) -> tuple[Namespace, Any, Any]:
     Returns:
         the arguments, the source of the reference and the recipe of the classifier, None where not given.
     """
-    made = parser(arguments)
-    config = made.parse_args(with_files(arguments, "--reference"))
+    verb = parser(arguments)
+    config = verb.parse_args(with_files(arguments, "--reference"))
     _check(config)
-    built = made.instantiate(config)
+    built = verb.instantiate(config)
     return config, built.reference, built.classifier
 
 
 def parser(arguments: list[str]) -> VerbParser:
     """The parser of ``protect``."""
-    made = verb_parser(
+    verb = verb_parser(
         "protect",
         "Draw samples of a model that show a chosen share of a property in every class, for a sharer who publishes the "
         "samples and keeps the model. Each sample is chosen among candidates by how likely a classifier of the "
@@ -47,9 +52,9 @@ def parser(arguments: list[str]) -> VerbParser:
         "property is read as it is), or is told whether to have it and guided there by the classifier's gradient "
         "(guide; diffusion models of images). The samples folder is that of the verb sample.",
         "--model lightning_logs/faces/release --count 500 --property Eyeglasses --share 0.5 "
-        "--reference configs/source/faces.yaml --out samples_protected",
+        "--reference source/faces --out samples_protected",
     )
-    first = made.first
+    first = verb.first
     add(first, "--model", "--count")
     first.add_argument(
         "--property", required=True, help="Attribute of the reference whose share is chosen."
@@ -70,39 +75,30 @@ def parser(arguments: list[str]) -> VerbParser:
         "--seed",
         help="Of the classifier and the samples; sample i depends on it and i alone.",
     )
-    how = made.add_argument_group("how the samples are made and written")
-    methods = Literal["accept", "guide"]
+    how = verb.add_argument_group("how the samples are made and written")
     choices = "Choose among candidates, or guide by the classifier."
-    how.add_argument("--method", type=methods, default="accept", help=choices)
+    how.add_argument("--method", type=Method, default="accept", help=choices)
     scales = f"How strongly to guide, {SCALE:g} where left out; 1 is Bayes' rule for a perfect classifier."
     how.add_argument("--guide-scale", type=float | None, default=None, help=scales)
     add(how, "--labels", "--steps")
     add(how, "--guidance", help="guidance_scale of the classes; 1 is plain conditional sampling.")
-    add(how, "--batch-size", ESCAPE)
-    records = made.add_argument_group("the records and the classifier of the property")
+    add(how, "--batch-size", "--escape-formulas")
+    records = verb.add_argument_group("the records and the classifier of the property")
     add(records, "--part", "--split-seed")
     add_recipe(
         records, "--classifier", arguments, "How the property's classifier is trained: a recipe."
     )
     add(records, "--folds")
-    return made
+    return verb
 
 
 def _check(config: Namespace) -> None:
+    """Refuse what the arguments alone tell, before anything heavy is imported."""
     check_share(config.share)
-    if config.guide_scale is not None and config.method != "guide":
-        raise UserError("--guide-scale is for --method guide: add that, or leave it out")
-    config.guide_scale = SCALE if config.guide_scale is None else config.guide_scale
-    check_scale(config.guide_scale)
-    if config.method == "guide" and not config.guide_scale:
-        raise UserError(
-            "--guide-scale is 0, which guides nothing: give a number above 0, or use the verb sample"
-        )
-    check_seed("--seed", config.seed)
-    check_seed("--split-seed", config.split_seed)
-    for name, least, most in (("count", 1, MOST_SAMPLES), ("steps", 1, None), ("batch_size", 1, None),
-                              ("folds", 2, None)):  # fmt: skip
-        check_number(f"--{name.replace('_', '-')}", config[name], least, most)
+    check_method(config.method, config.guide_scale)
+    numbers = {name: config[name] for name in ("count", "folds", "seed", "steps", "batch_size")}
+    check_numbers(**numbers)
+    check_seed("split_seed", config.split_seed)
     check_guidance(config.guidance)
     check_apart(config.out, config.model)
     check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)

@@ -9,7 +9,7 @@ from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.release.folder import RELEASE
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
-from diffshare.training.imports import FLAG, HELP
+from diffshare.training.imports import HELP
 
 LABELS_HELP = (
     "Put the class frequencies of the training set, in whole percent, into the card, for sample --labels natural: true "
@@ -19,20 +19,20 @@ LABELS_HELP = (
 
 def parser(arguments: list[str]) -> VerbParser:
     """The parser of ``release``."""
-    made = verb_parser(
+    verb = verb_parser(
         "release",
         "Make a release folder of a checkpoint of fit, from its averaged weights.",
         "--ckpt lightning_logs/faces/checkpoints/last.ckpt --out lightning_logs/release_faces",
     )
     checkpoint = "Checkpoint, for instance RUN_DIR/checkpoints/last.ckpt."
-    made.first.add_argument("--ckpt", type=Path, required=True, help=checkpoint)
-    add(made.first, "--out")
-    made.first.add_argument("--declare_labels", type=bool | None, default=None, help=LABELS_HELP)
+    verb.first.add_argument("--ckpt", type=Path, required=True, help=checkpoint)
+    add(verb.first, "--out")
+    verb.first.add_argument("--declare_labels", type=bool | None, default=None, help=LABELS_HELP)
     counts = "Put the S x Y counts of the training set into the card: true or false, which it is where left out."
-    made.first.add_argument("--declare_counts", type=bool, default=False, help=counts)
-    add(made.first, "--overwrite")
-    made.first.add_argument(FLAG, action="store_true", help=HELP)
-    return made
+    verb.first.add_argument("--declare_counts", type=bool, default=False, help=counts)
+    add(verb.first, "--overwrite")
+    verb.first.add_argument("--trust-code", action="store_true", help=HELP)
+    return verb
 
 
 def parse(arguments: list[str]) -> Namespace:

@@ -4,14 +4,15 @@ import time
 
 from jsonargparse import Namespace
 
-from diffshare.commands.options import add, check_device
+from diffshare.commands.flags import say_each
+from diffshare.commands.options import add
 from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.generators.scheduler_names import SAMPLERS
+from diffshare.receiver.sampling import check_device
 from diffshare.release.asked import write_asked
 from diffshare.release.generator import MOST_SAMPLES
 from diffshare.release.info import SAMPLES
-from diffshare.release.tables import ESCAPE
 from diffshare.storage import check_apart, check_new_folder
 from diffshare.terminal import say
 
@@ -24,23 +25,23 @@ LABELS_HELP = (
 
 def parser(arguments: list[str]) -> VerbParser:
     """The parser of ``sample``."""
-    made = verb_parser(
+    verb = verb_parser(
         "sample",
         "Draw samples from a release, as a black box.",
         "--model lightning_logs/faces/release --count 64 --labels balanced --out samples",
     )
-    add(made.first, "--model", "--count", "--out")
-    add(made.first, "--labels", help=LABELS_HELP)
-    add(made.first, "--seed", help="Sample i of a seed always starts from the same noise.")
-    add(made.first, "--guidance", "--overwrite")
-    how = made.add_argument_group("how the samples are made and written")
+    add(verb.first, "--model", "--count", "--out")
+    add(verb.first, "--labels", help=LABELS_HELP)
+    add(verb.first, "--seed", help="Sample i of a seed always starts from the same noise.")
+    add(verb.first, "--guidance", "--overwrite")
+    how = verb.add_argument_group("how the samples are made and written")
     add(how, "--steps")
     of_ddpm = f"Of a DDPM or latent diffusion one of {', '.join(SAMPLERS)}"
     of_others = "of another family one of its own (an unknown name lists them)"
     how.add_argument("--scheduler", type=str, default=None, help=f"{of_ddpm}; {of_others}.")
     add(how, "--batch-size", help="Samples a pass; 64 images or 4096 rows where left out.")
-    add(how, "--device", ESCAPE)
-    return made
+    add(how, "--device", "--escape-formulas")
+    return verb
 
 
 def sample(arguments: list[str]) -> int:
@@ -53,8 +54,8 @@ def parse(arguments: list[str]) -> Namespace:
     config = parser(arguments).parse_args(arguments)
     if config.count < 1:
         raise UserError(f"--count is {config.count}: ask for at least 1 sample")
-    check_number("--count", config.count, 1, MOST_SAMPLES)
-    check_seed("--seed", config.seed)
+    check_number("count", config.count, 1, MOST_SAMPLES)
+    check_seed("seed", config.seed)
     check_apart(config.out, config.model)
     check_new_folder(config.out, SAMPLES, overwrite=config.overwrite)
     check_device(config.device)
@@ -84,8 +85,7 @@ def _draw(config: Namespace) -> int:
     writing = {"overwrite": config.overwrite, "escape": config.escape_formulas}
     write_asked(config.out, generator, x, labels, info, **writing)
     if isinstance(generator, TableGenerator):
-        say(*formula_notes(config.escape_formulas, generator))
+        say_each("note", *formula_notes(config.escape_formulas, generator))
     say(f"samples: {config.out} ({config.count} in {seconds:.1f} s)")
-    if wanted.note:
-        say(f"note:    {wanted.note}")
+    say_each("note", wanted.note)
     return 0

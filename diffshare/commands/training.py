@@ -3,24 +3,16 @@
 import contextlib
 import functools
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import (
-    Checkpoint,
-    LearningRateMonitor,
-    ProgressBar,
-    TQDMProgressBar,
-)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from diffshare.audits.fairness import Fairness
 from diffshare.classifiers.attribute import AttributeClassifier
-from diffshare.commands.configs import with_files
+from diffshare.commands.configs import with_configs, with_files
 from diffshare.errors import UserError, check_seed
 from diffshare.generators.base import GenerativeModule
 from diffshare.generators.prediction import SamplesWriter
@@ -30,32 +22,27 @@ from diffshare.signals import exit_status
 from diffshare.storage import as_path, atomic_file, write_json
 from diffshare.terminal import say
 from diffshare.training.checkpoint import (
-    AtomicCheckpointIO,
     Interrupted,
     KeepCheckpoint,
     read_resumable,
 )
-from diffshare.training.imports import FLAG, HELP, installed_only
-from diffshare.training.precision import default_precision
+from diffshare.training.imports import HELP, installed_only
 from diffshare.training.quiet import quiet
 from diffshare.training.resumed import refuse_changes, refuse_elsewhere
 from diffshare.training.run import (
     LAST,
-    RunRecord,
-    check_devices,
     check_new,
     check_own,
     check_resumable,
     finished,
     is_released,
-    log_steps,
     note_release,
     run_folder,
     training_in,
 )
-from diffshare.training.seeding import BatchSeeding
-from diffshare.training.settings import check_counts, check_precision, check_trained
-from diffshare.training.watch import Announcement, Counted, NonFiniteStop, Throughput
+from diffshare.training.settings import check_counts, check_trained
+from diffshare.training.trainer import build_trainer, run_log, training_callbacks
+from diffshare.training.watch import Announcement
 
 RESULTS = {"test": "results.json", "validate": "validation.json"}
 
@@ -88,7 +75,7 @@ def _go(verb: str, cli: "DiffshareCLI") -> int:
         raise
     except Interrupted as stopped:
         if cli.trainer.is_global_zero:
-            again = f"python -m diffshare.cli fit --run-dir {cli.run_dir} --resume"
+            again = f"diffshare fit --run-dir {cli.run_dir} --resume"
             say("", f"stopped; the state is in {cli.run_dir / LAST}", f"to go on: {again}")
         return exit_status(stopped.signum)
     return 0
@@ -132,7 +119,7 @@ class DiffshareCLI(LightningCLI):
             default=None,
             help="Folder of the run; a new one below lightning_logs/.",
         )
-        parser.add_argument(FLAG, action="store_true", help=HELP)
+        parser.add_argument("--trust-code", action="store_true", help=HELP)
         if self.verb == "fit":
             parser.add_argument(
                 "--resume", action="store_true", help="Go on with the run in --run-dir."
@@ -165,7 +152,7 @@ class DiffshareCLI(LightningCLI):
             raise UserError(
                 f"{folder} is not the folder of a run, it has no config.yaml: name one that fit has made"
             )
-        return [self.verb, *with_files(arguments, "--data.test_source")]
+        return [self.verb, *with_files(with_configs(arguments), "--data.test_source")]
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint never changes what the command line says."""
@@ -249,80 +236,30 @@ class DiffshareCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the project's precision rule, safe checkpoints, the run's log and callbacks."""
-        config: Namespace = self._get(self.config_init, "trainer").clone()
-        # samples are drawn in fp32, as a receiver of the release draws them
-        if config.precision is None:
-            config.precision = (
-                "32-true" if self.verb == "predict" else default_precision(str(config.accelerator))
-            )
-        callbacks = list(config.callbacks or [])
-        bar: list[Callback] = (
-            [TQDMProgressBar(refresh_rate=10)] if sys.stdout.isatty() else [Counted()]
-        )
-        config.enable_model_summary = bool(config.enable_model_summary)
-        if config.enable_progress_bar is not False and not any(
-            isinstance(c, ProgressBar) for c in callbacks
-        ):
-            # in a file, a bar is one line of all its states
-            config.enable_progress_bar = sys.stdout.isatty()
-            callbacks += bar
-        config.callbacks = callbacks + self._callbacks()
-        config.enable_checkpointing = any(isinstance(c, Checkpoint) for c in callbacks)
-        plugins = (
-            config.plugins
-            if isinstance(config.plugins, list)
-            else [config.plugins]
-            if config.plugins
-            else []
-        )
-        config.plugins = [*plugins, AtomicCheckpointIO()]
-        config.use_distributed_sampler = (
-            False  # the data modules share records out themselves, without padding
-        )
-        if config.logger in (None, True):
-            config.logger = self._logger()
-        try:
-            trainer = Trainer(**config.as_dict())
-        except (TypeError, ValueError, RuntimeError, ImportError) as error:
-            raise UserError(f"the trainer cannot be set up: {error}") from error
-        check_devices(trainer)
-        check_precision(trainer)
-        return trainer
+        options: dict[str, Any] = self._get(self.config_init, "trainer").clone().as_dict()
+        if options["precision"] is None and self.verb == "predict":
+            options["precision"] = "32-true"  # as a receiver of the release draws samples
+        if options["logger"] in (None, True):
+            logged = isinstance(self.model, AttributeClassifier) and self.verb == "test"
+            log = logged or self.verb == "fit"
+            options["logger"] = run_log(self.run_dir, resumed=self.resumed) if log else False
+        return build_trainer(options, self._callbacks(options))
 
-    def _logger(self) -> TensorBoardLogger | bool:
-        if self.verb == "test" and isinstance(self.model, AttributeClassifier):
-            return TensorBoardLogger(self.run_dir.parent, name=self.run_dir.name, version="")
-        if self.verb != "fit":
-            return False
-        purge = 0  # entries of this step and later ones, of a run that was killed, will be written again
-        if self.resumed:
-            purge = log_steps(read_resumable(self.run_dir / LAST))
-        return TensorBoardLogger(
-            self.run_dir.parent, name=self.run_dir.name, version="", purge_step=purge
-        )
-
-    def _callbacks(self) -> list[Callback]:
-        """What every run has; the order is part of the meaning.
-
-        A checkpoint comes after weight averaging and pictures, which are the user's callbacks, and before what is
-        logged of the next batch.
-        """
+    def _callbacks(self, options: dict[str, Any]) -> list[Callback]:
+        """What the verb adds to the user's callbacks; the order is part of the meaning."""
         if self.verb == "predict":
             return [Announcement(), SamplesWriter(self.run_dir / "samples")]
-        mine = self._get(self.config_init, "trainer").callbacks or []
+        measured = any(isinstance(c, Fairness) for c in options["callbacks"] or [])
         classifies = isinstance(self.model, AttributeClassifier)
-        fairness = (
-            [Fairness()] if classifies and not any(isinstance(c, Fairness) for c in mine) else []
-        )
+        fairness = [Fairness()] if classifies and not measured else []
         if self.verb != "fit":
             return [Announcement(), *fairness]
         keeper: KeepCheckpoint = self._get(self.config_init, "checkpoint")
-        keeper.path = self.run_dir / LAST
-        record = RunRecord(self.run_dir, self.seed, self.resumed)
-        logged = self._get(self.config_init, "trainer").logger is not False
-        rate = [LearningRateMonitor("step")] if logged else []
-        watched = [NonFiniteStop(), Throughput(), *rate]
-        return [Announcement(), *fairness, record, keeper, BatchSeeding(self.seed), *watched]
+        logged = options["logger"] is not False
+        training = training_callbacks(
+            self.run_dir, keeper, seed=self.seed, resumed=self.resumed, logged=logged
+        )
+        return [Announcement(), *fairness, *training]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -373,7 +310,7 @@ class DiffshareCLI(LightningCLI):
         check_trained(self.trainer)
         say(f"run:     {self.run_dir}")
         if isinstance(self.model, AttributeClassifier):
-            say(f"test:    python -m diffshare.cli test --run-dir {self.run_dir}")
+            say(f"test:    diffshare test --run-dir {self.run_dir}")
         if isinstance(self.model, GenerativeModule) and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             folder = self.run_dir / "release"
             export(
@@ -384,9 +321,7 @@ class DiffshareCLI(LightningCLI):
             )
             note_release(self.run_dir, self.trainer.global_step)
             say(f"release: {folder}")
-            say(
-                f"sample:  python -m diffshare.cli sample --model {folder} --count 64 --out samples"
-            )
+            say(f"sample:  diffshare sample --model {folder} --count 64 --out samples")
 
 
 def _names_config(arguments: list[str]) -> bool:
@@ -405,7 +340,7 @@ def _own_config(arguments: list[str]) -> Path | None:
 def _imports(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
     """What may be imported: a config that comes with the run's folder may be of somebody else."""
     own = _own_config(arguments)
-    if own is None or FLAG in arguments:
+    if own is None or "--trust-code" in arguments:
         return contextlib.nullcontext()
     return installed_only(read_yaml(own, aliases=True), str(own))
 

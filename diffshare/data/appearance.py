@@ -42,9 +42,10 @@ class Shown(NamedTuple):
 
 
 def as_shown(image: Image.Image) -> Shown:
-    """Decode an opened JPEG or PNG as a viewer shows it.
+    """Decode an opened picture as a viewer shows it.
 
-    - The still picture alone of a file that holds several (animated PNG, multi-picture JPEG).
+    - The first picture alone of a file that holds several (animated PNG, WebP or GIF, TIFF of several
+      pages, multi-picture JPEG).
     - 16 bits a channel: the higher 8 (the lower make no difference on a screen).
     - Transparent: over white, whether by an alpha channel, a palette or one transparent colour.
     - An embedded colour profile is converted to sRGB (perceptual intent). Without one the values
@@ -58,8 +59,11 @@ def as_shown(image: Image.Image) -> Shown:
 
     Raises:
         OSError: the file cannot be decoded (see ``PIL.Image.Image.load``).
+        ValueError: its samples are of a kind of which no viewer's picture can be made without a choice
+            (32 bits, signed, fractions, Lab).
     """
     raw_mode = _raw_mode(image)  # pillow forgets it when it loads
+    _refuse_samples(image, raw_mode)
     image.load()
     notes = [_SEVERAL] if getattr(image, "n_frames", 1) > 1 else []
     picture, alpha = _samples(image, raw_mode, notes)
@@ -84,6 +88,23 @@ def _raw_mode(image: Image.Image) -> str:
     return str(arguments if isinstance(arguments, str) else arguments[0] if arguments else "")
 
 
+def _refuse_samples(image: Image.Image, raw_mode: str) -> None:
+    """Refuse what would be decoded wrong: by its mode, and by what pillow is known to misread."""
+    if image.mode not in _MODES and not image.mode.startswith("I;16"):
+        raise ValueError(f"its samples are {_ODD.get(image.mode, image.mode)}: save it as PNG")
+    tags = getattr(image, "tag_v2", None)
+    if image.mode == "I" and (tags is not None or raw_mode not in ("", "I;16B")):
+        raise ValueError(f"its samples are {_ODD['I']}: save it as PNG")
+    if image.mode.startswith("I") and tags is not None and tags.get(_PHOTOMETRIC) == 0:
+        # pillow does not turn them round
+        raise ValueError("its 16-bit samples count from white to black: save it as PNG")
+
+
+_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "I")
+_ODD = {"I": "of 32 bits or signed", "F": "fractions", "LAB": "Lab colours"}
+_PHOTOMETRIC = 262  # TIFF 6.0: 0 is white first
+
+
 def _samples(
     image: Image.Image, raw_mode: str, notes: list[str]
 ) -> tuple[Image.Image, Image.Image | None]:
@@ -96,15 +117,20 @@ def _samples(
             if key is None
             else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
         )
-        return Image.fromarray((values >> 8).astype(np.uint8)), alpha
+        shift = 4 if raw_mode == "I;12" else 8
+        return Image.fromarray((values >> shift).astype(np.uint8)), alpha
     if image.mode in ("P", "PA"):
         return (
             _without_alpha(image.convert("RGBA"))
             if image.has_transparency_data
             else (image.convert("RGB"), None)
         )
+    if image.mode in ("La", "RGBa"):  # colours that are multiplied by alpha
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
     if image.mode in ("LA", "RGBA"):
         return _without_alpha(image)
+    if image.mode in ("RGBX", "YCbCr"):
+        image = image.convert("RGB")
     picture = image.convert("L") if image.mode == "1" else image
     if key is None:
         return picture, None

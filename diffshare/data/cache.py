@@ -29,6 +29,7 @@ from diffshare.data.cachefolder import (
     refuse_foreign,
 )
 from diffshare.data.memory import ImagesInMemory, TableInMemory
+from diffshare.data.recognised import Recognised
 from diffshare.data.source import BadRecord, Index, Source
 from diffshare.errors import UserError
 from diffshare.layout import json_object
@@ -82,6 +83,8 @@ def open_records(source: Source, cache_dir: str | Path | None = None) -> Decoded
     sha256 = index.sha256()
     if isinstance(source, ImagesInMemory | TableInMemory):
         return Decoded(index, source.x, sha256, ())
+    if isinstance(source, Recognised):  # read whole to be told what it holds
+        return Decoded(index, source.read(np.arange(len(index))), sha256, ())
     key = _key(source, index, sha256)
     root = default_cache_dir() if cache_dir is None else Path(cache_dir)
     folder = root / key

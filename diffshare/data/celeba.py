@@ -6,12 +6,13 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from diffshare.data.images import Framing, read_images
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -21,6 +22,7 @@ IMAGES, ATTRIBUTES, PARTITION = (
     "list_attr_celeba.txt",
     "list_eval_partition.txt",
 )
+IDENTITIES = "identity_CelebA.txt"
 _BY_HAND = (
     f"CelebA is never downloaded (its automatic download has failed for years): put {IMAGES}/ (unpacked from "
     f"{IMAGES}.zip), {ATTRIBUTES} and {PARTITION}, from the project page of CelebA, there by hand"
@@ -28,13 +30,14 @@ _BY_HAND = (
 _PARSED_BYTES = 1 << 19
 
 
-class CelebA:
+class CelebA(ChosenRows):
     """Faces with binary attributes, in CelebA's official layout.
 
     The folder holds ``img_align_celeba/*.jpg`` (178 x 218 pixels), ``list_attr_celeba.txt`` (number of records, names
     of the attributes, then one line a record with a value -1 or 1 for each) and ``list_eval_partition.txt`` (0, 1 or 2
     for each record). Any set of attributes will do. The official training partition is the sharer's part, the
-    validation partition the auxiliary part, the test partition the test part.
+    validation partition the auxiliary part, the test partition the test part. Where ``identity_CelebA.txt`` is there
+    too (a person's number for each record), no person may stand in two of them.
 
     Args:
         root: the folder.
@@ -44,6 +47,7 @@ class CelebA:
         shares: unused here, since the partition is official; three numbers that sum to 1.
         on_bad_image: ``error`` stops at an image that is missing or cannot be decoded, ``skip`` leaves it out and
             counts it.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
     """
 
     modality: Literal["image", "table"] = "image"
@@ -56,34 +60,27 @@ class CelebA:
         attributes: list[str] | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.root = as_path(root)
         self.framing = Framing(image_size, crop)
         self.attributes = attributes
         self.shares = check_shares(shares)
         self.on_bad_image: Literal["error", "skip"] = on_bad_image
 
-    def index(self) -> Index:
-        """Names, sizes, attributes and parts of all records; read once, no image is opened.
-
-        Raises:
-            UserError: the folder is missing or not of this layout, one of its files is malformed, an attribute is
-                unknown, or (unless ``on_bad_image`` is ``skip``) a listed image is missing.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """Crop, filter and size, as text."""
         return f"CelebA: {self.framing}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Decode the images at these positions.
 
         Returns:
             uint8, n x image_size x image_size x 3.
 
         Raises:
-            BadRecord: an image is missing, truncated, no JPEG or PNG, or smaller than the crop.
+            BadRecord: an image is missing, truncated, no picture, or smaller than the crop.
         """
         folder = self.root / IMAGES
         paths = [os.path.join(folder, name) for name in self._index.names[positions].tolist()]
@@ -101,7 +98,9 @@ class CelebA:
         parts = read_partition(self.root / PARTITION, names)
         sizes, stamps = self._sizes_and_stamps(names)
         probe = probe_files([os.path.join(self.root, IMAGES, name) for name in names])
-        return Index(np.array(names), sizes, attributes, parts, stamps, probe)
+        identities = self.root / IDENTITIES
+        groups = read_identities(identities, names) if identities.is_file() else None
+        return Index(np.array(names), sizes, attributes, parts, stamps, probe, groups=groups)
 
     def _check_layout(self) -> None:
         if not self.root.is_dir():
@@ -190,6 +189,31 @@ def read_partition(path: Path, names: list[str]) -> np.ndarray:
             f"{path}, line {row[extra] + 1}: {extra} is not in {ATTRIBUTES}; restore the official files"
         )
     return parts[[row[name] for name in names]]
+
+
+def read_identities(path: Path, names: list[str]) -> np.ndarray:
+    """Read ``identity_CelebA.txt``: the person in each picture.
+
+    Args:
+        path: the file, a name and a number a line.
+        names: the N records of the attribute table.
+
+    Returns:
+        numpy str, N; empty where the file has no line for a record.
+
+    Raises:
+        UserError: a line that is not a name and a number.
+    """
+    person: dict[str, str] = {}
+    for number, line in enumerate(_read_bytes(path).splitlines(), 1):
+        words = _text(line).split()
+        if words and (len(words) != 2 or not words[1].isdecimal()):
+            raise UserError(
+                f"{path}, line {number}: expected a file name and the number of a person; restore the official file"
+            )
+        if words:
+            person[words[0]] = words[1]
+    return np.array([person.get(name, "") for name in names])
 
 
 def _parse(

@@ -29,6 +29,8 @@ class Parsed(NamedTuple):
         decimals: most decimals that a cell of a numeric column has; None where they are not fixed (an exponent, more
             than six, or more than float32 holds).
         attribute: a categorical column as an attribute of the index; None of a numeric one.
+        exact: the numbers as they were written, float64, N, or the values themselves where these hold them; None of a
+            categorical column.
     """
 
     kind: Kind
@@ -37,6 +39,7 @@ class Parsed(NamedTuple):
     integer: bool = False
     decimals: int | None = None
     attribute: Attribute | None = None
+    exact: np.ndarray | None = None
 
 
 class NumericCells:
@@ -119,7 +122,13 @@ class NumericCells:
                 f"column '{self.name}': {left:.0%} of its different numbers (such as {float(known[0])!r}) stay "
                 "different in float32: give them as differences from a fixed number, or leave the column out"
             )
-        return Parsed("numeric", values, integer=integer, decimals=self._fixed_decimals(known))
+        return Parsed(
+            "numeric",
+            values,
+            integer=integer,
+            decimals=self._fixed_decimals(known),
+            exact=values if np.array_equal(values, exact, equal_nan=True) else exact,
+        )
 
     def _fixed_decimals(self, known: np.ndarray) -> int | None:
         """The decimals, if float32 holds all of them: else what is written with so many is another number."""

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -10,6 +10,7 @@ from PIL import Image
 from diffshare.data.coding import check_official_shares, label_attributes, parts_beside_test
 from diffshare.data.images import LARGEST
 from diffshare.data.probe import probe_files
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Index
 from diffshare.errors import UserError
 from diffshare.storage import as_path
@@ -21,7 +22,7 @@ _RECORD = np.dtype([("label", np.uint8), ("pixels", np.uint8, (3, _SIDE, _SIDE))
 _BINARY = "get the binary version, cifar-10-binary.tar.gz, and give its folder cifar-10-batches-bin as root"
 
 
-class CIFAR10:
+class CIFAR10(ChosenRows):
     """CIFAR-10 in its binary version (folder ``cifar-10-batches-bin``), 32 x 32 pixels in ten classes.
 
     The records of ``test_batch.bin`` are the test part; those of the five training batches are split between sharer
@@ -33,6 +34,7 @@ class CIFAR10:
             ``animal: [bird, cat, deer, dog, frog, horse]``.
         image_size: side of the images in pixels; other sizes than the stored 32 are resized to.
         shares: shares of the sharer's and the auxiliary part among the training batches; the third must be 0.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: a third share that is not 0, or a size that makes no sense.
@@ -47,21 +49,14 @@ class CIFAR10:
         groups: dict[str, list[int | str]] | None = None,
         image_size: int = _SIDE,
         shares: tuple[float, float, float] = (0.5, 0.5, 0.0),
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         if not 1 <= image_size <= LARGEST:
             raise UserError(f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels")
         self.root, self.image_size = as_path(root), image_size
         self.groups = groups or {}
         self.shares = check_official_shares(shares, "test_batch.bin")
-
-    def index(self) -> Index:
-        """Names, sizes, class, groups and parts of all records.
-
-        Raises:
-            UserError: the folder holds the Python version or lacks a file, a file has a wrong length or a label above
-                9, or a group does not fit the classes.
-        """
-        return self._index
 
     def decoding(self) -> str:
         """The size, as text."""
@@ -71,7 +66,7 @@ class CIFAR10:
             else f"CIFAR-10: bicubic to {self.image_size}"
         )
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The images at these positions, uint8, n x image_size x image_size x 3."""
         size = self.image_size
         result = np.empty((len(positions), size, size, 3), np.uint8) if out is None else out

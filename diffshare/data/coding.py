@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from diffshare.classes import in_order, is_number, place_of
+from diffshare.data.attribute import MAX_CLASSES
 from diffshare.data.source import PARTS, Attribute, Index, check_shares, split
 from diffshare.errors import UserError
 
-MAX_CLASSES = 1000
 _logger = logging.getLogger(__name__)
 
 

@@ -64,10 +64,29 @@ class _Lines(Iterator[str]):
         return text
 
 
-def _records(
-    path: Path, stream: BinaryIO, delimiter: str = ",", *, strip: bool = True
+def read_records(
+    path: Path,
+    stream: BinaryIO,
+    delimiter: str = ",",
+    *,
+    strip: bool = True,
+    remedy: str = "save the file as UTF-8",
 ) -> Iterator[tuple[list[str], int, int]]:
-    """Cells, first line and bytes of each record; empty lines are left out."""
+    """The records of a CSV file as they stand; empty lines are left out.
+
+    Args:
+        path: the file's name, for messages.
+        stream: UTF-8.
+        delimiter: one character.
+        strip: spaces after a delimiter are no part of a cell.
+        remedy: what to do where it is not UTF-8, for the message.
+
+    Yields:
+        cells, first line (from 1) and bytes.
+
+    Raises:
+        UserError: not UTF-8, not CSV, or a record of more than ``MAX_RECORD`` bytes.
+    """
     lines = _Lines(path, stream)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=strip, strict=True)
     line = 0
@@ -77,9 +96,7 @@ def _records(
                 yield cells, line + 1, lines.bytes - lines.began
             line, lines.began = reader.line_num, lines.bytes
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}:{reader.line_num + 1} is not UTF-8 text: save the file as UTF-8"
-        ) from error
+        raise UserError(f"{path}:{reader.line_num + 1} is not UTF-8 text: {remedy}") from error
     except csv.Error as error:
         raise UserError(
             f"{path}:{reader.line_num} is not valid CSV ({error}): check its quotes"
@@ -103,7 +120,7 @@ def read_list(path: Path, remedy: str, *, most: int = MAX_TABLE) -> Iterator[tup
     with open_data(path, remedy) as stream:
         if os.fstat(stream.fileno()).st_size > most:
             raise UserError(f"{path} is larger than {most} bytes: {remedy}")
-        for cells, line, _ in _records(path, stream, strip=False):
+        for cells, line, _ in read_records(path, stream, strip=False):
             yield cells, line
 
 
@@ -123,7 +140,7 @@ def read_header(path: Path, delimiter: str = ",") -> list[str]:
         UserError: no such file, an empty one, or two columns of one name.
     """
     with open_data(path) as stream:
-        header = next((cells for cells, _, _ in _records(path, stream, delimiter)), None)
+        header = next((cells for cells, _, _ in read_records(path, stream, delimiter)), None)
     if header is None:
         raise UserError(
             f"{path} is empty: expected a line of column names and a line for each record"
@@ -191,7 +208,7 @@ def read_blocks(
     empty = True
     with open_data(path) as stream:
         stamp = os.fstat(stream.fileno()).st_mtime_ns
-        for cells, line, size in _records(path, stream, delimiter):
+        for cells, line, size in read_records(path, stream, delimiter):
             if header:
                 header = False
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from PIL import Image
 from diffshare.data.coding import label_attributes
 from diffshare.data.images import LARGEST
 from diffshare.data.probe import probe_array
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index, check_shares, open_data
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -81,7 +82,7 @@ class Colouring:
         return codes
 
 
-class IDX:
+class IDX(ChosenRows):
     """Grey images and their labels from a pair of IDX files, plain or gzipped.
 
     Records are named ``FILE:POSITION``, counted from 0. The arrays are kept in memory (47 MB for MNIST's training
@@ -98,6 +99,7 @@ class IDX:
             ``below5: [0, 1, 2, 3, 4]``.
         coloured: colours the images and makes ``Colour`` an attribute; null leaves them grey.
         shares: shares of the sharer's, the auxiliary and the test part.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: an option that makes no sense.
@@ -116,7 +118,9 @@ class IDX:
         groups: dict[str, list[int | str]] | None = None,
         coloured: Colouring | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         if image_size is not None and not 1 <= image_size <= LARGEST:
             raise UserError(
                 f"image_size {image_size} makes no sense: choose 1 to {LARGEST} pixels, or null"
@@ -131,20 +135,11 @@ class IDX:
         self.coloured = coloured
         self.shares = check_shares(shares)
 
-    def index(self) -> Index:
-        """Names, sizes (pixels of an image), label, groups and colour of all records.
-
-        Raises:
-            UserError: a file is missing, damaged or no IDX file, the counts differ, a label has no class, or a group
-                or the colouring does not fit the labels.
-        """
-        return self._index
-
     def decoding(self) -> str:
         """Size and colouring, as text."""
         return f"IDX: size {self.image_size or 'as stored'}, {self.coloured or 'grey'}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The images at these positions.
 
         Returns:

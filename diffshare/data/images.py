@@ -1,5 +1,6 @@
-"""Pictures from JPEG and PNG files: decoded on all cores, cropped to a centred square, resized."""
+"""Pictures from files and bytes: decoded on all cores, cropped to a centred square, resized."""
 
+import io
 import logging
 import os
 from collections.abc import Sequence
@@ -15,10 +16,9 @@ from diffshare.errors import UserError
 
 LARGEST = 1024  # pixels: side of the largest array made of a picture
 # other decoders of pillow are never reached, whatever a file claims to be
-_FORMATS = (
-    "JPEG",
-    "PNG",
-)
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+# how the names of such files end
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 _logger = logging.getLogger(__name__)
 _BLOCK = 16  # pictures per task: spares the pool's overhead and still stops soon at a bad one
 
@@ -55,19 +55,24 @@ class Framing:
         return f"as shown (upright, sRGB, over white), {square}, bicubic to {self.image_size}"
 
 
-def decode(path: str, framing: Framing) -> np.ndarray:
-    """Decode one JPEG or PNG file as a viewer shows it, crop its centre and resize it (bicubic, antialiased).
+def decode(path: str, framing: Framing, data: bytes | None = None) -> np.ndarray:
+    """Decode one picture as a viewer shows it, crop its centre and resize it (bicubic, antialiased).
 
     See :func:`diffshare.data.appearance.as_shown`. What had to be left out is logged, once for each kind.
+
+    Args:
+        path: its file.
+        framing: crop and size.
+        data: the picture's bytes, where it is no file of its own; ``path`` then names it.
 
     Returns:
         uint8, image_size x image_size x 3.
 
     Raises:
         OSError: with an ``errno`` where the file cannot be read; without one where pillow cannot decode it.
-        ValueError: the picture is too large, or smaller than the crop.
+        ValueError: the picture is too large, smaller than the crop, or of a kind that cannot be decoded right.
     """
-    with Image.open(path, formats=_FORMATS) as image:
+    with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         # Pillow itself only warns up to twice its limit.
         if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
@@ -94,15 +99,20 @@ def _say(path: str, shown: Shown, said: set[str]) -> None:
 
 
 def read_images(
-    paths: Sequence[str], positions: np.ndarray, framing: Framing, out: np.ndarray | None = None
+    paths: Sequence[str],
+    positions: np.ndarray,
+    framing: Framing,
+    out: np.ndarray | None = None,
+    data: Sequence[bytes] | None = None,
 ) -> np.ndarray:
-    """Decode these files on all cores (pillow decodes and resizes without holding the interpreter's lock).
+    """Decode these pictures on all cores (pillow decodes and resizes without holding the interpreter's lock).
 
     Args:
         paths: n files.
         positions: position of each in its source's index, n: what a ``BadRecord`` names.
         framing: crop and size.
         out: where to write, uint8, n x image_size x image_size x 3; a new array where None.
+        data: n times the bytes of a picture, where they are no files of their own; ``paths`` then names them.
 
     Returns:
         ``out``, or the new array.
@@ -119,7 +129,8 @@ def read_images(
 
     def block(start: int) -> None:
         for row in range(start, min(start + _BLOCK, len(paths))):
-            result[row] = _decode_record(paths[row], int(positions[row]), framing)
+            raw = None if data is None else data[row]
+            result[row] = _decode_record(paths[row], int(positions[row]), framing, raw)
 
     # one thread more than cores, for the one that waits for the disk; with more they fight for the interpreter's lock
     with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
@@ -128,14 +139,14 @@ def read_images(
     return result
 
 
-def _decode_record(path: str, position: int, framing: Framing) -> np.ndarray:
+def _decode_record(path: str, position: int, framing: Framing, data: bytes | None) -> np.ndarray:
     try:
-        return decode(path, framing)
+        return decode(path, framing, data)
     except MemoryError:
         raise
     except Exception as error:  # hostile bytes make pillow raise nearly anything
         if isinstance(error, UnidentifiedImageError):
-            reason = "it is no JPEG or PNG file"
+            reason = f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
         elif isinstance(error, FileNotFoundError):
             reason = "it is missing"
         elif isinstance(error, OSError) and error.errno is not None:
@@ -145,3 +156,33 @@ def _decode_record(path: str, position: int, framing: Framing) -> np.ndarray:
         raise BadRecord(
             position, f"cannot decode {path}: {reason}; replace the file or set on_bad_image: skip"
         ) from error
+
+
+def resize(x: np.ndarray, size: int) -> np.ndarray:
+    """Images in another size, by the filter of :func:`decode` (bicubic, antialiased).
+
+    Of images that are not square the largest centred square is taken, as of a picture file.
+
+    Args:
+        x: uint8, N x H x W x C, C 1 or 3.
+        size: side of the result in pixels, 1 to 1024.
+
+    Returns:
+        uint8, N x size x size x C; ``x`` itself where it has that size.
+
+    Raises:
+        UserError: a size that makes no sense.
+    """
+    Framing(size)
+    count, height, width, channels = x.shape
+    if (height, width) == (size, size):
+        return x
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    result = np.empty((count, size, size, channels), np.uint8)
+    for row, image in enumerate(x):
+        picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+        small = np.asarray(picture.crop(box).resize((size, size), Image.Resampling.BICUBIC))
+        result[row] = small[..., None] if channels == 1 else small
+    return result

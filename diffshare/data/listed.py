@@ -83,6 +83,14 @@ class Listed:
                 f"the source has changed since (source_sha256 was {_shown(summary.get('source_sha256'))}, is now "
                 f"'{pool.source_sha256[:12]}...')"
             )
+        told = summary.get("classes")
+        for role, attribute in (("target", pool.y), ("sensitive", pool.s)):
+            names = told.get(role) if isinstance(told, dict) else None
+            # what is derived is no part of the source's hash
+            if names and summary.get(role) and names != list(attribute.classes):
+                self._refuse(
+                    f"the classes of its {role} are {_shown(names)}, now {list(attribute.classes)}"
+                )
         return summary
 
     def _rows(self, pool: Pool) -> Iterator[tuple[str, int, int, str]]:

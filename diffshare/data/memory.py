@@ -1,6 +1,7 @@
 """Records that are in memory already: arrays of images or numbers, and data frames, as sources."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
@@ -10,11 +11,12 @@ import numpy as np
 from diffshare.classes import in_order, listed
 from diffshare.data.coding import MAX_CLASSES
 from diffshare.data.csvfile import BLOCK, Block
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index
 from diffshare.data.table import Kind, TableSource, assemble
 from diffshare.errors import UserError
 
-MISSING = "?"  # what a missing cell is written as
+MISSING = "?"  # what a missing cell is written as, where no cell is this text
 Labels = np.ndarray | Sequence[Any]
 
 
@@ -62,12 +64,13 @@ def count_of(x: Any) -> int:
     return len(next(iter(x.values()), ())) if isinstance(x, Mapping) else len(x)
 
 
-class ImagesInMemory:
+class ImagesInMemory(ChosenRows):
     """Images in an array.
 
     Args:
         x: uint8, N x H x W x C with C 1 or 3, N >= 1.
         attributes: name to its codes, N.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: an array that is none of images.
@@ -77,25 +80,33 @@ class ImagesInMemory:
     on_bad_image: Literal["error", "skip"] = "error"
     shares = (0.0, 1.0, 0.0)
 
-    def __init__(self, x: np.ndarray, attributes: Mapping[str, Attribute] | None = None) -> None:
+    def __init__(
+        self, x: np.ndarray, attributes: Mapping[str, Attribute] | None = None, **rows: Any
+    ) -> None:
+        super().__init__(**rows)
         if x.ndim != 4 or x.dtype != np.uint8 or x.shape[3] not in (1, 3) or not len(x):
             raise UserError(
                 f"x is {x.dtype} of the shape {x.shape}: images are uint8, N x height x width x channels with 1 or 3 "
                 "channels"
             )
-        self.x, self.attributes = x, attributes or {}
+        self._x, self.attributes = x, attributes or {}
 
-    def index(self) -> Index:
-        """Numbers as names."""
-        return _index(len(self.x), self.attributes)
+    @property
+    def _index(self) -> Index:
+        return _index(len(self._x), self.attributes)
 
     def decoding(self) -> str:
         """Nothing is decoded."""
         return "memory"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Images at these positions."""
-        return np.take(self.x, positions, axis=0, out=out)
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return np.take(self._x, positions, axis=0, out=out)
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """All chosen images, uint8, N x H x W x C."""
+        rows = self._chosen.rows
+        return self._x if rows is None else self._x[rows]
 
 
 class TableInMemory(TableSource):
@@ -108,6 +119,7 @@ class TableInMemory(TableSource):
             array N x D, whose columns are then called ``0``, ``1``, ...
         attributes: further attributes of the records, which are no columns.
         kinds: column name to its kind, or the list of its categories, over what the types say.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: no column or record, two columns of one name, a column of the name of an attribute, or
@@ -115,14 +127,15 @@ class TableInMemory(TableSource):
     """
 
     shares = (0.0, 1.0, 0.0)
-    missing = MISSING
 
     def __init__(
         self,
         x: Any,
         attributes: Mapping[str, Attribute] | None = None,
         kinds: Mapping[str, Kind | list[str]] | None = None,
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.cells, own = columns_of(x)
         self.attributes = attributes or {}
         if twice := sorted({*self.cells} & {*self.attributes}):
@@ -130,12 +143,22 @@ class TableInMemory(TableSource):
                 f"'{twice[0]}' is a column of x and is given beside it as well: leave one out, or rename the column"
             )
         self.kinds: dict[str, Kind | list[str]] = {**own, **(kinds or {})}
+        self.missing = _mark(self.cells)
 
     def of_kinds(self, kinds: Mapping[str, Kind | list[str]], missing: str) -> "TableInMemory":
-        """The columns that ``kinds`` names, read as these."""
+        """The columns that ``kinds`` names, read as these.
+
+        Raises:
+            UserError: a cell is the text ``missing``, though it says something.
+        """
         table = TableInMemory.__new__(TableInMemory)
         table.cells = {name: self.cells[name] for name in kinds if name in self.cells}
         table.attributes, table.kinds, table.missing = self.attributes, dict(kinds), missing
+        if taken := [name for name, values in table.cells.items() if _holds(values, missing)]:
+            raise UserError(
+                f"column '{taken[0]}' holds the text '{missing}', which is the reference's mark of a missing cell: "
+                "give None where a cell is missing, or call the category otherwise"
+            )
         return table
 
     def _load(self) -> Any:
@@ -148,12 +171,14 @@ class TableInMemory(TableSource):
         if not self.attributes:
             return table
         attributes = {**table.index.attributes, **self.attributes}
-        return type(table)(table.columns, table.values, _index(len(table.index), attributes))
+        index = replace(_index(len(table.index), attributes), numbers=table.index.numbers)
+        return type(table)(table.columns, table.values, index)
 
     @cached_property
     def x(self) -> np.ndarray:
-        """All rows, float32, N x D."""
-        return self._table.values
+        """All chosen rows, float32, N x D."""
+        rows = self._chosen.rows
+        return self._table.values if rows is None else self._table.values[rows]
 
 
 def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
@@ -171,13 +196,13 @@ def columns_of(x: Any) -> tuple[dict[str, np.ndarray], dict[str, Kind]]:
         names = list(x) if isinstance(x, Mapping) else list(x.columns)
         if len(set(map(str, names))) < len(names):
             raise UserError("two columns of the data frame have the same name: rename one")
-        cells = {str(name): np.asarray(x[name]) for name in names}
+        cells = {str(name): np.array(x[name]) for name in names}
         kinds = {str(name): _kind(x[name]) for name in names}
     else:
         array = np.asarray(x)
         if array.ndim != 2:
             raise UserError(f"x has the shape {array.shape}: rows of a table are N x columns")
-        cells = {str(i): array[:, i] for i in range(array.shape[1])}
+        cells = {str(i): array[:, i].copy() for i in range(array.shape[1])}
         kinds = {name: _kind(values) for name, values in cells.items()}
     if not cells or not len(next(iter(cells.values()))):
         raise UserError("the table has no record or no column: give at least one of each")
@@ -211,6 +236,19 @@ def _texts(values: np.ndarray, missing: str, *, whole: bool) -> list[str]:
     return texts
 
 
+def _holds(values: np.ndarray, text: str) -> bool:
+    """Whether a cell is this text; numbers are none."""
+    return values.dtype.kind in "OUT" and text in {str(value) for value in values.tolist()}
+
+
+def _mark(cells: Mapping[str, np.ndarray]) -> str:
+    """A mark of missing cells that no cell is: ``?``, else ``?`` in as many brackets as it takes."""
+    mark = MISSING
+    while any(_holds(values, mark) for values in cells.values()):
+        mark = f"<{mark}>"
+    return mark
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell says that nothing is there: None, NaN, and what pandas has for it."""
     return (
@@ -220,11 +258,19 @@ def is_missing(value: Any) -> bool:
     )
 
 
+class _Rows(Block):
+    """Rows that are in memory, numbered from 0."""
+
+    def where(self, row: int) -> str:
+        """For instance ``row 17``."""
+        return f"{self.file} {self.lines[row]}"
+
+
 def _blocks(texts: Sequence[Sequence[str]]) -> Iterable[Block]:
     count = len(texts[0])
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
-        yield Block(
+        yield _Rows(
             "row",
             [column[start:stop] for column in texts],
             range(start, stop),

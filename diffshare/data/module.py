@@ -2,6 +2,7 @@
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,12 @@ class RecordsDataModule(LightningDataModule):
     def columns(self) -> tuple[Column, ...]:
         """The columns of a table; none of images."""
         return ()
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class: a classifier is not to see them."""
+        target = getattr(self, "target", None)
+        return (target,) if target else ()
 
     @property
     def used(self) -> str:
@@ -296,6 +303,11 @@ class MixDataModule(RecordsDataModule):
         return getattr(self.source, "columns", ())
 
     @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class."""
+        return self.records().index.columns_of(self.target)
+
+    @property
     def used(self) -> str:
         """How many records of which part are used, in words."""
         chosen, total = len(self.chosen_mix().choice.positions), len(self.records().index)
@@ -307,15 +319,16 @@ class MixDataModule(RecordsDataModule):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the mix has to say of itself."""
-        return tuple(self.chosen_mix().choice.report.get("notes", ()))
+        """What was left out of the source, and what the mix has to say of itself."""
+        told = self.chosen_mix().choice.report.get("notes", ())
+        return (*getattr(self.source, "notes", ()), *told)
 
     def _hold_out(self, rows: np.ndarray, index: Index) -> tuple[np.ndarray, np.ndarray]:
         """The records for the pool and those kept for validation."""
         if self.validation_share == 0:
             return rows, rows[:0]
         # the same hash as the parts, under a key of its own: independent of them and stable when records come or go
-        bare = Index(index.names[rows], index.sizes[rows], {})
+        bare = replace(index.take(rows), parts=None)
         kept = (
             split(bare, (1 - self.validation_share, self.validation_share, 0.0), -1 - self.seed)
             == 1

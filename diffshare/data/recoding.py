@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from diffshare.data.attribute import Attribute
 from diffshare.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def recode(
         if column.name not in places:
             raise UserError(
                 f"the samples have no column '{column.name}', which the auxiliary source has: leave it out of the "
-                f"auxiliary source or add --withhold '{column.name}'"
+                f"auxiliary source or add `withhold` '{column.name}'"
             )
         values, mine = x[:, places[column.name]], columns[places[column.name]]
         if bool(mine.categories) != bool(column.categories):
@@ -59,6 +60,31 @@ def recode(
             )
         made[:, j] = values
     return made
+
+
+def columns_as(
+    columns: Sequence[NamedColumn], x: np.ndarray
+) -> tuple[dict[str, Attribute], dict[str, np.ndarray]]:
+    """The columns of rows as attributes and as numbers, by name, which others are derived from.
+
+    Args:
+        columns: what they are.
+        x: float32, N x columns.
+    """
+    attributes, numbers = {}, {}
+    for column, values in zip(columns, x.T, strict=True):
+        if column.categories:
+            codes = np.where(np.isnan(values), -1, values).astype(np.int16)
+            attributes[column.name] = Attribute(codes, tuple(column.categories))
+        else:
+            numbers[column.name] = decimal(values)
+    return attributes, numbers
+
+
+def decimal(values: np.ndarray) -> np.ndarray:
+    """Numbers of float32 as they are written in decimals: 0.7, not 0.699999988; float64."""
+    unique, places = np.unique(values, return_inverse=True)
+    return np.array([float(str(value)) for value in unique])[places.reshape(values.shape)]
 
 
 def log_unknown(x: np.ndarray, columns: Sequence[NamedColumn], where: str) -> None:

@@ -4,12 +4,14 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
 from diffshare.data.canvas import uniforms
 from diffshare.data.drawing import ATTRIBUTES, VERSION, draw
+from diffshare.data.rows import ChosenRows
 from diffshare.data.source import Attribute, Index, check_shares
 from diffshare.errors import UserError, check_number, check_seed, one_of
 
@@ -19,7 +21,7 @@ _TOLERANCE = 1e-6  # of a sum of probabilities
 _KEPT = 16 << 20  # bytes
 
 
-class RenderedFaces:
+class RenderedFaces(ChosenRows):
     """Small drawn faces with the binary attributes Smiling, Eyeglasses, Hat, Young and Male.
 
     The counts of the attributes are exact: ``count`` times the probability, with what is left over given to the largest
@@ -39,6 +41,7 @@ class RenderedFaces:
             All combinations have to be there and sum to 1.
         shares: shares of the sharer's, the auxiliary and the test part; they sum to 1.
         on_bad_image: what to do with an image that cannot be read; a drawn face always can.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
     """
 
     modality: Literal["image", "table"] = "image"
@@ -52,7 +55,9 @@ class RenderedFaces:
         joint: dict[str, float] | None = None,
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
         on_bad_image: Literal["error", "skip"] = "error",
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         if count < 1:
             raise UserError(f"count {count} of rendered faces must be 1 or more")
         check_number("count of rendered faces", count, 1, MOST)
@@ -66,7 +71,8 @@ class RenderedFaces:
         self._count, self._size, self._seed = count, image_size, seed
         self._codes = _assign(count, seed, prevalence or {}, joint or {})
 
-    def index(self) -> Index:
+    @cached_property
+    def _index(self) -> Index:
         """Names, sizes (of the decoded image) and attributes of all faces."""
         names = np.array([f"face-{self._seed}-{i:06d}" for i in range(self._count)])
         sizes = np.full(self._count, 3 * self._size**2, np.int64)
@@ -80,7 +86,7 @@ class RenderedFaces:
         """Class, version of the drawing and image size."""
         return f"RenderedFaces drawing={VERSION} image_size={self._size}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Draw the faces at these positions, on all cores.
 
         Args:

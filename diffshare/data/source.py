@@ -13,23 +13,12 @@ from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from diffshare.errors import UserError, one_of
+from diffshare.data.attribute import Attribute
+from diffshare.data.derived import Derivation, resolve
+from diffshare.errors import UserError
 
 Part = Literal["sharer", "auxiliary", "test"]
 PARTS: tuple[Part, ...] = ("sharer", "auxiliary", "test")
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """One attribute of every record, coded.
-
-    Attributes:
-        codes: int16, N, in 0..K-1; -1 where it is not known.
-        classes: the K names of the codes, for instance ``("not Smiling", "Smiling")``.
-    """
-
-    codes: np.ndarray
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,10 +34,14 @@ class Index:
             key, not of the source's hash: a copied folder is the same source.
         probe: hash of a sample of the stored bytes (see ``probe.py``), of the cache's key as well; empty where records
             are not stored.
-        numbers: column name to the numbers that the source knows of each record, float64, N, NaN where not known:
-            what attributes are derived from. No part of the source's hash.
+        numbers: column name to the numbers that the source knows of each record, float64 (float32
+            where that holds them exactly), N, NaN where not known: what attributes are derived from. No part of the
+            source's hash.
         groups: name of the person, household or folder that each record belongs to, numpy str, N; empty for a record
             that belongs to none. None where the source names no groups.
+        derived: name to expression of the attributes that the source derives from the others (``grammar.py``). No part
+            of the hash: they say nothing new.
+        origin: the index that this one was taken from; what is derived is settled there.
     """
 
     names: np.ndarray
@@ -59,19 +52,49 @@ class Index:
     probe: str = ""
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
+    derived: Mapping[str, str] = field(default_factory=dict)
+    origin: "Index | None" = field(default=None, repr=False)
+    _derivations: dict[str, Derivation] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def attribute(self, name: str) -> Attribute:
-        """The attribute called ``name``.
+        """The attribute called ``name``, else the derived one, else the one that ``name`` spells out.
 
         Raises:
-            UserError: the source has none of that name; the message lists those it has.
+            UserError: there is none of that name (the message lists those there are), or it cannot be derived.
         """
-        if name not in self.attributes:
-            raise one_of("attribute", name, self.attributes)
-        return self.attributes[name]
+        derivation = self.derivation(name)
+        if derivation is None:
+            return self.attributes[name]
+        return derivation.apply(self.attributes, self.numbers)
+
+    def derivation(self, name: str) -> Derivation | None:
+        """How an attribute is derived, the same for all indexes taken from one; None where it is one of the source.
+
+        Raises:
+            UserError: see :meth:`attribute`.
+        """
+        if name in self.attributes:
+            return None
+        home = self.origin or self
+        if name not in home._derivations:
+            home._derivations[name] = resolve(name, home.attributes, home.numbers, home.derived)
+        return home._derivations[name]
+
+    def has(self, name: str) -> bool:
+        """Whether there is an attribute of that name, or one can be derived."""
+        try:
+            self.derivation(name)
+        except UserError:
+            return False
+        return True
+
+    def columns_of(self, name: str) -> tuple[str, ...]:
+        """Columns that tell an attribute: its own, or those that it is derived from."""
+        derivation = self.derivation(name)
+        return (name,) if derivation is None else derivation.reads
 
     def take(self, positions: np.ndarray) -> "Index":
         """The index of these records alone (integer positions or a boolean mask, N)."""
@@ -86,6 +109,7 @@ class Index:
             stamps=None if self.stamps is None else self.stamps[positions],
             numbers={name: values[positions] for name, values in self.numbers.items()},
             groups=None if self.groups is None else self.groups[positions],
+            origin=self.origin or self,
         )
 
     def sha256(self) -> str:
@@ -104,6 +128,8 @@ class Index:
 @runtime_checkable
 class Source(Protocol):
     """Records with attributes. A new kind of data is one class with these members, named in YAML by ``class_path``.
+
+    One that inherits from :class:`diffshare.data.rows.ChosenRows` takes rows to choose, groups and derived attributes.
 
     Attributes:
         modality: ``"image"`` or ``"table"``.

@@ -89,7 +89,7 @@ class SyntheticDataModule(RecordsDataModule):
         kept, held = self._hold_out(len(x))
         if (y < 0).any():
             raise UserError(
-                f"{self.samples} has samples without a class: draw them with --labels balanced or natural"
+                f"{self.samples} has samples without a class: draw them with `labels` balanced or natural"
             )
         self._check_both(y[kept] if weight is None else y[kept][weight[kept] > 0])
         if weight is not None:
@@ -119,6 +119,11 @@ class SyntheticDataModule(RecordsDataModule):
     def columns(self) -> tuple[Column, ...]:
         """The columns of a table; none of images."""
         return getattr(self.test_source, "columns", ())
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that tell the class."""
+        return self.index.columns_of(self.target)
 
     @property
     def used(self) -> str:
@@ -164,7 +169,13 @@ class SyntheticDataModule(RecordsDataModule):
         x, index = read_rows(
             self.samples / CSV, self.columns, getattr(self.test_source, "missing", "?"), self.target
         )
-        return x, index.attribute(self.target).codes.astype(np.int64), None
+        of = self.index.derivation(self.target)
+        y = (
+            index.attributes[self.target]
+            if of is None
+            else of.apply(index.attributes, index.numbers)
+        )
+        return x, y.codes.astype(np.int64), None
 
     def _check_both(self, y: np.ndarray) -> None:
         """Refuse training samples of one class; ``y`` are the classes of those that count."""
@@ -175,7 +186,7 @@ class SyntheticDataModule(RecordsDataModule):
         if y.min() == y.max():
             raise UserError(
                 f"all training samples in {self.samples} are of class '{self.classes[y[0]]}': a classifier needs two, "
-                "draw more with --labels balanced"
+                "draw more with `labels` balanced"
             )
 
     def _hold_out(self, n: int) -> tuple[np.ndarray, np.ndarray]:

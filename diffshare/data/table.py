@@ -14,7 +14,7 @@ which would fall together. What a model's samples are written as is read back as
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from diffshare.data.cells import Kind, parser_of
 from diffshare.data.coding import MAX_CLASSES, check_official_shares, parts_beside_test
 from diffshare.data.csvfile import Block, check_delimiter, no_column, read_blocks, read_header
 from diffshare.data.probe import probe_array
+from diffshare.data.rows import ChosenRows, csv_cells
 from diffshare.data.source import Index, check_shares
 from diffshare.errors import UserError, one_of
 from diffshare.storage import as_path
@@ -63,7 +64,7 @@ def column_positions(columns: Sequence[Column], names: Iterable[str]) -> np.ndar
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """A table in memory: schema, values (float32, N x columns) and index."""
 
     columns: tuple[Column, ...]
@@ -71,18 +72,18 @@ class _Table:
     index: Index
 
 
-class TableSource:
+class TableSource(ChosenRows):
     """What all tables share: the file is read once, at the first use."""
 
     modality: Literal["image", "table"] = "table"
     on_bad_image: Literal["error", "skip"] = "error"
     shares: tuple[float, float, float]
 
-    def _load(self) -> _Table:
+    def _load(self) -> Table:
         raise NotImplementedError
 
     @cached_property
-    def _table(self) -> _Table:
+    def _table(self) -> Table:
         return self._load()
 
     @property
@@ -90,7 +91,8 @@ class TableSource:
         """The schema: one ``Column`` for each column of ``read()``, in its order."""
         return self._table.columns
 
-    def index(self) -> Index:
+    @property
+    def _index(self) -> Index:
         """Names (``file:line``), sizes (bytes of the line) and categorical columns of all records."""
         return self._table.index
 
@@ -98,7 +100,7 @@ class TableSource:
         """The schema as text."""
         return f"table {self.columns}"
 
-    def read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def _read(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The rows at these positions, float32, n x columns (see the module for missing cells)."""
         return np.take(self._table.values, positions, axis=0, out=out)
 
@@ -116,6 +118,7 @@ class CSVTable(TableSource):
         delimiter: what separates two cells, one character.
         missing: the mark of a missing cell; an empty string where missing cells are empty.
         shares: shares of the sharer's, the auxiliary and the test part.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: the file does not fit the description; the message names line and column.
@@ -129,15 +132,21 @@ class CSVTable(TableSource):
         delimiter: str = ",",
         missing: str = "?",
         shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        **rows: Any,
     ) -> None:
+        super().__init__(**rows)
         self.path = as_path(path)
-        self.schema = _check_schema(columns, missing)
+        self.schema = check_schema(columns, missing)
         self.header = header
         self.delimiter = check_delimiter(delimiter)
         self.missing = missing
         self.shares = check_shares(shares)
 
-    def _load(self) -> _Table:
+    def _cells(self, column: str) -> np.ndarray | None:
+        names = None if self.header else list(self.schema)
+        return csv_cells(self.path, column, names, self.delimiter, self.missing)
+
+    def _load(self) -> Table:
         names = read_header(self.path, self.delimiter) if self.header else list(self.schema)
         place = {name: position for position, name in enumerate(names)}
         absent = [name for name in self.schema if name not in place]
@@ -158,6 +167,7 @@ class Adult(TableSource):
     Args:
         root: folder with both files.
         shares: shares of the sharer's and the auxiliary part among ``adult.data``; the third must be 0.
+        rows: derived attributes, the choice of records and their groups, see :class:`diffshare.data.rows.ChosenRows`.
 
     Raises:
         UserError: a file is missing or malformed; the message names line and column.
@@ -181,11 +191,14 @@ class Adult(TableSource):
         "income": ["<=50K", ">50K"],
     }
 
-    def __init__(self, root: str, shares: tuple[float, float, float] = (0.5, 0.5, 0.0)) -> None:
+    def __init__(
+        self, root: str, shares: tuple[float, float, float] = (0.5, 0.5, 0.0), **rows: Any
+    ) -> None:
+        super().__init__(**rows)
         self.root = as_path(root)
         self.shares = check_official_shares(shares, "adult.test")
 
-    def _load(self) -> _Table:
+    def _load(self) -> Table:
         for name in ("adult.data", "adult.test"):
             if not (self.root / name).is_file():
                 raise UserError(
@@ -203,9 +216,14 @@ class Adult(TableSource):
             yield replace(block, columns=[*block.columns[:-1], labels])
 
 
-def _check_schema(
+def check_schema(
     columns: Mapping[str, Kind | list[str | int]], missing: str
 ) -> Mapping[str, Kind | list[str]]:
+    """A description of columns with its categories as texts.
+
+    Raises:
+        UserError: it is empty, or declares no, too many or repeated categories, or the mark of a missing cell.
+    """
     if not columns:
         raise UserError("columns is empty: describe at least one column as numeric or categorical")
     schema = {
@@ -234,7 +252,7 @@ def _select(block: Block, chosen: Sequence[int]) -> Block:
 
 def assemble(
     blocks: Iterable[Block], schema: Mapping[str, Kind | list[str]], missing: str
-) -> _Table:
+) -> Table:
     """Parse all blocks, whose columns are those of the schema."""
     parsers = [parser_of(name, kind, missing) for name, kind in schema.items()]
     names: list[str] = []
@@ -257,9 +275,10 @@ def assemble(
         coded,
         stamps=np.array(stamps, np.int64),
         probe=probe_array(values),
+        numbers={name: parsed.exact for name, parsed in found.items() if parsed.exact is not None},
     )
     columns = tuple(
         Column(name, parsed.kind, parsed.categories, parsed.integer, parsed.decimals)
         for name, parsed in found.items()
     )
-    return _Table(columns, values, index)
+    return Table(columns, values, index)

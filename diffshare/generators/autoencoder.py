@@ -51,7 +51,7 @@ class Autoencoder(GenerativeModule):
         perceptual: distance of features; none where left out.
         perceptual_weight: of that distance.
         discriminator: images to scores of patches; no adversarial term where left out. It needs
-            ``--trainer.gradient_clip_val null``.
+            ``trainer.gradient_clip_val null``.
         adversarial_weight: of that term.
         adversarial_start: batches before it sets in.
         lr_schedule: ``constant`` or ``cosine`` (to zero at the last step), after the warm-up.
@@ -114,13 +114,13 @@ class Autoencoder(GenerativeModule):
     def _loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss, and the reconstructions."""
         posterior = self.network.encode(x).latent_dist
-        made = self.network.decode(posterior.sample()).sample.float()
+        images = self.network.decode(posterior.sample()).sample.float()
         loss = autoencoder_loss(
-            x, made, posterior.mean.float(), posterior.logvar.float(), self.kl_weight
+            x, images, posterior.mean.float(), posterior.logvar.float(), self.kl_weight
         )
         if self.perceptual is not None:
-            loss = loss + self.perceptual_weight * self.perceptual(x, made)
-        return loss.mean(), made
+            loss = loss + self.perceptual_weight * self.perceptual(x, images)
+        return loss.mean(), images
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of the network, and one of the discriminator where there is one."""
@@ -128,12 +128,12 @@ class Autoencoder(GenerativeModule):
             return super().training_step(batch, batch_idx)
         optimizer, other = cast(Any, self.optimizers())
         begun = self.global_step >= self.adversarial_start
-        loss, made = self._loss(batch.x)
+        loss, images = self._loss(batch.x)
         self.log("train/loss", loss.detach(), prog_bar=True)
         total = loss
         if begun:
             self.discriminator.requires_grad_(False)
-            total = loss - self.adversarial_weight * self.discriminator(made).float().mean()
+            total = loss - self.adversarial_weight * self.discriminator(images).float().mean()
             self.discriminator.requires_grad_(True)
         optimizer.zero_grad()
         self.manual_backward(total)
@@ -141,7 +141,7 @@ class Autoencoder(GenerativeModule):
         cast(Any, self.lr_schedulers()).step()
         if begun:
             told = hinge_loss(
-                self.discriminator(batch.x).float(), self.discriminator(made.detach()).float()
+                self.discriminator(batch.x).float(), self.discriminator(images.detach()).float()
             )
             self.log("train/discriminator", told.detach())
             other.zero_grad()
@@ -164,7 +164,7 @@ class Autoencoder(GenerativeModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Error of the reconstruction of the posterior's mean; a picture of the first records."""
-        made = self._evaluate(batch)
+        images = self._evaluate(batch)
         logger = getattr(self, "logger", None)
         if (
             batch_idx == 0
@@ -172,7 +172,7 @@ class Autoencoder(GenerativeModule):
             and not self.trainer.sanity_checking
         ):
             shown = np.concatenate(
-                [to_bytes(batch.x[:PICTURED].float()), to_bytes(made[:PICTURED])]
+                [to_bytes(batch.x[:PICTURED].float()), to_bytes(images[:PICTURED])]
             )
             grid = image_grid(shown, len(shown) // 2)
             logger.experiment.add_image(
@@ -193,11 +193,11 @@ class Autoencoder(GenerativeModule):
 
     def _evaluate(self, batch: Batch) -> Tensor:
         posterior = self.network.encode(batch.x).latent_dist
-        made = self.network.decode(posterior.mode()).sample.float()
+        images = self.network.decode(posterior.mode()).sample.float()
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        self.val_loss.update(autoencoder_loss(batch.x, made, mean, logvar, self.kl_weight))
-        self.val_error.update((made.clamp(-1, 1) - batch.x).square().flatten(1).mean(1))
-        return made
+        self.val_loss.update(autoencoder_loss(batch.x, images, mean, logvar, self.kl_weight))
+        self.val_error.update((images.clamp(-1, 1) - batch.x).square().flatten(1).mean(1))
+        return images
 
     def _log_means(self, stage: str) -> None:
         self.log(f"{stage}/loss", self.val_loss.compute(), prog_bar=True)

@@ -175,18 +175,18 @@ class GenerativeModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another class of model."""
         self.loaded_step = checkpoint.get("global_step")
-        known = checkpoint.get("diffshare") or {}
+        saved = checkpoint.get("diffshare") or {}
         trained, mine = (
-            (known.get("model") or {}).get("class_path"),
+            (saved.get("model") or {}).get("class_path"),
             (self.config or {}).get("class_path"),
         )
         if trained and mine and trained != mine:
             raise UserError(
                 f"the checkpoint was trained as {trained}, the config names {mine}: use the matching config"
             )
-        if known.get("facts"):
+        if saved.get("facts"):
             try:
-                facts = Facts(**known["facts"])
+                facts = Facts(**saved["facts"])
             except TypeError as error:
                 raise UserError(
                     "the checkpoint does not say what it was trained on: give one that fit wrote"

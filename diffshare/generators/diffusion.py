@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
-from diffshare.errors import UserError, one_of
+from diffshare.errors import UserError, one_of, reason_of
 from diffshare.generators.losses import denoise
 from diffshare.generators.process import Network, Preconditioning, Tilt, Tilted
 from diffshare.generators.samplers import Bound, Normal, bounded
@@ -86,7 +86,7 @@ def sampling_scheduler(trained: SchedulerMixin, name: str | None = None) -> Sche
     # each scheduler has settings of its own that it does not take, found at any time
     except Exception as error:
         cause = error.__cause__ or error
-        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+        reason = reason_of(cause)
         raise UserError(
             f"{kind.__name__} does not sample with the settings of this {type(trained).__name__} ({reason:.120}): "
             "use others, or another scheduler"
@@ -187,13 +187,13 @@ def _run_scheduler(
             inputs = (
                 scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
             )
-        made = (
+        output = (
             _tilted(network, scheduler, inputs, t)
             if isinstance(network, Tilted)
             else network(inputs, t)
         )
         with _stepping(scheduler, steps):
-            x = scheduler.step(made, t, x, **extra).prev_sample
+            x = scheduler.step(output, t, x, **extra).prev_sample
     return x
 
 
@@ -205,7 +205,7 @@ def _stepping(scheduler: Any, steps: int) -> Iterator[None]:
     except (AssertionError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(
             f"{type(scheduler).__name__} of this model fails with {steps} steps ({str(error) or 'no reason given'}): "
-            "use other --steps or another --scheduler"
+            "use other `steps` or another `scheduler`"
         ) from error
 
 
@@ -278,7 +278,7 @@ def sample_diffusion(
         )
     if not torch.isfinite(x).all():
         raise UserError(
-            f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
+            f"sampling gave values that are not finite: use other `steps` than {steps} or a smaller `guidance`"
         )
     return x
 

@@ -44,8 +44,8 @@ def open_generator(path: str | Path, **options: Any) -> tuple[Generator, str]:
         UserError: it is no release, it was changed, it is of a family that is not known, or its parts do not fit.
     """
     release = open_release(path)
-    known = families()
+    kinds = families()
     # a name from outside only ever selects among classes that are already here
-    if release.card.family not in known:
-        raise one_of("family of the release", release.card.family, known)
-    return known[release.card.family].receive(release, **options), release.sha256
+    if release.card.family not in kinds:
+        raise one_of("family of the release", release.card.family, kinds)
+    return kinds[release.card.family].receive(release, **options), release.sha256

@@ -3,7 +3,7 @@
 from typing import Any
 
 from diffshare.data.module import MixDataModule
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.generators.base import Facts, GenerativeModule, describe
 
 
@@ -29,7 +29,7 @@ class FittedModule(GenerativeModule):
             except UserError:
                 raise
             except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                reason = reason_of(error)
                 raise UserError(
                     f"the network of {type(self).__name__} cannot be made: {reason:.160}; mend its settings"
                 ) from error

@@ -38,8 +38,8 @@ class GAN(GenerativeModule):
     the latter: each sees ``data.batch_size / discriminator_steps`` records. Both take their classes from the records,
     some hidden, so that the last embedding comes to stand for "no class" (the mix of classes of the training).
 
-    Several GPUs need ``--trainer.strategy ddp_find_unused_parameters_true``. Gradients are not clipped
-    (``--trainer.gradient_clip_val null``) or scaled (no ``16-mixed``).
+    Several GPUs need ``trainer.strategy ddp_find_unused_parameters_true``. Gradients are not clipped
+    (``trainer.gradient_clip_val null``) or scaled (no ``16-mixed``).
 
     Args:
         generator: noise to images; the part that is released.
@@ -113,10 +113,10 @@ class GAN(GenerativeModule):
 
     def check(self, facts: Facts) -> None:
         """Refuse images or classes that the networks do not fit."""
-        made, judged = self.generator.config, self.discriminator.config
+        config, judged = self.generator.config, self.discriminator.config
         channels, height, width = facts.shape
         for name, value in (
-            ("generator.out_channels", made.out_channels),
+            ("generator.out_channels", config.out_channels),
             ("discriminator.in_channels", judged.in_channels),
         ):
             if value != channels:
@@ -129,18 +129,18 @@ class GAN(GenerativeModule):
                 f"images of {width}x{height} pixels do not divide by the discriminator's stride {stride}: set "
                 f"data.source.image_size to a multiple of {stride} or model.discriminator.halvings to less"
             )
-        if (height, width) != (made.sample_size, made.sample_size):
+        if (height, width) != (config.sample_size, config.sample_size):
             raise UserError(
                 f"the images have {width}x{height} pixels: set model.generator.sample_size, which is "
-                f"{made.sample_size}, or data.source.image_size to the other's value"
+                f"{config.sample_size}, or data.source.image_size to the other's value"
             )
         due = len(facts.labels) + 1
-        if made.num_class_embeds != judged.num_class_embeds or made.num_class_embeds not in (
+        if config.num_class_embeds != judged.num_class_embeds or config.num_class_embeds not in (
             None,
             due,
         ):
             raise UserError(
-                f"num_class_embeds is {made.num_class_embeds} in model.generator and {judged.num_class_embeds} in "
+                f"num_class_embeds is {config.num_class_embeds} in model.generator and {judged.num_class_embeds} in "
                 f"model.discriminator, the target has {due - 1} classes: set both to {due} (one more, for 'no class') "
                 "or null (unconditional)"
             )
@@ -150,8 +150,8 @@ class GAN(GenerativeModule):
     def loss(self, batch: Batch) -> Tensor:
         """The generator's: mean -D(G(z)), and the second task on its images; classes are those of the records."""
         labels = self._hide(batch.target)
-        made = self._make(labels)
-        scores, loss, _ = self._judge(made, labels, made, self.rotation_weights[1])
+        images = self._make(labels)
+        scores, loss, _ = self._judge(images, labels, images, self.rotation_weights[1])
         return loss - scores.mean()
 
     def discriminator_loss(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -166,11 +166,11 @@ class GAN(GenerativeModule):
         """
         labels = self._hide(target)
         with torch.no_grad():
-            made = self._make(labels)
-        images, both = torch.cat([x, made]), torch.cat([labels, labels])
-        scores, loss, known = self._judge(images, both, x, self.rotation_weights[0])
+            fakes = self._make(labels)
+        images, both = torch.cat([x, fakes]), torch.cat([labels, labels])
+        scores, loss, accuracy = self._judge(images, both, x, self.rotation_weights[0])
         real, false = scores.chunk(2)
-        return loss + hinge_loss(real, false), known
+        return loss + hinge_loss(real, false), accuracy
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Some steps of the discriminator, each on its share of the batch, then one of the generator."""
@@ -183,14 +183,14 @@ class GAN(GenerativeModule):
         told = []
         shares = (part.tensor_split(self.discriminator_steps) for part in (batch.x, batch.target))
         for x, target in zip(*shares, strict=True):
-            loss, known = self.discriminator_loss(x, target)
+            loss, accuracy = self.discriminator_loss(x, target)
             other.zero_grad()
             self.manual_backward(loss)
             other.optimizer.step()  # by itself: a step of the run is a step of the generator
             told.append(loss.detach())
         self.log("train/discriminator_loss", torch.stack(told).mean(), prog_bar=True)
-        if known is not None:
-            self.log("train/rotation_accuracy", known)
+        if accuracy is not None:
+            self.log("train/rotation_accuracy", accuracy)
         loss = self._generator_step(optimizer, batch._replace(target=target))
         for rate in cast(Any, self.lr_schedulers()):
             rate.step()
@@ -216,12 +216,12 @@ class GAN(GenerativeModule):
         self, x: Tensor, labels: Tensor, whole: Tensor, weight: float
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Scores of images; the weighted loss of the second task on a quarter of ``whole``; its accuracy."""
-        known = labels if self.conditional else None
+        classes = labels if self.conditional else None
         if not weight:
-            return self.discriminator(x, known)[0], x.new_zeros(()), None
+            return self.discriminator(x, classes)[0], x.new_zeros(()), None
         # in each direction: as many images as there are
         turned, quarters = turn(whole[: -(-len(whole) // TURNS)])
-        scores, logits = self.discriminator(x, known, turned)
+        scores, logits = self.discriminator(x, classes, turned)
         return (
             scores,
             weight * F.cross_entropy(logits, quarters),
@@ -279,12 +279,12 @@ class GAN(GenerativeModule):
         labels = (
             batch.target.cpu().numpy() if self.conditional else np.full(len(number), UNCONDITIONAL)
         )
-        found = deviations(self.draw(labels, number, 0), labels)
-        for deviation in found.values():
+        spread = deviations(self.draw(labels, number, 0), labels)
+        for deviation in spread.values():
             self.deviation.update(deviation)
         self.deviation.update(0.0, 0.0)  # a batch may hold one record of each class
         if not self.trainer.sanity_checking:
-            warn_of_collapse(found, self.facts.labels)
+            warn_of_collapse(spread, self.facts.labels)
 
     def _log_deviation(self, stage: str) -> None:
         if torch.isfinite(deviation := self.deviation.compute()):

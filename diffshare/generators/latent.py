@@ -180,9 +180,9 @@ class LatentDiffusion(DDPM):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another VAE than that of the training; take up the scale."""
         super().on_load_checkpoint(checkpoint)
-        known = dict((checkpoint.get("diffshare") or {}).get("vae") or {})
-        if known.pop("sha256", None) != self.vae_sha256:
+        saved = dict((checkpoint.get("diffshare") or {}).get("vae") or {})
+        if saved.pop("sha256", None) != self.vae_sha256:
             raise UserError(
                 "the checkpoint was trained on the latents of another VAE: name that one as model.vae"
             )
-        self.vae.register_to_config(**known)
+        self.vae.register_to_config(**saved)

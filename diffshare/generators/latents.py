@@ -40,12 +40,12 @@ def open_vae(path: str | Path) -> tuple[AutoencoderKL, str]:
     if folder is None or not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no VAE: give a folder with config.json and {WEIGHTS}, as diffusers saves an AutoencoderKL, "
-            "or one that holds it as vae/; 'fit --config configs/autoencoder_celeba.yaml' trains one"
+            "or one that holds it as vae/; 'fit' with the config autoencoder_celeba trains one"
         )
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        if found != AutoencoderKL.__name__:
-            raise UserError(f"{folder} holds a {found}: an AutoencoderKL is expected")
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        if kind != AutoencoderKL.__name__:
+            raise UserError(f"{folder} holds a {kind}: an AutoencoderKL is expected")
         options = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False}
         vae = AutoencoderKL.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

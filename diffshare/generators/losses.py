@@ -121,16 +121,16 @@ def edm_loss(
 
 
 def autoencoder_loss(
-    x: Tensor, made: Tensor, mean: Tensor, logvar: Tensor, kl_weight: float
+    x: Tensor, output: Tensor, mean: Tensor, logvar: Tensor, kl_weight: float
 ) -> Tensor:
     """Absolute error a pixel, and the posterior's KL divergence to N(0, 1) divided by the record's pixels.
 
-    |x - made| + w (mean^2 + var - 1 - log var) / 2 (Kingma & Welling 2014, appendix B; Rombach et al. 2022,
+    |x - output| + w (mean^2 + var - 1 - log var) / 2 (Kingma & Welling 2014, appendix B; Rombach et al. 2022,
     appendix G).
 
     Args:
         x: images in [-1, 1], float32, N x C x H x W.
-        made: their reconstructions.
+        output: their reconstructions.
         mean: of the posterior, N x c x h x w.
         logvar: logarithm of its variances.
         kl_weight: w.
@@ -138,14 +138,14 @@ def autoencoder_loss(
     Returns:
         float32, N.
     """
-    return (x - made).abs().flatten(1).mean(1) + kl_weight * kl_divergence(mean, logvar) / x[
+    return (x - output).abs().flatten(1).mean(1) + kl_weight * kl_divergence(mean, logvar) / x[
         0
     ].numel()
 
 
 def vae_loss(
     x: Tensor,
-    made: Tensor,
+    output: Tensor,
     mean: Tensor,
     logvar: Tensor,
     scale: float | None = None,
@@ -153,12 +153,12 @@ def vae_loss(
 ) -> Tensor:
     """Negative evidence lower bound a value, records being Gaussian around their reconstructions.
 
-    (sum (x - made)^2 / (2 s^2) + D (log s + log(2 pi) / 2) + w KL) / D for the D values of a record (Kingma & Welling
+    (sum (x - output)^2 / (2 s^2) + D (log s + log(2 pi) / 2) + w KL) / D for the D values of a record (Kingma & Welling
     2014, eq. 10; Higgins et al. 2017 for w, their beta).
 
     Args:
         x: images in [-1, 1], float32, N x C x H x W.
-        made: their reconstructions.
+        output: their reconstructions.
         mean: of the posterior, N x d.
         logvar: logarithm of its variances.
         scale: s; see :func:`gaussian_nats`.
@@ -167,12 +167,12 @@ def vae_loss(
     Returns:
         nats, float32, N.
     """
-    error = (x - made).square().flatten(1).mean(1)
+    error = (x - output).square().flatten(1).mean(1)
     return gaussian_nats(error, scale) + kl_weight * kl_divergence(mean, logvar) / x[0].numel()
 
 
 def gaussian_nats(error: Tensor, scale: float | None = None) -> Tensor:
-    """-log N(x; made, s^2) a value, of mean squared errors: N => N.
+    """-log N(x; output, s^2) a value, of mean squared errors: N => N.
 
     Where no scale s is given it is the likeliest for these errors, the root of their mean (Rybkin et al. 2021, section
     3.2: the optimal sigma-VAE).
@@ -188,6 +188,6 @@ def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
     return (mean.square() + logvar.exp() - 1 - logvar).flatten(1).sum(1) / 2
 
 
-def hinge_loss(real: Tensor, made: Tensor) -> Tensor:
+def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Loss of a discriminator from its scores: mean max(0, 1 - D(x)) + max(0, 1 + D(x')) (Lim & Ye 2017), a scalar."""
-    return torch.relu(1 - real).mean() + torch.relu(1 + made).mean()
+    return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()

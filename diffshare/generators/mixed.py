@@ -120,11 +120,11 @@ def mixed_loss(
         categories.draw(log_forward(categories, log_x, bar_t).float(), uniform[:, numeric:])
     )
     row = torch.cat([alpha * scores + sigma * noise, seen], 1)
-    made = denoiser(row, timesteps, labels).float()
+    output = denoiser(row, timesteps, labels).float()
     wanted = alpha * noise - sigma * scores if process.velocity else noise
-    squared = (made[:, :numeric] - wanted).square().sum(1) / max(numeric, 1)
+    squared = (output[:, :numeric] - wanted).square().sum(1) / max(numeric, 1)
     log_q = log_posterior(categories, log_x, seen, bar_s, bar_t)
-    log_p = log_posterior(categories, categories.normalise(made[:, numeric:]), seen, bar_s, bar_t)
+    log_p = log_posterior(categories, categories.normalise(output[:, numeric:]), seen, bar_s, bar_t)
     return squared + process.steps / len(categories.sizes) * divergence(log_q, log_p)
 
 
@@ -194,23 +194,23 @@ def sample_mixed(
         row, at = torch.cat([scores, seen], 1), torch.full((count,), t, device=device)
         on_call(count * (1 if both is None else 2))
         if both is None:
-            made = denoiser(row, at, labels).float()
+            output = denoiser(row, at, labels).float()
         else:
             asked, free = (
                 denoiser(torch.cat([row, row]), torch.cat([at, at]), both).float().chunk(2)
             )
-            made = free + guidance * (asked - free)
+            output = free + guidance * (asked - free)
         bar_t, bar_s = process.levels(at[:1]), process.levels(at[:1] * 0 + s)
         uniform = drawn(i + 1)
-        clean = process.clean(scores, made[:, :numeric], bar_t)
+        clean = process.clean(scores, output[:, :numeric], bar_t)
         scores = gaussian_step(scores, clean, bar_s, bar_t, normal(uniform[:, :numeric]))
         log_p = log_posterior(
-            categories, categories.normalise(made[:, numeric:]), seen, bar_s, bar_t
+            categories, categories.normalise(output[:, numeric:]), seen, bar_s, bar_t
         )
         codes = categories.draw(log_p, uniform[:, numeric:])
-        if not torch.isfinite(made).all():
+        if not torch.isfinite(output).all():
             raise UserError(
-                f"sampling gave values that are not finite: use other --steps than {steps} or a smaller --guidance"
+                f"sampling gave values that are not finite: use other `steps` than {steps} or a smaller `guidance`"
             )
     return scores.cpu().numpy(), codes.cpu().numpy()
 

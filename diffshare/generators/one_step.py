@@ -35,9 +35,9 @@ def make_once(network: Any) -> None:
     """
     config = network.config
     labels = None if config.num_class_embeds is None else torch.zeros(1, dtype=torch.long)
-    made = network(torch.zeros(1, config.latent_dim), labels)
-    if made.shape != (1, config.out_channels, config.sample_size, config.sample_size):
-        raise ValueError(f"it makes {tuple(made.shape)}")
+    images = network(torch.zeros(1, config.latent_dim), labels)
+    if images.shape != (1, config.out_channels, config.sample_size, config.sample_size):
+        raise ValueError(f"it makes {tuple(images.shape)}")
 
 
 @torch.inference_mode()
@@ -57,23 +57,23 @@ def generate(network: Any, labels: np.ndarray, indices: np.ndarray, seed: int) -
     Raises:
         UserError: values that are not finite.
     """
-    latents, known = (
+    latents, classes = (
         prior((network.config.latent_dim,), seed, indices, network.device),
         network.config.num_class_embeds,
     )
-    asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (known or 1) - 1, labels)).to(
+    asked = torch.from_numpy(np.where(labels == UNCONDITIONAL, (classes or 1) - 1, labels)).to(
         network.device
     )
     at_once = max(1, PIXELS // network.config.sample_size**2)
-    made = []
+    images = []
     for z, y in zip(latents.split(at_once), asked.split(at_once), strict=True):
-        x = network(z, None if known is None else y).float()
+        x = network(z, None if classes is None else y).float()
         if not torch.isfinite(x).all():
             raise UserError(
                 "the model makes values that are not finite: it is broken; ask for another"
             )
-        made.append(to_bytes(x))
-    return np.concatenate(made)
+        images.append(to_bytes(x))
+    return np.concatenate(images)
 
 
 @dataclass
@@ -148,17 +148,17 @@ class OneStepBox:
         """
         if steps not in (None, 1):
             raise UserError(
-                f"steps is {steps}: a model of the family {self.card.family} samples in 1; leave it out"
+                f"`steps` is {steps}: a model of the family {self.card.family} samples in 1; leave it out"
             )
         if guidance != 1:
             raise UserError(
-                f"guidance is {guidance:g}: a model of the family {self.card.family} has none, only diffusion models "
+                f"`guidance` is {guidance:g}: a model of the family {self.card.family} has none, only diffusion models "
                 "do; leave it out"
             )
         started = time.perf_counter()
-        made = self.make(labels, indices, seed)
+        samples = self.make(labels, indices, seed)
         self.ledger.record(labels, len(labels), time.perf_counter() - started)
-        return made
+        return samples
 
 
 def refuse_scheduler(card: Card, scheduler: str | None) -> None:

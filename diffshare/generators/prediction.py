@@ -41,7 +41,7 @@ class SamplesWriter(BasePredictionWriter):
             )
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(
-                f"{self.folder} already holds samples: move it away or predict into another --run-dir"
+                f"{self.folder} already holds samples: move it away or predict into another `run_dir`"
             )
         self._started = time.perf_counter()
 

@@ -64,8 +64,8 @@ class SampleGrid(Callback):
             averaged_weights(trainer, module),
             trainer.precision_plugin.forward_context(),
         ):
-            made = module.draw(labels, indices, seed=0)
+            images = module.draw(labels, indices, seed=0)
         module.train(training)
-        grid = image_grid(made, self.per_class)
+        grid = image_grid(images, self.per_class)
         # steps count from 0 in the log: this one is complete, and what a resumed run will do again begins after it
         logger.experiment.add_image("samples", grid, trainer.global_step - 1, dataformats="HWC")

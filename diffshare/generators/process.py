@@ -70,12 +70,12 @@ class Tilted:
             return self.network(_like(scales.c_in, noisy) * noisy, scales.c_noise)
         with torch.enable_grad():
             x = noisy.detach().requires_grad_()
-            made = self.network(_like(scales.c_in, x) * x, scales.c_noise)
-            clean = (_like(scales.c_skip, x) * x + _like(scales.c_out, x) * made).clamp(-1, 1)
+            output = self.network(_like(scales.c_in, x) * x, scales.c_noise)
+            clean = (_like(scales.c_skip, x) * x + _like(scales.c_out, x) * output).clamp(-1, 1)
             (slope,) = torch.autograd.grad(self.tilt(clean).sum(), x)
         clean = clean.detach()
         move = (clean + _like(sigma**2 / alpha, clean) * slope).clamp(-1, 1) - clean
-        return made.detach() + move / _like(scales.c_out, move)
+        return output.detach() + move / _like(scales.c_out, move)
 
 
 class Process:

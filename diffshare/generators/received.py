@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import SchedulerMixin, UNet2DModel
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.generators.diffusion import (
     Sampler,
     ddpm_sampler,
@@ -40,13 +40,13 @@ def denoise_once(network: Any) -> None:
         return  # it will not fit the card
     x = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size)
     if isinstance(network, ClasswiseUNet):
-        made = network.networks[0](x, torch.zeros(1)).sample
+        output = network.networks[0](x, torch.zeros(1)).sample
     else:
-        made = network(
+        output = network(
             x, torch.zeros(1), class_labels=labels if config.num_class_embeds is not None else None
         ).sample
-    if config.in_channels == config.out_channels and made.shape != x.shape:
-        raise ValueError(f"of {tuple(x.shape)} it makes {tuple(made.shape)}")
+    if config.in_channels == config.out_channels and output.shape != x.shape:
+        raise ValueError(f"of {tuple(x.shape)} it makes {tuple(output.shape)}")
 
 
 def _chosen(
@@ -59,7 +59,7 @@ def _chosen(
         raise
     except Exception as error:
         raise UserError(
-            f"{release.folder}: its settings do not suit --scheduler {name}: {error}"
+            f"{release.folder}: its settings do not suit `scheduler` {name}: {reason_of(error)}"
         ) from error
 
 
@@ -127,14 +127,14 @@ class DiffusionBox:
                 default.set_timesteps(min(card.steps, trained.config.num_train_timesteps))
         except Exception as error:  # as its constructor, it may raise anything
             raise UserError(
-                f"{release.folder}: its scheduler settings do not sample: {error}"
+                f"{release.folder}: its scheduler settings do not sample: {reason_of(error)}"
             ) from error
         chosen = default if scheduler is None else _chosen(trained, scheduler, sampler, release)
         try:
             sample_once(chosen, config.in_channels)
         except Exception as error:
             raise UserError(
-                f"{release.folder}: its scheduler settings do not sample: {error}"
+                f"{release.folder}: its scheduler settings do not sample: {reason_of(error)}"
             ) from error
         return cls(card, denoiser.to(device), chosen)
 
@@ -157,7 +157,7 @@ class DiffusionBox:
         fixed = isinstance(self.scheduler, SchedulerMixin)
         most = self.scheduler.config.num_train_timesteps if fixed else MAX_STEPS
         if not 1 <= steps <= most:
-            raise UserError(f"steps is {steps}: this model takes 1 to {most}")
+            raise UserError(f"`steps` is {steps}: this model takes 1 to {most}")
         calls: list[int] = []
         started = time.perf_counter()
         config = self.denoiser.config
@@ -178,9 +178,9 @@ class DiffusionBox:
                 on_call=on_call,
                 tilt=tilt,
             )
-        made = self.decode(x)
+        images = self.decode(x)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
-        return made
+        return images
 
     def decode(self, x: torch.Tensor) -> np.ndarray:
         """Images of what the denoiser made: N x C x H x W => uint8 N x H x W x C."""

@@ -13,25 +13,25 @@ COLLAPSED = (
 )
 
 
-def deviations(made: np.ndarray, labels: np.ndarray) -> dict[int, float]:
+def deviations(images: np.ndarray, labels: np.ndarray) -> dict[int, float]:
     """Standard deviation over the samples of each class, in grey levels, mean over the elements of an image.
 
     Args:
-        made: uint8, N x H x W x C.
+        images: uint8, N x H x W x C.
         labels: int64, N. A class of one sample is left out.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    return {int(k): float(made[labels == k].std(0).mean()) for k in classes[counts > 1]}
+    return {int(k): float(images[labels == k].std(0).mean()) for k in classes[counts > 1]}
 
 
-def warn_of_collapse(found: Mapping[int, float], labels: Sequence[str]) -> None:
+def warn_of_collapse(spread: Mapping[int, float], labels: Sequence[str]) -> None:
     """Warn of each class whose samples are nearly equal.
 
     Args:
-        found: of :func:`deviations`.
+        spread: of :func:`deviations`.
         labels: names of the classes.
     """
-    for label, deviation in found.items():
+    for label, deviation in spread.items():
         if deviation < COLLAPSED:
             named = "" if label == UNCONDITIONAL or not labels else f" of class '{labels[label]}'"
             warnings.warn(
@@ -46,6 +46,6 @@ class GANBox(OneStepBox):
 
     def make(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
         """Images of the generator; see the base class."""
-        made = super().make(labels, indices, seed)
-        warn_of_collapse(deviations(made, labels), self.card.labels)
-        return made
+        images = super().make(labels, indices, seed)
+        warn_of_collapse(deviations(images, labels), self.card.labels)
+        return images

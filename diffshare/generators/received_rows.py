@@ -67,7 +67,7 @@ class TableBox:
         """
         if scheduler is not None:
             raise UserError(
-                f"--scheduler {scheduler} is for images: a model of a table has one way to sample; leave it out"
+                f"`scheduler` {scheduler} is for images: a model of a table has one way to sample; leave it out"
             )
         schema = load_schema(release)
         rows, card = Rows(schema), release.card
@@ -75,10 +75,10 @@ class TableBox:
             release, "denoiser", {"TableDenoiser": TableDenoiser}, trial=denoise_once
         )
         embeddings = len(card.labels) + 1 if card.labels else None
-        found = (denoiser.config.features, denoiser.config.num_class_embeds)
-        if found != (rows.features, embeddings):
+        sizes = (denoiser.config.features, denoiser.config.num_class_embeds)
+        if sizes != (rows.features, embeddings):
             raise UserError(
-                f"{release.folder}: the network (features {found[0]}, num_class_embeds {found[1]}) does not fit the "
+                f"{release.folder}: the network (features {sizes[0]}, num_class_embeds {sizes[1]}) does not fit the "
                 f"table ({rows.features} features, {len(card.labels)} labels)"
             )
         try:
@@ -108,7 +108,7 @@ class TableBox:
         """
         steps = self.card.steps if steps is None else steps
         if not 1 <= steps <= self.process.steps:
-            raise UserError(f"steps is {steps}: this model takes 1 to {self.process.steps}")
+            raise UserError(f"`steps` is {steps}: this model takes 1 to {self.process.steps}")
         calls: list[int] = []
         started = time.perf_counter()
         null = len(self.card.labels)
@@ -127,6 +127,6 @@ class TableBox:
                 null_label=null,
                 on_call=on_call,
             )
-        made = Rows(self.schema).decode(scores, codes, labels)
+        rows = Rows(self.schema).decode(scores, codes, labels)
         self.ledger.record(labels, sum(calls), time.perf_counter() - started)
-        return made
+        return rows

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffshare.batch import Batch
 from diffshare.data.module import MixDataModule
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.release.config import check_settings
 from diffshare.release.schedulers import check_levels
 
@@ -45,7 +45,7 @@ def rehearse(module: Any, data: MixDataModule) -> None:
         raise
     # a network may raise anything where its settings do not fit together
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"{what} cannot compute a loss with these settings ({reason:.160}): mend those of its networks or scheduler"
         ) from error

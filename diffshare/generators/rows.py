@@ -52,12 +52,12 @@ class Rows:
             [f"{c.name} ({c.kind})" for c in side] for side in (self.schema.columns, columns)
         )
         if ours != theirs:
-            known, found = (
+            missing, extra = (
                 [name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours))
             )
             differ = (
-                f"{listed(known)} and not {listed(found)}"
-                if known or found
+                f"{listed(missing)} and not {listed(extra)}"
+                if missing or extra
                 else "them in another order"
             )
             raise UserError(

@@ -168,8 +168,8 @@ class TableModule(FittedModule):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, codes, and which records (boolean, n) have only cells that the schema names."""
         scores, codes = (torch.from_numpy(part) for part in self.rows.encode(x.cpu().numpy()))
-        known = (codes >= 0).all(1)
-        return scores.to(x.device), codes.to(x.device), known.to(x.device)
+        named = (codes >= 0).all(1)
+        return scores.to(x.device), codes.to(x.device), named.to(x.device)
 
     def labels(self, target: Tensor) -> Tensor | None:
         """Classes as the network numbers them: -1 becomes its last embedding."""
@@ -208,12 +208,12 @@ class TableModule(FittedModule):
             self._evaluated + np.arange(len(batch.x))
         ) * self.trainer.world_size + self.global_rank
         self._evaluated += len(batch.x)
-        scores, codes, known = self.encode(batch.x)
+        scores, codes, named = self.encode(batch.x)
         labels = self.labels(batch.target)
-        if known.any():
-            kept = labels if labels is None else labels[known]
+        if named.any():
+            kept = labels if labels is None else labels[named]
             self.val_mean.update(
-                self.losses_of(scores[known], codes[known], kept, number[known.cpu().numpy()])
+                self.losses_of(scores[named], codes[named], kept, number[named.cpu().numpy()])
             )
 
     def _log_mean(self, stage: str) -> None:
@@ -282,7 +282,7 @@ def bounded(schema: TableSchema, bounds: Mapping[str, tuple[float, float]]) -> T
         if name not in numeric:
             raise UserError(
                 f"model.bounds names '{name}', which is no numeric column of the table ({', '.join(numeric)!r:.200}): "
-                "leave it out, or add --model.bounds null"
+                "leave it out, or add `model.bounds` null"
             )
         whole = not numeric[name].integer or all(float(end).is_integer() for end in ends)
         if not (np.isfinite(ends).all() and ends[0] < ends[1] and whole):

@@ -59,20 +59,20 @@ def row_loss(
     categories: Categories,
     scores: Tensor,
     codes: Tensor,
-    made: Decoded,
+    output: Decoded,
     mean: Tensor,
     logvar: Tensor,
     kl_weight: float = 1.0,
 ) -> Tensor:
     """Negative evidence lower bound of rows (Xu et al. 2019, section 4.4).
 
-    -sum log N(score; made, s^2) - sum log p(category) + w KL, a score having a deviation s of its column.
+    -sum log N(score; output, s^2) - sum log p(category) + w KL, a score having a deviation s of its column.
 
     Args:
         categories: the layout of the categories.
         scores: float32, n x D.
         codes: int64, n x J.
-        made: what the decoder says of a draw of the posterior.
+        output: what the decoder says of a draw of the posterior.
         mean: of the posterior, n x d.
         logvar: logarithm of its variances.
         kl_weight: w.
@@ -80,7 +80,7 @@ def row_loss(
     Returns:
         nats, float32, n.
     """
-    means, log_scales, logits = made
+    means, log_scales, logits = output
     numbers = (
         (scores - means).square() * torch.exp(-2 * log_scales) + math.log(2 * math.pi)
     ) / 2 + log_scales
@@ -208,8 +208,8 @@ class TVAE(TableModule):
         mean, logvar = self.network.encoder(
             torch.cat([scores, self.categories.one_hot(codes)], 1), labels
         )
-        made = self.network.decoder(mean + torch.exp(logvar / 2) * noise, labels)
-        return row_loss(self.categories, scores, codes, made, mean, logvar, self.kl_weight)
+        output = self.network.decoder(mean + torch.exp(logvar / 2) * noise, labels)
+        return row_loss(self.categories, scores, codes, output, mean, logvar, self.kl_weight)
 
     def draw(self, labels: np.ndarray, indices: np.ndarray, seed: int) -> np.ndarray:
         """Rows from the weights as they are now; see the base class."""
@@ -242,9 +242,9 @@ class TVAE(TableModule):
             len(release.card.labels) + 1 if release.card.labels else None,
         )
         if (config.features, config.numeric, config.num_class_embeds) != expected:
-            found = (config.features, config.numeric, config.num_class_embeds)
+            sizes = (config.features, config.numeric, config.num_class_embeds)
             raise UserError(
                 f"{release.folder}: the decoder does not fit the table and the card: its features, numeric and "
-                f"num_class_embeds are {found}, expected {expected}"
+                f"num_class_embeds are {sizes}, expected {expected}"
             )
         return RowBox(release.card, decoder.to(device), schema=schema)

@@ -107,8 +107,8 @@ class VAE(FittedModule):
         hidden = torch.rand(len(batch.x), device=batch.x.device) < self.condition_dropout
         labels = self._labels(batch.target.masked_fill(hidden, UNCONDITIONAL))
         mean, logvar = self.network.encoder(batch.x, labels)
-        made = self.network.decoder(mean + torch.exp(logvar / 2) * torch.randn_like(mean), labels)
-        return vae_loss(batch.x, made, mean, logvar, self.scale, self.kl_weight).mean()
+        output = self.network.decoder(mean + torch.exp(logvar / 2) * torch.randn_like(mean), labels)
+        return vae_loss(batch.x, output, mean, logvar, self.scale, self.kl_weight).mean()
 
     def _labels(self, target: Tensor) -> Tensor | None:
         """Classes as the network numbers them: -1 becomes its last embedding."""

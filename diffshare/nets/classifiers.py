@@ -153,10 +153,10 @@ class TableMLP(nn.Module):
             return  # the layers are there, perhaps with weights
         self.columns, self.sizes = columns, [sizes[i] for i in columns]
         numbers = rows[:, [i for i in columns if not sizes[i]]].astype(np.float64)
-        known = ~np.isnan(numbers)
-        count = np.maximum(known.sum(0), 1)
-        mean = np.where(known, numbers, 0).sum(0) / count
-        spread = np.sqrt(np.where(known, (numbers - mean) ** 2, 0).sum(0) / count)
+        filled = ~np.isnan(numbers)
+        count = np.maximum(filled.sum(0), 1)
+        mean = np.where(filled, numbers, 0).sum(0) / count
+        spread = np.sqrt(np.where(filled, (numbers - mean) ** 2, 0).sum(0) / count)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer(
             "std", torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32)

@@ -104,18 +104,18 @@ class ClasswiseUNet(UNet2DModel):
         config: Any = self.config
         if not config.unconditional and bool((class_labels == config.num_class_embeds - 1).any()):
             raise UserError(
-                "this model has a network for each class and none for 'no class': ask for classes (--labels balanced, "
+                "this model has a network for each class and none for 'no class': ask for classes (`labels` balanced, "
                 "natural or one class), at guidance 1"
             )
         times = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        made: Tensor | None = None
+        output: Tensor | None = None
         for label, network in enumerate(self.networks):
             rows = (class_labels == label).nonzero().flatten()
             if not len(rows):
                 continue
             part = network(sample[rows], times[rows]).sample
-            made = part.new_empty(sample.shape) if made is None else made
-            made = made.index_copy(0, rows, part)
-        if made is None:
+            output = part.new_empty(sample.shape) if output is None else output
+            output = output.index_copy(0, rows, part)
+        if output is None:
             raise ValueError(f"class_labels must lie in 0..{config.num_class_embeds - 1}")
-        return UNet2DOutput(sample=made) if return_dict else (made,)
+        return UNet2DOutput(sample=output) if return_dict else (output,)

@@ -59,12 +59,12 @@ class MomentSets(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Sets of members, N x M x D with M >= 1, => N x outputs; the order of members is of no matter."""
-        made: Any = self.phi((x - self.centre) / self.scale)
-        mean = made.mean(1)
+        embedded: Any = self.phi((x - self.centre) / self.scale)
+        mean = embedded.mean(1)
         pooled = [mean]
         if self.moments > 1:
-            pooled.append(made.var(1, correction=0).add(_LEAST).sqrt())
+            pooled.append(embedded.var(1, correction=0).add(_LEAST).sqrt())
         if self.moments > 2:
-            third = (made - mean[:, None]).pow(3).mean(1)
+            third = (embedded - mean[:, None]).pow(3).mean(1)
             pooled.append(third.sign() * (third.abs() + _LEAST).pow(1 / 3))
         return self.rho(torch.cat(pooled, 1))

@@ -80,9 +80,9 @@ class RowDecoder(ModelMixin, ConfigMixin):
         Returns:
             means of the scores, float32, N x D; their log deviations, D; logits of the categories, N x (F - D).
         """
-        made = self.body(told(latents, self.label, labels)).float()
+        output = self.body(told(latents, self.label, labels)).float()
         numeric = len(self.log_scale)
-        return made[:, :numeric], self.log_scale.clamp(*LOG_SCALE), made[:, numeric:]
+        return output[:, :numeric], self.log_scale.clamp(*LOG_SCALE), output[:, numeric:]
 
 
 class RowVAE(nn.Module):

@@ -1,17 +1,18 @@
 """A received model: a black box that is asked for samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from diffshare.classes import place_of
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_seed
 from diffshare.generators.families import open_generator
+from diffshare.receiver.choices import as_option, checked
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import Samples
-from diffshare.receiver.sampling import draw_samples
+from diffshare.receiver.sampling import check_device, draw_samples
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, plan_labels
 from diffshare.release.info import Drawn, asked_info
@@ -67,36 +68,50 @@ class Box:
         Raises:
             UserError: no such class, no count, or an option that the model does not take.
         """
+        options = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+        checked(Box.draw, options | {"count": count})
+        check_seed("seed", seed)
         if isinstance(labels, str):
             if count is None:
                 raise UserError(
-                    f"count is missing: say how many samples to draw with the labels {labels}"
+                    f"`count` is missing: say how many samples to draw with the labels {labels}"
                 )
             codes, said = plan_labels(labels, count, self.card), labels
         else:
-            if not isinstance(labels, list | tuple | np.ndarray) or not len(labels):
-                raise UserError(
-                    "labels is no list of classes: give one for each sample, or a word and count"
-                )
-            codes = np.array(
-                [place_of(_plain(label), self.card.labels).code for label in labels], np.int64
-            )
-            said = "given"
+            codes, said = self._codes(labels), "given"
             if count is not None and count != len(codes):
-                raise UserError(f"count is {count}, {len(codes)} labels are given: leave one out")
-        options: dict[str, Any] = {
-            "seed": seed,
-            "steps": steps,
-            "guidance": guidance,
-            "batch_size": batch_size,
-        }
-        x = draw_samples(self.generator, codes, **options)
+                raise UserError(f"`count` is {count}, {len(codes)} labels are given: leave one out")
+        x = draw_samples(self.generator, codes, **options)  # type: ignore[arg-type]
         info = asked_info(
             self.generator, Drawn(said, seed, steps, guidance), self.folder, self.identity
         )
-        if isinstance(self.generator, TableGenerator):
-            return Samples.drawn(_columns(x, self.generator.schema), None, info)
-        return Samples.drawn(x, codes, info, self.card.labels)
+        return as_samples(self.generator, x, codes, info)
+
+    def _codes(self, labels: Sequence[int | str] | np.ndarray) -> np.ndarray:
+        """The number of each class that is named, int64, N."""
+        several = labels.tolist() if isinstance(labels, np.ndarray) and labels.ndim == 1 else labels
+        if not isinstance(several, list | tuple) or not several:
+            raise UserError(
+                "`labels` is no list of classes: give one for each sample, or a word and `count`"
+            )
+        several = [as_option("labels", label, int | str) for label in several]
+        return np.array([place_of(label, self.card.labels).code for label in several], np.int64)
+
+
+def as_samples(
+    generator: Generator, x: np.ndarray, codes: np.ndarray, info: Mapping[str, Any]
+) -> Samples:
+    """What a black box gave, as whoever asked it has it.
+
+    Args:
+        generator: the black box.
+        x: uint8, N x H x W x C; of a table float32, N x columns.
+        codes: class that each was asked for, int64, N.
+        info: what ``samples.json`` would say.
+    """
+    if isinstance(generator, TableGenerator):
+        return Samples.drawn(_columns(x, generator.schema), None, info)
+    return Samples.drawn(x, codes, info, generator.card.labels)
 
 
 def check_kinds(what: Any, kinds: tuple[type, ...], records: Any) -> None:
@@ -123,12 +138,10 @@ def open_model(what: str | Path, *, device: str = "cpu") -> Box:
     Raises:
         UserError: it is no release, or one that is damaged.
     """
-    generator, identity = open_generator(Path(what), device=device)
-    return Box(generator, Path(what), identity)
-
-
-def _plain(label: Any) -> int | str:
-    return label if isinstance(label, str) else int(label)
+    folder = checked(open_model, {"what": what, "device": device})["what"]
+    check_device(device)
+    generator, identity = open_generator(Path(folder), device=device)
+    return Box(generator, Path(folder), identity)
 
 
 def _columns(x: np.ndarray, schema: TableSchema) -> dict[str, np.ndarray]:

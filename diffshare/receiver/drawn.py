@@ -103,7 +103,7 @@ class DrawnDataModule(SyntheticDataModule):
         if card.image_size is not None and card.image_size not in records.x.shape[1:2]:
             raise UserError(
                 f"{self.model} makes images of {card.image_size} pixels, data.test_source has {records.x.shape[1]}: "
-                f"set --data.test_source.image_size {card.image_size}"
+                f"set `data.test_source.image_size` {card.image_size}"
             )
         if not card.labels:
             raise UserError(

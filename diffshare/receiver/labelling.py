@@ -63,7 +63,7 @@ def write_sheet(
         UserError: a count that is not 1 to N, or a folder that cannot be written.
     """
     if not 1 <= count <= len(x):
-        raise UserError(f"--label-count is {count}: choose 1 to {len(x)}, the samples there are")
+        raise UserError(f"`label_count` is {count}: choose 1 to {len(x)}, the samples there are")
     numbers = np.arange(len(x)) if numbers is None else numbers
     chosen = np.random.default_rng(seed).choice(len(x), count, replace=False)
     chosen = chosen[numbers[chosen].argsort()]
@@ -103,10 +103,10 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
         UserError: no such table, a label that is neither 0 nor 1, a sample that is not there or comes twice.
     """
     places = {str(number): place for place, number in enumerate(numbers.tolist())}
-    read = read_list(path, "give the table that --label-sheet wrote")
+    read = read_list(path, "give the table of a label sheet")
     if [cell.strip() for cell in next(read, ([], 1))[0]] != HEADER:
         raise UserError(
-            f"{path}: the first line must be {','.join(HEADER)}, as --label-sheet writes it"
+            f"{path}: the first line must be {','.join(HEADER)}, as in the table of a label sheet"
         )
     rows: dict[int, str] = {}
     for cells, line in read:
@@ -114,9 +114,9 @@ def read_labels(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
         if place in rows:
             raise UserError(f"{path}, line {line}: sample {numbers[place]} comes twice; keep one")
         rows[place] = label
-    known = {place: label for place, label in rows.items() if label}
-    return np.array(list(known), np.int64), np.array(
-        [label == "1" for label in known.values()], bool
+    filled = {place: label for place, label in rows.items() if label}
+    return np.array(list(filled), np.int64), np.array(
+        [label == "1" for label in filled.values()], bool
     )
 
 
@@ -124,8 +124,8 @@ def _row(path: Path, line: int, cells: list[str], places: Mapping[str, int]) -> 
     place = places.get(cells[0].lstrip("0") or "0") if len(cells) == 2 and cells[0] else None
     if place is None:
         raise UserError(
-            f"{path}, line {line}: expected a sample's number, one of the {len(places)} that are read (--queries "
-            "and --seed as with --label-sheet), and its label"
+            f"{path}, line {line}: expected a sample's number, one of the {len(places)} that are read (`queries` "
+            "and `seed` as when the sheet was written), and its label"
         )
     if cells[1] not in ("", "0", "1"):
         raise UserError(

@@ -8,13 +8,25 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from diffshare.data.cache import open_records
-from diffshare.data.csvfile import read_list
-from diffshare.data.memory import ImagesInMemory, Labels, TableInMemory, attribute_of, count_of
+from diffshare.data.derived import Derivation
+from diffshare.data.grammar import Plain, parse
+from diffshare.data.imagearrays import as_images
+from diffshare.data.memory import (
+    ImagesInMemory,
+    Labels,
+    TableInMemory,
+    attribute_of,
+    columns_of,
+    count_of,
+)
+from diffshare.data.recognised import Recognised
 from diffshare.data.source import PARTS, Attribute, Index, Part, Source, portion, split
-from diffshare.data.table import Column
+from diffshare.data.table import Column, Kind
 from diffshare.errors import UserError, one_of
+from diffshare.receiver.choices import names_of
+from diffshare.receiver.disjoint import refuse_overlap, unchecked
+from diffshare.receiver.door import Reading, open_source
 from diffshare.stats.information import contingency
-from diffshare.storage import read_json
 
 
 class Labelled(NamedTuple):
@@ -26,6 +38,7 @@ class Labelled(NamedTuple):
         classes: names of the K classes.
         columns: the D columns of a table, neither the attribute nor what was withheld among them.
         unknown: records that were left out, for the attribute is not known of them.
+        derivation: how the attribute is derived from columns; None where it is not.
     """
 
     x: np.ndarray
@@ -33,6 +46,7 @@ class Labelled(NamedTuple):
     classes: tuple[str, ...]
     columns: tuple[Column, ...]
     unknown: int
+    derivation: Derivation | None = None
 
     @property
     def categorical(self) -> tuple[int, ...]:
@@ -52,7 +66,7 @@ class Records:
     Attributes:
         x: uint8, N x H x W x C; of a table float32, N x D, without the column of the class.
         attributes: all that is known of these records, by name.
-        columns: the D columns of a table; empty for images.
+        columns: the D columns of a table; empty for images. None tells the class.
         target: name of the attribute that is the class; None where there is none.
         missing: the mark of a missing cell of a table.
         sensitive: attributes that are groups; samples of a table may lack their columns.
@@ -81,6 +95,7 @@ class Records:
     disjoint: str
     compared: bool
     used: str
+    _index: Index
 
     def __init__(
         self, x: Any, y: Labels | None = None, *, s: Labels | Mapping[str, Labels] | None = None
@@ -90,7 +105,9 @@ class Records:
         count = count_of(x)
         attributes = {name: attribute_of(labels, name, count) for name, labels in given.items()}
         source: Source = (
-            ImagesInMemory(x, attributes) if _is_images(x) else TableInMemory(x, attributes)
+            ImagesInMemory(as_images(x), attributes)
+            if _is_images(x)
+            else TableInMemory(x, attributes)
         )
         target = None if y is None else "y"
         self.__dict__.update(
@@ -109,28 +126,78 @@ class Records:
         sensitive: Sequence[str] = (),
     ) -> Self:
         """Records that are coded already: the arguments are the attributes of the class."""
+        names = np.arange(len(x)).astype(str)
         return cls.__new__(cls)._with(
+            _index=Index(names, np.zeros(len(x), np.int64), dict(attributes)),
             x=x, attributes=dict(attributes), columns=tuple(columns), target=target, missing=missing,
             sensitive=tuple(sensitive), disjoint="", compared=False, used="",
         )  # fmt: skip
 
     @classmethod
-    def from_frame(cls, frame: Any, *, target: str, sensitive: str | Sequence[str]) -> Self:
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        target: str | int,
+        sensitive: str | int | Sequence[str | int],
+        derive: Mapping[str, str] | None = None,
+        where: str | None = None,
+    ) -> Self:
         """Records of a data frame.
 
         Args:
-            frame: with a column for the class, one for each group, and what a classifier may see.
-            target: column of the class.
-            sensitive: column of the group, or several.
+            frame: with a column for the class, one for each group, and what a classifier may see. A column that
+                is called by a number has this as a text for its name.
+            target: column of the class, or a derived one: ``"age>=40"``.
+            sensitive: column of the group, or several; derived ones too.
+            derive: name to expression of attributes that are derived.
+            where: condition on columns; records of which it does not hold are left out.
 
         Raises:
-            UserError: no such column.
+            UserError: no such column, or an expression or a condition that does not fit.
         """
-        names = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive)
-        source = TableInMemory(frame, kinds=dict.fromkeys((target, *names), "categorical"))
-        if absent := [name for name in (target, *names) if name not in source.cells]:
-            raise one_of("column", absent[0], source.cells)
+        (target,), names = names_of("target", target), names_of("sensitive", sensitive)
+        cells, _ = columns_of(frame)
+        kinds: dict[str, Kind | list[str]] = {
+            name: "categorical" for name in (target, *names) if name in cells
+        }
+        source = TableInMemory(frame, kinds=kinds, derive=dict(derive or {}), where=where)
+        for name in (target, *names):
+            if (
+                name not in (derive or {})
+                and isinstance(parse(name, cells), Plain)
+                and name not in cells
+            ):
+                raise one_of("column", name, cells)
         return cls.from_source(source, target=target, sensitive=names, part="all")
+
+    @classmethod
+    def from_path(
+        cls,
+        what: str | Path,
+        *,
+        target: str | None = None,
+        sensitive: str | Sequence[str] = (),
+        part: Part | Literal["all"] = "all",
+        reading: Reading | None = None,
+        image_size: int | None = None,
+    ) -> Self:
+        """Records of a table file, an NPZ file, a folder of images or a samples folder, all of them.
+
+        Args:
+            what: the path.
+            target: attribute that is the class.
+            sensitive: attributes that are groups.
+            part: which part; all records where nobody says another.
+            reading: how it is read.
+            image_size: side in pixels that images are read at, where ``reading`` does not say it; 64 of a folder.
+
+        Raises:
+            UserError: nothing of this kind lies there, no such attribute.
+        """
+        names = names_of("sensitive", sensitive)
+        source = open_source(what, reading, image_size)
+        return cls.from_source(source, target=target, sensitive=names, part=part)
 
     @classmethod
     def from_source(
@@ -161,12 +228,16 @@ class Records:
         """
         index = source.index()
         for name in (*((target,) if target else ()), *sensitive):
+            if isinstance(source, Recognised) and not index.has(name):
+                source.require([name])  # which says why a column is not used
             index.attribute(name)  # refused before anything is decoded
         if target in sensitive:
-            raise UserError(f"sensitive and target are both '{target}': name two attributes")
+            raise UserError(f"`sensitive` and `target` are both '{target}': name two attributes")
         decoded = open_records(source, cache_dir)
         rows = _rows(decoded.index, source, part, split_seed)
-        used = portion(part, len(rows), len(decoded.index))
+        used = "; ".join(
+            (portion(part, len(rows), len(decoded.index)), *getattr(source, "notes", ()))
+        )
         if target is not None:
             rows = rows[_known(decoded.index.attribute(target), rows, target)]
         if manifest is not None:
@@ -175,16 +246,21 @@ class Records:
             official = part == "all" or decoded.index.parts is not None
             disjoint = "" if official else unchecked(split_seed)
         columns = _columns(source)
-        kept = [i for i, column in enumerate(columns) if column.name != target]
+        told = () if target is None else decoded.index.columns_of(target)
+        kept = [i for i, column in enumerate(columns) if column.name not in (target, *told)]
+        index = decoded.index.take(rows)
+        named = dict.fromkeys((*index.derived, *((target,) if target else ()), *sensitive))
         records = cls.from_codes(
             decoded.x[rows][:, kept] if columns else decoded.x[rows],
-            decoded.index.take(rows).attributes,
+            {**index.attributes, **{name: index.attribute(name) for name in named}},
             target=target,
             columns=[columns[i] for i in kept],
             missing=getattr(source, "missing", "?"),
             sensitive=sensitive,
         )
-        return records._with(disjoint=disjoint, compared=manifest is not None, used=used)
+        return records._with(
+            disjoint=disjoint, compared=manifest is not None, used=used, _index=index
+        )
 
     def _with(self, **changes: Any) -> Self:
         """The same but for some attributes."""
@@ -217,14 +293,42 @@ class Records:
         return self.attributes[self.target]
 
     def attribute(self, name: str) -> Attribute:
-        """The attribute called ``name``.
+        """The attribute called ``name``, or the derived one that it spells out.
 
         Raises:
             UserError: there is none; the message lists those there are.
         """
-        if name not in self.attributes:
-            raise one_of("attribute", name, self.attributes)
-        return self.attributes[name]
+        return self.attributes[name] if name in self.attributes else self._index.attribute(name)
+
+    def derivation(self, name: str) -> Derivation | None:
+        """How an attribute is derived; None where it is one of the records' own.
+
+        Raises:
+            UserError: there is no such attribute.
+        """
+        if name in self.attributes and not self._index.has(name):
+            return None  # added later
+        return self._index.derivation(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an attribute of that name, or one can be derived."""
+        return name in self.attributes or self._index.has(name)
+
+    def columns_of(self, name: str) -> tuple[str, ...]:
+        """Columns that tell an attribute: its own, or those that it is derived from."""
+        if name in (column.name for column in self.columns):
+            return (name,)
+        derivation = self.derivation(name)
+        return (name,) if derivation is None else derivation.reads
+
+    def kinds_of(self, name: str) -> dict[str, Kind]:
+        """Kinds of the columns that tell an attribute, by their names."""
+        derivation = self.derivation(name)
+        numeric = frozenset() if derivation is None else derivation.numeric
+        return {
+            column: "numeric" if column in numeric else "categorical"
+            for column in ((name,) if derivation is None else derivation.reads)
+        }
 
     def group(self, name: str) -> Attribute:
         """An attribute as the group S.
@@ -271,19 +375,20 @@ class Records:
             raise UserError(
                 f"the property '{name}' is known of none of the {unknown} auxiliary records: choose another"
             )
-        hidden = (name, *without)
+        hidden = {*self.columns_of(name), *without}
         columns = tuple(column for column in self.columns if column.name not in hidden)
         if without and not columns:
             raise UserError(f"no column is left to read '{name}' from: withhold fewer of them")
         labels = attribute.codes[rows].astype(np.int64)
-        return Labelled(self.features(hidden)[rows], labels, attribute.classes, columns, unknown)
+        x = self.features(tuple(hidden))[rows]
+        return Labelled(x, labels, attribute.classes, columns, unknown, self.derivation(name))
 
     def part(self, rows: np.ndarray) -> Self:
         """Some of the records: ``rows`` are positions in any order, or a mask, bool, N."""
         attributes = {
             name: Attribute(one.codes[rows], one.classes) for name, one in self.attributes.items()
         }
-        return self._with(x=self.x[rows], attributes=attributes)
+        return self._with(x=self.x[rows], attributes=attributes, _index=self._index.take(rows))
 
     def with_groups(self, names: Sequence[str]) -> Self:
         """The records with these attributes as the groups.
@@ -291,9 +396,8 @@ class Records:
         Raises:
             UserError: no such attribute.
         """
-        for name in names:
-            self.attribute(name)
-        return self._with(sensitive=tuple(names))
+        named = {name: self.attribute(name) for name in names}
+        return self._with(sensitive=tuple(names), attributes={**self.attributes, **named})
 
     def with_features(self, x: np.ndarray) -> Self:
         """The records with other values in place of x, N x ...: as images are."""
@@ -312,43 +416,34 @@ class Records:
         return np.delete(self.x, self.places(without), 1) if self.columns else self.x
 
     def places(self, names: Sequence[str]) -> list[int]:
-        """Positions of those of these names that are columns."""
-        return [i for i, column in enumerate(self.columns) if column.name in names]
+        """Positions of those of these names that are columns, or of the columns that tell them."""
+        if not self.columns:
+            return []
+        hidden = {column for name in names for column in self.columns_of(name)}
+        return [i for i, column in enumerate(self.columns) if column.name in hidden]
 
     def categorical(self, without: Sequence[str] = ()) -> tuple[int, ...]:
         """Positions of the columns of ``features`` that hold codes."""
-        kept = [column for column in self.columns if column.name not in without]
+        hidden = self.places(without)
+        kept = [column for i, column in enumerate(self.columns) if i not in hidden]
         return tuple(i for i, column in enumerate(kept) if column.kind == "categorical")
 
 
 def _is_images(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.ndim == 4
+    return isinstance(x, np.ndarray) and x.ndim in (3, 4)
 
 
 def _known(attribute: Attribute, rows: np.ndarray, name: str) -> np.ndarray:
-    known = attribute.codes[rows] >= 0
-    if not known.any():
+    there = attribute.codes[rows] >= 0
+    if not there.any():
         raise UserError(
             f"the class '{name}' is known of none of the {len(rows)} records: choose another target"
         )
-    return known
+    return there
 
 
 def _columns(source: Source) -> tuple[Column, ...]:
     return getattr(source, "columns", ()) if source.modality == "table" else ()
-
-
-def unchecked(seed: int) -> str:
-    """On what condition records of a source without official parts are none of the sharer's, a sentence.
-
-    Args:
-        seed: of the parts.
-    """
-    return (
-        "the auxiliary source has no official parts: if the sharer's records are of the same source, these are "
-        f"disjoint from them only where --split-seed {seed} is the sharer's data.seed and the shares are the same "
-        "(an auditor checks with --manifest)"
-    )
 
 
 def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) -> np.ndarray:
@@ -360,53 +455,3 @@ def _rows(index: Index, source: Source, part: Part | Literal["all"], seed: int) 
             f"the {part} part of the auxiliary source holds no records: change its shares, or name another part"
         )
     return rows
-
-
-def refuse_overlap(names: np.ndarray, manifest: Path, source_sha256: str) -> str:
-    """Refuse auxiliary records that the sharer trained on.
-
-    Records are compared by name. In one source that settles it; names of two sources may be alike by chance, or differ
-    where the records do not. Whether it is one source is told by ``source_sha256`` of ``mix.json``, where there is one.
-
-    Args:
-        names: of the auxiliary records, N.
-        manifest: folder with ``records.csv``, as the verb ``mix`` writes it.
-        source_sha256: of the auxiliary source.
-
-    Returns:
-        which comparison was made, a sentence.
-
-    Raises:
-        UserError: the folder has no such file, or a record is in both.
-    """
-    theirs = _source_of(manifest)
-    path = manifest / "records.csv"
-    rows = read_list(path, "give the folder that 'mix' wrote")
-    if next(rows, ([""], 1))[0][0] != "record":
-        raise UserError(
-            f"{path} is no manifest: its first column is not 'record'; give the folder of a mix"
-        )
-    listed = {cells[0] for cells, _ in rows}
-    both = [name for name in names.tolist() if name in listed]
-    if both:
-        raise UserError(
-            f"{len(both)} of the {len(names)} auxiliary records are among the sharer's in {manifest}, the first "
-            f"'{both[0]}': auxiliary data must be disjoint from the sharer's (use --part auxiliary or another source)"
-        )
-    count = f"none of the {len(names)} auxiliary records is in the sharer's manifest"
-    if theirs == source_sha256:
-        return f"{count}: compared by name, within one source (source_sha256 agrees)"
-    why = (
-        "is of another source (source_sha256 differs)"
-        if theirs
-        else "names no source (no source_sha256)"
-    )
-    return f"{count}: compared by name alone, since the manifest {why}; equal records of other names are not seen"
-
-
-def _source_of(manifest: Path) -> str | None:
-    """``source_sha256`` of ``mix.json``; None where there is none."""
-    path = manifest / "mix.json"
-    summary = read_json(path, limit=1 << 20) if path.is_file() else {}
-    said = summary.get("source_sha256") if isinstance(summary, dict) else None
-    return said if isinstance(said, str) and said else None

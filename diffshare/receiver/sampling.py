@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, check_number
 from diffshare.progress import progress
 from diffshare.release.generator import Generator
 from diffshare.release.npz import MAX_BYTES
@@ -35,26 +35,61 @@ def draw_samples(
     Returns:
         uint8, N x H x W x C; of a table float32, N x columns.
     """
+    check_asking(guidance, batch_size)
     if batch_size is None:
         batch_size = BATCH_SIZES[generator.card.modality]
-    if batch_size < 1:
-        raise UserError(f"batch size is {batch_size}: it must be at least 1")
-    if not np.isfinite(guidance) or guidance < 0:
-        raise UserError(
-            f"guidance is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
-        )
     starts = range(0, len(labels), batch_size)
     indices = np.arange(len(labels))
-    made: np.ndarray | None = None
+    drawn: np.ndarray | None = None
     for start in progress(starts, "sampling", len(starts)):
         part = slice(start, start + batch_size)
         x = generator.sample(labels[part], indices[part], seed=seed, steps=steps, guidance=guidance)
-        if made is None:
+        if drawn is None:
             _check_size(len(labels), x.nbytes / len(x))
-            made = np.empty((len(labels), *x.shape[1:]), x.dtype)
-        made[part] = x
-    assert made is not None
-    return made
+            drawn = np.empty((len(labels), *x.shape[1:]), x.dtype)
+        drawn[part] = x
+    assert drawn is not None
+    return drawn
+
+
+def check_asking(guidance: float, batch_size: int | None) -> None:
+    """Refuse how a model is asked where no model takes it; how many steps it takes is the model's.
+
+    Raises:
+        UserError: no sample a pass, or a guidance that is negative or no finite number.
+    """
+    check_number("batch_size", batch_size, 1)
+    check_guidance(guidance)
+
+
+def check_guidance(guidance: float) -> None:
+    """Refuse a guidance scale that is none.
+
+    Raises:
+        UserError: it is negative, or no finite number.
+    """
+    if not 0 <= guidance < np.inf:
+        raise UserError(
+            f"`guidance` is {guidance}: it must be a number >= 0 (1 is plain conditional sampling)"
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that cannot be used here; any but the CPU needs torch.
+
+    Raises:
+        UserError: there is none of this name, or it has no memory.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()  # a device without memory ("meta") is made, not read
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"`device` {device} cannot be used here: choose cpu, or cuda where there is one"
+        ) from error
 
 
 def _check_size(count: int, each: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, normalize
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 from diffshare.received import is_number, shown
 from diffshare.storage import read_json
 
@@ -34,10 +34,10 @@ class ZeroShot:
         ensembles = [[text.strip() for text in prompt.split(SEPARATOR)] for prompt in prompts]
         if len(ensembles) < 2 or not all(all(texts) for texts in ensembles):
             raise UserError(
-                "--prompts needs two sentences or more, one a class, that of the asked-for class first"
+                "`prompts` needs two sentences or more, one a class, that of the asked-for class first"
             )
         if len({tuple(texts) for texts in ensembles}) < len(ensembles):
-            raise UserError("--prompts has the same sentence for two classes: they must differ")
+            raise UserError("`prompts` has the same sentence for two classes: they must differ")
         self.model, tokenizer = _load(place)
         self._mean, self._std = _normalisation(place)
         with torch.inference_mode():
@@ -92,7 +92,7 @@ def _load(place: str) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
         raise UserError(
-            "--method zero-shot needs transformers: pip install 'diffshare[clip]'"
+            "`method` zero-shot needs transformers: pip install 'diffshare[clip]'"
         ) from error
     local = Path(place).exists()
     if local and not (Path(place) / "config.json").is_file():
@@ -105,7 +105,7 @@ def _load(place: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
     # OSError, ValueError, KeyError and more: whatever a folder that is none leads to
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)[:160]
         raise UserError(
             f"{place} is no CLIP or SigLIP model in safetensors with its tokenizer ({reason}): give its folder"
         ) from error
@@ -130,7 +130,7 @@ def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
         raise UserError(
             f"{path} is no JSON object: give the file that save_pretrained wrote, or delete it"
         )
-    made = []
+    tensors = []
     for name, usual, least in (("image_mean", MEAN, -np.inf), ("image_std", STD, 0.0)):
         values = said.get(name, usual)
         fits = (
@@ -143,5 +143,5 @@ def _normalisation(place: str) -> tuple[torch.Tensor, torch.Tensor]:
                 f"{path}: {name} must be 3 numbers, one a channel{' and above 0' if least == 0 else ''}, not "
                 f"{shown(values)}: mend the file or delete it"
             )
-        made.append(torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1))
-    return made[0], made[1]
+        tensors.append(torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1))
+    return tensors[0], tensors[1]

@@ -53,17 +53,17 @@ def bounded_building(tensors: int) -> Iterator[None]:
     Raises:
         UserError: they do, from within the constructor.
     """
-    own, held, made = threading.get_ident(), 0, 0
+    own, held, modules = threading.get_ident(), 0, 0
 
     def count(module: Any, name: str, value: Any) -> None:
-        nonlocal held, made
+        nonlocal held, modules
         if threading.get_ident() != own:
             return
         if isinstance(value, hooks.Module):
-            made += 1
+            modules += 1
         elif value is not None:
             held += 1
-        if held > 2 * tensors + _SLACK or made > _MODULES * (2 * tensors + _SLACK):
+        if held > 2 * tensors + _SLACK or modules > _MODULES * (2 * tensors + _SLACK):
             raise UserError(
                 f"the settings ask for a network of many more tensors than the {tensors} of its weights"
             )

@@ -49,8 +49,8 @@ def check_settings(part: Any, where: str) -> None:
     Raises:
         UserError: as :func:`check_arguments`.
     """
-    known = set(inspect.signature(type(part)).parameters)
-    arguments = {key: _as_json(value) for key, value in part.config.items() if key in known}
+    settings = set(inspect.signature(type(part)).parameters)
+    arguments = {key: _as_json(value) for key, value in part.config.items() if key in settings}
     check_arguments(type(part), arguments, where)
 
 
@@ -69,9 +69,9 @@ def check_arguments(kind: type, arguments: Mapping[str, Any], where: str) -> Non
     Raises:
         UserError: names the file, the key and what was expected.
     """
-    known = set(inspect.signature(kind).parameters) - {"kwargs"}
+    settings = set(inspect.signature(kind).parameters) - {"kwargs"}
     for key, value in arguments.items():
-        if key not in known:
+        if key not in settings:
             raise UserError(
                 f"{where}: refused the key {shown(key)}: {kind.__name__} does not know it, and nothing but its own"
                 " settings may stand there; ask for a release that the installed diffusers reads"

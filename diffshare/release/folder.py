@@ -79,7 +79,7 @@ def check_fields(card_fields: Mapping[str, Any]) -> None:
 
 
 def _parse(card_fields: Mapping[str, Any], files: Mapping[str, str]) -> Card:
-    made = {
+    own = {
         "created_with": versions(("torch", "diffusers")),
         "format": FORMAT,
         "files": dict(files),
@@ -92,7 +92,7 @@ def _parse(card_fields: Mapping[str, Any], files: Mapping[str, str]) -> Card:
     }
     fields["privacy"] = None
     fields |= {key: list(v) if isinstance(v, tuple) else v for key, v in card_fields.items()}
-    return parse_card(fields | made)
+    return parse_card(fields | own)
 
 
 def write_release(

@@ -131,7 +131,7 @@ class Labels:
 
 
 def read_labels(said: str, card: Card) -> Labels:
-    """What ``--labels`` asks for; see :mod:`diffshare.classes`.
+    """What ``labels`` asks for; see :mod:`diffshare.classes`.
 
     Args:
         said: a word of ``MODES``, or one class by its name or, where none is called so, its number; ``mode:WORD`` and
@@ -156,7 +156,7 @@ def read_labels(said: str, card: Card) -> Labels:
         return Labels(words[0])
     if not names:
         raise UserError(
-            f"labels {quoted(said)} asked of a model that has no classes: use --labels none"
+            f"labels {quoted(said)} asked of a model that has no classes: use `labels` none"
         )
     if classes:
         return Labels(None, classes[0], names[classes[0]])
@@ -168,14 +168,14 @@ def read_labels(said: str, card: Card) -> Labels:
 
 
 def asked_labels(said: str | None, card: Card) -> Labels:
-    """What ``--labels`` asks for; ``balanced``, or ``none`` of a model without classes, where it is left out."""
+    """What ``labels`` asks for; ``balanced``, or ``none`` of a model without classes, where it is left out."""
     return (
         Labels("balanced" if card.labels else "none") if said is None else read_labels(said, card)
     )
 
 
 def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
-    """The class of each sample for ``--labels``. Sample i's class does not depend on ``count``.
+    """The class of each sample for ``labels``. Sample i's class does not depend on ``count``.
 
     Args:
         labels: see :func:`read_labels`.
@@ -189,22 +189,22 @@ def plan_labels(labels: str | Labels, count: int, card: Card) -> np.ndarray:
         UserError: no such class, a class asked of an unconditional model, or no declared frequencies.
     """
     if count < 1:
-        raise UserError(f"count is {count}: ask for at least 1 sample")
+        raise UserError(f"`count` is {count}: ask for at least 1 sample")
     if count > MOST_SAMPLES:
-        raise UserError(f"count is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
+        raise UserError(f"`count` is {str(count)[:20]}: ask for at most {MOST_SAMPLES} samples")
     asked = read_labels(labels, card) if isinstance(labels, str) else labels
     if asked.mode in (None, "none"):
         return np.full(count, asked.code, np.int64)
     classes = len(card.labels)
     if not classes:
         raise UserError(
-            f"labels '{asked.mode}' asked of a model that has no classes: use --labels none"
+            f"labels '{asked.mode}' asked of a model that has no classes: use `labels` none"
         )
     if asked.mode == "balanced":
         return np.arange(count, dtype=np.int64) % classes
     if card.label_frequencies is None:
         raise UserError(
-            "the model's card declares no label frequencies: use --labels balanced, none or one class"
+            "the model's card declares no label frequencies: use `labels` balanced, none or one class"
         )
     return _quota_sequence(np.array(card.label_frequencies), count)
 

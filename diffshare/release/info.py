@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
     """How samples were asked for.
 
     Attributes:
-        labels: as ``--labels`` has it.
+        labels: as ``labels`` has it.
         seed: of the noise.
         steps: network calls a sample; the card's default where None.
         guidance: ``guidance_scale``.

@@ -8,7 +8,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,22 @@ _FREE = 64 << 20
 _READ = 256 << 10  # most bytes read at once; the zip directory of three arrays has some 200
 _MAGIC = b"\x93NUMPY\x01\x00"  # version 1.0 of the format, which numpy writes for all plain arrays
 _MAX_HEADER = 1024
+
+
+class Stored(NamedTuple):
+    """What the header of an array says.
+
+    Attributes:
+        shape: of the array.
+        dtype: its type, none of objects.
+        fortran: its first axis lies together.
+        size: bytes of the header.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    size: int
 
 
 class _ShortReads(io.RawIOBase):
@@ -37,8 +53,52 @@ class _ShortReads(io.RawIOBase):
         return self.stream.read(_READ if size < 0 else min(size, _READ))
 
 
+def npz_headers(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Stored]:
+    """What the arrays of an NPZ file are, by name; their values are not read.
+
+    Args:
+        path: the file.
+        max_bytes: most bytes of the file.
+
+    Raises:
+        UserError: no such file, not a zip, one that holds something else than arrays, or one of objects.
+    """
+    where = shown(str(path), 200)[1:-1]
+    stream, _ = open_regular(path, max_bytes + _FREE)
+    with stream:
+        try:
+            with zipfile.ZipFile(_ShortReads(stream)) as archive:
+                headers = {}
+                for info in archive.infolist():
+                    name = info.filename.removesuffix(".npy")
+                    if name == info.filename or name in headers:
+                        raise UserError(
+                            f"{where} holds {shown(info.filename)}: expected arrays, as numpy.savez writes them"
+                        )
+                    with archive.open(info) as entry:
+                        header = headers[name] = _header(entry, info, where)
+                    if header.dtype.hasobject or header.dtype.names is not None:
+                        raise UserError(
+                            f"{where}: {info.filename} must be of numbers or texts, not "
+                            f"{shown(str(header.dtype))}; objects are refused, they would have to be unpickled"
+                        )
+                return headers
+        except UserError:
+            raise
+        except Exception as error:
+            raise _unreadable(where, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> UserError:
+    return UserError(f"{where} is no NPZ file that can be read ({shown(str(error))}): get it again")
+
+
 def read_npz(
-    path: Path, kinds: Mapping[str, str], *, max_bytes: int = MAX_BYTES
+    path: Path,
+    kinds: Mapping[str, str],
+    *,
+    max_bytes: int = MAX_BYTES,
+    others: Literal["refuse", "leave"] = "refuse",
 ) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file, stored or deflated, in C order.
 
@@ -48,6 +108,7 @@ def read_npz(
         path: the file.
         kinds: the names that may be in it, each with its only type, for instance ``{"x": "uint8"}``.
         max_bytes: most bytes of all arrays together.
+        others: what becomes of a file that holds arrays of other names.
 
     Returns:
         Name to array, of those names that are there.
@@ -61,9 +122,8 @@ def read_npz(
     with stream:
         try:
             with zipfile.ZipFile(_ShortReads(stream)) as archive:
-                entries = _entries(
-                    archive, kinds, where, min(max_bytes, max(_FREE, MAX_RATIO * size))
-                )
+                most = min(max_bytes, max(_FREE, MAX_RATIO * size))
+                entries = _entries(archive, kinds, where, most, others == "leave")
                 return {
                     name: _read(archive, info, kinds[name], where) for name, info in entries.items()
                 }
@@ -71,17 +131,17 @@ def read_npz(
             raise
         # zipfile, zlib and numpy's header parser each have a family of their own
         except Exception as error:
-            raise UserError(
-                f"{where} is no NPZ file that can be read ({shown(str(error))}): get it again"
-            ) from error
+            raise _unreadable(where, error) from error
 
 
 def _entries(
-    archive: zipfile.ZipFile, kinds: Mapping[str, str], where: str, most: int
+    archive: zipfile.ZipFile, kinds: Mapping[str, str], where: str, most: int, leave: bool
 ) -> dict[str, zipfile.ZipInfo]:
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
+        if leave and name not in kinds:
+            continue
         if info.filename != f"{name}.npy" or name not in kinds or name in entries:
             raise UserError(
                 f"{where} holds {shown(info.filename)}: expected {', '.join(kinds)}, each at most once"
@@ -101,34 +161,38 @@ def _entries(
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kind: str, where: str) -> np.ndarray:
     """One array; its header is compared with the size of its entry before memory is asked for."""
-    dtype = np.dtype(kind)
     with archive.open(info) as entry:
-        start = entry.read(len(_MAGIC) + 2)
-        length = int.from_bytes(start[-2:], "little")
-        if start[:-2] != _MAGIC or length > _MAX_HEADER:
+        header = _header(entry, info, where)
+        if header.dtype != np.dtype(kind):
             raise UserError(
-                f"{where}: {info.filename} is no plain numpy array (format 1.0): save it with numpy.savez"
+                f"{where}: {info.filename} must be {np.dtype(kind)}, not {shown(str(header.dtype))}; objects are "
+                "refused"
             )
-        header = io.BytesIO(start[-2:] + entry.read(length))
-        shape, fortran, found = np.lib.format.read_array_header_1_0(
-            header, max_header_size=_MAX_HEADER
-        )
-        if found != dtype:
-            raise UserError(
-                f"{where}: {info.filename} must be {dtype}, not {shown(str(found))}; objects are refused"
-            )
-        if fortran:
+        if header.fortran:
             raise UserError(
                 f"{where}: {info.filename} is in Fortran order: save numpy.ascontiguousarray of it"
             )
-        size = math.prod(shape) * dtype.itemsize
-        if min(shape, default=1) < 0 or len(start) + length + size != info.file_size:
+        shape = header.shape
+        size = math.prod(shape) * header.dtype.itemsize
+        if min(shape, default=1) < 0 or header.size + size != info.file_size:
             raise UserError(
                 f"{where}: {info.filename} says the shape {shown(shape)}, which is not what it holds"
             )
-        array = np.empty(shape, dtype)
+        array = np.empty(shape, header.dtype)
         _fill(array.reshape(-1).view(np.uint8), entry)
     return array
+
+
+def _header(entry: IO[bytes], info: zipfile.ZipInfo, where: str) -> Stored:
+    start = entry.read(len(_MAGIC) + 2)
+    length = int.from_bytes(start[-2:], "little")
+    if start[:-2] != _MAGIC or length > _MAX_HEADER:
+        raise UserError(
+            f"{where}: {info.filename} is no plain numpy array (format 1.0): save it with numpy.savez"
+        )
+    raw = io.BytesIO(start[-2:] + entry.read(length))
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(raw, max_header_size=_MAX_HEADER)
+    return Stored(shape, dtype, fortran, len(start) + length)
 
 
 def _fill(target: np.ndarray, entry: IO[bytes]) -> None:

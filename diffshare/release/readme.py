@@ -41,7 +41,7 @@ def readme(card: Card, folder: Path) -> str:
             "## How to sample it",
             "",
             "```",
-            "python -m diffshare.cli sample --model . --count 64 --out ../samples",
+            "diffshare sample --model . --count 64 --out ../samples",
             "```",
             "",
             "Parts that load with diffusers alone:",

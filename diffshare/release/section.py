@@ -39,10 +39,10 @@ def write_section(folder: Path, heading: str, lines: Sequence[str]) -> Release:
         raise UserError(
             f"{folder / README} is no text in UTF-8: make the release anew with the verb release"
         ) from error
-    made = _with_section(text, f"## {heading}", lines)
+    readme = _with_section(text, f"## {heading}", lines)
     with atomic_folder(folder, RELEASE, overwrite=True) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        (temporary / README).write_text(made, encoding="utf-8")
+        (temporary / README).write_text(readme, encoding="utf-8")
         files = dict(release.card.files) | {README: sha256_file(temporary / README)}
         card = replace(release.card, files=files)
         write_json(temporary / CARD, card.to_json())

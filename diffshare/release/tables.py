@@ -21,7 +21,6 @@ MAX_LINE = 128 << 10  # bytes: as long as the csv module lets one cell be
 _READ = 1 << 20
 
 
-ESCAPE = "--escape-formulas"
 ESCAPE_HELP = (
     "Put ' before cells of samples.csv that a spreadsheet would run as a formula (=, +, -, @): to look at them in one. "
     "Other verbs read such cells as other categories."
@@ -46,12 +45,12 @@ def escaped(cells: Iterable[str]) -> list[str]:
 
 def formula_note(cells: Iterable[str]) -> str | None:
     """A note that some of the texts of a table are formulas; None where none is."""
-    found = next((cell for cell in cells if is_formula(cell)), None)
-    if found is None:
+    cell = next((cell for cell in cells if is_formula(cell)), None)
+    if cell is None:
         return None
     return (
-        f"note:    samples.csv has cells that a spreadsheet would run as formulas, such as {shown(found)}: do not open "
-        f"it in one, or write it for that with {ESCAPE}"
+        f"samples.csv has cells that a spreadsheet would run as formulas, such as {shown(cell)}: do not open "
+        f"it in one, or write it for that with `escape_formulas`"
     )
 
 

@@ -28,7 +28,7 @@ def export(
         module: the trained model.
         folder: where to.
         declare_labels: put the class frequencies of the training set, in whole percent, into the
-            card, for ``sample --labels natural``; where left out, all models do but those with an
+            card, for ``labels`` natural; where left out, all models do but those with an
             epsilon, which does not bound them.
         declare_counts: put the S x Y counts of the training set into the card.
         overwrite: replace a release.
@@ -51,8 +51,8 @@ def module_of_checkpoint(path: Path, *, trust_code: bool = False) -> GenerativeM
         UserError: no checkpoint, not one of a generator, or one that names a class from elsewhere.
     """
     checkpoint = read_checkpoint(path)
-    known = checkpoint.get("diffshare")
-    config: Any = known.get("model") if isinstance(known, dict) else None
+    saved = checkpoint.get("diffshare")
+    config: Any = saved.get("model") if isinstance(saved, dict) else None
     if not isinstance(config, dict) or not config:
         raise UserError(
             f"{path} is not a checkpoint of a generator, it names no model class: give the last.ckpt of a run of fit"

@@ -284,9 +284,9 @@ def completed(
                 else (contrast.group + 1) % samples.groups
             )
             total = row[0].n + count
-            known = [
+            members = [
                 share.estimate * row[0].n + count * (s == group) for s, share in enumerate(row)
             ]
-            rows.append(tuple(Share(float(k / total), total) for k in known))
+            rows.append(tuple(Share(float(k / total), total) for k in members))
         ends.append(_association(GroupShares(tuple(rows)), reference, contrast))
     return ends[0], ends[1]

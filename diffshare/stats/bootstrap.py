@@ -243,7 +243,7 @@ def error_parts(
     drift = None if drifts is None else drift_size(drifts, level)
 
     def half(calibrations: bool) -> float:
-        found = bootstrap(
+        interval = bootstrap(
             method,
             calibration,
             query_scores,
@@ -253,7 +253,7 @@ def error_parts(
             resample_calibration=calibrations,
             resample_queries=not calibrations,
         )
-        return float(found.high[place] - found.low[place]) / 2
+        return float(interval.high[place] - interval.low[place]) / 2
 
     if method in UNCORRECTED:
         fixed: Method = "acc" if method == "cc" else "pacc"

@@ -67,11 +67,11 @@ def poisoned_table(table: np.ndarray, alpha: float) -> np.ndarray:
                     if another == y:
                         continue
                     for split in SPLITS:
-                        made = (1 - alpha) * base
-                        made[s, y] += alpha * split
-                        made[other, another] += alpha * (1 - split)
-                        if (information := mutual_information(made)) > most:
-                            best, most = made, information
+                        candidate = (1 - alpha) * base
+                        candidate[s, y] += alpha * split
+                        candidate[other, another] += alpha * (1 - split)
+                        if (information := mutual_information(candidate)) > most:
+                            best, most = candidate, information
     return best
 
 
@@ -134,8 +134,8 @@ def guided(table: np.ndarray, guidance: float) -> np.ndarray:
     """P(s|y) ~ p(s) p(y|s)^W with the table's p(y): see :class:`Tolerance`. K x C, sum 1, with cells above 0."""
     table = np.asarray(table, np.float64) / np.asarray(table, np.float64).sum()
     groups = table.sum(1, keepdims=True)
-    made = groups * (table / groups) ** guidance
-    return made / made.sum(0) * table.sum(0)
+    tilted = groups * (table / groups) ** guidance
+    return tilted / tilted.sum(0) * table.sum(0)
 
 
 class Power(NamedTuple):
@@ -264,10 +264,10 @@ def looks(first: int, last: int) -> list[int]:
         raise UserError(
             f"a sequential audit looks first at {first} of {last} samples: expected 1 <= first <= last"
         )
-    found = [first]
-    while found[-1] * 2 < last:
-        found.append(found[-1] * 2)
-    return found if found[-1] == last else [*found, last]
+    numbers = [first]
+    while numbers[-1] * 2 < last:
+        numbers.append(numbers[-1] * 2)
+    return numbers if numbers[-1] == last else [*numbers, last]
 
 
 def spent(level: float, count: int) -> float:

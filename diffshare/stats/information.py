@@ -39,8 +39,8 @@ def contingency(sensitive: np.ndarray, target: np.ndarray, groups: int, classes:
     Returns:
         int64, groups x classes.
     """
-    known = (sensitive >= 0) & (target >= 0)
-    cells = sensitive[known].astype(np.int64) * classes + target[known]
+    labelled = (sensitive >= 0) & (target >= 0)
+    cells = sensitive[labelled].astype(np.int64) * classes + target[labelled]
     return np.bincount(cells, minlength=groups * classes).reshape(groups, classes)
 
 

@@ -1,5 +1,6 @@
 """Intervals of a proportion: of counts alone, and of counts corrected for a classifier's errors (two classes)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -203,3 +204,24 @@ def cleam(shares: np.ndarray, tpr: float, fpr: float, level: float = 0.95) -> In
         float(np.clip(_adjust(share, tpr, fpr), 0, 1)) for share in (mean, mean - half, mean + half)
     )
     return Interval(middle, min(ends), max(ends))
+
+
+def coverage_interval(shares: Sequence[float], level: float) -> tuple[float, float]:
+    """Interval of the mean over generators of the share of a generator's runs whose interval held.
+
+    Clopper and Pearson's beta quantiles at the sum s of the n shares, which need not be whole:
+
+        low = B((1 - level) / 2; s, n - s + 1),  high = B((1 + level) / 2; s + 1, n - s)
+
+    and 0, 1 where s is 0, n. A share in [0, 1] varies no more than a single run of the same mean, so that the binomial
+    quantiles are wide enough (the tests sum the chances for ten generators of two runs). Those of a rounded s miss the
+    mean too often on one side, and Student's interval of the shares has no width where all are 0 or all are 1.
+
+    Args:
+        shares: one a generator, in [0, 1]; at least one.
+        level: of the interval, in (0, 1).
+    """
+    n, s, tail = len(shares), float(np.sum(shares)), (1 - level) / 2
+    low = 0.0 if s <= 0 else float(betaincinv(s, n - s + 1, tail))
+    high = 1.0 if s >= n else float(betaincinv(s + 1, n - s, 1 - tail))
+    return low, high

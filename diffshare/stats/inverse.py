@@ -32,14 +32,14 @@ class Inverse(NamedTuple):
 
 
 def inverse_prediction(
-    known: Sequence[float] | np.ndarray,
+    proportions: Sequence[float] | np.ndarray,
     means: Sequence[float] | np.ndarray,
     variances: Sequence[float] | np.ndarray,
     mean: float,
     variance: float,
     level: float = 0.95,
 ) -> Inverse:
-    """The p at which the line through (known, means) has ``mean``, with Fieller's interval.
+    """The p at which the line through (proportions, means) has ``mean``, with Fieller's interval.
 
     With the least-squares line m = a + b p of S points and s^2 = RSS / (S - 2), the interval holds every p with
 
@@ -51,7 +51,7 @@ def inverse_prediction(
     what a generator does to the proportion and to a classifier's errors.
 
     Args:
-        known: proportions in [0, 1], S >= 3, not all equal.
+        proportions: of the training sets, in [0, 1], S >= 3, not all equal.
         means: mean of a feature over the samples of each of S generators.
         variances: squared standard error of each of these means.
         mean: of the samples in question.
@@ -63,7 +63,7 @@ def inverse_prediction(
             from 0 at this level, so that no interval is bounded.
     """
     check_level(level)
-    p, m = np.asarray(known, np.float64), np.asarray(means, np.float64)
+    p, m = np.asarray(proportions, np.float64), np.asarray(means, np.float64)
     refuse_line(p)
     spread = float(((p - p.mean()) ** 2).sum())
     slope = float(((p - p.mean()) * m).sum()) / spread
@@ -85,13 +85,13 @@ def inverse_prediction(
     return Inverse(middle, min(low, middle), max(high, middle), scatter, t2**0.5 * scatter)
 
 
-def refuse_line(known: Sequence[float] | np.ndarray) -> None:
+def refuse_line(proportions: Sequence[float] | np.ndarray) -> None:
     """Refuse known proportions that no line can be drawn through.
 
     Raises:
         UserError: fewer than three, or proportions that are none or all equal.
     """
-    p = np.asarray(known, np.float64)
+    p = np.asarray(proportions, np.float64)
     if len(p) < LEAST or not ((p >= 0) & (p <= 1)).all() or p.min() == p.max():
         raise UserError(
             f"an inverse regression needs {LEAST} generators or more of different proportions in [0, 1], "

@@ -157,7 +157,7 @@ def tpr_at(
 
 
 def _checked(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    made = []
+    checked = []
     for name, losses in (("members", members), ("non-members", non_members)):
         losses = np.asarray(losses, np.float64).ravel()
         if len(losses) < LEAST or not np.isfinite(losses).all():
@@ -165,5 +165,5 @@ def _checked(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, 
                 f"a membership test needs {LEAST} finite losses of each kind at least, got {len(losses)} of {name}"
                 + ("" if np.isfinite(losses).all() else ", some of them not finite")
             )
-        made.append(losses)
-    return made[0], made[1]
+        checked.append(losses)
+    return checked[0], checked[1]

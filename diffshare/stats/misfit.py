@@ -78,9 +78,9 @@ def score_gap(
     Returns:
         of the posterior of each class, float64 in [-1, 1], K x 200.
     """
-    made = _below(calibration.queries(query_scores)).mean((0, 1))
-    known = _below(calibration.scores).reshape(len(calibration.scores), -1)
-    return made - (prevalence @ calibration.class_means(known)).reshape(made.shape)
+    observed = _below(calibration.queries(query_scores)).mean((0, 1))
+    records = _below(calibration.scores).reshape(len(calibration.scores), -1)
+    return observed - (prevalence @ calibration.class_means(records)).reshape(observed.shape)
 
 
 def distance(gap: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ def blur(
     channels = [1] if groups == 2 else list(range(groups))  # of two groups one posterior says all
     apart = np.zeros((len(SLOPES), len(channels)))
     for calibration, queries, p in zip(calibrations, scores, prevalences, strict=True):
-        made = np.tile(_below(queries[..., channels]).mean((0, 1)), (len(SLOPES), 1))
+        observed = np.tile(_below(queries[..., channels]).mean((0, 1)), (len(SLOPES), 1))
         places = logit(np.clip(calibration.scores, 1e-6, 1 - 1e-6))
         means = calibration.class_means(places)
         way = (p @ means - means)[calibration.labels]
@@ -147,15 +147,15 @@ def blur(
         means = np.array(
             [calibration.class_means(_below(moved).reshape(len(moved), -1)) for moved in rows]
         )
-        known = (
+        components = (
             means.reshape(len(SLOPES), groups, len(channels), GRID)
             .swapaxes(1, 2)
             .reshape(-1, groups, GRID)
         )
-        fitted = np.einsum("rk,rkd->rd", least_squares(made, known), known)
-        apart += ((made - fitted) ** 2).sum(-1).reshape(apart.shape)
-    found = SLOPES[apart.argmin(0)]
-    return np.repeat(found, 2) if groups == 2 else found
+        fitted = np.einsum("rk,rkd->rd", least_squares(observed, components), components)
+        apart += ((observed - fitted) ** 2).sum(-1).reshape(apart.shape)
+    best = SLOPES[apart.argmin(0)]
+    return np.repeat(best, 2) if groups == 2 else best
 
 
 def _below(scores: np.ndarray) -> np.ndarray:
@@ -199,7 +199,7 @@ def extremes(association: Association, bias: Bias, label_weights: np.ndarray) ->
     Returns:
         one for each choice of ends; None where some share may be 0 or 1, for there is no bound then.
     """
-    (group, label), found = association.contrast, []
+    (group, label), odds = association.contrast, []
     others = np.array(label_weights, np.float64)
     others[label] = 0
     b, lost = bias.common[group], 1 - bias.slope[group]
@@ -213,8 +213,8 @@ def extremes(association: Association, bias: Bias, label_weights: np.ndarray) ->
         ]
         if not all(0 < share.estimate < 1 for share in two):
             return None
-        found.append(shifted(log_odds_root(*two), *association.reference))
-    return found
+        odds.append(shifted(log_odds_root(*two), *association.reference))
+    return odds
 
 
 def _undone(share: Share, low: float, high: float, own: float) -> Share:

@@ -54,10 +54,10 @@ def mixture_fit(
     queries = calibration.queries(query_scores)
     edges = _edges(calibration.scores)
     features = _cumulative(queries, edges).mean(0)
-    known = _cumulative(calibration.scores, edges)
-    statistic, p = _distance(features.mean(0)[None], calibration.class_means(known)[None])
+    records = _cumulative(calibration.scores, edges)
+    statistic, p = _distance(features.mean(0)[None], calibration.class_means(records)[None])
     null = _null(
-        calibration, known, p[0], len(features), _spread(features, queries, edges), rng, resamples
+        calibration, records, p[0], len(features), _spread(features, queries, edges), rng, resamples
     )
     beyond = int((null >= statistic[0] * (1 - 1e-12)).sum())
     return Fit(float(statistic[0]), (1 + beyond) / (1 + resamples), p[0])
@@ -95,7 +95,7 @@ def _spread(features: np.ndarray, queries: np.ndarray, edges: np.ndarray) -> flo
 
 def _null(
     calibration: Calibration,
-    known: np.ndarray,
+    records: np.ndarray,
     p: np.ndarray,
     size: int,
     spread: float,
@@ -111,11 +111,11 @@ def _null(
     effective = max(1, round(size / max(spread, 1e-6)))
     drawn = rng.multinomial(effective, np.repeat(p[None], folds, 0).ravel() / folds, size=resamples)
     drawn = drawn.reshape(resamples, folds, k)
-    classes = np.zeros((resamples, k, known.shape[1]))
-    query = np.zeros((resamples, known.shape[1]))
+    classes = np.zeros((resamples, k, records.shape[1]))
+    query = np.zeros((resamples, records.shape[1]))
     for fold in range(folds):
         for label in range(k):
-            cell = known[(groups == fold) & (calibration.labels == label)]
+            cell = records[(groups == fold) & (calibration.labels == label)]
             patterns, frequency = np.unique(cell, axis=0, return_counts=True)
             share = frequency / frequency.sum()
             again = rng.multinomial(len(cell), share, size=resamples) @ patterns / len(cell)

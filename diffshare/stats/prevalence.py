@@ -112,11 +112,11 @@ def checked(method: Method, calibration: Calibration, query_scores: np.ndarray) 
 def _refuse_apart(method: Method, calibration: Calibration, queries: np.ndarray) -> None:
     """Refuse queries whose scores lie in bins that hold no calibration record: histograms then tell nothing."""
     features = FORMS[method].features
-    known = features(calibration.scores).any(0)
-    if not features(queries).mean((0, 1))[known].any():
+    occupied = features(calibration.scores).any(0)
+    if not features(queries).mean((0, 1))[occupied].any():
         raise UserError(
             f"no score of the samples is near one of a record, so method {method} cannot compare them: use another "
-            "--method, or records more like the samples"
+            "`method`, or records more like the samples"
         )
 
 
@@ -186,11 +186,11 @@ def median_sweep(
         float64, K.
     """
     queries = checked("dmy", calibration, query_scores)
-    found = []
+    estimates = []
     for count in bins:
         classes = calibration.class_means(histogram(calibration.scores, count))
-        found.append(
+        estimates.append(
             least_hellinger(histogram(queries, count).mean((0, 1))[None], classes[None])[0]
         )
-    middle = np.median(found, axis=0)
+    middle = np.median(estimates, axis=0)
     return middle / middle.sum()

@@ -165,18 +165,18 @@ def _unmixed(calibration: Calibration, scores: np.ndarray) -> tuple[Share, ...]:
     p = solve @ scores.mean(0)
     n = len(scores)
     of_query = np.diag(solve @ np.cov(scores.T, bias=True) @ solve.T)
-    known = np.clip(p, 0, 1)
+    clipped = np.clip(p, 0, 1)
     spread = np.zeros((len(p), len(p)))
     assert calibration.groups is not None
     for fold in range(calibration.folds):
         for group in range(calibration.classes):
             cell = calibration.scores[(calibration.groups == fold) & (calibration.labels == group)]
             spread += (
-                known[group] ** 2
+                clipped[group] ** 2
                 * np.cov(cell.T, bias=True)
                 / (calibration.folds**2 * (len(cell) - 1))
             )
     of_calibration = np.diag(solve @ spread @ solve.T)
-    excess = np.maximum(of_query - known * (1 - known), 0)
+    excess = np.maximum(of_query - clipped * (1 - clipped), 0)
     parts = zip(p.tolist(), excess.tolist(), of_calibration.tolist(), strict=True)
     return tuple(Share(estimate, n, queries, constant) for estimate, queries, constant in parts)

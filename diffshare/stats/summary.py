@@ -48,13 +48,13 @@ def t_interval(values: Sequence[float | None], level: float = 0.95) -> Estimate:
     if not 0 < level < 1:
         raise ValueError(f"level {level} must lie between 0 and 1")
     n = len(values)
-    known = np.array([v for v in values if v is not None], np.float64)
-    if not n or len(known) < n:
+    defined = np.array([v for v in values if v is not None], np.float64)
+    if not n or len(defined) < n:
         return Estimate(None, None, None, n)
-    mean = float(known.mean())
+    mean = float(defined.mean())
     if n < 2:
         return Estimate(mean, None, None, n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * known.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * defined.std(ddof=1) / np.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n)
 
 
@@ -70,13 +70,13 @@ def t_test(values: Sequence[float | None]) -> float | None:
         None where a value is undefined or there are fewer than two; values that are all alike give 1 where they are
         0 and 0 elsewhere.
     """
-    known = np.array([v for v in values if v is not None], np.float64)
-    if len(known) < len(values) or len(known) < 2:
+    defined = np.array([v for v in values if v is not None], np.float64)
+    if len(defined) < len(values) or len(defined) < 2:
         return None
-    error = float(known.std(ddof=1) / np.sqrt(len(known)))
+    error = float(defined.std(ddof=1) / np.sqrt(len(defined)))
     if not error:
-        return float(known.mean() == 0)
-    return float(2 * stats.t.sf(abs(known.mean()) / error, len(known) - 1))
+        return float(defined.mean() == 0)
+    return float(2 * stats.t.sf(abs(defined.mean()) / error, len(defined) - 1))
 
 
 def paired_difference(

@@ -7,6 +7,7 @@ again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.study.engine.base import Find, Row, left_at
+from diffshare.study.engine.checks import check_axes
 from diffshare.study.engine.configs import below
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
 from diffshare.study.reports.audit import audit_row, draw_audit, summarise, verdict_table
+from diffshare.study.reports.common import grouped
 from diffshare.study.reports.repair import (
     draw_repairs,
     outcome,
@@ -32,36 +35,33 @@ from diffshare.study.steps.repair import RepairOptions, check_repairs, repair_st
 MEASURED = "demographic_parity_difference"
 
 
+@dataclass(kw_only=True, eq=False)
 class AuditStudy(FairnessPoisoning):
     """For each training set and guidance: an audit of the samples, and the classifier that it speaks of.
+
+    ``samples`` are the queries, and ``count_groups`` does nothing: the audit reads the groups.
 
     Args:
         clean_seeds: seeds of clean training sets; ``seeds`` are those of the poisoned ones.
         audit: options of the verb ``audit``: ``{downstream: NetworkRecipe, "downstream.steps": 600}``.
         repairs: how poisoned samples are repaired, by the name that it shall have; not at all where left out. With
             ``resample`` of a table the group is the samples' own column, hence known, and the figure an upper bound.
-        kwargs: as for :class:`diffshare.study.fairness_poisoning.FairnessPoisoning`; ``samples`` are the queries, and
-            ``count_groups`` does nothing: the audit reads the groups.
     """
 
-    def __init__(
-        self,
-        clean_seeds: list[int],
-        audit: dict[str, Any] | None = None,
-        repairs: dict[str, RepairOptions] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if not clean_seeds or len(set(clean_seeds)) < len(clean_seeds):
-            raise UserError(
-                f"study.clean_seeds is {clean_seeds}: give at least one seed, each once"
-            )
+    clean_seeds: list[int]
+    audit: dict[str, Any] | None = None
+    repairs: dict[str, RepairOptions] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what is added to the grid."""
+        super().__post_init__()
+        check_axes(self, "clean_seeds")
         if not self.through_generator:
             raise UserError(
                 "study.through_generator is false: an audit is of a generator's samples"
             )
-        self.clean_seeds, self.audit, self.repairs = clean_seeds, verb_options(audit), repairs or {}
-        check_repairs(self.repairs, self.seeds, clean_seeds)
+        self.audit, self.repairs = verb_options(self.audit), self.repairs or {}
+        check_repairs(self.repairs, self.seeds, self.clean_seeds)
         self.count_groups = False  # the audit reads them
 
     def cells(self) -> Iterator[Cell]:
@@ -83,23 +83,28 @@ class AuditStudy(FairnessPoisoning):
     def _repairs(self, steps: Mapping[str, Step]) -> Iterator[Step]:
         """Repairs of every poisoned samples folder, and the classifier on what they leave."""
         poisoned = [cell for cell in self.cells() if cell.alpha]
-        for cell, guidance, (name, options) in product(
-            poisoned, self.guidances, self.repairs.items()
-        ):
-            end = f"{cell.name}-g{guidance:g}"
-            release = Place(f"fit-{cell.name}", "run/release")
+        assert self.repairs is not None
+        for cell, guidance, repair in product(poisoned, self.guidances, self.repairs.items()):
+            end, release = cell.end(guidance), Place(f"fit-{cell.name}", "run/release")
             classified = steps[f"classifier-{end}"]
-            yield from repair_steps(name, end, options, classified, release=release, seed=cell.seed)
+            yield from repair_steps(*repair, end, classified, release=release, seed=cell.seed)
 
     def _audit(self, cell: Cell, guidance: float) -> Step:
         """The audit of one samples folder, against the auxiliary part of the generator's own source."""
-        end = f"{cell.name}-g{guidance:g}"
-        name, data = f"audit-{end}", self.settings.data | below("data.", self.settings.overrides)
-        arguments = {"samples": Place(f"sample-{end}", "samples"), "guidance": guidance}
-        arguments |= {"reference": self.settings.source(), "pool": data.get("pool") or "natural"}
-        arguments |= {role: self.settings.role(role) for role in ("sensitive", "target")}
-        arguments |= {"split_seed": cell.seed, "seed": cell.seed} | self.audit
-        return Step(name, f"{VERBS}:audit", arguments | {"json": Place(name, "audit.json")})
+        end, settings = cell.end(guidance), self.settings
+        name, data = f"audit-{end}", settings.data | below("data.", settings.overrides)
+        arguments = {
+            "samples": Place(f"sample-{end}", "samples"),
+            "guidance": guidance,
+            "reference": settings.source(),
+            "pool": data.get("pool") or "natural",
+            "sensitive": settings.role("sensitive"),
+            "target": settings.role("target"),
+            "split_seed": cell.seed,
+            "seed": cell.seed,
+        }
+        over = {**(self.audit or {}), "json": Place(name, "audit.json")}
+        return Step(name, f"{VERBS}:audit", arguments | over)
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one row a samples folder."""
@@ -107,28 +112,22 @@ class AuditStudy(FairnessPoisoning):
             self._key(row): row for row in super().rows(find) if row["where"] == "generator"
         }
         rows = []
-        for cell in self.cells():
-            for guidance in self.guidances:
-                audit = left_at(find, Place(f"audit-{cell.name}-g{guidance:g}", "audit.json"))
-                if audit is None:
-                    continue
-                row = {
-                    "policy": cell.policy,
-                    "alpha": cell.alpha,
-                    "guidance": guidance,
-                    "seed": cell.seed,
-                }
-                real = measured.get(self._key(row), {})
-                row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
-                row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}
-                row |= audit_row(audit)
-                if self.repairs and cell.alpha:
-                    row["measured_gap_signed"] = real.get(f"{MEASURED}_signed")
-                    clean = measured.get(("clean", 0.0, guidance, cell.seed), {})
-                    row |= outcome(clean, "clean_")
-                    row["direction"] = real.get("direction")
-                    row["repairs"] = self._repaired(find, f"{cell.name}-g{guidance:g}")
-                rows.append(row)
+        for cell, guidance in product(self.cells(), self.guidances):
+            audit = left_at(find, Place(f"audit-{cell.end(guidance)}", "audit.json"))
+            if audit is None:
+                continue
+            row = vars(cell) | {"guidance": guidance}
+            real = measured.get(self._key(row), {})
+            row |= {"measured_gap": real.get(MEASURED), "accuracy": real.get("accuracy")}
+            row |= {"test_records": real.get("n"), "shares_in_mix": real.get("shares_in_mix")}
+            row |= audit_row(audit)
+            if self.repairs and cell.alpha:
+                row["measured_gap_signed"] = real.get(f"{MEASURED}_signed")
+                clean = measured.get(("clean", 0.0, guidance, cell.seed), {})
+                row |= outcome(clean, "clean_")
+                row["direction"] = real.get("direction")
+                row["repairs"] = self._repaired(find, cell.end(guidance))
+            rows.append(row)
         return rows
 
     def _repaired(self, find: Find, end: str) -> dict[str, Row | None]:
@@ -138,7 +137,7 @@ class AuditStudy(FairnessPoisoning):
                 left_at(find, Place(f"repaired-{name}-{end}", "run/results.json")),
                 left_at(find, Place(f"repair-{name}-{end}", "samples/repair.json")),
             )
-            for name in self.repairs
+            for name in self.repairs or {}
         }
 
     @staticmethod
@@ -148,8 +147,7 @@ class AuditStudy(FairnessPoisoning):
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`diffshare.study.engine.base.Study`: one entry a guidance."""
         entries = []
-        for guidance in dict.fromkeys(row["guidance"] for row in rows):
-            mine = [row for row in rows if row["guidance"] == guidance]
+        for (guidance,), mine in grouped(rows, ("guidance",)).items():
             repairs = {"repairs": summarise_repairs(mine, self.level)} if self.repairs else {}
             entries.append(summarise(mine, guidance, self.level) | repairs)
         return entries

@@ -16,11 +16,14 @@ from rich.table import Table
 from diffshare.errors import UserError
 from diffshare.stats.information import row_shares
 from diffshare.study.engine.base import Find, Row, Study, left_at
-from diffshare.study.engine.configs import (
-    check_axis,
+from diffshare.study.engine.checks import (
+    check_axes,
+    check_between,
     check_least,
-    check_level,
+    check_names,
     check_shares,
+)
+from diffshare.study.engine.configs import (
     merged,
     named_class,
 )
@@ -61,7 +64,12 @@ class Cell:
         share = f"-a{self.alpha:g}" if self.alpha else ""
         return f"{self.policy}{share}-s{self.seed}"
 
+    def end(self, guidance: float) -> str:
+        """For what is made of its samples at one guidance."""
+        return f"{self.name}-g{guidance:g}"
 
+
+@dataclass(kw_only=True, eq=False)
 class FairnessPoisoning(Study):
     """For each training set: choose it, train and release a generator, sample it, train and test a classifier.
 
@@ -77,7 +85,7 @@ class FairnessPoisoning(Study):
         n: records of a training set.
         samples: samples of each generator, as many of each class.
         overrides: settings of ``fit`` over those of ``generator``: ``{trainer: {max_steps: 1000}}``.
-        more: settings over ``overrides``, for the command line: ``--study.more '{"data.target": "Young"}'``.
+        more: settings over ``overrides``, for the command line: ``study.more``, ``'{"data.target": "Young"}'``.
         sampling_steps: network calls a sample; the release's default where None.
         direct: also train the classifier on the mix itself: what the mix does without the generator.
         through_generator: train generators; False measures the mixes alone.
@@ -86,53 +94,43 @@ class FairnessPoisoning(Study):
         level: of the intervals.
     """
 
-    def __init__(
-        self,
-        generator: list[Path],
-        classifier: Downstream,
-        policies: dict[str, Path],
-        alphas: list[float],
-        guidances: list[float],
-        seeds: list[int],
-        n: int,
-        samples: int,
-        overrides: dict[str, Any] | None = None,
-        more: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        direct: bool = True,
-        through_generator: bool = True,
-        count_groups: bool = True,
-        group_steps: int = 400,
-        level: float = 0.95,
-    ) -> None:
-        _check_grid(policies, alphas, guidances if through_generator else [1.0], seeds)
-        check_level(level)
-        check_least(
-            (name, value, 1)
-            for name, value in (("n", n), ("samples", samples), ("group_steps", group_steps))
-        )
-        if not direct and not through_generator:
+    generator: list[Path]
+    classifier: Downstream
+    policies: dict[str, Path]
+    alphas: list[float]
+    guidances: list[float]
+    seeds: list[int]
+    n: int
+    samples: int
+    overrides: dict[str, Any] | None = None
+    more: dict[str, Any] | None = None
+    sampling_steps: int | None = None
+    direct: bool = True
+    through_generator: bool = True
+    count_groups: bool = True
+    group_steps: int = 400
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Check the grid and read the configs."""
+        check_axes(self, "policies", "alphas", "seeds")
+        if self.through_generator:
+            check_axes(self, "guidances")
+            check_least(self, {"guidances": 0})
+        check_shares(self, "alphas")
+        check_least(self, {"seeds": 0, "n": 1, "samples": 1, "group_steps": 1})
+        check_between(self, "level")
+        check_names("study.policies", self.policies, taken={"clean": "the set of alpha 0"})
+        if not self.direct and not self.through_generator:
             raise UserError(
                 "study.direct and study.through_generator are both false: nothing is left to measure"
             )
-        self.classifier, self.policies = classifier, policies
-        self.guidances, self.seeds, self.n, self.samples = guidances, seeds, n, samples
-        self.settings = Settings(
-            generator, overrides, more, needs=("source", "target", "sensitive")
-        )
-        self.sampling_steps, self.direct, self.through_generator = (
-            sampling_steps,
-            direct,
-            through_generator,
-        )
-        self.count_groups, self.group_steps, self.level = (
-            count_groups and through_generator,
-            group_steps,
-            level,
-        )
-        self.alphas = [alpha for alpha in alphas if alpha]
-        self.receiver = data_block(classifier.configs, "study.classifier")
-        for name, path in policies.items():
+        roles = ("source", "target", "sensitive")
+        self.settings = Settings(self.generator, self.overrides, self.more, needs=roles)
+        self.count_groups = self.count_groups and self.through_generator
+        self.alphas = [alpha for alpha in self.alphas if alpha]
+        self.receiver = data_block(self.classifier.configs, "study.classifier")
+        for name, path in self.policies.items():
             _check_policy(name, path)
 
     # --- the grid ------------------------------------------------------------------------------------------------
@@ -148,15 +146,13 @@ class FairnessPoisoning(Study):
         """See :class:`Study`."""
         steps = [self._reader(seed) for seed in self.seeds] if self.count_groups else []
         for cell in self.cells():
-            mix, fit = mix_and_fit(
-                cell.name, self._configs(cell), self.settings.overrides, self._mix(cell), cell.seed
-            )
+            settings = (self.settings.overrides, self._mix(cell), cell.seed)
+            mix, fit = mix_and_fit(cell.name, self._configs(cell), *settings)
             steps += [mix, *([self._direct(cell)] if self.direct else [])]
             if self.through_generator:
                 steps.append(fit)
-                steps += [
-                    step for guidance in self.guidances for step in self._receiver(cell, guidance)
-                ]
+                for guidance in self.guidances:
+                    steps += self._receiver(cell, guidance)
         return steps
 
     def _configs(self, cell: Cell) -> list[Path]:
@@ -180,16 +176,17 @@ class FairnessPoisoning(Study):
 
     def _receiver(self, cell: Cell, guidance: float) -> Iterator[Step]:
         """Samples at one guidance, the classifier on them, and the groups in them."""
-        end = f"{cell.name}-g{guidance:g}"
+        end = cell.end(guidance)
         folder = Place(f"sample-{end}", "samples")
-        options = {"labels": "balanced", "guidance": guidance, "out": folder}
-        arguments = sampling(cell.name, self.samples, cell.seed, self.sampling_steps, **options)
-        yield Step(folder.step, f"{VERBS}:sample", arguments)
+        options = sampling(cell.name, self.samples, cell.seed, self.sampling_steps)
+        yield Step.leaving(
+            folder, f"{VERBS}:sample", labels="balanced", guidance=guidance, **options
+        )
         yield self._classifier(f"classifier-{end}", cell, self.settings.received(folder, cell.seed))
         if self.count_groups:
-            name, reader = f"groups-{end}", Place(f"reader-s{cell.seed}", "reader")
-            arguments = {"reader": reader, "samples": folder, "out": Place(name, "groups.json")}
-            yield Step(name, f"{SHARES}:count_groups", arguments)
+            reader = Place(f"reader-s{cell.seed}", "reader")
+            out = Place(f"groups-{end}", "groups.json")
+            yield Step.leaving(out, f"{SHARES}:count_groups", reader=reader, samples=folder)
 
     def _classifier(self, name: str, cell: Cell, data: dict[str, Any]) -> Step:
         after = (f"mix-{cell.name}",)
@@ -197,18 +194,13 @@ class FairnessPoisoning(Study):
 
     def _reader(self, seed: int) -> Step:
         """A classifier of the group, on auxiliary records of the same source."""
-        name = f"reader-s{seed}"
         group, label = (self.settings.role(role) for role in ("sensitive", "target"))
         data = self.settings.module(
             seed, group, sensitive=label, part="auxiliary", validation_share=0.25
         )
-        arguments = {
-            "data": data,
-            "steps": self.group_steps,
-            "seed": seed,
-            "out": Place(name, "reader"),
-        }
-        return Step(name, f"{SHARES}:train_group_reader", arguments)
+        out = Place(f"reader-s{seed}", "reader")
+        function = f"{SHARES}:train_group_reader"
+        return Step.leaving(out, function, data=data, steps=self.group_steps, seed=seed)
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -217,54 +209,42 @@ class FairnessPoisoning(Study):
 
         ``direction`` is that of the mix (:func:`diffshare.study.reports.excess.paired`), None of a clean one.
         """
-        cells = []
+        rows: list[Row] = []
         for cell in self.cells():
             if self.direct:
-                cells.append(
-                    self._row(
-                        find, cell, "mix", None, Place(f"direct-{cell.name}", "run/results.json")
-                    )
-                )
+                place = Place(f"direct-{cell.name}", "run/results.json")
+                rows += self._row(find, cell, None, place)
             for guidance in self.guidances if self.through_generator else []:
-                end = f"{cell.name}-g{guidance:g}"
-                place = Place(f"classifier-{end}", "run/results.json")
-                cells.append(self._row(find, cell, "generator", guidance, place))
-        rows = [row for row in cells if row is not None]
+                place = Place(f"classifier-{cell.end(guidance)}", "run/results.json")
+                rows += self._row(find, cell, guidance, place)
         clean = {row["seed"]: row for row in rows if row["policy"] == "clean"}
         return [
             row | {"direction": paired(row, clean.get(row["seed"], {})).direction} for row in rows
         ]
 
-    def _row(
-        self, find: Find, cell: Cell, where: str, guidance: float | None, place: Place
-    ) -> Row | None:
+    def _row(self, find: Find, cell: Cell, guidance: float | None, place: Place) -> Iterator[Row]:
+        """The row of one classifier, where it is there; of the mix itself where the guidance is None."""
         result = left_at(find, place)
         if result is None:
-            return None
+            return
         if "counts" not in result:
             raise UserError(
                 f"{find(place)} has no counts of S x Y x Yhat: name a classifier that measures fairness in its test"
             )
-        row = {
-            "policy": cell.policy,
-            "alpha": cell.alpha,
-            "where": where,
-            "guidance": guidance,
-            "seed": cell.seed,
-        }
-        if chosen := left_at(find, Place(f"mix-{cell.name}", "mix/mix.json")):
-            row |= {
-                "mutual_information_sy": chosen["mutual_information_sy"],
-                "exhausted": chosen["exhausted"],
-            }
-            row |= {"direction": chosen["direction"]} if "direction" in chosen else {}
-        end = None if guidance is None else f"{cell.name}-g{guidance:g}"
-        groups = left_at(find, Place(f"groups-{end}", "groups.json")) if end else None
-        row["shares_in_mix"] = mix_shares(chosen["counts"]) if chosen else None
-        row["shares_in_samples"] = groups and groups["shares"]
+        where = "mix" if guidance is None else "generator"
+        row = {"policy": cell.policy, "alpha": cell.alpha, "where": where, "guidance": guidance}
+        row["seed"] = cell.seed
+        chosen = left_at(find, Place(f"mix-{cell.name}", "mix/mix.json")) or {}
+        of_mix = ("mutual_information_sy", "exhausted", "direction")
+        row |= {name: chosen[name] for name in of_mix if name in chosen}
+        row["shares_in_mix"] = mix_shares(chosen.get("counts"))
+        row["shares_in_samples"] = None
+        if guidance is not None:
+            groups = left_at(find, Place(f"groups-{cell.end(guidance)}", "groups.json"))
+            row["shares_in_samples"] = groups and groups["shares"]
         # [s][y][yhat] => [yhat][s]
         row["shares_in_decisions"] = row_shares(np.asarray(result["counts"]).sum(1).T)
-        return row | result
+        yield row | result
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`Study`: means over seeds, and paired differences to the clean set of the same seed."""
@@ -287,35 +267,10 @@ def _check_policy(name: str, path: Path) -> None:
     where = f"study.policies.{name} ({path})"
     if "class_path" not in mix:
         raise UserError(
-            f"{where} names no data.init_args.mix.class_path: name an overlay such as configs/mix/clean.yaml"
+            f"{where} names no data.init_args.mix.class_path: name an overlay such as mix/clean"
         )
     parameters = inspect.signature(named_class(mix["class_path"], where)).parameters
     if missing := [parameter for parameter in ("alpha", "n") if parameter not in parameters]:
         raise UserError(
             f"{where}: {mix['class_path']} has no argument {missing[0]}, a policy has alpha and n"
-        )
-
-
-def _check_grid(
-    policies: dict[str, Path], alphas: list[float], guidances: list[float], seeds: list[int]
-) -> None:
-    for name, axis in (
-        ("policies", list(policies)),
-        ("alphas", alphas),
-        ("guidances", guidances),
-        ("seeds", seeds),
-    ):
-        check_axis(f"study.{name}", axis)
-    check_shares("alphas", alphas)
-    if negative := [guidance for guidance in guidances if guidance < 0]:
-        raise UserError(f"study.guidances has {negative[0]}: a guidance_scale is 0 or more")
-    if below := [seed for seed in seeds if seed < 0]:
-        raise UserError(f"study.seeds has {below[0]}: a seed is 0 or more")
-    if "clean" in policies:
-        raise UserError(
-            "study.policies has 'clean', which is there by itself as alpha 0: take it out"
-        )
-    if bad := [name for name in policies if not name.replace("_", "").replace("-", "").isalnum()]:
-        raise UserError(
-            f"study.policies has '{bad[0]}': a name has letters, digits, - and _, it becomes a folder"
         )

@@ -5,8 +5,8 @@ models pass the bias and the proportions of their training set on more faithfull
 of kinds in the summary confirm or contradict that.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,19 @@ from rich.table import Table
 from diffshare.errors import UserError, one_of
 from diffshare.stats.prevalence import NAMES
 from diffshare.study.engine.base import Find, Row, Study, find_under, left_at, under
-from diffshare.study.engine.configs import check_axis, flat
+from diffshare.study.engine.checks import check_axes, check_least, check_names
+from diffshare.study.engine.configs import flat
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.fairness_poisoning import Cell, FairnessPoisoning
 from diffshare.study.reports.families import draw_families, family_row, real_row, summarise, tables
 from diffshare.study.steps.grid import REAL, Downstream, Family, Reader
-from diffshare.study.steps.pipeline import check_reader, train_readers
+from diffshare.study.steps.pipeline import least_of_reader, train_readers
 
 QUALITY = "diffshare.study.steps.quality"
 POISONED = "poisoned"
 
 
+@dataclass(kw_only=True, eq=False)
 class Families(Study):
     """For each family and seed a clean and a poisoned generator, and what both attacks make of their samples.
 
@@ -44,65 +46,45 @@ class Families(Study):
         alpha: poisoned share in (0, 1].
         method: estimator of :func:`diffshare.stats.prevalence.estimate`.
         overrides: settings of all ``fit``.
-        more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
+        more: settings over all others, for the command line: ``study.more``, ``'{"trainer.max_steps": 10}'``.
         sampling_steps: network calls a sample; the release's default where None.
         readers: how the classifiers of the properties are trained.
         level: of the intervals.
     """
 
-    def __init__(
-        self,
-        generators: dict[str, Family],
-        classifier: Downstream,
-        policy: Path,
-        seeds: list[int],
-        n: int,
-        samples: int,
-        properties: list[str],
-        alpha: float = 0.5,
-        method: str = "pacc",
-        overrides: dict[str, Any] | None = None,
-        more: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        readers: Reader = Reader(steps=300),  # noqa: B008
-        level: float = 0.95,
-    ) -> None:
-        for name, axis in (
-            ("generators", list(generators)),
-            ("seeds", seeds),
-            ("properties", properties),
-        ):
-            check_axis(f"study.{name}", axis)
-        check_reader("readers", readers, 1 if method == "cc" else 2)
-        if not 0 < alpha <= 1:
-            raise UserError(f"study.alpha is {alpha}: a poisoned share lies above 0 and up to 1")
-        if method not in NAMES:
-            raise one_of("method", method, NAMES)
-        self.generators, self.seeds, self.properties = generators, seeds, properties
-        self.alpha, self.method, self.samples, self.level = alpha, method, samples, level
-        self.readers = readers
-        self.overrides = dict(flat(overrides or {}))
-        self.more = dict(flat(more or {}))
-        self._shared: dict[str, Any] = {
-            "classifier": classifier,
-            "policies": {POISONED: policy},
-            "guidances": [1.0],
-            "n": n,
-            "samples": samples,
-            "count_groups": False,  # the readers do that
-            "level": level,
-        }
-        self._shared_steps = sampling_steps
-        for name, family in generators.items():
+    generators: dict[str, Family]
+    classifier: Downstream
+    policy: Path
+    seeds: list[int]
+    n: int
+    samples: int
+    properties: list[str]
+    alpha: float = 0.5
+    method: str = "pacc"
+    overrides: dict[str, Any] | None = None
+    more: dict[str, Any] | None = None
+    sampling_steps: int | None = None
+    readers: Reader = field(default_factory=lambda: Reader(steps=300))
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Check the grid and read the configs."""
+        check_axes(self, "generators", "seeds", "properties")
+        check_least(
+            self, {"seeds": 0} | least_of_reader("readers", 1 if self.method == "cc" else 2)
+        )
+        if not 0 < self.alpha <= 1:
+            raise UserError(
+                f"study.alpha is {self.alpha}: a poisoned share lies above 0 and up to 1"
+            )
+        if self.method not in NAMES:
+            raise one_of("method", self.method, NAMES)
+        check_names("study.generators", self.generators, dashes="", taken={REAL: "records"})
+        for name, family in self.generators.items():
             self._check_family(name, family)
 
     def _check_family(self, name: str, family: Family) -> None:
-        """Refuse a name that makes no folder, and configs that do not go together."""
-        if not name.replace("_", "").isalnum() or name == REAL:
-            raise UserError(
-                f"study.generators has '{name}': a name has letters, digits and _, it becomes a folder, and is not "
-                f"'{REAL}', which stands for records"
-            )
+        """Refuse configs that do not go together."""
         try:
             study = self._attack(family, self.seeds[0])
             if family.before:
@@ -128,44 +110,39 @@ class Families(Study):
 
     # --- the grid ------------------------------------------------------------------------------------------------
 
+    def _poisoning(
+        self, generator: list[Path], seed: int, own: Mapping[str, Any] | None = None, **options: Any
+    ) -> FairnessPoisoning:
+        """A fairness poisoning of one seed, whose settings ``own`` lie over those of the study."""
+        usual: dict[str, Any] = {"alphas": [self.alpha], "more": self.more, "direct": False}
+        return FairnessPoisoning(
+            generator=generator,
+            seeds=[seed],
+            classifier=self.classifier,
+            policies={POISONED: self.policy},
+            guidances=[1.0],
+            n=self.n,
+            samples=self.samples,
+            count_groups=False,  # the readers do that
+            level=self.level,
+            overrides=dict(flat(self.overrides or {})) | dict(flat(own or {})),
+            **usual | options,
+        )
+
     def _attack(self, family: Family, seed: int) -> FairnessPoisoning:
         """The poisoning of one family at one seed."""
-        return FairnessPoisoning(
-            generator=family.configs,
-            alphas=[self.alpha],
-            seeds=[seed],
-            overrides=self.overrides | dict(flat(family.overrides or {})),
-            more=self.more,
-            sampling_steps=family.sampling_steps or self._shared_steps,
-            direct=False,
-            **self._shared,
-        )
+        steps = family.sampling_steps or self.sampling_steps
+        return self._poisoning(family.configs, seed, family.overrides, sampling_steps=steps)
 
     def _before_study(self, family: Family, seed: int) -> FairnessPoisoning:
         """The study whose clean generator is what ``family`` builds on."""
-        overrides = self.overrides | dict(flat(family.before_overrides or {}))
-        return FairnessPoisoning(
-            generator=family.before,
-            alphas=[0.0],
-            seeds=[seed],
-            overrides=overrides,
-            more=self.more,
-            direct=False,
-            **self._shared,
-        )
+        return self._poisoning(family.before, seed, family.before_overrides, alphas=[0.0])
 
     def _records(self, seed: int) -> FairnessPoisoning:
         """The attack without a generator: classifiers of the mixes themselves."""
-        family = next(iter(self.generators.values()))
-        return FairnessPoisoning(
-            generator=family.configs,
-            alphas=[self.alpha],
-            seeds=[seed],
-            overrides=self.overrides,
-            more={key: value for key, value in self.more.items() if key.startswith("data.")},
-            through_generator=False,
-            **self._shared,
-        )
+        more = {k: v for k, v in flat(self.more or {}) if k.startswith("data.")}
+        first = next(iter(self.generators.values()))
+        return self._poisoning(first.configs, seed, direct=True, through_generator=False, more=more)
 
     def steps(self) -> list[Step]:
         """See :class:`Study`; a whole seed before the next."""
@@ -185,12 +162,9 @@ class Families(Study):
             yield from (step for step in before if step.name in wanted)
         attack = self._attack(family, seed)
         for step in under(f"{name}-", attack.steps()):
-            builds_on_vae = family.before and step.name.startswith(f"{name}-fit-")
-            yield (
-                replace(step, arguments={**step.arguments, "model.vae": vae})
-                if builds_on_vae
-                else step
-            )
+            if family.before and step.name.startswith(f"{name}-fit-"):
+                step = replace(step, arguments={**step.arguments, "model.vae": vae})
+            yield step
         for cell in attack.cells():
             yield self._measure(name, family, cell)
 
@@ -201,12 +175,8 @@ class Families(Study):
     @property
     def read(self) -> list[str]:
         """The attributes that there is a reader of."""
-        return list(
-            dict.fromkeys([*self.properties, self._role("sensitive"), self._role("target")])
-        )
-
-    def _auxiliary(self, seed: int) -> dict[str, Any]:
-        return self._records(seed).settings.auxiliary(seed, None, self.readers.records)
+        roles = (self._role("sensitive"), self._role("target"))
+        return list(dict.fromkeys([*self.properties, *roles]))
 
     def _readers(self, seed: int) -> Step:
         """A classifier of each attribute, on auxiliary records of the seed."""
@@ -218,28 +188,25 @@ class Families(Study):
         return {**readers, "method": self.method, "seed": seed}
 
     def _reference(self, seed: int) -> Step:
-        name = f"reference-s{seed}"
-        arguments = {
-            "data": self._auxiliary(seed),
-            "count": self.samples,
-            "out": Place(name, "reference"),
-        }
-        return Step(name, f"{QUALITY}:keep_halves", arguments | self._reading(seed))
+        data = self._records(seed).settings.auxiliary(seed, None, self.readers.records)
+        out, reading = Place(f"reference-s{seed}", "reference"), self._reading(seed)
+        function = f"{QUALITY}:keep_halves"
+        return Step.leaving(out, function, data=data, count=self.samples, **reading)
 
     def _measure(self, name: str, family: Family, cell: Cell) -> Step:
-        step = f"{name}-measure-{cell.name}"
         runs = [Place(f"{name}-fit-{cell.name}", "run")]
         if family.before:
             runs.append(Place(f"{name}-before-fit-clean-s{cell.seed}", "run"))
-        arguments = {
-            "data": self._records(cell.seed).settings.module(cell.seed),
-            "samples": Place(f"{name}-sample-{cell.name}-g1", "samples"),
-            "reference": Place(f"reference-s{cell.seed}", "reference"),
-            "mix": Place(f"{name}-mix-{cell.name}", "mix"),
-            "runs": runs,
-            "out": Place(step, "measured.json"),
-        }
-        return Step(step, f"{QUALITY}:measure_family", arguments | self._reading(cell.seed))
+        return Step.leaving(
+            Place(f"{name}-measure-{cell.name}", "measured.json"),
+            f"{QUALITY}:measure_family",
+            data=self._records(cell.seed).settings.module(cell.seed),
+            samples=Place(f"{name}-sample-{cell.end(1)}", "samples"),
+            reference=Place(f"reference-s{cell.seed}", "reference"),
+            mix=Place(f"{name}-mix-{cell.name}", "mix"),
+            runs=runs,
+            **self._reading(cell.seed),
+        )
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -248,26 +215,23 @@ class Families(Study):
         rows = []
         sensitive, target = self._role("sensitive"), self._role("target")
         for seed in self.seeds:
-            attack = self._records(seed).rows(find_under(f"{REAL}-", find))
+            of_mixes = self._records(seed).rows(find_under(f"{REAL}-", find))
             halves = left_at(find, Place(f"reference-s{seed}", "reference/reference.json"))
-            rows.append(real_row(seed, attack, halves, self.properties))
+            rows.append(real_row(seed, of_mixes, halves, self.properties))
             for name, family in self.generators.items():
-                attack = self._attack(family, seed).rows(find_under(f"{name}-", find))
-                cells = {
-                    cell.policy: (
-                        left_at(find, Place(f"{name}-measure-{cell.name}", "measured.json")),
-                        left_at(
-                            find, Place(f"{name}-sample-{cell.name}-g1", "samples/samples.json")
-                        ),
-                    )
-                    for cell in self._attack(family, seed).cells()
-                }
-                rows.append(
-                    family_row(
-                        name, family.kind, seed, attack, cells, self.properties, sensitive, target
-                    )
-                )
+                attack = self._attack(family, seed)
+                left = {cell.policy: self._left(find, name, cell) for cell in attack.cells()}
+                attacked = attack.rows(find_under(f"{name}-", find))
+                who: Row = {"family": name, "kind": family.kind, "seed": seed}
+                rows.append(family_row(who, attacked, left, self.properties, sensitive, target))
         return [row for row in rows if row is not None]
+
+    @staticmethod
+    def _left(find: Find, name: str, cell: Cell) -> tuple[Row | None, Row | None]:
+        """What was measured of a cell's samples, and how they were drawn."""
+        drawn = Place(f"{name}-sample-{cell.end(1)}", "samples/samples.json")
+        measured = Place(f"{name}-measure-{cell.name}", "measured.json")
+        return left_at(find, measured), left_at(find, drawn)
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
         """See :class:`Study`: means over seeds by family, then differences of kinds of family."""

@@ -6,7 +6,7 @@ with corrected estimators beside the count, intervals beside the estimates, and 
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,13 @@ from diffshare.errors import UserError, one_of
 from diffshare.stats.inverse import LEAST
 from diffshare.stats.prevalence import NAMES
 from diffshare.study.engine.base import Find, Row, Study, left_at
-from diffshare.study.engine.configs import check_axis, check_least, check_level, check_shares
+from diffshare.study.engine.checks import (
+    check_axes,
+    check_between,
+    check_least,
+    check_names,
+    check_shares,
+)
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.property import (
     draw_error,
@@ -31,16 +37,17 @@ from diffshare.study.steps.pipeline import (
     MIXES,
     VERBS,
     Settings,
-    check_reader,
     mix_and_fit,
     sampling,
 )
 
 SHARES = "diffshare.study.steps.shares"
+FIGURES = ("estimate_against_truth", "error_against_queries")
 Labels = Literal["natural", "none"]
 Training = Literal["plain", "degraded"]
 
 
+@dataclass(kw_only=True, eq=False)
 class PropertyInference(Study):
     """For each training set with a known share of a property: train and release a generator, sample it, estimate.
 
@@ -69,73 +76,49 @@ class PropertyInference(Study):
         level: of the intervals.
     """
 
-    def __init__(
-        self,
-        generators: dict[str, list[Path]],
-        properties: list[str],
-        proportions: list[float],
-        estimates: Estimates,
-        seeds: list[int],
-        n: int,
-        labels: list[Labels],
-        guidances: list[float],
-        trainings: list[Training],
-        auxiliary: list[int],
-        surrogates: list[float],
-        overrides: dict[str, Any] | None = None,
-        more: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        classifier: CrossFit = CrossFit(400, 5),  # noqa: B008
-        level: float = 0.95,
-    ) -> None:
-        self.generators, self.properties, self.proportions = generators, properties, proportions
-        self.estimates, self.seeds, self.n, self.classifier = estimates, seeds, n, classifier
-        self.labels, self.guidances, self.trainings = labels, guidances, trainings
-        self.surrogates, self.auxiliary = surrogates, auxiliary
-        self.sampling_steps, self.level = sampling_steps, level
-        self._check()
-        self.settings = {
-            family: Settings(paths, overrides, more, f"study.generators.{family}", ("source",))
-            for family, paths in generators.items()
-        }
+    generators: dict[str, list[Path]]
+    properties: list[str]
+    proportions: list[float]
+    estimates: Estimates
+    seeds: list[int]
+    n: int
+    labels: list[Labels]
+    guidances: list[float]
+    trainings: list[Training]
+    auxiliary: list[int]
+    surrogates: list[float]
+    overrides: dict[str, Any] | None = None
+    more: dict[str, Any] | None = None
+    sampling_steps: int | None = None
+    classifier: CrossFit = field(default_factory=lambda: CrossFit(400, 5))
+    level: float = 0.95
 
-    def _check(self) -> None:
-        check_axis("study.generators", list(self.generators))
-        for name in ("methods", "queries"):
-            check_axis(f"study.estimates.{name}", getattr(self.estimates, name))
-        axes = (
-            "properties",
-            "proportions",
-            "seeds",
-            "labels",
-            "guidances",
-            "trainings",
-            "auxiliary",
-        )
-        for name in (*axes, *(["surrogates"] if self.surrogates else [])):
-            check_axis(f"study.{name}", getattr(self, name))
-        if 0 < len(self.surrogates) < LEAST:
-            raise UserError(
-                f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none"
-            )
-        for name in ("proportions", "surrogates"):
-            check_shares(name, getattr(self, name))
+    def __post_init__(self) -> None:
+        """Check the grid and read the configs."""
+        check_axes(self, "generators", "properties", "proportions", "seeds", "labels", "guidances")
+        check_axes(self, "trainings", "auxiliary", "estimates.methods", "estimates.queries")
+        if self.surrogates:
+            check_axes(self, "surrogates")
+            if len(self.surrogates) < LEAST:
+                raise UserError(
+                    f"study.surrogates has {len(self.surrogates)}: give {LEAST} or more shares, or none"
+                )
+        check_shares(self, "proportions", "surrogates")
         if other := [method for method in self.estimates.methods if method not in NAMES]:
             raise one_of("method", other[0], NAMES)
-        least = {"seeds": 0, "guidances": 0, "auxiliary": 1, "n": 1}
-        check_least((name, getattr(self, name), value) for name, value in least.items())
-        least = {"queries": 2, "runs": 1, "resamples": 1}
-        check_least(
-            (f"estimates.{name}", getattr(self.estimates, name), value)
-            for name, value in least.items()
-        )
-        check_reader("classifier", self.classifier, 1 if self.estimates.methods == ["cc"] else 2)
-        for name in (*self.generators, *self.properties):
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise UserError(
-                    f"study has '{name}': a name has letters, digits, - and _, it becomes a folder"
-                )
-        check_level(self.level)
+        check_least(self, {"seeds": 0, "guidances": 0, "auxiliary": 1, "n": 1})
+        check_least(self, {f"estimates.{name}": 1 for name in ("runs", "resamples")})
+        folds = 1 if self.estimates.methods == ["cc"] else 2
+        numbers = {"classifier.steps": 1, "classifier.folds": folds, "estimates.queries": 2}
+        check_least(self, numbers)
+        check_names("study", (*self.generators, *self.properties))
+        check_between(self, "level")
+        self.settings = {
+            family: Settings(
+                paths, self.overrides, self.more, f"study.generators.{family}", ("source",)
+            )
+            for family, paths in self.generators.items()
+        }
 
     # --- the grid ------------------------------------------------------------------------------------------------
 
@@ -155,18 +138,15 @@ class PropertyInference(Study):
         """See :class:`Study`: of each seed, property and family the sharer's generators first, then the remedy."""
         steps: list[Step] = []
         for _, group in itertools.groupby(self.cells(), lambda c: (c.seed, c.attribute, c.family)):
-            mine = list(group)
-            classifiers = [self._classifier(mine[0], view) for view in self.views()]
+            mine, views = list(group), list(self.views())
+            classifiers = [self._classifier(mine[0], view) for view in views]
             steps += {step.name: step for step in classifiers}.values()
             for cell in mine:
-                steps += [
-                    *self._generator(cell),
-                    *(self._infer(cell, view) for view in self.views()),
-                ]
+                steps += [*self._generator(cell), *(self._infer(cell, view) for view in views)]
             for surrogate in self._surrogates_of(mine[0]):
                 steps += self._generator(surrogate)
             if self.surrogates:
-                steps += [self._remedy(cell, view) for cell in mine for view in self.views()]
+                steps += [self._remedy(cell, view) for cell in mine for view in views]
         return steps
 
     def _surrogates_of(self, cell: PropertyCell) -> list[PropertyCell]:
@@ -186,43 +166,42 @@ class PropertyInference(Study):
         mix |= {"data.part": "auxiliary"} if cell.surrogate else {}
         settings = self.settings[cell.family]
         trained = mix_and_fit(cell.name, settings.configs, settings.overrides, mix, cell.seed)
-        return [
-            *trained,
-            *{view.sampling: self._sample(cell, view) for view in self.views()}.values(),
-        ]
+        samples = {view.sampling: self._sample(cell, view) for view in self.views()}
+        return [*trained, *samples.values()]
 
     def _sample(self, cell: PropertyCell, view: View) -> Step:
-        folder = view.samples_of(cell)
-        options = {"labels": view.labels, "guidance": view.guidance, "out": folder}
-        arguments = sampling(
-            cell.name, max(self.estimates.queries), cell.seed, self.sampling_steps, **options
-        )
-        return Step(folder.step, f"{VERBS}:sample", arguments)
+        count = max(self.estimates.queries)
+        options = sampling(cell.name, count, cell.seed, self.sampling_steps)
+        options |= {"labels": view.labels, "guidance": view.guidance}
+        return Step.leaving(view.samples_of(cell), f"{VERBS}:sample", **options)
 
     def _classifier(self, cell: PropertyCell, view: View) -> Step:
         """The receiver's classifier of a property, on auxiliary records of the source of this seed."""
-        place = view.classifier_of(cell)
         data = self.settings[cell.family].auxiliary(cell.seed, cell.attribute, view.auxiliary)
-        one = {"data": data, **asdict(self.classifier), "seed": cell.seed}
-        one |= {"degraded": view.training == "degraded", "out": place}
-        return Step(place.step, f"{SHARES}:train_one", one)
+        options = asdict(self.classifier) | {"degraded": view.training == "degraded"}
+        out = view.classifier_of(cell)
+        return Step.leaving(out, f"{SHARES}:train_one", data=data, seed=cell.seed, **options)
 
-    def _estimates(self, cell: PropertyCell, view: View, out: Place) -> dict[str, Any]:
-        options = asdict(self.estimates)
-        options.pop("resamples")
-        read = {"classifier": view.classifier_of(cell), "samples": view.samples_of(cell)}
-        return read | options | {"level": self.level, "out": out}
+    def _estimates(self, kind: str, cell: PropertyCell, view: View, **more: Any) -> Step:
+        options = asdict(self.estimates) | {"level": self.level} | more
+        if kind == "remedy":
+            del options["resamples"]  # a line has an interval without them
+        return Step.leaving(
+            view.estimates_of(kind, cell),
+            f"{SHARES}:{kind}",
+            classifier=view.classifier_of(cell),
+            samples=view.samples_of(cell),
+            **options,
+        )
 
     def _infer(self, cell: PropertyCell, view: View) -> Step:
-        out = view.estimates_of("infer", cell)
-        more = {"resamples": self.estimates.resamples, "seed": cell.seed}
-        return Step(out.step, f"{SHARES}:infer", self._estimates(cell, view, out) | more)
+        return self._estimates("infer", cell, view, seed=cell.seed)
 
     def _remedy(self, cell: PropertyCell, view: View) -> Step:
-        out = view.estimates_of("remedy", cell)
         folders = [view.samples_of(other) for other in self._surrogates_of(cell)]
-        more = {"surrogates": folders, "proportions": self.surrogates}
-        return Step(out.step, f"{SHARES}:remedy", self._estimates(cell, view, out) | more)
+        return self._estimates(
+            "remedy", cell, view, surrogates=folders, proportions=self.surrogates
+        )
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -233,29 +212,18 @@ class PropertyInference(Study):
         ``surrogate``: the line through the surrogates.
         """
         rows = []
-        for cell in self.cells():
-            for view in self.views():
-                shared: Row = {
-                    "property": cell.attribute,
-                    "family": cell.family,
-                    "p": cell.p,
-                    "seed": cell.seed,
-                }
-                shared |= {
-                    "labels": view.labels,
-                    "guidance": view.guidance,
-                    "training": view.training,
-                }
-                shared["auxiliary"] = view.auxiliary
-                classifier = view.classifier_of(cell)
-                card = left_at(find, Place(classifier.step, f"{classifier.path}/classifier.json"))
-                estimates = left_at(find, view.estimates_of("infer", cell))
-                if card is None or estimates is None:
-                    continue
-                rows += of_inference(shared, card["accuracy"], estimates)
-                remedy = left_at(find, view.estimates_of("remedy", cell))
-                if self.surrogates and remedy is not None:
-                    rows += of_remedy(shared, card["accuracy"], estimates, remedy, self.level)
+        for cell, view in itertools.product(self.cells(), list(self.views())):
+            shared: Row = {"property": cell.attribute, "family": cell.family, "p": cell.p}
+            shared |= {"seed": cell.seed} | vars(view)
+            classifier = view.classifier_of(cell)
+            card = left_at(find, Place(classifier.step, f"{classifier.path}/classifier.json"))
+            estimates = left_at(find, view.estimates_of("infer", cell))
+            if card is None or estimates is None:
+                continue
+            rows += of_inference(shared, card["accuracy"], estimates)
+            remedy = left_at(find, view.estimates_of("remedy", cell))
+            if self.surrogates and remedy is not None:
+                rows += of_remedy(shared, card["accuracy"], estimates, remedy, self.level)
         return rows
 
     def summary(self, rows: Sequence[Row]) -> list[Row]:
@@ -273,11 +241,10 @@ class PropertyInference(Study):
         """See :class:`Study`."""
         drawn = []
         for name in dict.fromkeys(row["property"] for row in rows):
-            mine = [[r for r in some if r["property"] == name] for some in (rows, summary)]
-            drawn.append(
-                draw_truth(mine[0], folder / f"{name}_estimate_against_truth.png", self.level)
+            own_rows, own_summary = (
+                [row for row in some if row["property"] == name] for some in (rows, summary)
             )
-            drawn.append(
-                draw_error(mine[1], folder / f"{name}_error_against_queries.png", self.level)
-            )
+            truth, error = (f"{name}_{kind}.png" for kind in FIGURES)
+            drawn.append(draw_truth(own_rows, folder / truth, self.level))
+            drawn.append(draw_error(own_summary, folder / error, self.level))
         return drawn

@@ -5,7 +5,9 @@ record can have given away and promises nothing of shares: both are measured by 
 beside the records themselves.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from rich.table import Table
 
 from diffshare.errors import UserError
 from diffshare.study.engine.base import Find, Row, Study, left_at
-from diffshare.study.engine.configs import (
-    check_axis,
+from diffshare.study.engine.checks import (
+    check_axes,
+    check_between,
     check_least,
-    check_level,
+    check_names,
     check_shares,
-    merged,
 )
+from diffshare.study.engine.configs import merged
 from diffshare.study.engine.step import Place, Step
 from diffshare.study.reports.protection import paired, sample_row, summarise
 from diffshare.study.reports.protection_shown import draw_models, draw_shown, tables
@@ -37,7 +40,7 @@ from diffshare.study.steps.pipeline import (
     MIXES,
     VERBS,
     Settings,
-    check_reader,
+    least_of_reader,
     mix_and_fit,
     sampling,
     train_and_test,
@@ -50,6 +53,7 @@ DDPM, PRIVATE = "diffshare.generators.ddpm.DDPM", "diffshare.sharer.protection.d
 APART = 1000  # between the seeds of two trainings of the receiver's classifier, and of two readers of the property
 
 
+@dataclass(kw_only=True, eq=False)
 class Protection(Study):
     """For each seed, true share p and kind of model: train, release, draw plain and protected samples, measure both.
 
@@ -64,83 +68,53 @@ class Protection(Study):
         receivers: who infers the property, by name; the first is the one that errors are judged by.
         features: attributes; kernel distances are measured in the features of classifiers of them.
         protections: ways of drawing samples that show a chosen share, by name; beside ``plain``, which is always there.
-        audit: options of ``audit --as sharer``, which adds the membership test; no audit where None.
+        audit: options of ``audit as sharer``, which adds the membership test; no audit where None.
         trainings: of the receiver's classifier on each samples folder.
         overrides: settings of all ``fit``.
-        more: settings over all others, for the command line: ``--study.more '{"trainer.max_steps": 10}'``.
+        more: settings over all others, for the command line: ``study.more``, ``'{"trainer.max_steps": 10}'``.
         sampling_steps: network calls a sample; the release's default where None.
         readers: how the classifiers of ``features`` are trained.
         level: of the intervals.
     """
 
-    def __init__(
-        self,
-        generator: list[Path],
-        classifier: Downstream,
-        property: str,
-        proportions: list[float],
-        models: dict[str, Model],
-        seeds: list[int],
-        samples: int,
-        receivers: dict[str, Reader],
-        features: list[str],
-        protections: dict[str, Protected] | None = None,
-        audit: dict[str, Any] | None = None,
-        trainings: int = 2,
-        overrides: dict[str, Any] | None = None,
-        more: dict[str, Any] | None = None,
-        sampling_steps: int | None = None,
-        readers: Reader = Reader(),  # noqa: B008
-        level: float = 0.95,
-    ) -> None:
-        self.classifier, self.property = classifier, property
-        self.proportions, self.models, self.seeds, self.samples = (
-            proportions,
-            models,
-            seeds,
-            samples,
-        )
-        self.receivers, self.features, self.protections = receivers, features, protections or {}
-        self.audit = None if audit is None else verb_options(audit)
-        self.trainings, self.sampling_steps, self.level = trainings, sampling_steps, level
-        self.readers = readers
-        self.settings = Settings(generator, overrides, more)
-        merged(classifier.configs)  # refused before anything runs
-        self._check()
+    generator: list[Path]
+    classifier: Downstream
+    property: str
+    proportions: list[float]
+    models: dict[str, Model]
+    seeds: list[int]
+    samples: int
+    receivers: dict[str, Reader]
+    features: list[str]
+    protections: dict[str, Protected] | None = None
+    audit: dict[str, Any] | None = None
+    trainings: int = 2
+    overrides: dict[str, Any] | None = None
+    more: dict[str, Any] | None = None
+    sampling_steps: int | None = None
+    readers: Reader = field(default_factory=Reader)
+    level: float = 0.95
 
-    def _check(self) -> None:
-        axes: dict[str, Sequence[Any]] = {
-            "models": list(self.models),
-            "receivers": list(self.receivers),
-        }
-        for name, axis in (
-            axes | {n: getattr(self, n) for n in ("proportions", "seeds", "features")}
-        ).items():
-            check_axis(f"study.{name}", axis)
-        check_shares("proportions", self.proportions)
-        for name, way in self.protections.items():
-            if not 0 < way.share < 1:
-                raise UserError(
-                    f"study.protections.{name}.share is {way.share}: it lies between 0 and 1, both excluded"
-                )
-        check_least(
-            (
-                ("seeds", self.seeds, 0),
-                ("samples", self.samples, 4),
-                ("trainings", self.trainings, 1),
-            )
-        )
-        check_least((f"models.{name}.n", model.n, 1) for name, model in self.models.items())
-        check_reader("readers", self.readers)
-        for name, receiver in self.receivers.items():
-            check_reader(f"receivers.{name}", receiver)
-        _check_names([*self.models, *self.receivers, *self.protections])
+    def __post_init__(self) -> None:
+        """Check the grid and read the configs."""
+        self.ways = self.protections or {}
+        self.settings = Settings(self.generator, self.overrides, self.more)
+        merged(self.classifier.configs)  # refused before anything runs
+        taken = {REAL: "records", PLAIN: "samples without protection"}
+        check_names("study", [*self.models, *self.receivers, *self.ways], dashes="", taken=taken)
+        check_axes(self, "models", "receivers", "proportions", "seeds", "features")
+        check_shares(self, "proportions")
+        check_between(self, *(f"protections.{name}.share" for name in self.ways), "level")
+        least = {"seeds": 0, "samples": 4, "trainings": 1} | least_of_reader("readers")
+        least |= {f"models.{name}.n": 1 for name in self.models}
+        for name in self.receivers:
+            least |= least_of_reader(f"receivers.{name}")
+        check_least(self, least)
         if self.property == self.settings.role("target"):
             raise UserError(
                 f"study.property is '{self.property}', the target, by which the samples are drawn: the receiver would "
                 "choose its share; name another"
             )
-        check_level(self.level)
         for name in self.models:
             self.noise(name)
 
@@ -181,21 +155,20 @@ class Protection(Study):
 
     def views(self, cell: ProtectionCell) -> list[str]:
         """How a cell's samples are drawn: plainly, and by each protection."""
-        return [PLAIN] if cell.model == REAL else [PLAIN, *self.protections]
+        return [PLAIN] if cell.model == REAL else [PLAIN, *self.ways]
 
     def steps(self) -> list[Step]:
         """See :class:`Study`."""
         steps: list[Step] = []
-        for seed in self.seeds:
+        for seed, cells in itertools.groupby(self.cells(), lambda cell: cell.seed):
             steps += [self._readers(seed), self._receivers(seed), self._reference(seed)]
-            for cell in (cell for cell in self.cells() if cell.seed == seed):
+            for cell in cells:
+                views = self.views(cell)
                 if cell.model != REAL:
-                    steps += [
-                        *self._trained(cell),
-                        *(self._sample(cell, view) for view in self.views(cell)),
-                    ]
+                    steps += self._trained(cell)
+                    steps += [self._sample(cell, view) for view in views]
                     steps += [self._audit(cell)] if self.audit is not None else []
-                for view in self.views(cell):
+                for view in views:
                     steps += [self._measure(cell, view), self._use(cell, view)]
         return steps
 
@@ -216,37 +189,28 @@ class Protection(Study):
         return {"readers": Place(f"readers-s{seed}", "readers"), "names": self.features}
 
     def _reference(self, seed: int) -> Step:
-        name = f"reference-s{seed}"
-        shares = list(
-            dict.fromkeys([*self.proportions, *(way.share for way in self.protections.values())])
+        shown = [way.share for way in self.ways.values()]
+        return Step.leaving(
+            Place(f"reference-s{seed}", "reference"),
+            f"{QUALITY}:keep_by_share",
+            data=self.settings.module(seed),
+            attribute=self.property,
+            shares=list(dict.fromkeys([*self.proportions, *shown])),
+            count=self.samples,
+            **self._reading(seed),
         )
-        arguments: dict[str, Any] = {
-            "data": self.settings.module(seed),
-            "attribute": self.property,
-            "shares": shares,
-        }
-        arguments |= {"count": self.samples, "out": Place(name, "reference")} | self._reading(seed)
-        return Step(name, f"{QUALITY}:keep_by_share", arguments)
 
     def _trained(self, cell: ProtectionCell) -> tuple[Step, Step]:
         model = self.models[cell.model]
         sigma, settings = self.noise(cell.model), self.settings.fit(model.overrides)
         init = {"p": cell.p, "n": model.n, "property": self.property}
-        mix = {
-            "data.mix": {"class_path": f"{MIXES}.Proportion", "init_args": init},
-            "data.seed": cell.seed,
-        }
+        chosen = {"class_path": f"{MIXES}.Proportion", "init_args": init}
         if sigma is not None:
-            private = {
-                "model": PRIVATE,
-                "model.noise_multiplier": sigma,
-                "model.delta": model.delta,
-            }
-            settings = (
-                private
-                | settings
-                | {"trainer.precision": "32-true", "trainer.gradient_clip_val": None}
-            )
+            private: dict[str, Any] = {"model": PRIVATE, "model.noise_multiplier": sigma}
+            private["model.delta"] = model.delta
+            plainly = {"trainer.precision": "32-true", "trainer.gradient_clip_val": None}
+            settings = private | settings | plainly
+        mix = {"data.mix": chosen, "data.seed": cell.seed}
         return mix_and_fit(cell.name, self.settings.configs, settings, mix, cell.seed)
 
     def samples_of(self, cell: ProtectionCell, view: str) -> Place:
@@ -257,57 +221,55 @@ class Protection(Study):
 
     def _sample(self, cell: ProtectionCell, view: str) -> Step:
         out = self.samples_of(cell, view)
-        options = {"labels": "balanced", "out": out}
-        arguments = sampling(cell.name, self.samples, cell.seed, self.sampling_steps, **options)
+        drawing = sampling(cell.name, self.samples, cell.seed, self.sampling_steps)
+        drawing["labels"] = "balanced"
         if view == PLAIN:
-            return Step(out.step, f"{VERBS}:sample", arguments)
-        way = self.protections[view]
-        reference = {
-            "reference": self.settings.source(),
-            "part": "auxiliary",
-            "split_seed": cell.seed,
-        }
-        shown = {
-            "property": self.property,
-            "share": way.share,
-            "report": Place(out.step, "drawn.json"),
-        }
-        return Step(
-            out.step, f"{VERBS}:protect", reference | verb_options(way.options) | shown | arguments
+            return Step.leaving(out, f"{VERBS}:sample", **drawing)
+        way = self.ways[view]
+        records = {"reference": self.settings.source(), "part": "auxiliary"}
+        return Step.leaving(
+            out,
+            f"{VERBS}:protect",
+            **records | {"split_seed": cell.seed} | verb_options(way.options) | drawing,
+            property=self.property,
+            share=way.share,
+            report=Place(out.step, "drawn.json"),
         )
 
     def _audit(self, cell: ProtectionCell) -> Step:
         """What the sharer's own audit says of the release: of members and of the property."""
         name = f"audit-{cell.name}"
-        arguments: dict[str, Any] = {
+        usual = {"split_seed": cell.seed, "target": self.settings.role("target")}
+        arguments = {
             "as": "sharer",
             "model": Place(f"fit-{cell.name}", "run/release"),
-        }
-        arguments |= {
             "manifest": Place(f"mix-{cell.name}", "mix"),
             "reference": self.settings.source(),
+            **usual | verb_options(self.audit),
+            "properties": self.property,
+            "seed": cell.seed,
+            "batch_size": BATCH,
+            "json": Place(name, "audit.json"),
         }
-        arguments |= {"split_seed": cell.seed, "target": self.settings.role("target")} | (
-            self.audit or {}
-        )
-        arguments |= {"properties": self.property, "seed": cell.seed, "batch_size": BATCH}
         arguments |= {"steps": self.sampling_steps} if self.sampling_steps else {}
-        return Step(name, f"{VERBS}:audit", arguments | {"json": Place(name, "audit.json")})
+        return Step(name, f"{VERBS}:audit", arguments)
 
     def _measure(self, cell: ProtectionCell, view: str) -> Step:
-        name, seed = f"measure-{cell.end(view)}", cell.seed
+        seed = cell.seed
         ways = self.views(cell)[1:] if view == PLAIN else [view]
-        arguments = {
-            "samples": self.samples_of(cell, view),
-            "reference": Place(f"reference-s{seed}", "reference"),
-            "shares": list(dict.fromkeys([cell.p, *(self.protections[way].share for way in ways)])),
-            "receivers": Place(f"receivers-s{seed}", "receivers"),
-            "receiver_names": list(self.receivers),
-            "out": Place(name, "measured.json"),
-        }
-        arguments |= {} if view == PLAIN else {"plain": self.samples_of(cell, PLAIN)}
+        arguments = {} if view == PLAIN else {"plain": self.samples_of(cell, PLAIN)}
         arguments |= {} if cell.model == REAL else {"run": Place(f"fit-{cell.name}", "run")}
-        return Step(name, f"{QUALITY}:measure_protected", arguments | self._reading(seed))
+        return Step.leaving(
+            Place(f"measure-{cell.end(view)}", "measured.json"),
+            f"{QUALITY}:measure_protected",
+            samples=self.samples_of(cell, view),
+            reference=Place(f"reference-s{seed}", "reference"),
+            shares=list(dict.fromkeys([cell.p, *(self.ways[way].share for way in ways)])),
+            receivers=Place(f"receivers-s{seed}", "receivers"),
+            receiver_names=list(self.receivers),
+            **arguments,
+            **self._reading(seed),
+        )
 
     def _use(self, cell: ProtectionCell, view: str) -> Step:
         """The receiver's classifier of the target, trained on the samples and tested on real records."""
@@ -319,24 +281,23 @@ class Protection(Study):
 
     def rows(self, find: Find) -> list[Row]:
         """See :class:`Study`: one row a samples folder; the ``model`` real are records."""
-        rows = []
+        rows: list[Row] = []
         for cell in self.cells():
             model = self.models.get(cell.model)
-            shared: Row = {"model": cell.model, "p": cell.p, "seed": cell.seed}
-            shared |= {
-                "records": model.n if model else None,
-                "bound": model.epsilon if model else None,
-            }
-            shared["noise_multiplier"] = self.noise(cell.model) if model else None
+            shared = vars(cell) | {"records": None, "bound": None, "noise_multiplier": None}
+            if model:
+                shared |= {"records": model.n, "bound": model.epsilon}
+                shared["noise_multiplier"] = self.noise(cell.model)
             plain: Row | None = None
             for view in self.views(cell):  # plain first
-                way = self.protections.get(view)
+                way = self.ways.get(view)
                 drawn = {"protection": view, "shown": way.share if way else None}
                 row = sample_row(shared | drawn, *self._left(find, cell, view))
                 if view == PLAIN:
                     plain = row
-                rows.append(paired(row, plain) if row and way else row)
-        return [row for row in rows if row is not None]
+                if row is not None:
+                    rows.append(paired(row, plain) if way else row)
+        return rows
 
     def _left(
         self, find: Find, cell: ProtectionCell, view: str
@@ -370,13 +331,3 @@ class Protection(Study):
         return drawn + [
             draw_shown(rows, e, folder / f"{e['model']}_{e['protection']}.png") for e in protected
         ]
-
-
-def _check_names(names: Iterable[str]) -> None:
-    """Refuse a name that makes no folder, or stands for something else."""
-    for name in names:
-        if not name.replace("_", "").isalnum() or name in (REAL, PLAIN):
-            raise UserError(
-                f"study has '{name}': the name of a model, receiver or protection has letters, digits and _, it "
-                f"becomes a folder, and is not '{REAL}' (records) or '{PLAIN}' (samples without protection)"
-            )

@@ -249,7 +249,7 @@ class KeepCheckpoint(Callback):
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(
                     f"the weights {name} are not finite after step {trainer.global_step}; last good checkpoint: "
-                    f"{self.last_good}; lower the learning rate or use --trainer.precision 32-true"
+                    f"{self.last_good}; lower the learning rate or use `trainer.precision` 32-true"
                 )
 
     @property

@@ -20,7 +20,6 @@ from jsonargparse import set_parsing_settings
 from diffshare.errors import UserError
 from diffshare.received import shown
 
-FLAG = "--trust-code"
 HELP = (
     "Import any class that the folder names, also from the working directory: that runs its code. Without it, classes "
     "of diffshare and of installed packages alone."
@@ -74,7 +73,7 @@ def refusal(path: str, where: str) -> UserError:
     """That a class may not be imported."""
     return UserError(
         f"{where} names {shown(path)}, which is neither of diffshare nor of an installed package: to import it would "
-        f"run its code; add {FLAG} if you know what is in it"
+        f"run its code; add `trust_code` if you know what is in it"
     )
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
-from diffshare.errors import UserError
+from diffshare.errors import UserError, reason_of
 
 Rate = Literal["constant", "cosine"]
 
@@ -34,32 +34,32 @@ def optimizer_and_rate(
         UserError: arguments that the optimiser does not take, or a cosine without an end.
     """
     try:
-        made = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
+        built = optimizer(p for p in (trained or module).parameters() if p.requires_grad)
         _try(optimizer, next(module.parameters()).device)
     # optimisers refuse their arguments by errors of every kind, some at the first step
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"model.optimizer cannot be set up: {reason:.160}; mend it or its init_args"
         ) from error
     total = module.trainer.estimated_stepping_batches
     if lr_schedule == "cosine" and not np.isfinite(total):
         raise UserError(
-            "model.lr_schedule cosine needs an end: set --trainer.max_steps or --trainer.max_epochs"
+            "model.lr_schedule cosine needs an end: set `trainer.max_steps` or `trainer.max_epochs`"
         )
     name = "cosine" if lr_schedule == "cosine" else "constant_with_warmup"
     steps = int(total) if np.isfinite(total) else None
-    rate = get_scheduler(name, made, num_warmup_steps=warmup_steps, num_training_steps=steps)
-    return {"optimizer": made, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+    rate = get_scheduler(name, built, num_warmup_steps=warmup_steps, num_training_steps=steps)
+    return {"optimizer": built, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
 
 def _try(optimizer: OptimizerCallable, device: torch.device) -> None:
     """One step on weights of its own, with the dense gradient that a training has."""
     weight = nn.Parameter(torch.zeros(2, 2, device=device))
     weight.grad = torch.ones_like(weight)
-    made: Any = optimizer([weight])
-    if isinstance(made, torch.optim.LBFGS):
+    built: Any = optimizer([weight])
+    if isinstance(built, torch.optim.LBFGS):
         raise ValueError("LBFGS computes the loss several times a step, each time with other noise")
-    made.step()
+    built.step()
     if not weight.any():
         raise ValueError("its step leaves the weights as they are, is its lr 0?")

@@ -51,7 +51,7 @@ def refuse_changes(folder: Path, resolved: Mapping[str, Any]) -> None:
         key = changed[0]
         raise UserError(
             f"{folder} was started with another configuration: {key} was {before.get(key)!r}, is now "
-            f"{now.get(key)!r}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out --config "
+            f"{now.get(key)!r}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; leave out `config` "
             "and overrides to go on as it was, or start a new run"
         )
 
@@ -73,7 +73,7 @@ def refuse_elsewhere(folder: Path, resolved: Mapping[str, Any]) -> None:
         if _is_place(key, value) and not as_path(value).exists() and (started / value).exists():
             raise UserError(
                 f"{key} is '{value}', relative to the working directory: that was {started} when {folder} was started, "
-                f"and is {here} now; run this in {started}, or give --{key.replace('.init_args', '')} {started / value}"
+                f"and is {here} now; run this in {started}, or give `{key.replace('.init_args', '')}` {started / value}"
             )
 
 

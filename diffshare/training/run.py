@@ -41,8 +41,8 @@ def run_folder(given: Path | None, config_name: str) -> Path:
         job = os.environ.get("TORCHELASTIC_RUN_ID") or os.environ.get("SLURM_JOB_ID")
         if "LOCAL_RANK" in os.environ and job in (None, "none"):
             raise UserError(
-                "processes that are started from outside have no run folder in common: name one with --run-dir "
-                "(or the job with torchrun --rdzv-id NAME)"
+                "processes that are started from outside have no run folder in common: name one with `run_dir` "
+                "(or the job with torchrun's rdzv-id)"
             )
         tail = f"job-{job}" if job and job != "none" else time.strftime("%Y%m%d-%H%M%S")
         inherited, number = f"lightning_logs/{config_name}-{tail}", 1
@@ -75,7 +75,7 @@ def training_in(folder: Path) -> contextlib.AbstractContextManager[bool]:
     Raises:
         UserError: on entering, another training works in it.
     """
-    busy = f"{{holder}} trains in {folder}: wait for its end, stop it, or name another --run-dir"
+    busy = f"{{holder}} trains in {folder}: wait for its end, stop it, or name another `run_dir`"
     if is_first():
         return claim(folder, busy, job())
     check_shared(folder, busy, job())
@@ -95,7 +95,7 @@ def check_own(folder: Path, names: Sequence[str]) -> None:
     if (json_object(folder / "run.json") or {}).keys() >= {"seed", "precision", "versions"}:
         return
     if there := [name for name in names if os.path.lexists(folder / name)]:
-        raise UserError(f"{folder} holds {there[0]}, which no run wrote: name another --run-dir")
+        raise UserError(f"{folder} holds {there[0]}, which no run wrote: name another `run_dir`")
 
 
 def check_new(folder: Path) -> None:
@@ -106,7 +106,7 @@ def check_new(folder: Path) -> None:
     """
     if (folder / LAST).exists() or (folder / "release").exists():
         raise UserError(
-            f"{folder} already holds a run: add --resume to go on with it or name another --run-dir"
+            f"{folder} already holds a run: add `resume` to go on with it or name another `run_dir`"
         )
 
 
@@ -118,7 +118,7 @@ def check_resumable(folder: Path) -> Path:
     """
     if not (folder / LAST).is_file():
         raise UserError(
-            f"nothing to resume: {folder} has no {LAST}; leave out --resume to start a run there"
+            f"nothing to resume: {folder} has no {LAST}; leave out `resume` to start a run there"
         )
     return folder / LAST
 

@@ -119,7 +119,7 @@ class NonFiniteStop(Callback):
             return
         keeper = next((c for c in trainer.callbacks if isinstance(c, KeepCheckpoint)), None)  # type: ignore[attr-defined]
         good = keeper.last_good if keeper else "none"
-        advice = "lower the learning rate or use --trainer.precision 32-true"
+        advice = "lower the learning rate or use `trainer.precision` 32-true"
         if not trainer.global_step:
             advice = "no step has changed the weights yet: look at the records, the loss and the network's settings"
         raise UserError(

@@ -56,7 +56,7 @@ def test_a_margin_that_sees_nothing_is_refused_by_the_name_of_its_source(refused
     assert "the margin from --margin-from" in line
     assert "name surrogates that are clean" in line
     assert "lower" not in line
-    with pytest.raises(UserError, match="--margin 5 .*: lower it, or raise"):
+    with pytest.raises(UserError, match="`margin` 5 .*: lower it, or raise"):
         judge(drawn(0), SAMPLED, Terms(margin=5, fixed=True))
 
 

@@ -204,7 +204,7 @@ def test_samples_cannot_talk_an_audit_into_calling_them_clean(audit, folder, tmp
     (made / "samples.json").write_text(json.dumps({"guidance": 3}))
     claimed = audit(*arguments)
     assert claimed["verdict"] == "inconclusive"
-    assert "add --guidance 3 if you know it, else --guidance 1" in claimed["advice"]
+    assert "add `guidance` 3 if you know it, else `guidance` 1" in claimed["advice"]
     assert audit(*arguments, "--guidance", "1")["verdict"] == "poisoned"
     # the receiver knows what he asked for
     assert audit(*arguments, "--guidance", "3")["verdict"] == "clean"

@@ -89,7 +89,7 @@ def test_an_image_needs_records(refused, tmp_path_factory):
     write_samples(made / "samples", np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1]), {})
     file = declare(made / "table.json", {"s0y0": 1, "s0y1": 1, "s1y0": 1, "s1y1": 1})
     line = refused("--samples", made / "samples", "--declared", file, *WITH)
-    assert "add --reference FILE" in line
+    assert "give a reference" in line
 
 
 GROUPS, CLASSES = ("f", "m"), ("low", "high")

@@ -10,7 +10,7 @@ from diffshare.audits.poisoning.result import Audit
 from diffshare.audits.poisoning.surrogates import surrogate_note
 from diffshare.audits.poisoning.verdict import Judgement, Terms, judge
 from diffshare.classifiers.property import Platt, PropertyClassifier
-from diffshare.commands.shown import show
+from diffshare.commands.audit_table import show
 from diffshare.data.source import Attribute
 from diffshare.data.table import Column
 from diffshare.receiver.records import Records
@@ -100,7 +100,7 @@ def test_an_attack_behind_blurred_samples_is_not_called_clean(audit, folder, tmp
     assert found["assumption"]["decides"] is True
     assert found["assumption"]["shift"] > 0.4
     assert "errs on these samples otherwise than on records" in found["advice"]
-    assert "name another --classifier, or give a reference that is nearer" in found["advice"]
+    assert "name another `classifier`, or give a reference that is nearer" in found["advice"]
     file = declare(made / "table.json", {"s0y0": 35, "s0y1": 15, "s1y0": 25, "s1y1": 25})
     beside = audit("--samples", made, *against(folder, "clean")[2:], *TREES, "--declared", file)
     assert beside["declaration"]["holds"] is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonargparse import ArgumentError
 
+from diffshare.audits.repair.audit_file import read_audited
 from diffshare.classifiers.recipes import NetworkRecipe
-from diffshare.commands.audited import read_audited
 from diffshare.data.rendered import RenderedFaces
 from diffshare.errors import UserError
 

@@ -227,7 +227,7 @@ def test_scalars_and_a_figure_are_in_the_log(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"level": 1.0}, "level is 1.0: it lies between 0 and 1"),
+        ({"level": 1.0}, "`level` is 1.0: it lies between 0 and 1"),
         ({"resamples": 0}, "resamples is 0: it must be at least 1"),
         ({"min_group": 0}, "min_group is 0: it must be at least 1"),
     ],

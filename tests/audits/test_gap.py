@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from fairlearn.metrics import demographic_parity_difference
+from scipy.stats import t as student
 
 from diffshare.audits.poisoning.gap import predict_gap, weighed
 from diffshare.classifiers.recipes import KernelRecipe, Recipe, TableNetworkRecipe, TreesRecipe
@@ -103,6 +104,21 @@ def test_the_interval_holds_the_gap_of_another_training_on_the_population():
             <= found.interval[1]
         )
     assert held / 60 >= 0.85  # 95 % less four standard errors of 60 trials, rounded
+
+
+def test_the_interval_is_of_two_trainings_and_one_reference():
+    rng = np.random.default_rng(5)
+    found = predict_gap(
+        samples(rng, 3000, 0.4), reference(rng, 3000), "group", Line(), repeats=4, level=0.9
+    )
+    variance = 2 * found.training_error**2 + found.reference_error**2
+    # Satterthwaite 1946: the variance of three degrees of freedom among what is known well
+    freedom = 3 * (variance / (2 * found.training_error**2)) ** 2
+    half = student.ppf(0.95, freedom) * variance**0.5
+    ends = found.estimate - half, found.estimate + half
+    assert found.training_error > 0
+    assert ends[0] > 0
+    assert found.interval == pytest.approx(ends)
 
 
 def test_balanced_cells_count_alike():

@@ -17,7 +17,8 @@ from random_release import random_ddpm
 from diffshare.audits.leak.attributes import RESAMPLES, WIDTH, Leak, Reading, _by
 from diffshare.audits.leak.members import MemberLeak
 from diffshare.audits.leak.result import Disclosed, Report, section_of
-from diffshare.commands.leak import show_leak
+from diffshare.commands.flags import in_flags
+from diffshare.commands.leak_table import show_leak
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import split
 from diffshare.receiver.property.inference import Asked, Assumption, infer
@@ -206,9 +207,9 @@ def test_the_manifest_gives_the_truth_of_its_own_source(leak, samples, faces, tm
     ]
 
     assert "source_sha256 differs" in note
-    assert f"note:    {note}" in other["out"]
+    assert f"note:    {in_flags(note)}" in other["out"]
     _, unchecked = leak(*arguments[:-1])["notes"]
-    assert "an auditor checks with --manifest" in unchecked
+    assert "an auditor checks with `manifest`" in unchecked
 
 
 def test_a_manifest_of_another_source_is_joined_by_its_names(

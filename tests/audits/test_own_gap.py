@@ -230,4 +230,4 @@ def test_what_was_not_measured_says_what_it_takes(run_cli, tmp_path):
     outcome = run_cli(*arguments, "--gap-repeats", 0)
     assert outcome.code == 0, outcome.err
     assert "that was not measured: set --gap-repeats to 2 or more." in outcome.out
-    assert "add --reference" not in outcome.out
+    assert "of your own as the reference" not in outcome.out

@@ -79,7 +79,7 @@ def test_rows_are_refused():
     rows = Records.from_codes(
         known.x, known.attributes, columns=(Column("age", "numeric"),), target="target"
     )
-    with pytest.raises(UserError, match="--prompts reads images, the reference holds rows"):
+    with pytest.raises(UserError, match="`prompts` reads images, the reference holds rows"):
         prompted(rows, made, read, PROMPTS)
 
 

@@ -12,10 +12,10 @@ import yaml
 from audited import against, table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
+from diffshare.audits.repair.audit_file import read_audited
+from diffshare.audits.repair.choosing import write_weights
 from diffshare.audits.repair.weights import Repair
 from diffshare.classifiers.recipes import NetworkRecipe
-from diffshare.commands.audited import read_audited
-from diffshare.commands.repaired import write_weights
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute
 from diffshare.nets.classifiers import SmallResNet

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffshare.audits.repair.weights import reweigh
+from diffshare.audits.repair.weights import reweigh, wanted_shares
 from diffshare.errors import UserError
 from diffshare.receiver.samples import CodedSamples
 from diffshare.stats.calibration import Calibration
@@ -115,3 +115,12 @@ def test_what_no_weights_reach_comes_as_near_as_there_is():
     assert abs(repair.after[0, 1] - WANTED[1, 1]) > 0.05
     before, after = masses(samples, s, np.ones(len(s))), masses(samples, s, repair.weights)
     assert (abs(after - WANTED[::-1, 1]) < abs(before - WANTED[::-1, 1])).all()
+
+
+def test_what_a_repair_aims_at():
+    table = np.array([[10, 30], [20, 40]])  # groups by classes
+    np.testing.assert_allclose(wanted_shares(table, "equal"), np.full((2, 2), 1 / 2))
+    np.testing.assert_allclose(wanted_shares(table, "independent"), [[0.4, 0.6], [0.4, 0.6]])
+    np.testing.assert_allclose(wanted_shares(table, "reference"), [[1 / 3, 2 / 3], [3 / 7, 4 / 7]])
+    three = wanted_shares(np.array([[1, 2, 3], [4, 5, 6]]), "independent")
+    np.testing.assert_allclose(three, [[6 / 21, 15 / 21]] * 3)

@@ -13,10 +13,10 @@ import pytest
 from audited import table_source, write_rows
 from poisoned_rows import POISONED, WANTED, WITH, rows, shares
 
+from diffshare.audits.repair import choosing
+from diffshare.audits.repair import folder as folders
+from diffshare.audits.repair.audit_file import read_audited
 from diffshare.audits.repair.weights import Repair, accept, at_most, quotas
-from diffshare.commands import repair as verb
-from diffshare.commands import repaired
-from diffshare.commands.audited import read_audited
 from diffshare.receiver.samples import samples_sha256
 from diffshare.storage import read_json, write_json
 
@@ -60,8 +60,8 @@ class Fake:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "open_release", lambda path: SimpleNamespace(sha256=SHA))
-    monkeypatch.setattr(repaired, "Drawing", Fake)
+    monkeypatch.setattr(folders, "open_release", lambda path: SimpleNamespace(sha256=SHA))
+    monkeypatch.setattr(choosing, "Drawing", Fake)
 
 
 def repair(run_cli: Any, folder: Path, out: Path, *more: object, audit: str = "a.json") -> Any:
@@ -294,7 +294,7 @@ def stop(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(verb, "write_json"), (Fake, "first"), (repaired, "read_info")]
+    ("module", "name"), [(folders, "write_json"), (Fake, "first"), (choosing, "read_info")]
 )
 def test_a_repair_that_is_stopped_leaves_what_there_was(
     folder, run_cli, tmp_path, model, monkeypatch, module, name
@@ -326,13 +326,13 @@ def test_a_repair_that_is_stopped_leaves_what_there_was(
 
 def test_the_report_comes_with_the_samples(folder, run_cli, tmp_path, monkeypatch):
     there: list[bool] = []
-    write = verb.write_json
+    write = folders.write_json
 
     def watched(path: Path, value: Any) -> None:
         there.append((tmp_path / "r").exists())
         write(path, value)
 
-    monkeypatch.setattr(verb, "write_json", watched)
+    monkeypatch.setattr(folders, "write_json", watched)
     assert repair(run_cli, folder, tmp_path / "r").code == 0
     assert there == [False]
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [

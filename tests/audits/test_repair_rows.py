@@ -1,7 +1,6 @@
 """Which lines of ``samples.csv`` a repair keeps: those that were weighed, under the columns that they have."""
 
 import csv
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffshare.audits.repair import choosing
+from diffshare.audits.repair.choosing import resample
+from diffshare.audits.repair.plan import Plan
 from diffshare.audits.repair.weights import Repair
-from diffshare.commands import repaired
-from diffshare.commands.repaired import resample
+from diffshare.commands.progress import Shown
 from diffshare.errors import UserError
-from diffshare.receiver.samples import read_rows
+from diffshare.progress import SILENT, shown_by
+from diffshare.receiver.samples import Samples
 from diffshare.storage import read_json, write_json
 
 ROWS = [[str(i), f"w{i % 3}", ("low", "high")[i % 2]] for i in range(8)]
@@ -71,15 +73,18 @@ def run(
         )
         return y, np.array(sorted(more or ()))
 
-    config = Namespace(
-        seed=0,
-        samples=given,
-        model=None if more is None else Path("release"),
-        count=count,
-        escape_formulas=escape,
-    )
     material: Any = SimpleNamespace(y=y, info={})
-    return resample(folder, config, material, weighed(kept, y), {}, chosen)  # type: ignore[arg-type]
+    return resample(
+        folder,
+        given,
+        material,
+        weighed(kept, y),
+        {},
+        chosen,
+        plan=Plan(count=count),
+        model=None if more is None else Path("release"),
+        escape=escape,
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,8 @@ def test_the_rows_that_were_weighed_are_the_ones_that_stay(
     tmp_path: Path, text: Callable[[str], str]
 ):
     given = samples(tmp_path / "s", [NAMES, *ROWS], text)
-    x, _ = read_rows(given / "samples.csv", {"height": "numeric"}, "?")
+    table = Samples.from_path(given).rows({"height": "numeric"})
+    x = table.read(np.arange(len(table.index())))
     assert x[:, 0].tolist() == list(range(8))  # how the audit and the weights number them
     run(tmp_path / "r", given, {1, 2, 6, 7})
     assert found(tmp_path / "r") == [NAMES, *(ROWS[i] for i in (1, 2, 6, 7))]
@@ -129,7 +135,7 @@ def model(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
         def first(self, count: int) -> None:
             samples(self.folder, [names, *([row.get(name, "x") for name in names] for row in rows)])
 
-    monkeypatch.setattr(repaired, "Drawing", Fake)
+    monkeypatch.setattr(choosing, "Drawing", Fake)
 
 
 @pytest.mark.parametrize("names", [NAMES, ["income", "height", "ward"], NAMES[::-1]])
@@ -182,7 +188,11 @@ def test_formulas_of_a_spreadsheet_are_said_or_escaped(
 ):
     rows = [["-1", "=cmd|' /C calc'!A0", label] for *_, label in ROWS]
     given = samples(tmp_path / "s", [NAMES, *rows])
-    run(tmp_path / "r", given, {0, 1, 4}, escape=escape)
+    shown_by(Shown())
+    try:
+        run(tmp_path / "r", given, {0, 1, 4}, escape=escape)
+    finally:
+        shown_by(SILENT)
     mark = "'" if escape else ""
     assert found(tmp_path / "r")[1] == ["-1", f"{mark}=cmd|' /C calc'!A0", "low"]
     assert ("would run as formulas" in capsys.readouterr().out) == (not escape)

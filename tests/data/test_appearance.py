@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from diffshare.data.appearance import as_shown
-from diffshare.data.images import Framing, decode
+from diffshare.data.images import FORMATS, Framing, decode, read_images
+from diffshare.data.source import BadRecord
 
 # EXIF 2.32, tag 274: on which side of the scene the stored row 0 and column 0 lie
 TURNED = {
@@ -312,3 +313,90 @@ def test_a_plain_picture_is_what_its_file_holds(stored):
 def test_caches_of_pictures_that_were_read_otherwise_are_not_used():
     """The text is part of a cache's key: it must not be that of the decoding which dropped all this."""
     assert not str(Framing(4)).startswith("RGB, centred square")
+
+
+# --- other kinds of files --------------------------------------------------------------------------------------------
+
+
+def opened(data: bytes) -> tuple[list, tuple[str, ...]]:
+    result = as_shown(Image.open(io.BytesIO(data), formats=FORMATS))
+    return np.asarray(result.image).tolist(), result.notes
+
+
+def tiff(samples: bytes, width: int, bits: int, photometric: int = 1, kind: int = 1) -> bytes:
+    """A TIFF of one row, written from its specification (TIFF 6.0): ``kind`` 1 unsigned, 2 signed, 3 fractions."""
+    tags = [(256, width), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    tags += [(278, 1), (279, len(samples)), (339, kind)]
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    padded = samples + b"\0" * (len(samples) % 2)
+    head = b"II*\0" + struct.pack("<I", 8 + len(padded))
+    return head + padded + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "BMP", "GIF"])
+def test_a_plain_picture_of_every_kind_is_what_its_file_holds(stored, kind):
+    image = Image.fromarray(stored)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert opened(saved(image, kind, **options)) == (stored.tolist(), ())
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "TIFF packed"])
+def test_other_kinds_are_turned_too(stored, orientation, kind):
+    tags = Image.Exif()
+    tags[274] = orientation
+    options = {"WEBP": {"lossless": True}, "TIFF": {}, "TIFF packed": {"compression": "tiff_lzw"}}[
+        kind
+    ]
+    data = saved(Image.fromarray(stored), kind.split()[0], exif=tags, **options)
+    assert opened(data) == (TURNED[orientation](stored).tolist(), ())
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "GIF"])
+def test_the_first_picture_of_other_kinds_that_hold_several(kind):
+    first, second = (Image.new("RGB", (2, 2), (value,) * 3) for value in (40, 200))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = saved(first, kind, save_all=True, append_images=[second], **options)
+    assert opened(data) == ([[[40] * 3] * 2] * 2, ("holds several: only the first is used",))
+
+
+def test_tiffs_of_other_depths_are_scaled():
+    values = [0x0000, 0x12FF, 0x8000, 0xFFFF]
+    assert opened(tiff(struct.pack("<4H", *values), 4, 16)) == (
+        [[[v >> 8] * 3 for v in values]],
+        (),
+    )
+    twelve = [0x000, 0x123, 0x800, 0xFFF]
+    assert opened(tiff(packed(twelve, 12), 4, 12)) == ([[[v >> 4] * 3 for v in twelve]], ())
+    assert opened(tiff(b"\xa0", 4, 1)) == ([[[255] * 3, [0] * 3] * 2], ())
+    assert opened(tiff(b"\xa0", 4, 1, photometric=0)) == ([[[0] * 3, [255] * 3] * 2], ())
+    assert opened(tiff(bytes([0, 9, 255]), 3, 8, photometric=0)) == (
+        [[[255] * 3, [246] * 3, [0] * 3]],
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (tiff(struct.pack("<2H", 1, 2), 2, 16, photometric=0), "count from white to black"),
+        (tiff(struct.pack("<2h", 1, 2), 2, 16, kind=2), "of 32 bits or signed"),
+        (tiff(struct.pack("<2I", 1, 2), 2, 32), "of 32 bits or signed"),
+        (tiff(struct.pack("<2f", 0.1, 0.2), 2, 32, kind=3), "fractions"),
+        (saved(Image.new("LAB", (2, 2), (10, 20, 30)), "TIFF"), "Lab colours"),
+    ],
+)
+def test_samples_that_would_be_decoded_wrong_are_refused_by_name(tmp_path, data, reason):
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(BadRecord, match=rf"cannot decode .*a\.tif: its .*{reason}.*save it as PNG"):
+        read_images([str(tmp_path / "a.tif")], np.arange(1), Framing(2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "GIF", "BMP"])
+def test_the_limit_of_pixels_holds_for_every_kind(tmp_path, monkeypatch, kind):
+    (tmp_path / "a").write_bytes(saved(Image.new("L", (50, 50)), kind))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2499)
+    with pytest.raises(
+        BadRecord, match="50x50 pixels are more than the limit of 2499|exceeds limit"
+    ):
+        read_images([str(tmp_path / "a")], np.arange(1), Framing(2))

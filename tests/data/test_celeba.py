@@ -270,10 +270,10 @@ def truncate(path: Path) -> None:
 
 BROKEN = [
     (truncate, "image file is truncated"),
-    (lambda path: path.write_bytes(b""), "it is no JPEG or PNG file"),
+    (lambda path: path.write_bytes(b""), "it is no JPEG, PNG, WEBP, TIFF, GIF or BMP file"),
     (
         lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
-        "it is no JPEG or PNG file",
+        "it is no JPEG, PNG, WEBP, TIFF, GIF or BMP file",
     ),
     (
         lambda path: picture(0, 178, 177).save(path),
@@ -312,7 +312,7 @@ def test_a_bomb_that_pillow_only_warns_of(root: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_failing_disk_is_no_bad_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: str, framing: Framing) -> np.ndarray:
+    def fail(path: str, framing: Framing, data: bytes | None) -> np.ndarray:
         raise OSError(errno.EIO, "Input/output error", path)
 
     monkeypatch.setattr(images, "decode", fail)

@@ -16,9 +16,9 @@ from diffshare.data.idx import read_idx
 from diffshare.data.listed import listed_names
 from diffshare.data.source import Attribute, Index
 from diffshare.errors import UserError
+from diffshare.receiver.disjoint import refuse_overlap
 from diffshare.receiver.labelling import read_labels
-from diffshare.receiver.records import refuse_overlap
-from diffshare.receiver.samples import header, read_rows
+from diffshare.receiver.samples import Samples, header
 
 COLUMNS = 100_000
 
@@ -33,8 +33,9 @@ def test_a_header_of_very_many_columns(tmp_path: Path):
             [names, ["1\n" if i % 1000 == 0 else "1" for i in range(COLUMNS)]]
         )
     assert header(path) == names
-    values, table = read_rows(path, {names[-1]: "numeric", names[7]: "numeric"}, "?")
-    assert values.tolist() == [[1, 1]]
+    kinds = {names[-1]: "numeric", names[7]: "numeric"}
+    table = Samples.from_path(tmp_path).rows(kinds)
+    assert table.read(np.arange(len(table.index()))).tolist() == [[1, 1]]
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerow([*names, names[3]])
     with pytest.raises(UserError, match="more than one column 'c3'"):

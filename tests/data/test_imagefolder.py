@@ -103,8 +103,9 @@ def test_a_split_column_gives_the_parts(folder, words):
         ("", r"metadata\.csv is empty"),
         ("file_name,sex\n", r"metadata\.csv holds no records"),
         (
-            "file,sex\na.png,m\n",
-            r"metadata\.csv has no column 'file_name': its header has 'file', 'sex'; name that of the files so",
+            "file,sex\nz.png,m\n",
+            r"metadata\.csv has no column that names files of .* \(it holds 'a\.png', for instance\): its columns are "
+            "'file', 'sex'; name one in file_column",
         ),
         ("file_name,sex,sex\na.png,m,m\n", r"more than one column 'sex'"),
         ("file_name,sex\na.png,m\nsub/b.png\n", r"metadata\.csv:3 has 1 cells, expected 2"),
@@ -139,8 +140,8 @@ def test_mistakes_in_the_table(folder, text, message):
 
 
 def test_mistakes_beside_the_table(folder):
-    with pytest.raises(UserError, match=r"no .*metadata\.csv: write one line for each image"):
-        ImageFolder(str(folder)).index()
+    with pytest.raises(UserError, match=r"no table other\.csv: check its name"):
+        ImageFolder(str(folder), labels="other.csv").index()
     with pytest.raises(UserError, match="no folder"):
         ImageFolder(str(folder / "absent")).index()
     with pytest.raises(UserError, match="image_size 0 makes no sense"):
@@ -209,40 +210,3 @@ def test_a_changed_image_changes_the_source(folder):
     assert listed(folder, GOOD).index().sha256() != before.sha256()
     os.utime(folder / "sub/b.png", ns=(1, 1))
     assert listed(folder, GOOD).index().stamps[2] == 1
-
-
-def snippet(heading: str) -> str:
-    """The Python of one section of docs/own-data.md."""
-    text = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
-    return text.split(f"### {heading}\n")[1].split("```python\n")[1].split("```")[0]
-
-
-@pytest.mark.parametrize(
-    ("heading", "root", "names", "expected"),
-    [
-        (
-            "AFAD",
-            "AFAD-Full",
-            ["18/111/1-0.jpg", "18/112/2-0.jpg", "31/112/3-0.jpg", "31/Thumbs.db"],
-            {"age": [0, 0, 1], "sex": [1, 0, 0], "young": [1, 1, 0]},
-        ),
-        (
-            "UTKFace",
-            "UTKFace",
-            ["100_1_4_2017.jpg.chip.jpg", "9_0_0_2017.jpg.chip.jpg", "61_1_2017.jpg.chip.jpg"],
-            {"age": [1, 0], "sex": [0, 1], "race": [0, 1]},
-        ),
-    ],
-)
-def test_the_worked_examples_of_the_documentation(
-    tmp_path, monkeypatch, heading, root, names, expected
-):
-    for name in names:
-        (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / root / name).touch()
-    monkeypatch.chdir(tmp_path)
-    exec(snippet(heading), {})
-    index = ImageFolder(root).index()
-    assert {
-        name: attribute.codes.tolist() for name, attribute in index.attributes.items()
-    } == expected

@@ -121,7 +121,7 @@ def test_a_manifest_is_replaced_only_when_asked_and_nothing_else_ever(tmp_path):
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "mine").write_text("old")
     with pytest.raises(
-        UserError, match="already holds something: choose another folder or add --overwrite"
+        UserError, match="already holds something: choose another folder or add `overwrite`"
     ):
         chosen().write(tmp_path / "mix")
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_a_manifest_is_replaced_only_when_asked_and_nothing_else_ever(tmp_path):
     (tmp_path / "mix" / "mine").unlink()
     chosen().write(tmp_path / "mix")
     with pytest.raises(
-        UserError, match="already holds something: choose another folder or add --overwrite"
+        UserError, match="already holds something: choose another folder or add `overwrite`"
     ):
         chosen().write(tmp_path / "mix")
     chosen().write(tmp_path / "mix", overwrite=True)

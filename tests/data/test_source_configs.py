@@ -25,6 +25,11 @@ def parse(*args: str) -> Source:
         ("cifar10", "CIFAR10"),
         ("adult", "Adult"),
         ("csv", "CSVTable"),
+        ("kaggle_celeba", "ImageFolder"),
+        ("npz", "NPZ"),
+        ("medmnist", "NPZ"),
+        ("parquet_images", "ParquetImages"),
+        ("table", "TableFile"),
     ],
 )
 def test_a_source_file_makes_its_source(name, kind):

@@ -290,7 +290,7 @@ def test_a_folder_that_is_no_manifest_is_refused(module, tmp_path):
     [
         (
             {"y": [0, -1]},
-            "has samples without a class: draw them with --labels balanced or natural",
+            "has samples without a class: draw them with `labels` balanced or natural",
         ),
         (
             {"y": [1, 1, 1]},
@@ -424,7 +424,7 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(table):
         (
             ["31,b,f,yes", "44,a,m,no"],
             {"target": "age", "sensitive": "sex"},
-            "unknown attribute 'age'",
+            "'age' is a column of numbers: make classes of it",
         ),
     ],
 )

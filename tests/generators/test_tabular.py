@@ -187,7 +187,7 @@ def test_guidance_calls_the_network_twice_and_keeps_the_class(trained: Path) -> 
     rows = generator.sample(labels, np.arange(20), seed=0, steps=2, guidance=3.0)
     np.testing.assert_array_equal(rows[:, -1], labels)
     assert generator.ledger.network_calls == 80
-    with pytest.raises(UserError, match="steps is 1001: this model takes 1 to 1000"):
+    with pytest.raises(UserError, match="`steps` is 1001: this model takes 1 to 1000"):
         generator.sample(labels, np.arange(20), seed=0, steps=1001)
 
 

@@ -149,14 +149,14 @@ def test_natural_labels_are_those_that_the_card_declares(module):
         ({"sensitive": "Nose"}, "unknown attribute 'Nose'"),
         (
             {"source": RenderedFaces(count=100, image_size=16)},
-            "has 16: set --data.test_source.image_size 8",
+            "has 16: set `data.test_source.image_size` 8",
         ),
         (
             {"source": RenderedFaces(count=9, image_size=8, shares=(0.5, 0.5, 0.0))},
             "the test part .* holds no records",
         ),
-        ({"count": 0}, "count is 0: ask for at least 1 sample"),
-        ({"guidance": -1.0}, "guidance is -1.0: it must be a number >= 0"),
+        ({"count": 0}, "`count` is 0: ask for at least 1 sample"),
+        ({"guidance": -1.0}, "`guidance` is -1.0: it must be a number >= 0"),
         ({"model": Path("nowhere")}, "no such release: nowhere is not a folder"),
     ],
 )

@@ -103,9 +103,9 @@ def test_every_class_can_be_asked_for_by_its_name(names: list[str]) -> None:
     ("labels", "count", "labels_of_card", "message"),
     [
         ("balanced", 0, ("a", "b"), "ask for at least 1 sample"),
-        ("balanced", 4, (), "has no classes: use --labels none"),
-        ("0", 4, (), "has no classes: use --labels none"),
-        ("natural", 4, ("a", "b"), "declares no label frequencies: use --labels balanced"),
+        ("balanced", 4, (), "has no classes: use `labels` none"),
+        ("0", 4, (), "has no classes: use `labels` none"),
+        ("natural", 4, ("a", "b"), "declares no label frequencies: use `labels` balanced"),
         (
             "2",
             4,

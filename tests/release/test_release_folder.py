@@ -125,7 +125,7 @@ def test_readme_says_what_is_declared_and_how_to_load(tmp_path: Path) -> None:
         "training records by sensitive group (s) and target (y): not declared" in text
     )  # samples tell them all the same
     assert "## What the folder gives away without a query" in text
-    assert "python -m diffshare.cli sample --model . --count 64 --out ../samples" in text
+    assert "diffshare sample --model . --count 64 --out ../samples" in text
 
 
 def test_no_path_of_the_sharer_is_released(tmp_path: Path, release: Path) -> None:

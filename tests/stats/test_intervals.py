@@ -51,6 +51,13 @@ def test_lang_reiczigel_is_the_adjusted_count_and_widens_with_uncertain_rates():
     np.testing.assert_allclose(narrow[1:], rates_known, atol=2e-3)
 
 
+def test_lang_reiczigel_of_the_negatives_is_its_mirror():
+    # 30 of 40 positives, 9 of 60 negatives are called positive; called negative are the others
+    high = lang_reiczigel(70, 200, ErrorRates(30, 40, 9, 60))
+    low = lang_reiczigel(130, 200, ErrorRates(51, 60, 10, 40))
+    np.testing.assert_allclose(low, [1 - high.estimate, 1 - high.high, 1 - high.low], atol=1e-12)
+
+
 def test_lang_reiczigel_covers():
     rng = np.random.default_rng(0)
     for p in (0.05, 0.4):

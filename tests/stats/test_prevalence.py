@@ -29,11 +29,18 @@ def case(
     n: int = 3000,
     m: int = 3000,
     distance: float = 1.0,
+    prior: list[float] | None = None,
 ):
     rng = np.random.default_rng(seed)
-    y = labels(rng, n, [1 / classes] * classes)
+    y = labels(rng, n, prior or [1 / classes] * classes)
     calibration = Calibration(scores(rng, y, classes, distance), y)
     return calibration, scores(rng, labels(rng, m, shares), classes, distance)
+
+
+def test_a_score_of_one_half_is_of_class_1_and_a_tie_of_more_classes_of_the_first():
+    scored = np.array([[0.5, 0.5], [0.6, 0.4], [0.4, 0.6]])
+    assert decisions(scored).argmax(1).tolist() == [1, 0, 1]
+    assert decisions(np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]])).argmax(1).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("method", CORRECTED)
@@ -99,7 +106,7 @@ def test_adjusted_count_is_cut_to_a_proportion():
 
 
 def test_emq_is_the_greatest_likelihood_and_the_limit_of_em():
-    calibration, queries = case(7, 2, [0.8, 0.2])
+    calibration, queries = case(7, 2, [0.8, 0.2], prior=[0.3, 0.7])
     prior, p = calibration.prior, np.array([0.5, 0.5])
     for _ in range(2000):  # Saerens et al. 2002, equations 2.8 and 2.9
         posterior = queries * p / prior

@@ -11,7 +11,7 @@ from diffshare.errors import UserError
 from diffshare.receiver.records import Records
 from diffshare.stats.association import log_odds_ratio
 from diffshare.storage import read_json
-from diffshare.study.steps.cut import Auditor, cut_records, measure, records_at
+from diffshare.study.steps.cut import Auditor, cut_records, measure
 
 TERMS = Terms()
 
@@ -122,9 +122,9 @@ def test_what_cannot_be_cut_is_refused():
         cut_records(records.with_attribute("s", three), "s", 200, 100, 100, seed=0)
 
 
-def test_records_at_positions_keep_their_labels():
+def test_a_part_in_any_order_keeps_its_labels():
     records = made_records(50)
-    some = records_at(records, np.array([7, 3]))
+    some = records.part(np.array([7, 3]))
     np.testing.assert_array_equal(some.x, records.x[[7, 3]])
     np.testing.assert_array_equal(some.attributes["s"].codes, records.attributes["s"].codes[[7, 3]])
     assert some.y.tolist() == records.y[[7, 3]].tolist()

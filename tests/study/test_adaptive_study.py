@@ -37,7 +37,7 @@ def arguments():
 
 def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -> list[dict]:
     """Rows of one number of queries; a list has an entry a cut."""
-    found = []
+    rows = []
     for margin, values in gaps.items():
         for seed, (gap, rate) in enumerate(zip(values, flagged[margin], strict=True)):
             row = {
@@ -47,8 +47,8 @@ def rows_of(gaps: dict[float, list[float]], flagged: dict[float, list[float]]) -
                 "difference": margin,
                 "accuracy": 0.8,
             }
-            found.append(row | {"flagged": {"100": rate}, "least_alpha": {"100": 0.25}})
-    return with_excess(found)
+            rows.append(row | {"flagged": {"100": rate}, "least_alpha": {"100": 0.25}})
+    return with_excess(rows)
 
 
 def test_a_step_a_cut(arguments):
@@ -67,9 +67,9 @@ def test_a_step_a_cut(arguments):
 def test_rows_are_of_the_cuts_that_are_done(arguments, tmp_path):
     study = AdaptiveSharer(**arguments)
     row = {"gap": 0.2, "difference": 0.1, "accuracy": 0.7, "flagged": {"100": 0.0, "200": 0.0}}
-    made = [row | {"margin": 0.0}, row | {"margin": 0.5, "gap": 0.25}]
-    found = {"rows": made, "least_alpha": {"100": None, "200": 0.3}, "reader_accuracy": None}
-    write_json(tmp_path / "cut-s2" / "cut.json", found)
+    sets = [row | {"margin": 0.0}, row | {"margin": 0.5, "gap": 0.25}]
+    cut = {"rows": sets, "least_alpha": {"100": None, "200": 0.3}, "reader_accuracy": None}
+    write_json(tmp_path / "cut-s2" / "cut.json", cut)
     paths = {"cut-s2": tmp_path / "cut-s2" / "cut.json"}
     rows = study.rows(lambda place: paths.get(place.step))
     assert [(r["seed"], r["margin"]) for r in rows] == [(2, 0.0), (2, 0.5)]
@@ -114,21 +114,21 @@ def test_a_margin_is_judged_on_the_cuts_that_it_was_not_chosen_on():
     # even cuts (0, 2) think that margin 1 is the better, odd ones (1, 3) that 2 is
     gaps = {0.0: [0.1] * 4, 1.0: [0.5, 0.3, 0.5, 0.3], 2.0: [0.2, 0.4, 0.2, 0.4]}
     rows = rows_of(gaps, {margin: [0.0] * 4 for margin in gaps})
-    made = of_curve(rows, "100", 0.2, 0.95)
-    assert made["margins"] == [1.0, 2.0]
-    assert made["gap"]["mean"] == pytest.approx((0.3 + 0.3 + 0.2 + 0.2) / 4)
-    assert made["excess_gap"]["mean"] == pytest.approx(0.15)
-    assert made["gap_as_chosen"] == pytest.approx(0.4)
-    assert made["cuts"] == made["gap"]["n"] == 4
-    assert made["least_alpha"]["mean"] == 0.25
+    entry = of_curve(rows, "100", 0.2, 0.95)
+    assert entry["margins"] == [1.0, 2.0]
+    assert entry["gap"]["mean"] == pytest.approx((0.3 + 0.3 + 0.2 + 0.2) / 4)
+    assert entry["excess_gap"]["mean"] == pytest.approx(0.15)
+    assert entry["gap_as_chosen"] == pytest.approx(0.4)
+    assert entry["cuts"] == entry["gap"]["n"] == 4
+    assert entry["least_alpha"]["mean"] == 0.25
 
 
 def test_a_maximum_over_equal_margins_is_too_large_and_the_judged_one_is_not():
     rng, off = np.random.default_rng(0), []
     for _ in range(200):  # twelve margins that all leave a gap of 0.3, measured with an error
         gaps = {float(m): (0.3 + 0.05 * rng.normal(size=6)).tolist() for m in range(12)}
-        made = of_curve(rows_of(gaps, {margin: [0.0] * 6 for margin in gaps}), "100", 0.2, 0.95)
-        off.append((made["gap"]["mean"] - 0.3, made["gap_as_chosen"] - 0.3))
+        entry = of_curve(rows_of(gaps, {margin: [0.0] * 6 for margin in gaps}), "100", 0.2, 0.95)
+        off.append((entry["gap"]["mean"] - 0.3, entry["gap_as_chosen"] - 0.3))
     judged, chosen = np.mean(off, 0)
     error = np.std(off, 0)[0] / np.sqrt(200)
     assert abs(judged) < 4 * error
@@ -176,7 +176,7 @@ def test_tables_and_the_figure(tmp_path):
     ("change", "expected"),
     [
         ({"seeds": [0]}, "at least two seeds"),
-        ({"seeds": [0, -1]}, "0 or more"),
+        ({"seeds": [0, -1]}, "study.seeds has -1: it must be at least 0"),
         ({"seeds": [0, 0, 1]}, "study.seeds has 0 twice"),
         ({"sets": Sets([0.0, 1.0])}, "margins has 0.0: a margin is a finite number"),
         ({"sets": Sets([float("inf")])}, "margins has inf"),

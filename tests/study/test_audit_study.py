@@ -35,7 +35,7 @@ def audit_file(difference: float, verdict: str, gap: float) -> dict:
 def row(
     alpha: float, seed: int, difference: float, verdict: str, gap: float, measured: float
 ) -> dict:
-    made = {
+    row = {
         "policy": "p",
         "alpha": alpha,
         "guidance": 1.0,
@@ -43,8 +43,8 @@ def row(
         "difference": difference,
         "margin": 0.4,
     }
-    made |= {"predicted_gap": gap, "predicted_interval": [gap - 0.05, gap + 0.05]}
-    return made | {"verdict": verdict, "measured_gap": measured}
+    row |= {"predicted_gap": gap, "predicted_interval": [gap - 0.05, gap + 0.05]}
+    return row | {"verdict": verdict, "measured_gap": measured}
 
 
 def test_clean_seeds_and_poisoned_seeds_are_apart(study):
@@ -94,20 +94,20 @@ def test_a_row_has_the_audit_and_the_measured_gap_side_by_side(study, tmp_path):
 def test_the_summary_counts_alarms_misses_and_errors_of_the_gap(tmp_path):
     rows = [row(0, s, 0.1 * s, "clean", 0.1, 0.12) for s in range(3)]
     rows += [row(0.5, 0, -1.9, "poisoned", 0.4, 0.5), row(0.5, 1, 0.15, "inconclusive", 0.3, 0.31)]
-    made = summarise(rows, 1.0, 0.95)
-    clean, poisoned = made["by_alpha"]
+    entry = summarise(rows, 1.0, 0.95)
+    clean, poisoned = entry["by_alpha"]
     assert clean["verdicts"] == {"poisoned": 0, "clean": 3, "inconclusive": 0}
     assert poisoned["flagged"] == 0.5
     assert poisoned["auroc"] == pytest.approx(5 / 6)  # 0.15 is above two of the three clean ones
-    assert made["gap"]["mean_absolute_error"] == pytest.approx((3 * 0.02 + 0.1 + 0.01) / 5)
-    assert made["gap"]["coverage"] == 0.8
+    assert entry["gap"]["mean_absolute_error"] == pytest.approx((3 * 0.02 + 0.1 + 0.01) / 5)
+    assert entry["gap"]["coverage"] == 0.8
     assert gap_errors([r | {"measured_gap": None} for r in rows], 0.95) is None
-    assert verdict_table([made]).row_count == 2
+    assert verdict_table([entry]).row_count == 2
     assert draw_audit(rows, tmp_path / "audit.png").stat().st_size > 1000
 
 
 def test_a_study_without_clean_generators_or_samples_is_refused(arguments):
-    for given, expected in (([], "at least one seed"), ([1, 1], "each once")):
+    for given, expected in (([], "clean_seeds is empty"), ([1, 1], "clean_seeds has 1 twice")):
         with pytest.raises(UserError, match=expected):
             AuditStudy(clean_seeds=given, **arguments)
     with pytest.raises(UserError, match="samples"):
@@ -126,6 +126,6 @@ def test_the_configs_name_what_there_is(monkeypatch):
         options["classifier"] = Downstream([Path(p) for p in options["classifier"]["configs"]])
         options["policies"] = {k: Path(v) for k, v in options["policies"].items()}
         options["repairs"] = {k: RepairOptions(**v) for k, v in options["repairs"].items()}
-        made = AuditStudy(**options)
-        assert (len(made.clean_seeds), len(made.seeds)) == (16, 8)
-        assert identities(made.steps())
+        study = AuditStudy(**options)
+        assert (len(study.clean_seeds), len(study.seeds)) == (16, 8)
+        assert identities(study.steps())

@@ -115,7 +115,7 @@ def test_the_table_and_the_figure_are_in_the_direction_of_the_mix(tmp_path, monk
     ]
     summary = summarise(rows, 0.95)
     draw_curves(rows, summary, tmp_path / "f.png")
-    gaps, accuracies = drawn[0::2], drawn[1::2]
+    gaps, accuracies = drawn[:2], drawn[2:]
     assert gaps == [[-0.1, 0.2], [0.1, 0.15]]  # poisoned by its direction, random without one
     assert accuracies == [[0.8, 0.8], [0.8, 0.8]]
     columns = {column.header: list(column.cells) for column in outcome_table(summary, 0.95).columns}

@@ -26,16 +26,16 @@ def study(arguments):
 
 def by_kind(study) -> dict[str, list]:
     """Steps by the first part of their name."""
-    found: dict[str, list] = {}
+    steps: dict[str, list] = {}
     for step in study.steps():
-        found.setdefault(step.name.split("-")[0], []).append(step)
-    return found
+        steps.setdefault(step.name.split("-")[0], []).append(step)
+    return steps
 
 
 def test_every_cell_once_and_the_clean_set_for_all(study):
     steps = by_kind(study)
     cells = 2 * (1 + 1 * 2)  # seeds x (clean + policy x alphas above 0)
-    assert {kind: len(found) for kind, found in steps.items()} == {
+    assert {kind: len(own) for kind, own in steps.items()} == {
         "reader": 2,
         "mix": cells,
         "direct": cells,

@@ -13,20 +13,20 @@ from diffshare.study.steps.measures import exact_shares, read_readers, training_
 
 def test_whitened_features_are_uncorrelated():
     rng = np.random.default_rng(0)
-    known = rng.normal(size=(4000, 3)) @ np.array([[3.0, 1, 0], [0, 1, 0], [0, 0, 1]]) + 5
-    mean, axes = whitening(known)
-    found = np.cov(((known - mean) @ axes).T)
-    np.testing.assert_allclose(found - np.diag(np.diag(found)), 0, atol=1e-9)
-    assert 0.9 < np.diag(found).min() <= np.diag(found).max() < 1
+    records = rng.normal(size=(4000, 3)) @ np.array([[3.0, 1, 0], [0, 1, 0], [0, 0, 1]]) + 5
+    mean, axes = whitening(records)
+    covariance = np.cov(((records - mean) @ axes).T)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-9)
+    assert 0.9 < np.diag(covariance).min() <= np.diag(covariance).max() < 1
 
 
 def test_a_direction_without_variance_stays_small():
     rng = np.random.default_rng(0)
-    known = np.c_[rng.normal(size=(500, 2)), np.full(500, 7.0)]
-    mean, axes = whitening(known)
-    found = ((known - mean) @ axes).var(0)
+    records = np.c_[rng.normal(size=(500, 2)), np.full(500, 7.0)]
+    mean, axes = whitening(records)
+    variances = ((records - mean) @ axes).var(0)
     assert np.isfinite(axes).all()
-    assert np.sort(found) == pytest.approx([0, 1, 1], abs=0.05)
+    assert np.sort(variances) == pytest.approx([0, 1, 1], abs=0.05)
 
 
 def index() -> Index:
@@ -44,8 +44,8 @@ def test_the_shares_of_a_training_set_are_counted(tmp_path):
     path.write_text(
         "record,target,sensitive,origin\nd,1,0,base\nb,0,0,base\na,0,1,poison\nd,1,0,base\n"
     )
-    found = exact_shares(path, index(), ["Hat"])
-    assert found == {"exact": {"Hat": 3 / 4}, "exact_by_class": {"Hat": [1 / 2, 1.0]}}
+    shares = exact_shares(path, index(), ["Hat"])
+    assert shares == {"exact": {"Hat": 3 / 4}, "exact_by_class": {"Hat": [1 / 2, 1.0]}}
 
 
 def test_a_mix_of_another_source(tmp_path):
@@ -70,8 +70,8 @@ def test_the_speed_of_a_training_is_records_over_seconds(run):
     with SummaryWriter(str(run)) as log:
         for step, speed in ((24, 100.0), (49, 50.0)):  # 250 records in 2.5 s, then 250 in 5 s
             log.add_scalar("images_per_second", speed, step)
-    found = training_speed(run)
-    assert found == pytest.approx({"images_per_second": 500 / 7.5, "seconds": 7.5})
+    speed = training_speed(run)
+    assert speed == pytest.approx({"images_per_second": 500 / 7.5, "seconds": 7.5})
 
 
 def test_a_run_too_short_to_say(run):

@@ -126,9 +126,7 @@ def test_the_config_names_every_family_of_faces():
         for path in [*entry["configs"], *entry.get("before", [])]
     }
     have = {
-        f"configs/{path.name}"
-        for path in CONFIGS.glob("*_faces.yaml")
-        if not path.name.startswith("property_")
+        path.stem for path in CONFIGS.glob("*_faces.yaml") if not path.name.startswith("property_")
     }
     assert have <= configs
 
@@ -312,8 +310,8 @@ def test_what_is_undefined_stays_so():
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
 def test_tables_and_figure(rows, tmp_path):
     summary = summarise(rows, 0.95)
-    made = tables(summary, 0.95)
-    assert [table.row_count for table in made] == ([4, 4, 3] if rows is ROWS else [1, 1])
+    shown = tables(summary, 0.95)
+    assert [table.row_count for table in shown] == ([4, 4, 3] if rows is ROWS else [1, 1])
     assert draw_families(rows, summary, tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -325,7 +323,7 @@ def test_tables_and_figure(rows, tmp_path):
     [
         ({"generators": {}}, "study.generators is empty"),
         ({"seeds": [1, 1]}, "study.seeds has 1 twice"),
-        ({"seeds": [-1]}, "study.seeds has -1: a seed is 0 or more"),
+        ({"seeds": [-1]}, "study.seeds has -1: it must be at least 0"),
         ({"properties": []}, "study.properties is empty"),
         ({"properties": ["Smiling"]}, "study.properties has 'Smiling', the target"),
         ({"alpha": 0.0}, "study.alpha is 0.0"),

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from diffshare.errors import UserError
-from diffshare.stats.intervals import clopper_pearson
+from diffshare.stats.intervals import clopper_pearson, coverage_interval
 from diffshare.storage import write_json
 from diffshare.study.engine.step import Place, identities
 from diffshare.study.property_inference import PropertyInference
 from diffshare.study.reports.property import (
-    coverage_interval,
     draw_error,
     draw_truth,
     of_inference,
@@ -47,17 +46,17 @@ def arguments():
 
 def by_kind(study) -> dict[str, list]:
     """Steps by the first part of their name."""
-    found: dict[str, list] = {}
+    steps: dict[str, list] = {}
     for step in study.steps():
-        found.setdefault(step.name.split("-")[0], []).append(step)
-    return found
+        steps.setdefault(step.name.split("-")[0], []).append(step)
+    return steps
 
 
 def test_a_generator_is_trained_once_for_all_views_of_it(arguments):
     steps = by_kind(PropertyInference(**arguments))
     groups = 2 * 2 * 2  # seeds x properties x families
     generators = groups * (2 + 3)
-    assert {kind: len(found) for kind, found in steps.items()} == {
+    assert {kind: len(own) for kind, own in steps.items()} == {
         "classifier": groups * 4,
         "mix": generators,
         "fit": generators,

@@ -215,7 +215,7 @@ def contents(seed: int = 0) -> dict[str, dict]:
         "advantage": {"estimate": 0.2, "interval": [0.1, 0.3]},
         "auroc": {"estimate": 0.6, "interval": [0.5, 0.7]},
     }
-    made = {
+    left = {
         f"measure-ddpm-{end}-plain/measured.json": measured | {"training": speed},
         f"measure-ddpm-{end}-accepted/measured.json": protected | {"training": speed},
         f"measure-real-{end}-plain/measured.json": measured | {"training": None},
@@ -231,11 +231,11 @@ def contents(seed: int = 0) -> dict[str, dict]:
     }
     for view, tested in (("plain", (0.80, 0.90)), ("accepted", (0.79, 0.86))):
         for k, right in enumerate(tested):
-            made[f"classifier-ddpm-{end}-{view}/run{k}/results.json"] = {
+            left[f"classifier-ddpm-{end}-{view}/run{k}/results.json"] = {
                 "accuracy": right,
                 "counts": counts,
             }
-    return made
+    return left
 
 
 def rows_of(study: Protection, files: dict[str, dict], folder: Path) -> list[dict]:
@@ -342,12 +342,12 @@ def test_what_only_some_generators_reach_is_not_said_to_be_reached(study, tmp_pa
 
 
 def test_without_plain_samples_no_method_is_best(study, tmp_path):
-    made = {
+    left = {
         name: value
         for name, value in contents().items()
         if "measure-ddpm-p0.1-s0-plain" not in name
     }
-    rows = rows_of(study, made, tmp_path)
+    rows = rows_of(study, left, tmp_path)
     (entry,) = (e for e in study.summary(rows) if e["shown"])
     assert entry["best"] == {}
     assert entry["accuracy"]["mean"] == pytest.approx(0.825)

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from diffshare.errors import UserError
+from diffshare.stats.ratio import share_gone
 from diffshare.stats.summary import t_interval
 from diffshare.study.audit_study import AuditStudy
 from diffshare.study.engine.step import Place, identities, identity
-from diffshare.study.reports.repair import draw_repairs, repair_table, share_gone, summarise_repairs
+from diffshare.study.reports.repair import draw_repairs, repair_table, summarise_repairs
 from diffshare.study.steps.repair import RepairOptions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -87,19 +88,19 @@ def test_the_share_that_is_gone_is_a_ratio_of_means():
     clean, excess = rng.normal(0.1, 0.02, 8), rng.normal(0.3, 0.05, 8)
     poisoned = clean + excess
     for part in (0.0, 0.4, 1.0, 1.2):
-        found = share_gone(clean, poisoned, poisoned - part * excess)
-        assert found == pytest.approx((part, part, part), abs=1e-6)
+        gone = share_gone(clean, poisoned, poisoned - part * excess)
+        assert gone == pytest.approx((part, part, part), abs=1e-6)
     repaired = poisoned - rng.normal(0.2, 0.05, 8)
-    found = share_gone(clean, poisoned, repaired)
-    assert found.share == pytest.approx((poisoned - repaired).mean() / (poisoned - clean).mean())
-    assert found.low < found.share < found.high
+    gone = share_gone(clean, poisoned, repaired)
+    assert gone.share == pytest.approx((poisoned - repaired).mean() / (poisoned - clean).mean())
+    assert gone.low < gone.share < gone.high
     # another unit, sign and origin
     moved = share_gone(-3 * clean + 1, -3 * poisoned + 1, -3 * repaired + 1)
-    assert moved == pytest.approx(found)
+    assert moved == pytest.approx(gone)
     # the ratios at which Student's interval of u - r v begins or ends at 0
     for end in (
-        found.low,
-        found.high,
+        gone.low,
+        gone.high,
     ):
         rest = t_interval(list((poisoned - repaired) - end * (poisoned - clean)))
         assert min(abs(rest.low), abs(rest.high)) < 1e-9
@@ -111,14 +112,14 @@ def test_its_interval_holds_the_truth_as_often_as_it_says():
     for _ in range(2000):
         v = rng.normal(0.3, 0.1, 6)
         u = 0.7 * v + rng.normal(0, 0.05, 6)
-        found = share_gone(np.zeros(6), v, v - u, 0.9)
-        held += found.low is None or found.low <= 0.7 <= found.high
+        gone = share_gone(np.zeros(6), v, v - u, 0.9)
+        held += gone.low is None or gone.low <= 0.7 <= gone.high
     assert held / 2000 == pytest.approx(0.9, abs=4 * np.sqrt(0.09 / 2000))
 
 
 def test_an_excess_that_could_be_none_bounds_no_share():
-    found = share_gone([0.0] * 4, [0.1, -0.08, 0.05, -0.02], [0.0] * 4)
-    assert (found.low, found.high) == (None, None)
+    gone = share_gone([0.0] * 4, [0.1, -0.08, 0.05, -0.02], [0.0] * 4)
+    assert (gone.low, gone.high) == (None, None)
     assert share_gone([0.1], [0.3], [0.2]) == pytest.approx((0.5, None, None), nan_ok=True)
     assert share_gone([], [], []).share is None
     assert share_gone([0.1, 0.1], [0.1, 0.1], [0.1, 0.1]).json() == {
@@ -130,14 +131,14 @@ def test_an_excess_that_could_be_none_bounds_no_share():
 def row(
     seed: int, alpha: float, poisoned: float, repaired: float | None, clean: float | None = 0.1
 ) -> dict[str, Any]:
-    made = {
+    row = {
         "policy": "p",
         "alpha": alpha,
         "guidance": 1.0,
         "seed": seed,
         "measured_gap": abs(poisoned),
     }
-    made |= {
+    row |= {
         "measured_gap_signed": poisoned,
         "accuracy": 0.8,
         "clean_gap": clean,
@@ -149,8 +150,8 @@ def row(
         "accuracy": 0.79 + 0.01 * seed,
     }
     one |= {"samples": 1500, "effective_size": 1400.0, "weights_cut": 0.0, "queries": 0}
-    made["direction"] = 1
-    return made | {"clean_accuracy": 0.82, "repairs": {"w": one if repaired is not None else None}}
+    row["direction"] = 1
+    return row | {"clean_accuracy": 0.82, "repairs": {"w": one if repaired is not None else None}}
 
 
 def test_the_summary_pairs_seeds(tmp_path):
@@ -209,14 +210,14 @@ def table_configs(folder: Path) -> tuple[Path, Path]:
     columns = {"hours": "numeric", "sex": ["f", "m"], "income": ["low", "high"]}
     source = {"class_path": "diffshare.data.table.CSVTable"}
     source["init_args"] = {"path": str(folder / "rows.csv"), "columns": columns}
-    made = []
+    paths = []
     for name, key in (("tabular_adult", "source"), ("classifier_adult", "test_source")):
         config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
         config["data"]["init_args"][key] = source
         config["model"]["init_args"].pop("bounds", None)  # of Adult's columns
-        made.append(folder / f"{name}.yaml")
-        made[-1].write_text(yaml.safe_dump(config))
-    return made[0], made[1]
+        paths.append(folder / f"{name}.yaml")
+        paths[-1].write_text(yaml.safe_dump(config))
+    return paths[0], paths[1]
 
 
 @pytest.mark.slow

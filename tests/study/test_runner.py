@@ -117,9 +117,9 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path):
 def test_workers_are_processes_with_their_share_of_threads(tmp_path):
     steps = [fake(name, "threads", out=Place(name, "out.txt")) for name in "abcd"]
     go(tmp_path / "s", steps, workers=2)
-    found = [left_by(tmp_path / "s", name).split() for name in "abcd"]
-    assert {threads for threads, _ in found} == {"1"}
-    assert 1 <= len({process for _, process in found}) <= 2  # long-lived: never one a step
+    replies = [left_by(tmp_path / "s", name).split() for name in "abcd"]
+    assert {threads for threads, _ in replies} == {"1"}
+    assert 1 <= len({process for _, process in replies}) <= 2  # long-lived: never one a step
 
 
 def test_an_interrupt_reaches_the_steps_and_nothing_half_done_counts(tmp_path):
@@ -230,6 +230,19 @@ def test_another_configuration_is_refused_by_name(tmp_path, after, words):
     assert left_by(tmp_path / "s", "b") == "A"
 
 
+def test_a_step_that_builds_on_a_changed_one_is_changed():
+    def chain(value: int) -> dict[str, str]:
+        first = Step("first", "m:f", {"x": value})
+        second = Step("second", "m:f", {"of": Place("first", "out")})
+        third = Step("third", "m:f", {}, after=("second",))
+        apart = Step("apart", "m:f", {})
+        definitions = identities([first, second, third, apart])
+        return {name: identity(definition) for name, definition in definitions.items()}
+
+    before, after = chain(1), chain(2)
+    assert [name for name in before if before[name] != after[name]] == ["first", "second", "third"]
+
+
 def test_a_changed_config_file_is_named(tmp_path):
     config = tmp_path / "base.yaml"
     config.write_text("a: 1")
@@ -255,7 +268,7 @@ def test_a_step_of_an_earlier_version_is_not_gone_on_with(tmp_path):
 
 def test_folders_that_cannot_be_used(tmp_path):
     go(tmp_path / "s", [write("a", "A")])
-    with pytest.raises(UserError, match="holds a study already: add --resume"):
+    with pytest.raises(UserError, match="holds a study already: add `resume`"):
         go(tmp_path / "s", [write("a", "A")])
     with pytest.raises(UserError, match="there is no study to go on with"):
         go(tmp_path / "t", [write("a", "A")], resume=True)
@@ -276,14 +289,14 @@ def test_a_folder_of_steps_that_no_study_began_is_kept(tmp_path):
     (tmp_path / "steps" / "a").mkdir(parents=True)
     (tmp_path / "steps" / "a" / "thesis.txt").write_text("mine")
     with pytest.raises(
-        UserError, match="steps/a holds what no study wrote: move it away, or choose another --out"
+        UserError, match="steps/a holds what no study wrote: move it away, or choose another `out`"
     ):
         go(tmp_path, [write("a", "A")], resume=True)
     assert (tmp_path / "steps" / "a" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [((0,), "--workers is 0"), ((1, 0), "--threads is 0")]
+    ("arguments", "words"), [((0,), "`workers` is 0"), ((1, 0), "`threads` is 0")]
 )
 def test_a_runner_needs_workers_and_threads(arguments, words):
     with pytest.raises(UserError, match=words):

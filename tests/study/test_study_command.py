@@ -107,7 +107,7 @@ def test_a_stop_says_how_to_go_on(waiting, tmp_path, signum, status):
     waiting.send_signal(signum)
     out, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == status
-    assert "to go on: python -m diffshare.cli study --config" in out
+    assert "to go on: diffshare study --config" in out
     assert "--resume" in out.splitlines()[-1]
     assert sorted(p.parent.name for p in (tmp_path / "out").rglob("step.json")) == ["a"]
 
@@ -128,12 +128,12 @@ def test_a_killed_study_leaves_no_process_and_can_go_on(waiting, run_cli, letter
 
 def working_for(folder: Path) -> list[str]:
     """Processes that have a log of the study below ``folder`` open."""
-    found = []
+    open_logs = []
     for descriptor in Path("/proc").glob("[0-9]*/fd/1"):
         try:
             target = str(descriptor.readlink())
         except OSError:
             continue
         if target.startswith(str(folder)):
-            found.append(target)
-    return found
+            open_logs.append(target)
+    return open_logs

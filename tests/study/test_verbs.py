@@ -49,8 +49,3 @@ def test_a_refusal_of_a_verb_ends_the_step(tmp_path, capsys):
         verbs.sample(model=tmp_path / "missing", count=0, out=tmp_path / "out")
     assert stop.value.code == 2
     assert "--count is 0" in capsys.readouterr().err
-
-
-def test_what_protection_asked_for():
-    said = "samples: b (40 of 1000 that were drawn)\ntried again\nsamples: b (40 of 200 that were drawn)\n"
-    assert verbs.drawn(said) == {"count": 40, "queries": 200}

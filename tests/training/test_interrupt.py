@@ -70,7 +70,7 @@ def test_a_stop_that_is_asked_for_saves_at_the_boundary_and_what_it_says_goes_on
     assert not (folder / "release").exists()
     assert "Traceback" not in ended.output
     assert step_of(folder) == step
-    again = re.search(r"to go on: python -m diffshare.cli (.*)", ended.output)
+    again = re.search(r"to go on: diffshare (.*)", ended.output)
     assert again is not None
     ended = run(*again[1].split())
     assert ended.status == 0, ended.output

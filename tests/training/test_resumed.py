@@ -55,7 +55,7 @@ def test_what_leaves_the_weights_alone_may_change(folder, path, value) -> None:
         (
             "data.init_args.batch_size",
             9,
-            "data.init_args.batch_size was 8, is now 9; leave out --config",
+            "data.init_args.batch_size was 8, is now 9; leave out `config`",
         ),
         ("data.init_args.batch_size", "8", "data.init_args.batch_size was 8, is now '8'; leave"),
         ("model.init_args.depth", 2, "model.init_args.depth was None, is now 2"),

@@ -10,6 +10,7 @@ import numpy as np
 from diffshare.classifiers.degrade import degrade
 from diffshare.classifiers.property import check_enough, cross_fit
 from diffshare.classifiers.recipe import Recipe, default_recipe
+from diffshare.data.derived import Derivation
 from diffshare.errors import UserError
 from diffshare.receiver.property.inference import Asked, Assumption, Inferred, infer, read_share
 from diffshare.receiver.property.queries import Queries
@@ -186,7 +187,7 @@ def unread(name: str, value: str, reason: str, truth: float | None) -> Leak:
 
 def attack(
     what: Asked,
-    known: Labelled,
+    records: Labelled,
     queries: Queries,
     x: np.ndarray,
     ready: Callable[[np.ndarray], np.ndarray],
@@ -201,43 +202,43 @@ def attack(
 
     Args:
         what: the attribute.
-        known: the records to train on.
+        records: the records to train on.
         queries: where the samples are from.
         x: the samples.
-        ready: samples to records in the codes of ``known``.
+        ready: samples to records in the codes of ``records``.
         recipe: how to train; a small network for images, boosted trees for tables where None.
         folds: of the cross-fitting.
         seed: of folds and training.
         degraded: train on blurred and noisy copies of images too.
         truth: share among the training records, or None.
     """
-    if is_column(what.name, queries):
-        return _counted(what, queries, x, truth)
-    if degraded and known.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+    if is_column(what.name, queries, records.derivation):
+        return _counted(what, queries, x, truth, records.derivation)
+    if degraded and records.columns:
+        raise UserError("`degrade` is for images: leave it out for a table")
     try:
-        check_enough(known.labels, known.classes, folds)
+        check_enough(records.labels, records.classes, folds)
     except UserError as error:
         return unread(what.name, what.value, str(error), truth)
     classifier = cross_fit(
-        known.x,
-        known.labels,
-        known.classes,
-        recipe or default_recipe(known.columns),
+        records.x,
+        records.labels,
+        records.classes,
+        recipe or default_recipe(records.columns),
         folds=folds,
         seed=seed,
-        categorical=known.categorical,
+        categorical=records.categorical,
         augment=degrade if degraded else None,
     )
     scores, calibration = classifier.scores(ready(x)), classifier.calibration
-    found = Leak(what.name, what.value, accuracy=classifier.accuracy, truth=truth)
+    result = Leak(what.name, what.value, accuracy=classifier.accuracy, truth=truth)
     try:
         usual = infer(what, USUAL, calibration, scores)
     except UserError as error:
         plain = tuple(
             _by(what, cast(Method, method), calibration, scores) for method in UNCORRECTED
         )
-        return replace(found, readings=plain, reason=str(error))
+        return replace(result, readings=plain, reason=str(error))
     readings = [_of(usual)]
     for method in (cast(Method, name) for name in NAMES if name != USUAL):
         # one that says nothing of these samples: the usual one reads them
@@ -245,7 +246,7 @@ def attack(
             readings.append(_by(what, method, calibration, scores))
     curve = [_by(what, USUAL, calibration, scores[:, :n]) for n in _counts(scores.shape[1])]
     return replace(
-        found,
+        result,
         readings=tuple(readings),
         usual=USUAL,
         assumption=usual.assumption,
@@ -261,9 +262,18 @@ def _counts(total: int) -> list[int]:
     return counts
 
 
-def _counted(what: Asked, queries: Queries, x: np.ndarray, truth: float | None) -> Leak:
+def _counted(
+    what: Asked,
+    queries: Queries,
+    x: np.ndarray,
+    truth: float | None,
+    derivation: Derivation | None,
+) -> Leak:
     try:
-        curve = [_of(counted_column(what, queries, x[:n])) for n in (*_counts(len(x)), len(x))]
+        curve = [
+            _of(counted_column(what, queries, x[:n], derivation))
+            for n in (*_counts(len(x)), len(x))
+        ]
     except UserError as error:
         return unread(what.name, what.value, str(error), truth)
     return Leak(what.name, what.value, (curve[-1],), "column", curve=tuple(curve), truth=truth)
@@ -283,5 +293,5 @@ def _of(one: Inferred) -> Reading:
 
 def _by(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Reading:
     rng = np.random.default_rng([what.seed, 1])
-    found = read_share(what._replace(resamples=RESAMPLES), method, calibration, scores, rng)
-    return Reading(method, scores.shape[1], *found[:5])
+    estimate = read_share(what._replace(resamples=RESAMPLES), method, calibration, scores, rng)
+    return Reading(method, scores.shape[1], *estimate[:5])

@@ -17,18 +17,18 @@ from diffshare.classifiers.recipe import Recipe
 from diffshare.errors import UserError, check_number, check_seed
 from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import as_tuple
+from diffshare.receiver.choices import checked, names_of
 from diffshare.receiver.property.conditioning import refuse_chosen, stand_for
 from diffshare.receiver.property.infer import kinds_of
 from diffshare.receiver.property.inference import Asked, asked
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import reader
 from diffshare.receiver.records import Labelled, Records
-from diffshare.receiver.samples import Samples
+from diffshare.receiver.samples import Samples, same_size
+from diffshare.receiver.sampling import check_asking
 from diffshare.release.card import Card
 from diffshare.release.folder import open_release
 from diffshare.release.samples import refuse_alike
-from diffshare.stats.intervals import check_level
 
 QUERIES = 2000  # of a model, where no number is given; of a folder, all samples
 
@@ -75,14 +75,26 @@ def leak(
         UserError: an unknown attribute, samples that do not fit the records.
     """
     check_kinds(what, (Samples, Box), records)
-    check_level(1 - level)
+    if isinstance(what, Samples):
+        what, records, _ = same_size(what, records)
+    asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
+    rest: dict[str, Any] = {
+        "target": target,
+        "training": training,
+        "queries": queries,
+        "level": level,
+    }
+    rest |= {"classifier": classifier, "folds": folds, "degrade": degrade}
+    checked(leak, asking | rest)
+    (*properties,) = names_of("properties", properties)
+    if not 0 < level < 1:
+        raise UserError(f"`level` is {level}: it lies between 0 and 1")
     check_seed("seed", seed)
-    check_number("queries", queries, 1, None)
-    check_number("folds", folds, 2, None)
-    properties = as_tuple(properties)
+    for one, value, least in (("queries", queries, 1), ("folds", folds, 2), ("steps", steps, 1)):
+        check_number(one, value, least)
+    check_asking(guidance, batch_size)
     chosen = _Chosen(level, folds, degrade, classifier, seed)
     wanted = _wanted(properties, records)  # refused before anything is drawn
-    asking = {"seed": seed, "steps": steps, "guidance": guidance, "batch_size": batch_size}
     source = _queries(what, records, asking)
     labels = _labels(target, records, source)
     if not properties:
@@ -141,7 +153,7 @@ def _disjoint(records: Records, training: TrainingSet | None) -> tuple[str, ...]
         return (
             f"it was NOT checked that the model was not trained on records of the reference: {training.manifest} is "
             "of another source (its source_sha256 differs), where a name says nothing; if both hold the same records, "
-            "what is read here says too much: give the source of the training as --reference, or records that are "
+            "what is read here says too much: give records of the source of the training, or some that are "
             "surely others",
         )
     return () if training is not None or not records.disjoint else (records.disjoint,)
@@ -151,7 +163,8 @@ def _contents(what: Samples | Box) -> tuple[Content, ...]:
     """What the folder says by itself."""
     if isinstance(what, Box):
         return of_release(open_release(what.folder))
-    return () if what.folder is None else of_samples(what.folder)
+    folder = what.folder
+    return () if folder is None or not folder.is_dir() or what.known else of_samples(folder)
 
 
 def _quantiles(queries: Queries) -> tuple[str, ...]:
@@ -175,32 +188,30 @@ def _labels(target: str | None, records: Records, queries: Queries) -> list[str]
     if target is not None:
         records.attribute(target)
         return [target]
-    found = stand_for(records.attributes, queries.classes, queries.target)
-    if len(found) > 1:
+    attributes = stand_for(records.attributes, queries.classes, queries.target)
+    if len(attributes) > 1:
         raise UserError(
-            f"the model's classes {listed(queries.classes)} may be those of any of {listed(found)}: name the right one "
-            "with --target"
+            f"the model's classes {listed(queries.classes)} may be those of any of {listed(attributes)}: name the "
+            "right one with `target`"
         )
-    return found
+    return attributes
 
 
 def _wanted(properties: Sequence[str], records: Records) -> list[tuple[str, str | None]]:
     """Names and classes that are asked for, each name once."""
-    found: dict[str, str | None] = {}
+    wanted: dict[str, str | None] = {}
     for text in properties or list(records.attributes):
-        name, _, value = (text, "", "") if text in records.attributes else text.partition(":")
+        name, _, value = (text, "", "") if records.has(text) else text.partition(":")
         attribute = records.attribute(name)
         if value and value not in attribute.classes:
             raise UserError(
-                f"--properties {text}: '{name}' has no class '{value}', its classes are "
+                f"{text} in `properties`: '{name}' has no class '{value}', its classes are "
                 f"{', '.join(attribute.classes[:12])}"
             )
-        found[name] = value or None
-    if not found:
-        raise UserError(
-            "the reference has no attribute to attack: name one that has, or list --properties"
-        )
-    return list(found.items())
+        wanted[name] = value or None
+    if not wanted:
+        raise UserError("the reference has no attribute to attack: give records that have one")
+    return list(wanted.items())
 
 
 def _one(
@@ -213,17 +224,17 @@ def _one(
 ) -> Leak:
     """One attribute. What only this attribute lacks (records, classes, freedom) is its result, not the audit's end."""
     name, value, labels = target
-    known = records.labelled(name)
-    ready = reader(known, queries, "reference")
+    labelled = records.labelled(name)
+    ready = reader(labelled, queries, "reference")
     ready(x[:1])
-    what = _asked(chosen, known, name, value)
+    what = _asked(chosen, labelled, name, value)
     if isinstance(what, Leak):
         return what
     truth = None if training is None else training.share(name, what.place)
     try:
         refuse_chosen(
             name,
-            records.attributes,
+            {**records.attributes, name: records.attribute(name)},
             labels=queries.labels,
             classes=queries.classes,
             conditioned_on=labels[0] if labels else None,
@@ -233,7 +244,7 @@ def _one(
         return unread(name, what.value, str(error), truth)
     return attack(
         what,
-        known,
+        labelled,
         queries,
         x,
         ready,
@@ -245,15 +256,15 @@ def _one(
     )
 
 
-def _asked(chosen: _Chosen, known: Labelled, name: str, value: str | None) -> Asked | Leak:
+def _asked(chosen: _Chosen, labelled: Labelled, name: str, value: str | None) -> Asked | Leak:
     """The class whose share is read: the one that is named, class 1 of two, the most frequent of more."""
-    if value is None and len(known.classes) > 2:
-        counts = [(known.labels == k).sum() for k in range(len(known.classes))]
-        value = known.classes[max(range(len(counts)), key=counts.__getitem__)]
+    if value is None and len(labelled.classes) > 2:
+        counts = [(labelled.labels == k).sum() for k in range(len(labelled.classes))]
+        value = labelled.classes[max(range(len(counts)), key=counts.__getitem__)]
     try:
-        return asked(name, known.classes, value, 1 - chosen.level, chosen.seed)
+        return asked(name, labelled.classes, value, 1 - chosen.level, chosen.seed)
     except UserError as error:
-        return unread(name, value or known.classes[0], str(error), None)
+        return unread(name, value or labelled.classes[0], str(error), None)
 
 
 def _disclosed(
@@ -262,7 +273,7 @@ def _disclosed(
     """What the card says itself, so that no attack is needed."""
     if card is None:
         return ()
-    found = []
+    disclosed = []
     name = labels[0] if labels else "the classes"
     if card.label_frequencies is not None:
         truth = None
@@ -274,7 +285,7 @@ def _disclosed(
                 f"'{name}' of the reference",
             ).codes
             truth = tuple(training.share(name, k) for k in places.tolist())
-        found.append(
+        disclosed.append(
             Disclosed(name, "label_frequencies", card.labels, card.label_frequencies, truth)
         )
     if card.declared is not None:
@@ -285,5 +296,5 @@ def _disclosed(
             if card.declared_names is None
             else card.declared_names.sensitive
         )
-        found.append(Disclosed(group, "declared", tuple(cells), shares, None))
-    return tuple(found)
+        disclosed.append(Disclosed(group, "declared", tuple(cells), shares, None))
+    return tuple(disclosed)

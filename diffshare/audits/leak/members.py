@@ -38,14 +38,14 @@ class MemberLeak:
 
     def json(self) -> dict[str, Any]:
         """JSON values; all of them null but ``reason`` where there is no test."""
-        found = self.found
+        test = self.found
         return {
-            "advantage": _interval(None if found is None else found.advantage),
-            "auroc": _interval(None if found is None else found.auroc),
-            "tpr": _interval(None if found is None else found.tpr),
-            "fpr": None if found is None else found.fpr,
-            "members": None if found is None else found.members,
-            "non_members": None if found is None else found.non_members,
+            "advantage": _interval(None if test is None else test.advantage),
+            "auroc": _interval(None if test is None else test.auroc),
+            "tpr": _interval(None if test is None else test.tpr),
+            "fpr": None if test is None else test.fpr,
+            "members": None if test is None else test.members,
+            "non_members": None if test is None else test.non_members,
             "matched": list(self.matched),
             "loss": {"levels": LEVELS, "noises": NOISES},
             "reason": self.reason,
@@ -158,9 +158,7 @@ def _matched(
     if part != "all":
         other &= split(index, source.shares, split_seed) == PARTS.index(part)
     pools = [np.flatnonzero(trained), np.flatnonzero(other)]
-    names = tuple(
-        dict.fromkeys(name for name in training.roles.values() if name in index.attributes)
-    )
+    names = tuple(dict.fromkeys(name for name in training.roles.values() if index.has(name)))
     cells = np.zeros(len(index), np.int64)
     for name in names:
         attribute = index.attribute(name)

@@ -90,7 +90,7 @@ def denoising_losses(
     times = (times if times.dtype == torch.long else times.float()).to(device)
     streams = noise_streams(seed, np.arange(levels * noises))
     noise = torch.stack([torch.randn(shape, generator=s) for s in streams]).to(device)
-    made = np.zeros(len(x))
+    losses = np.zeros(len(x))
     for start in progress(range(0, len(x), batch_size), "losses of records"):
         these = slice(start, start + batch_size)
         records = scaled(torch.from_numpy(np.ascontiguousarray(x[these]))).to(device)
@@ -101,10 +101,10 @@ def denoising_losses(
             ).to(device)
         for number in range(levels * noises):
             at = times[number // noises].expand(len(records))
-            losses = model.losses(records, given, noise[number].expand_as(records), at)
-            made[these] += losses.double().cpu().numpy() / (levels * noises)
-    if not np.isfinite(made).all():
+            here = model.losses(records, given, noise[number].expand_as(records), at)
+            losses[these] += here.double().cpu().numpy() / (levels * noises)
+    if not np.isfinite(losses).all():
         raise UserError(
             "the model's loss is not finite on these records: it cannot be tested for membership"
         )
-    return made
+    return losses

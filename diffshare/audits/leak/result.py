@@ -71,8 +71,8 @@ class Report:
     @property
     def advice(self) -> str:
         """One line of what to do."""
-        found = None if self.membership is None else self.membership.found
-        remembered = found is not None and found.advantage.low > 0
+        membership = None if self.membership is None else self.membership.found
+        remembered = membership is not None and membership.advantage.low > 0
         return (
             self._of_schema()
             + self._of_shares()
@@ -112,7 +112,8 @@ class Report:
         if doubtful:
             said.append(
                 f"The intervals of {_listed(doubtful)} are within +-{WIDTH:g}, but the classifier errs on the samples "
-                "otherwise than on records: they may be read so, or be off (--manifest tells the truth to judge by)."
+                "otherwise than on records: they may be read so, or be off (the records of "
+                "the training tell the truth to judge by)."
             )
         if other:
             said.append(
@@ -131,7 +132,7 @@ class Report:
         return f"Report({verdicts}, queries={self.queries})"
 
     def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
-        """The fields of the file that ``audit --as sharer --json`` writes."""
+        """The fields of the file that the verb ``leak`` writes."""
         return {
             "role": "sharer",
             "model_sha256": self.identity,

@@ -30,6 +30,7 @@ class TrainingSet:
         roles: names of the attributes that the mix was made by: ``target``, ``sensitive``, ``property``.
         notes: which classes of the manifest were told by their position.
         manifest: the folder that they are listed in; None of what is in memory.
+        index: of these records where they are of the same source, to derive further attributes.
     """
 
     codes: dict[str, np.ndarray]
@@ -38,12 +39,15 @@ class TrainingSet:
     roles: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     manifest: Path | None = None
+    index: Index | None = None
 
     def share(self, name: str, place: int) -> float | None:
         """Share of the class ``place`` among the records that know the attribute; None where none does."""
         codes = self.codes.get(name, np.zeros(0, np.int64))
-        known = codes[codes >= 0]
-        return float(np.mean(known == place)) if len(known) else None
+        if name not in self.codes and self.index is not None and self.index.has(name):
+            codes = self.index.attribute(name).codes
+        told = codes[codes >= 0]
+        return float(np.mean(told == place)) if len(told) else None
 
 
 def read_training(manifest: Path, index: Index) -> TrainingSet:
@@ -79,16 +83,17 @@ def read_training(manifest: Path, index: Index) -> TrainingSet:
             for name, attribute in index.attributes.items()
         }
     notes = []
-    for role, found in (("target", target), ("sensitive", sensitive)):
+    for role, trained in (("target", target), ("sensitive", sensitive)):
         if isinstance(name := summary.get(role), str):
-            codes[name] = found  # as trained on: a mix may flip labels
-            if not same and name in index.attributes:
+            codes[name] = trained  # as trained on: a mix may flip labels
+            if not same and index.has(name):
                 codes[name], note = _recoded(
-                    found, summary, role, index.attributes[name].classes, manifest
+                    trained, summary, role, index.attribute(name).classes, manifest
                 )
                 notes += [note] if note else []
     roles = {role: name for role in ROLES if isinstance(name := summary.get(role), str)}
-    return TrainingSet(codes, same, tuple(names), roles, tuple(notes), manifest)
+    own = index.take(rows) if same else None
+    return TrainingSet(codes, same, tuple(names), roles, tuple(notes), manifest, own)
 
 
 def _recoded(

@@ -34,11 +34,10 @@ from diffshare.audits.poisoning.table import counted_table
 from diffshare.audits.poisoning.verdict import Terms, judge
 from diffshare.classifiers.recipe import default_recipe
 from diffshare.errors import UserError, one_of
-from diffshare.progress import progress
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import choose
+from diffshare.receiver.choices import checked, choose, names_of
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance
+from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance, same_size
 from diffshare.release.card import Card
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
@@ -80,6 +79,7 @@ def audit(
         >>> ds.audit(ds.Samples(tied), own, gap_repeats=0).verdict
         'poisoned'
     """
+    given = checked(audit, {"declared": declared, "plan": plan})
     plan = choose(Plan, ({} if plan is None else vars(plan)) | options)
     if isinstance(what, Box):
         what = Drawing(
@@ -89,14 +89,19 @@ def audit(
     check_kinds(what, (Samples, Drawing), records)
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
-    given = (sensitive,) if isinstance(sensitive, str) else tuple(sensitive or ())
-    names = tuple(dict.fromkeys(given or records.sensitive))
+    named = () if sensitive is None else names_of("sensitive", sensitive)
+    names = tuple(dict.fromkeys(named or records.sensitive))
     if not names and plan.clusters is None and not plan.prompts:
-        raise UserError("name the group with sensitive, or ask for clusters or prompts")
+        raise UserError("name the group with `sensitive`, or ask for `clusters` or `prompts`")
     if records.target in names:
-        raise UserError(f"sensitive and target are both '{records.target}': name two attributes")
+        raise UserError(
+            f"`sensitive` and `target` are both '{records.target}': name two attributes"
+        )
     records = records.with_groups(tuple(dict.fromkeys((*names, *records.sensitive))))
-    case = _Case(plan, records, names, declared)
+    note = ""
+    if isinstance(what, Samples):
+        what, records, note = same_size(what, records)
+    case = _Case(plan, records, names, given["declared"], note)
     audits = case.looked_at(what)
     strongest = overall(audits)
     return replace(strongest, candidates=tuple(audits) if len(audits) > 1 else ())
@@ -104,12 +109,13 @@ def audit(
 
 @dataclass(frozen=True)
 class _Case:
-    """One audit: the plan, the records, the names of the groups and the file that declares a table."""
+    """One audit: plan, records, names of the groups, the file that declares a table, and what was resized."""
 
     plan: Plan
     records: Records
     names: tuple[str, ...]
     declared: Path | None
+    resized: str = ""
 
     def looked_at(self, what: Samples | Drawing) -> list[Audit]:
         """The audits of all candidates, look by look."""
@@ -117,7 +123,10 @@ class _Case:
         for name in self.names:
             records.group(name)  # refused before samples are drawn
         _check_columns(plan, records)
-        notes = (*filter(None, (records.used,)), *((records.disjoint,) if records.compared else ()))
+        notes = (
+            *filter(None, (records.used, self.resized)),
+            *((records.disjoint,) if records.compared else ()),
+        )
         if isinstance(what, Drawing):
             what.check_classes(records)
             total, whole = plan.count_of(None), None
@@ -148,7 +157,10 @@ class _Case:
             for name in wanted:
                 column = name in samples.groups
                 if name not in readers or column:
-                    readers[name] = _reader(plan, named, name, column=column)
+                    readers[name] = group_reader(
+                        named, name, column=column, recipe=plan.classifier, folds=plan.folds,
+                        seed=plan.seed, degraded=plan.degrade,
+                    )  # fmt: skip
             asked = replace(
                 at_guidance(plan, plan.terms(len(counts), len(self.names)), samples.info),
                 candidates=len(wanted),
@@ -174,7 +186,7 @@ class _Case:
         if plan.margin_from:
             margin, said = _margin(plan, reader, reference, asked)
             asked = replace(
-                asked, margin=margin, fixed=True, origin="the margin from --margin-from"
+                asked, margin=margin, fixed=True, origin="the margin from `margin_from`"
             )
             notes.append(said)
         shares, fit = reader.shares(samples), reader.fit(samples, plan.seed)
@@ -228,8 +240,8 @@ def declared_audit(
     plan = choose(Plan, options)
     if samples.images is not None:
         raise UserError(
-            "the group of an image must be read by a classifier, which needs labelled records: add --reference FILE "
-            "(--declared is then tested beside it)"
+            "the group of an image must be read by a classifier, which needs labelled records: give a reference "
+            "(the declared table is then tested beside it)"
         )
     counted = counted_table(samples, sensitive, target, plan.queries)
     asked = at_guidance(plan, plan.terms(), samples.info)
@@ -262,11 +274,11 @@ def declared_audit(
 
 def _each_class(samples: CodedSamples, groups: Sequence[str], classes: int) -> bool:
     """Whether each class has a sample whose group is known, for each group that is a column."""
-    known = [
+    grouped = [
         np.ones(len(samples.y), bool),
         *(samples.groups[name] >= 0 for name in groups if name in samples.groups),
     ]
-    return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in known)
+    return all(np.bincount(samples.y[rows], minlength=classes).all() for rows in grouped)
 
 
 def _zero_shot(plan: Plan) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -306,33 +318,20 @@ def _drawn(samples: CodedSamples, count: int, seed: int) -> CodedSamples:
     return samples if count == len(samples.y) else samples.take(order[:count])
 
 
-def _reader(plan: Plan, reference: Records, name: str, *, column: bool) -> GroupReader:
-    return group_reader(
-        reference,
-        name,
-        column=column,
-        recipe=plan.classifier,
-        folds=plan.folds,
-        seed=plan.seed,
-        degraded=plan.degrade,
-        progress=lambda folds: progress(folds, f"training classifiers of {name}", plan.folds),
-    )
-
-
 def _margin(
     plan: Plan, reader: GroupReader, reference: Reference, asked: Terms
 ) -> tuple[float, str]:
     """A margin from clean surrogates, and what to know of it."""
-    made = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
-    said = {claimed_guidance(one.info) for one in made} - {asked.guidance}
+    surrogates = [Samples.from_path(folder).coded(reader.reference) for folder in plan.margin_from]
+    said = {claimed_guidance(one.info) for one in surrogates} - {asked.guidance}
     if reader.name in (NAME, PROMPTED):
         zero_shot = _zero_shot(plan)
-        made = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in made]
-    margin = surrogate_margin([(reader, one) for one in made], reference)
+        surrogates = [_unnamed(plan, reader.reference, one, zero_shot)[1] for one in surrogates]
+    margin = surrogate_margin([(reader, one) for one in surrogates], reference)
     note = "; ".join(
         [
-            surrogate_note(margin, len(made), asked.level),
-            *(told for one in made for told in one.notes),
+            surrogate_note(margin, len(surrogates), asked.level),
+            *(told for one in surrogates for told in one.notes),
         ]
     )
     if said:

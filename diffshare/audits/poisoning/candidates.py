@@ -29,13 +29,15 @@ def corrected(audits: Sequence[Audit]) -> list[Audit]:
         audits: of the same samples, one a candidate.
     """
     adjusted = holm([a.judgement.p_value for a in audits])
-    found = []
+    adjusted_audits = []
     for audit, p in zip(audits, adjusted.tolist(), strict=True):
         verdict: Verdict = "poisoned" if p <= audit.terms.level else audit.judgement.verdict
         if verdict == "poisoned" and p > audit.terms.level:
             verdict = "inconclusive"
-        found.append(replace(audit, judgement=replace(audit.judgement, p_value=p, verdict=verdict)))
-    return found
+        adjusted_audits.append(
+            replace(audit, judgement=replace(audit.judgement, p_value=p, verdict=verdict))
+        )
+    return adjusted_audits
 
 
 def overall(audits: Sequence[Audit]) -> Audit:
@@ -78,21 +80,21 @@ def clusters(
     from sklearn.decomposition import PCA
 
     if count < 2:
-        raise UserError(f"--clusters is {count}: ask for at least 2")
-    known, made = _features(reference, reference.x), _features(reference, samples.x)
-    pca = PCA(min(COMPONENTS, *known.shape), random_state=seed).fit(known)
-    known, made = pca.transform(known), pca.transform(made)
-    for k in range(min(count, len(known) // (LEAST * len(reference.classes))), 1, -1):
-        means = KMeans(k, n_init=5, random_state=seed).fit(known)
+        raise UserError(f"`clusters` is {count}: ask for at least 2")
+    records, drawn = _features(reference, reference.x), _features(reference, samples.x)
+    pca = PCA(min(COMPONENTS, *records.shape), random_state=seed).fit(records)
+    records, drawn = pca.transform(records), pca.transform(drawn)
+    for k in range(min(count, len(records) // (LEAST * len(reference.classes))), 1, -1):
+        means = KMeans(k, n_init=5, random_state=seed).fit(records)
         attribute = Attribute(
             means.labels_.astype(np.int16), tuple(f"cluster {i}" for i in range(k))
         )
         if reference.table(attribute).min() >= LEAST:
-            groups = samples.groups | {NAME: means.predict(made).astype(np.int64)}
+            groups = samples.groups | {NAME: means.predict(drawn).astype(np.int64)}
             return reference.with_attribute(NAME, attribute), replace(samples, groups=groups)
     raise UserError(
         f"the reference's {len(reference.y)} records are too few for clusters with {LEAST} records of each class: give "
-        "more, or name candidates with --candidates"
+        "more, or name candidates for the group"
     )
 
 
@@ -121,7 +123,7 @@ def prompted(
     """
     if reference.columns:
         raise UserError(
-            "--prompts reads images, the reference holds rows: name its columns with --candidates"
+            "`prompts` reads images, the reference holds rows: name its columns as candidates for the group"
         )
     codes = [read(x).argmax(1) for x in (reference.x, samples.x)]
     attribute = Attribute(codes[0].astype(np.int16), tuple(prompts))
@@ -129,7 +131,7 @@ def prompted(
     if table.min() < LEAST:
         s, y = (int(i) for i in np.unravel_index(int(table.argmin()), table.shape))
         raise UserError(
-            f"--prompts: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
+            f"`prompts`: '{prompts[s]}' fits {int(table[s, y])} records of {reference.classes[y]} best, at least "
             f"{LEAST} are needed: use other sentences, or a larger reference"
         )
     groups = samples.groups | {PROMPTED: codes[1].astype(np.int64)}
@@ -147,7 +149,7 @@ def _features(reference: Records, x: np.ndarray) -> np.ndarray:
             codes = np.where(np.isnan(values), -1, values)
             parts.append(codes[:, None] == np.arange(len(column.categories)))
         else:
-            known = reference.x[:, i]
-            middle, spread = np.nanmean(known), max(float(np.nanstd(known)), 1e-12)
+            numbers = reference.x[:, i]
+            middle, spread = np.nanmean(numbers), max(float(np.nanstd(numbers)), 1e-12)
             parts.append(np.nan_to_num((values - middle) / spread)[:, None])
     return np.concatenate(parts, 1).astype(np.float32)

@@ -23,7 +23,7 @@ from diffshare.stats.shares import GroupShares
 def at_guidance(plan: Plan, asked: Terms, info: Mapping[str, Any]) -> Terms:
     """The terms at the guidance of the samples: as it was asked for or is stated, else as their file claims.
 
-    A claim beyond what ``--guidance`` may be counts as 1 (see :func:`guidance_notes`).
+    A claim beyond what ``guidance`` may be counts as 1 (see :func:`guidance_notes`).
     """
     said = claimed_guidance(info)
     claim = said if said <= MOST_GUIDANCE else 1.0
@@ -47,19 +47,19 @@ def guidance_notes(plan: Plan, info: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def judgement_notes(
-    made: Judgement, asked: Terms, group: str, classes: Sequence[str]
+    judgement: Judgement, asked: Terms, group: str, classes: Sequence[str]
 ) -> tuple[str, ...]:
     """What a verdict leaves out: samples of unknown group, and what it would be without a claim."""
     notes = []
-    if made.unknown is not None:
+    if judgement.unknown is not None:
         notes.append(
-            f"the {group} of {made.unknown.samples} samples is not known ({made.unknown.share:.1%} of those of class "
-            f"'{classes[made.unknown.label]}'): they count for no group"
+            f"the {group} of {judgement.unknown.samples} samples is not known ({judgement.unknown.share:.1%} of those "
+            f"of class '{classes[judgement.unknown.label]}'): they count for no group"
         )
-    if made.plain:
+    if judgement.plain:
         notes.append(
             f"poisoned, unless the samples were really drawn at guidance {asked.guidance:g}, which only their "
-            f"samples.json says; state it with --guidance (1 if you do not know)"
+            f"samples.json says; state it with `guidance` (1 if you do not know)"
         )
     return tuple(notes)
 
@@ -81,18 +81,18 @@ def declaration_of(
     groups, classes = reader.attribute.classes, reader.reference.classes
     queries = round(sum(row[0].n for row in shares.shares))
     if declared is not None:
-        found = read_declared(declared, groups, classes)
-        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(
-            found.notes
+        table = read_declared(declared, groups, classes)
+        return declaration_test(shares, table.table, asked, queries, fit, unknown), list(
+            table.notes
         )
     if card is None or card.declared is None:
         return None, []
     if list(names) != [reader.name]:
         return None, ["the card's table is not tested: it does not say of which candidate it is"]
     try:
-        found = table_of_card(card, groups, classes, "the model")
-        return declaration_test(shares, found.table, asked, queries, fit, unknown), list(
-            found.notes
+        table = table_of_card(card, groups, classes, "the model")
+        return declaration_test(shares, table.table, asked, queries, fit, unknown), list(
+            table.notes
         )
     except UserError as error:
         return None, [f"the card's table cannot be tested: {error}"]

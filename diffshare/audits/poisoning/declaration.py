@@ -48,7 +48,7 @@ def declaration_test(
         fit: of the classifier that read the group; None where none did.
         unknown: samples of each class whose group is not known, C; None where a classifier read it.
     """
-    found = judge(shares, Reference(table, known=True), terms, fit, unknown)
+    judgement = judge(shares, Reference(table, known=True), terms, fit, unknown)
     declared = np.asarray(table, np.float64) / np.asarray(table, np.float64).sum(0)
     apart = [
         f"s{s}y{y}"
@@ -56,6 +56,8 @@ def declaration_test(
         for s, share in enumerate(row)
         if not (i := share.interval(1 - terms.each)).low <= declared[s, y] <= i.high
     ]
-    holds = {"clean": True, "poisoned": False, "inconclusive": None}[found.verdict]
-    reason = undecided(found, terms, queries, fit) if holds is None else None
-    return Declaration(holds, found.p_value, found.strongest.reference[0], tuple(apart), reason)
+    holds = {"clean": True, "poisoned": False, "inconclusive": None}[judgement.verdict]
+    reason = undecided(judgement, terms, queries, fit) if holds is None else None
+    return Declaration(
+        holds, judgement.p_value, judgement.strongest.reference[0], tuple(apart), reason
+    )

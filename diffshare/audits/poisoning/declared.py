@@ -47,7 +47,7 @@ def read_declared(path: Path, groups: Sequence[str], classes: Sequence[str]) -> 
         card = parse_card(value, str(path))
         if card.declared is None:
             raise UserError(
-                f"{path} declares no table of groups and classes: audit against --reference instead"
+                f"{path} declares no table of groups and classes: audit against labelled records instead"
             )
         return table_of_card(card, groups, classes, str(path))
     if isinstance(value, dict):
@@ -77,9 +77,9 @@ def table_of_card(
     """
     assert card.declared is not None
     told = card.declared_names
-    known = ((), card.labels) if told is None else (told.groups, told.classes)
+    names = ((), card.labels) if told is None else (told.groups, told.classes)
     return _by_number(
-        card.declared, _sides(known, (groups, classes), f"the card of {where}"), where
+        card.declared, _sides(names, (groups, classes), f"the card of {where}"), where
     )
 
 
@@ -142,11 +142,11 @@ def _whole(
     return table
 
 
-def _place(name: str, known: Sequence[str], kind: str, where: str) -> int:
-    if name not in known:
-        twin = next((f", but '{ours}' is" for _, ours in differing([name], known)), "")
-        raise UserError(f"{where}: {quoted(name)} is no {kind}{twin}: they are {listed(known)}")
-    return list(known).index(name)
+def _place(name: str, names: Sequence[str], kind: str, where: str) -> int:
+    if name not in names:
+        twin = next((f", but '{ours}' is" for _, ours in differing([name], names)), "")
+        raise UserError(f"{where}: {quoted(name)} is no {kind}{twin}: they are {listed(names)}")
+    return list(names).index(name)
 
 
 def _parsed(path: Path) -> Any:

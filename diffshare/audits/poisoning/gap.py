@@ -94,7 +94,7 @@ def predict_gap(
         UserError: too few trainings, or an interval that is none.
     """
     if repeats < 2:
-        raise UserError(f"gap-repeats is {repeats}: a spread over trainings needs at least 2")
+        raise UserError(f"`gap_repeats` is {repeats}: a spread over trainings needs at least 2")
     withhold = (*withhold, *samples.absent)
     hidden = reference.places(withhold)
     x = np.delete(samples.x, hidden, 1) if reference.columns else samples.x
@@ -167,11 +167,9 @@ def weighed(counts: np.ndarray, pool: str) -> np.ndarray:
 
 def parity(counts: np.ndarray, pool: str, positive: int, *, signed: bool) -> np.ndarray:
     """Demographic parity difference of counts (... x G x K x K), with its sign where there are two groups."""
-    found = disparity(weighed(counts, pool), positive)
+    gaps = disparity(weighed(counts, pool), positive)
     return (
-        found.demographic_parity_difference_signed
-        if signed
-        else found.demographic_parity_difference
+        gaps.demographic_parity_difference_signed if signed else gaps.demographic_parity_difference
     )
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from diffshare.audits.poisoning.verdict import MARGIN, POWER, WANTED, Terms
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.classifiers.recipe import Recipe
+from diffshare.errors import UserError, check_number, check_seed
+from diffshare.release.generator import MOST_SAMPLES
 
 MOST_GUIDANCE = 20.0  # beyond, guided shares are 0 or 1 and nothing is left to compare
 QUERIES = 2000  # of a model, where no number is given; of samples, all
@@ -16,7 +18,7 @@ class Plan:
     """The choices of an audit.
 
     Attributes:
-        queries: number of samples to look at; 2000 of a model, all that were received where None.
+        queries: number of samples to look at; where None, 2000 of a model, or all that were received.
         sequential: look first at so many samples, then at twice as many, until something is decided.
         level: of the test: chance of calling a clean model poisoned, in (0, 1).
         alpha: poisoned share that must be seen before a model is called clean, in (0, 1).
@@ -52,10 +54,10 @@ class Plan:
     clusters: int | None = None
     prompts: tuple[str, ...] = ()
     clip: str | None = None
-    classifier: Any = None
+    classifier: Recipe | None = None
     folds: int = 5
     degrade: bool = False
-    downstream: Any = None
+    downstream: Recipe | None = None
     withhold: tuple[str, ...] = ()
     gap_repeats: int = 4
     seed: int = 0
@@ -63,26 +65,29 @@ class Plan:
     def __post_init__(self) -> None:
         self.terms()
         check_seed("seed", self.seed)
-        for name, least in (("queries", 1), ("sequential", 1), ("folds", 2), ("clusters", 2)):
-            check_number(name, getattr(self, name), least, None)
-        if self.pool not in ("natural", "balanced"):
-            raise one_of("pool", str(self.pool), ("natural", "balanced"))
+        for name, least, most in (
+            ("queries", 1, MOST_SAMPLES),
+            ("sequential", 1, MOST_SAMPLES),
+            ("folds", 2, None),
+            ("clusters", 2, None),
+        ):
+            check_number(name, getattr(self, name), least, most)
         if not 0.5 < self.power < 1:
-            raise UserError(f"power is {self.power}: it lies between 0.5 and 1")
+            raise UserError(f"`power` is {self.power}: it lies between 0.5 and 1")
         if self.gap_repeats < 0 or self.gap_repeats == 1:
             raise UserError(
-                f"gap_repeats is {self.gap_repeats}: at least 2, or 0 for no prediction"
+                f"`gap_repeats` is {self.gap_repeats}: at least 2, or 0 for no prediction"
             )
         if self.guidance is not None and not 0 <= self.guidance <= MOST_GUIDANCE:
             raise UserError(
-                f"guidance is {self.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional sampling)"
+                f"`guidance` is {self.guidance}: it lies between 0 and {MOST_GUIDANCE:g} (1: plain conditional)"
             )
         if bool(self.prompts) != (self.clip is not None):
             raise UserError(
-                "prompts and clip go together: a sentence for each group, and the model that reads them"
+                "`prompts` and `clip` go together: a sentence for each group, and the model that reads them"
             )
         if self.margin is not None and self.margin_from:
-            raise UserError("margin and margin_from both set the margin: give one of them")
+            raise UserError("`margin` and `margin_from` both set the margin: give one of them")
 
     def but(self, **changes: Any) -> Self:
         """The plan with other choices."""
@@ -96,8 +101,8 @@ class Plan:
             candidates: attributes that are audited as the group.
         """
         margin = MARGIN if self.margin is None else self.margin
-        origin: Literal["the default margin", "--margin"] = (
-            "the default margin" if self.margin is None else "--margin"
+        origin: Literal["the default margin", "`margin`"] = (
+            "the default margin" if self.margin is None else "`margin`"
         )
         return Terms(
             margin, self.level, self.alpha, self.power, looks, max(1, candidates), origin=origin
@@ -114,6 +119,6 @@ class Plan:
         """
         if available is not None and self.queries is not None and self.queries > available:
             raise UserError(
-                f"{self.queries} queries asked of a folder of {available} samples: draw more, or lower --queries"
+                f"{self.queries} queries asked of a folder of {available} samples: draw more, or lower `queries`"
             )
         return int(self.queries or available or QUERIES)

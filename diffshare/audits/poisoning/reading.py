@@ -1,6 +1,5 @@
 """Reads the group of samples: off their own column, or with a classifier that is calibrated class by class."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,7 @@ from diffshare.classifiers.property import PropertyClassifier, cross_fit
 from diffshare.classifiers.recipe import Recipe, default_recipe
 from diffshare.data.source import Attribute
 from diffshare.errors import UserError
+from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
 from diffshare.release.samples import refuse_alike
@@ -52,10 +52,12 @@ class GroupReader:
     def calibrations(self) -> list[Calibration]:
         """Held-out scores of the reference's records, class by class, C."""
         assert self.classifier is not None
-        found, y = self.classifier.calibration, self.reference.y
-        assert found.groups is not None
+        calibration, y = self.classifier.calibration, self.reference.y
+        assert calibration.groups is not None
         return [
-            Calibration(found.scores[y == k], found.labels[y == k], found.groups[y == k])
+            Calibration(
+                calibration.scores[y == k], calibration.labels[y == k], calibration.groups[y == k]
+            )
             for k in range(len(self.reference.classes))
         ]
 
@@ -116,13 +118,13 @@ class GroupReader:
             mixture_fit(c, mine, rng, resamples)
             for c, mine in zip(calibrations, classes, strict=True)
         ]
-        bias = biases(calibrations, classes, [found.prevalence for found in fits])
-        smallest = min(1.0, len(fits) * min(found.p_value for found in fits))
+        bias = biases(calibrations, classes, [one.prevalence for one in fits])
+        smallest = min(1.0, len(fits) * min(one.p_value for one in fits))
         degrade = not (self.degraded or self.reference.columns)
         remedy = (
-            "train it on degraded copies as well (--degrade), or "
+            "train it on degraded copies as well (`degrade`), or "
             if degrade
-            else "name another --classifier, or "
+            else "name another `classifier`, or "
         )
         return Fit(
             smallest >= REJECTED, smallest, bias, f"{remedy}give a reference that is nearer to them"
@@ -138,7 +140,6 @@ def group_reader(
     folds: int = 5,
     seed: int = 0,
     degraded: bool = False,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> GroupReader:
     """A reader of an attribute.
 
@@ -150,7 +151,6 @@ def group_reader(
         folds: of the cross-fitting.
         seed: of folds and training.
         degraded: train on blurred and noisy copies of images too.
-        progress: wraps the loop over the folds.
 
     Raises:
         UserError: an empty cell of group and class, or too few records of one for the folds.
@@ -165,10 +165,10 @@ def group_reader(
         raise UserError(
             f"the reference holds {table.min()} records that are '{attribute.classes[group]}' and "
             f"'{reference.classes[label]}', too few to calibrate a classifier on: at least {needed} of each cell are "
-            f"needed for {folds} folds (more records, or --folds 2)"
+            f"needed for {folds} folds (more records, or `folds` 2)"
         )
     if degraded and reference.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+        raise UserError("`degrade` is for images: leave it out for a table")
     classifier = cross_fit(
         reference.features((name,)),
         attribute.codes.astype(np.int64),
@@ -178,7 +178,7 @@ def group_reader(
         seed=seed,
         categorical=reference.categorical((name,)),
         augment=degrade if degraded else None,
-        progress=progress,
+        progress=lambda steps: progress(steps, f"training classifiers of {name}", folds),
     )
     return GroupReader(name, attribute, reference, classifier, degraded)
 

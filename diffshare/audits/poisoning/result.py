@@ -110,7 +110,7 @@ class Audit:
         return advice(self)
 
     def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
-        """The fields of the file that ``audit --json`` writes, but ``settings``."""
+        """The fields of the file that the verb ``audit`` writes, but ``settings``."""
         whole = self._json(seconds)
         if self.candidates:
             kept = (
@@ -127,12 +127,12 @@ class Audit:
         return whole
 
     def _json(self, seconds: float) -> dict[str, Any]:
-        made, terms = self.judgement, self.terms
+        judgement, terms = self.judgement, self.terms
         return {
-            "verdict": made.verdict,
-            "p_value": made.p_value,
+            "verdict": judgement.verdict,
+            "p_value": judgement.p_value,
             "level": terms.level,
-            "association": self._association(made.strongest),
+            "association": self._association(judgement.strongest),
             "cells": self.cells(),
             "predicted_gap": {"estimate": None, "interval": None}
             if self.gap is None
@@ -140,9 +140,9 @@ class Audit:
             "reference_gap": {"estimate": None, "interval": None}
             if self.own is None
             else self.own.json(),
-            "margin": made.margin,
+            "margin": judgement.margin,
             "guidance": terms.guidance,
-            "minimum_detectable_alpha": made.power.alpha,
+            "minimum_detectable_alpha": judgement.power.alpha,
             "queries": self.queries,
             "samples_sha256": self.samples_sha256,
             "advice": advice(self),
@@ -154,11 +154,11 @@ class Audit:
             "against": "declared" if self.reference.known else "reference",
             "power": terms.power,
             "alpha": terms.wanted,
-            "queries_needed": made.power.samples,
+            "queries_needed": judgement.power.samples,
             "looks": terms.looks,
             "classifier_accuracy": self.accuracy,
             "assumption": None if self.fit is None else self._assumption(self.fit),
-            "unknown": None if made.unknown is None else self._unknown(made.unknown),
+            "unknown": None if judgement.unknown is None else self._unknown(judgement.unknown),
             "declaration": None
             if self.declaration is None
             else self._declaration(self.declaration),
@@ -166,51 +166,50 @@ class Audit:
             "seconds": round(seconds, 3),
         }
 
-    def _association(self, found: Association) -> dict[str, Any]:
+    def _association(self, association: Association) -> dict[str, Any]:
         confidence = 1 - self.terms.each
         return {
-            "estimate": found.samples.estimate,
-            "interval": list(found.samples.interval(confidence)),
-            "reference": found.reference[0],
-            "reference_error": found.reference[1],
-            "difference": found.difference.estimate,
-            "difference_interval": list(found.difference.interval(confidence)),
-            "group": self.groups[found.contrast.group],
-            "class": self.classes[found.contrast.label],
+            "estimate": association.samples.estimate,
+            "interval": list(association.samples.interval(confidence)),
+            "reference": association.reference[0],
+            "reference_error": association.reference[1],
+            "difference": association.difference.estimate,
+            "difference_interval": list(association.difference.interval(confidence)),
+            "group": self.groups[association.contrast.group],
+            "class": self.classes[association.contrast.label],
         }
 
     def cells(self) -> dict[str, dict[str, Any]]:
         """P(s|y) of each cell with its interval and the reference's, by ``s0y0``."""
         table = np.asarray(self.reference.table, np.float64)
-        known, found = table / table.sum(0), {}
+        reference, cells = table / table.sum(0), {}
         for y, row in enumerate(self.shares.shares):
             for s, share in enumerate(row):
-                made = share.interval(1 - self.terms.each)
-                interval = [float(made.low), float(made.high)]
-                found[f"s{s}y{y}"] = {
-                    "estimate": made.estimate,
-                    "interval": interval,
-                    "reference": float(known[s, y]),
+                interval = share.interval(1 - self.terms.each)
+                cells[f"s{s}y{y}"] = {
+                    "estimate": interval.estimate,
+                    "interval": [float(interval.low), float(interval.high)],
+                    "reference": float(reference[s, y]),
                 }
-        return found
+        return cells
 
     @staticmethod
-    def _declaration(made: Declaration) -> dict[str, Any]:
+    def _declaration(declaration: Declaration) -> dict[str, Any]:
         return {
-            "holds": made.holds,
-            "p_value": made.p_value,
-            "association": made.association,
-            "cells_outside": list(made.cells),
-            "reason": made.reason,
+            "holds": declaration.holds,
+            "p_value": declaration.p_value,
+            "association": declaration.association,
+            "cells_outside": list(declaration.cells),
+            "reason": declaration.reason,
         }
 
-    def _unknown(self, made: Unknown) -> dict[str, Any]:
+    def _unknown(self, unknown: Unknown) -> dict[str, Any]:
         """The samples of unknown group: how many, and the largest share of a class that they are."""
         return {
-            "samples": made.samples,
-            "share": made.share,
-            "class": self.classes[made.label],
-            "decides": made.decides,
+            "samples": unknown.samples,
+            "share": unknown.share,
+            "class": self.classes[unknown.label],
+            "decides": unknown.decides,
         }
 
     def _assumption(self, fit: Fit) -> dict[str, Any]:
@@ -271,8 +270,8 @@ def _missing(audit: Audit) -> str:
     if audit.gap is not None:
         return "give more reference records, of each group and class"
     if audit.plan.gap_repeats == 0:
-        return "set --gap-repeats to 2 or more"
-    return "add --reference FILE"
+        return "set `gap_repeats` to 2 or more"
+    return "give labelled records of your own as the reference"
 
 
 def _seen(judgement: Judgement, terms: Terms) -> str:

@@ -22,8 +22,8 @@ def surrogate_margin(
     """
     return max(
         abs(a.difference.estimate)
-        for reader, made in readers
-        for a in compare(reader.shares(made), reference)
+        for reader, samples in readers
+        for a in compare(reader.shares(samples), reference)
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffshare.data.derived import columns_read
 from diffshare.errors import UserError
 from diffshare.received import is_name, shown
 from diffshare.receiver.samples import Samples
@@ -37,19 +38,21 @@ def counted_table(
 
     Args:
         samples: rows.
-        sensitive: column that is the group.
-        target: column that is the class.
+        sensitive: column that is the group, or a derived one.
+        target: column that is the class, or a derived one.
         count: rows from the first on; all where None.
 
     Raises:
         UserError: no such column, fewer rows than asked for, a row without a class, a column with one category or an
             odd one.
     """
-    kinds: dict[str, Any] = {sensitive: "categorical", target: "categorical"}
-    index = samples.rows(kinds, "?").index()
+    kinds: dict[str, Any] = {}
+    for name in (sensitive, target):
+        kinds = {**kinds, **columns_read(name, samples.header)}
+    index = samples.rows(kinds).index()
     if count is not None and count > len(index):
         raise UserError(
-            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower --queries"
+            f"{count} queries asked of a folder of {len(index)} samples: draw more, or lower `queries`"
         )
     kept = index.take(np.arange(count or len(index)))
     s, y = kept.attribute(sensitive), kept.attribute(target)

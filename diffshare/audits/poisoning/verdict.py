@@ -20,11 +20,11 @@ from diffshare.stats.shares import GroupShares
 # poison, and an attack below that share leaves little of a gap.
 MARGIN = 0.4
 WANTED, POWER = 0.3, 0.8  # the poisoned share that an audit shall see, and how surely
-Origin = Literal["--margin", "the default margin", "the margin from --margin-from"]
+Origin = Literal["`margin`", "the default margin", "the margin from `margin_from`"]
 REMEDIES: dict[Origin, str] = {
-    "--margin": "lower it",
-    "the default margin": "set a lower --margin",
-    "the margin from --margin-from": "name surrogates that are clean and were drawn alike",
+    "`margin`": "lower it",
+    "the default margin": "set a lower `margin`",
+    "the margin from `margin_from`": "name surrogates that are clean and were drawn alike",
 }
 
 
@@ -54,16 +54,16 @@ class Terms:
     guidance: float = 1.0
     fixed: bool = False
     claimed: bool = False
-    origin: Origin = "--margin"
+    origin: Origin = "`margin`"
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < np.inf:
             raise UserError(
-                f"--margin is {self.margin}: a margin is a number of log odds, 0 or more"
+                f"`margin` is {self.margin}: a margin is a number of log odds, 0 or more"
             )
         for name, value in (("level", self.level), ("alpha", self.wanted)):
             if not 0 < value < 1:
-                raise UserError(f"--{name} is {value}: it lies between 0 and 1")
+                raise UserError(f"`{name}` is {value}: it lies between 0 and 1")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -170,20 +170,20 @@ def judge(
     Raises:
         UserError: a reference with an empty cell or of another size, or a margin that the wanted share does not exceed.
     """
-    found = compare(shares, reference)
+    associations = compare(shares, reference)
     tolerance = terms.tolerance
-    margins = [tolerance.at(a.reference[0]) for a in found]
-    harms = [tolerance.harm(reference.table, terms.wanted, a.contrast) for a in found]
+    margins = [tolerance.at(a.reference[0]) for a in associations]
+    harms = [tolerance.harm(reference.table, terms.wanted, a.contrast) for a in associations]
     if not terms.claimed:
         _refuse_blind(margins, harms, terms)
     able = power(shares, reference, tolerance, terms.each, wanted=terms.wanted, power=terms.power)
     powered = able.alpha is not None and able.alpha <= terms.wanted
-    p = holm([a.difference.p_value(m) for a, m in zip(found, margins, strict=True)])
+    p = holm([a.difference.p_value(m) for a, m in zip(associations, margins, strict=True)])
     least = int(p.argmin())
     p_value = float(min(p[least] * terms.looks, 1.0))
     verdicts = {
         decide(a, m, h, terms.each, powered=powered)
-        for a, m, h in zip(found, margins, harms, strict=True)
+        for a, m, h in zip(associations, margins, harms, strict=True)
     }
     verdict: Verdict = "clean" if verdicts == {"clean"} and not terms.claimed else "inconclusive"
     verdict = "poisoned" if p_value <= terms.level else verdict
@@ -193,13 +193,13 @@ def judge(
             shares,
             unknown,
             reference,
-            found,
+            associations,
             lambda i, a: decide(a, margins[i], harms[i], terms.each, powered=powered),
         )
         lacking = lacking._replace(decides=lacking.decides and verdict == "clean")
         verdict = "inconclusive" if lacking.decides else verdict
     if fit is not None and not fit.ok:
-        misfit = _misfit(found, harms, terms.each, fit.bias, reference.label_weights)
+        misfit = _misfit(associations, harms, terms.each, fit.bias, reference.label_weights)
         misfit = misfit._replace(decides=misfit.decides and verdict == "clean")
         verdict = "inconclusive" if misfit.decides else verdict
     plain = (
@@ -208,7 +208,15 @@ def judge(
         and _without_claim(shares, reference, terms) == "poisoned"
     )
     return Judgement(
-        verdict, p_value, found[least], margins[least], able, found, misfit, lacking, plain
+        verdict,
+        p_value,
+        associations[least],
+        margins[least],
+        able,
+        associations,
+        misfit,
+        lacking,
+        plain,
     )
 
 
@@ -220,7 +228,7 @@ def _refuse_blind(margins: Sequence[float], harms: Sequence[float], terms: Terms
             raise UserError(
                 f"{terms.origin} {terms.margin:g} (at guidance {terms.guidance:g}: {margin:.3f}) is no less than what "
                 f"a poisoned share of {terms.wanted:g} does to this reference ({harm:.3f} log odds): "
-                f"{REMEDIES[terms.origin]}{drawn}, or raise --alpha"
+                f"{REMEDIES[terms.origin]}{drawn}, or raise `alpha`"
             )
 
 
@@ -234,7 +242,7 @@ def _unknown(
     shares: GroupShares,
     unknown: np.ndarray,
     reference: Reference,
-    found: Sequence[Association],
+    associations: Sequence[Association],
     verdict: Callable[[int, Association], Verdict],
 ) -> Unknown:
     """How many samples' group is not known, and whether some contrast is then not ``clean`` for every group of theirs.
@@ -243,13 +251,13 @@ def _unknown(
         shares: of the samples whose group is known.
         unknown: number of the others by class, C.
         reference: with which they are compared.
-        found: all contrasts.
+        associations: all contrasts.
         verdict: on a contrast, by its place and association.
     """
     parts = unknown / (unknown + [row[0].n for row in shares.shares])
     verdicts = {
         verdict(i, end)
-        for i, one in enumerate(found)
+        for i, one in enumerate(associations)
         for end in completed(shares, unknown, reference, one.contrast)
     }
     return Unknown(
@@ -258,7 +266,7 @@ def _unknown(
 
 
 def _misfit(
-    found: Sequence[Association],
+    associations: Sequence[Association],
     harms: Sequence[float],
     level: float,
     bias: Bias,
@@ -266,7 +274,7 @@ def _misfit(
 ) -> Misfit:
     """How far d may be off, and whether the harm is then not rejected for some contrast."""
     shift, hides = 0.0, False
-    for association, harm in zip(found, harms, strict=True):
+    for association, harm in zip(associations, harms, strict=True):
         ends = extremes(association, bias, label_weights)
         if ends is None:
             return Misfit(np.inf, True)
@@ -275,36 +283,36 @@ def _misfit(
     return Misfit(shift, hides)
 
 
-def undecided(made: Judgement, terms: Terms, queries: int, fit: Fit | None = None) -> str:
+def undecided(judgement: Judgement, terms: Terms, queries: int, fit: Fit | None = None) -> str:
     """Why a judgement is ``inconclusive`` and what would decide it, without a stop at the end."""
-    if made.misfit is not None and made.misfit.decides and fit is not None:
+    if judgement.misfit is not None and judgement.misfit.decides and fit is not None:
         return (
             "they would be clean, but the classifier of the group errs on these samples otherwise than on records "
-            f"(p = {fit.p_value:.3f}), which may hide {made.misfit.size}; {fit.remedy}"
+            f"(p = {fit.p_value:.3f}), which may hide {judgement.misfit.size}; {fit.remedy}"
         )
-    if made.unknown is not None and made.unknown.decides:
+    if judgement.unknown is not None and judgement.unknown.decides:
         return (
-            f"they would be clean, but the group of {made.unknown.samples} samples is not known, and were it the "
+            f"they would be clean, but the group of {judgement.unknown.samples} samples is not known, and were it the "
             "worst, they would not be; fill it in, drop its column so that a classifier reads it, or give a reference "
             "that has all of its categories"
         )
     if terms.claimed:
-        found = "they are poisoned at guidance 1; " if made.plain else ""
+        plainly = "they are poisoned at guidance 1; " if judgement.plain else ""
         return (
-            f"{found}that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is what "
-            f"their samples.json says; add --guidance {terms.guidance:g} if you know it, else --guidance 1"
+            f"{plainly}that the samples were drawn at guidance {terms.guidance:g}, which widens the margin, is what "
+            f"their samples.json says; add `guidance` {terms.guidance:g} if you know it, else `guidance` 1"
         )
-    if made.power.alpha is not None and made.power.alpha <= terms.wanted:
+    if judgement.power.alpha is not None and judgement.power.alpha <= terms.wanted:
         return (
             "the samples lie between clean and poisoned; draw more, set a margin from clean surrogates "
-            "(--margin-from), or repair the samples"
+            "(`margin_from`), or repair the samples"
         )
-    if made.power.samples is None:
+    if judgement.power.samples is None:
         return (
             f"no number of samples would let this audit see a poisoned share of {terms.wanted:g}; give more reference "
             "records or a stronger classifier of the group"
         )
     return (
         f"{queries} samples cannot show a poisoned share of {terms.wanted:g} with a power of {terms.power:g}; draw "
-        f"{made.power.samples}"
+        f"{judgement.power.samples}"
     )

@@ -117,9 +117,9 @@ def thresholded_decisions(
             f"{len(record_scores)} records have {len(record_s)} groups: give the group of each"
         )
     if unseen := sorted(set(record_s.tolist()) - set(s.tolist())):
-        known = listed(sorted(map(str, set(s.tolist()))))
+        groups = listed(sorted(map(str, set(s.tolist()))))
         raise UserError(
-            f"no labelled record is of group '{unseen[0]}', they are of {known}: a threshold of it cannot be chosen; "
+            f"no labelled record is of group '{unseen[0]}', they are of {groups}: a threshold of it cannot be chosen; "
             "add some"
         )
     optimizer = ThresholdOptimizer(
@@ -156,8 +156,8 @@ def _column(scores: np.ndarray) -> np.ndarray:
 
 def _groups(s: np.ndarray) -> np.ndarray:
     """Groups as int64 codes or as text."""
-    made = np.asarray(s)
-    return made.astype(np.str_) if made.dtype.kind in "UO" else made.astype(np.int64)
+    groups = np.asarray(s)
+    return groups.astype(np.str_) if groups.dtype.kind in "UO" else groups.astype(np.int64)
 
 
 def _checked(y: np.ndarray, s: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

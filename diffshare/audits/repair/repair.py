@@ -1,7 +1,7 @@
 """Undoes what an audit found in samples: weights for each, and a choice of them by these."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from diffshare.audits.repair.weights import Repair, accept, reweigh, wanted_shar
 from diffshare.classes import listed
 from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipe import Recipe
-from diffshare.errors import UserError, check_seed, one_of
-from diffshare.progress import progress
+from diffshare.errors import UserError, check_seed
 from diffshare.receiver.box import check_kinds
+from diffshare.receiver.choices import checked
 from diffshare.receiver.records import Records
-from diffshare.receiver.samples import CodedSamples, Samples
+from diffshare.receiver.samples import CodedSamples, Samples, same_size
 from diffshare.stats.reweighing import effective_size
 
 
@@ -48,9 +48,6 @@ class Reading(NamedTuple):
             folds=self.folds,
             seed=self.seed + again,
             degraded=self.degraded,
-            progress=lambda steps: progress(
-                steps, f"training classifiers of {self.name}", self.folds
-            ),
         )
 
 
@@ -104,7 +101,7 @@ def solve(
         except UserError as error:
             told = f"half of the reference is too little for each of two readers: {error}"
             if weights is not None:
-                raise UserError(f"--weights checked: {told}; or use --weights density") from error
+                raise UserError(f"`weights` checked: {told}; or use `weights` density") from error
             notes.append(
                 f"weights that no second reader checks, which may repair too little; {told}"
             )
@@ -124,12 +121,6 @@ def _halves(
     return reading.reader(records.part(half), samples), reading.reader(
         records.part(~half), samples, again=1
     )
-
-
-def one_of_these(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices."""
-    if value not in choices:
-        raise one_of(name, str(value), choices)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -220,15 +211,14 @@ def repair(
         raise UserError(
             "the audit found its group with prompts, which a repair does not read: audit named groups"
         )
+    checked(repair, {"to": to, "weights": weights, "most": most, "seed": seed})
     check_seed("seed", seed)
     if not most > 1:
-        raise UserError(f"most is {most}: a largest weight above 1, the mean, is needed")
-    one_of_these("to", to, get_args(To))
-    if weights is not None:
-        one_of_these("weights", weights, get_args(Weights))
+        raise UserError(f"`most` is {most}: a largest weight above 1, the mean, is needed")
     if records.target is None:
         raise UserError("the records have no class: give y, or name the target")
     records = records.with_groups(tuple(dict.fromkeys((*audit.sensitive, *records.sensitive))))
+    samples, records, _ = same_size(samples, records)
     coded = samples.coded(records)
     if plan.clusters is not None and name == NAME:
         records, coded = clusters(records, coded, plan.clusters, plan.seed)

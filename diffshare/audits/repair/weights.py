@@ -117,7 +117,7 @@ def reweigh(
         None if one is None or one.classifier is None else one.scores(samples)
         for one in (reader, checker)
     )
-    made, after, cut = np.ones(len(samples.y)), np.zeros_like(before), 0.0
+    weighed, after, cut = np.ones(len(samples.y)), np.zeros_like(before), 0.0
     targets = wanted / before
     for label, shares in enumerate(before.copy()):
         mine = samples.y == label
@@ -132,8 +132,8 @@ def reweigh(
                 raw = scores @ coefficients(
                     calibration.class_means(calibration.scores), shares, wanted[label]
                 )
-            made[mine], out = bounded(raw, most)
-            after[label] = (made[mine, None] * posteriors).mean(0)
+            weighed[mine], out = bounded(raw, most)
+            after[label] = (weighed[mine, None] * posteriors).mean(0)
         else:
             seen = second[:, mine]
             targets[label] = (
@@ -141,12 +141,12 @@ def reweigh(
                 if parts is None
                 else parts[label]
             )
-            made[mine], out = bounded(posteriors @ targets[label], most)
+            weighed[mine], out = bounded(posteriors @ targets[label], most)
             before[label], after[label] = (
-                _reading(checker, label, seen, w) for w in (np.ones(mine.sum()), made[mine])
+                _reading(checker, label, seen, w) for w in (np.ones(mine.sum()), weighed[mine])
             )
         cut += out * mine.mean()
-    return Repair(made, float(cut), before, wanted, after, None if second is None else targets)
+    return Repair(weighed, float(cut), before, wanted, after, None if second is None else targets)
 
 
 def _refuse_lacking(reader: GroupReader, there: GroupShares, wanted: np.ndarray) -> None:
@@ -156,15 +156,15 @@ def _refuse_lacking(reader: GroupReader, there: GroupShares, wanted: np.ndarray)
     """
     for label, row in enumerate(there.shares):
         for group, share in enumerate(row):
-            known = reader.classifier is None
+            counted = reader.classifier is None
             lacks = (
                 share.estimate <= 0
-                if known
+                if counted
                 else share.estimate < RARE and share.interval(0.95).low <= 0
             )
             if lacks and wanted[label][group] > 0:
                 name, of = reader.attribute.classes[group], reader.reference.classes[label]
-                seen = "has" if known else "can be told to have"
+                seen = "has" if counted else "can be told to have"
                 raise UserError(
                     f"no sample of class '{of}' {seen} the {reader.name} '{name}', which is wanted in "
                     f"{wanted[label][group]:.0%} of them: weights cannot make it; draw more samples, or ask for "
@@ -176,11 +176,11 @@ def _reading(
     checker: GroupReader, label: int, scores: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """P(s) that the checker reads in weighted samples of one class, K; their scores are F x N x K."""
-    found = unmixed_shares(
+    shares = unmixed_shares(
         [checker.calibrations()[label]], [scores[:, systematic(weights)]]
     ).shares[0]
     # not cut to [0, 1], which would bias a mixture's ends
-    return np.array([share.estimate for share in found])
+    return np.array([share.estimate for share in shares])
 
 
 def _target(
@@ -237,9 +237,9 @@ def accept(repair: Repair, y: np.ndarray, rng: np.random.Generator) -> np.ndarra
 def quotas(y: np.ndarray, count: int, classes: int) -> np.ndarray:
     """How many of ``count`` samples are of each class, as frequent as among ``y``: int64, C, by largest remainder."""
     exact = count * np.bincount(y, minlength=classes) / len(y)
-    found = np.floor(exact).astype(np.int64)
-    found[np.argsort(found - exact, kind="stable")[: count - found.sum()]] += 1
-    return found
+    sizes = np.floor(exact).astype(np.int64)
+    sizes[np.argsort(sizes - exact, kind="stable")[: count - sizes.sum()]] += 1
+    return sizes
 
 
 def at_most(
@@ -267,8 +267,8 @@ def _known(codes: np.ndarray, groups: int) -> np.ndarray:
 def _posteriors(calibration: Calibration, scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """P(s | x, y) of samples of one class, N x K, for the shares of the groups among them."""
     platt = fit_platt(_logarithm(calibration.scores), calibration.labels)
-    found = platt(_logarithm(scores)) * (shares / calibration.prior)
-    return found / found.sum(1, keepdims=True)
+    posteriors = platt(_logarithm(scores)) * (shares / calibration.prior)
+    return posteriors / posteriors.sum(1, keepdims=True)
 
 
 def _logarithm(scores: np.ndarray) -> np.ndarray:
@@ -277,5 +277,5 @@ def _logarithm(scores: np.ndarray) -> np.ndarray:
 
 def _clipped(shares: GroupShares) -> np.ndarray:
     """P(s|y) as probabilities, [y][s]."""
-    found = np.array([[share.clipped() for share in row] for row in shares.shares])
-    return found / found.sum(1, keepdims=True)
+    probabilities = np.array([[share.clipped() for share in row] for row in shares.shares])
+    return probabilities / probabilities.sum(1, keepdims=True)

@@ -70,11 +70,11 @@ class CrossMeta(NamedTuple):
                 f"{count} shadows say nothing at level {level:g}: at least {int(np.ceil(1 / (1 - level) - 1e-9)) - 1} "
                 "are needed"
             )
-        made = self.predict(x)
-        of_shadow = made[self.folds]  # S x N
+        predictions = self.predict(x)
+        of_shadow = predictions[self.folds]  # S x N
         lows = np.sort(of_shadow - self.residuals[:, None], axis=0)[rank - 1]
         highs = np.sort(of_shadow + self.residuals[:, None], axis=0)[count - rank]
-        middles = np.clip(made.mean(0), 0, 1)
+        middles = np.clip(predictions.mean(0), 0, 1)
         ends = zip(
             np.minimum(np.clip(lows, 0, 1), middles),
             np.maximum(np.clip(highs, 0, 1), middles),

@@ -1,5 +1,6 @@
 """The meta-classifier's data from auxiliary records alone: trains the shadows that are missing, and embeds them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from diffshare.data.shadow import INDEX, PARTS, ShadowDataModule
 from diffshare.data.source import Source
 from diffshare.data.table import Column, column_positions
 from diffshare.errors import UserError
+from diffshare.packaged import located
 from diffshare.receiver.meta.shadows import (
     ShadowPlan,
     make_shadows,
@@ -97,11 +99,10 @@ class TrainedShadowDataModule(ShadowDataModule):
         }
         if below := [name for name, value in least.items() if value < 1]:
             raise UserError(f"data.{below[0]} is {least[below[0]]}: it must be at least 1")
-        if not generator or (missing := [path for path in generator if not path.is_file()]):
-            name = missing[0] if generator else "(data.generator is empty)"
-            raise UserError(
-                f"there is no config file {name}: name the configs of a generator's fit in data.generator"
-            )
+        if not generator:
+            raise UserError("data.generator is empty: name the configs of a generator's fit")
+        for config in generator:
+            located(config)
         if min(base_steps, *count) < 0:
             raise UserError(
                 f"data.base_steps {base_steps} and data.count {list(count)} must not be negative"
@@ -140,9 +141,9 @@ class TrainedShadowDataModule(ShadowDataModule):
             path = self.root / _file(number)
             if not path.is_file():
                 kept = kept or self.embedding()
-                made = self.embed(kept, read_shadow(self.plan, number)[0])
+                features = self.embed(kept, read_shadow(self.plan, number)[0])
                 with atomic_file(path) as temporary, temporary.open("wb") as stream:
-                    np.save(stream, made)
+                    np.save(stream, features)
         parts = np.repeat(PARTS, self.count).tolist()
         achieved = [read_shadow(self.plan, i)[1] for i in range(sum(self.count))]
         shadows = [
@@ -171,7 +172,7 @@ class TrainedShadowDataModule(ShadowDataModule):
 
     def _seen(self) -> list[int] | None:
         """Positions of the columns that the classifier sees; None for images."""
-        hidden = {self.plan.property, *self.withhold}
+        hidden = {*self.source.index().columns_of(self.plan.property), *self.withhold}
         seen = [i for i, column in enumerate(self.columns) if column.name not in hidden]
         if self.columns and not seen:
             raise UserError(
@@ -186,7 +187,7 @@ class TrainedShadowDataModule(ShadowDataModule):
             for name, value in vars(self.plan).items()
             if name not in ("root", "source")
         }
-        now |= {"files": " ".join(map(read_text, self.plan.generator))}
+        now |= {"files": " ".join(read_text(located(path)) for path in self.plan.generator)}
         now |= {
             name: str(getattr(self, name))
             for name in ("auxiliary", "classifier_steps", "folds", "low", "high")
@@ -196,6 +197,11 @@ class TrainedShadowDataModule(ShadowDataModule):
         now["source"] = (
             f"{self.source.decoding()} {self.source.index().sha256()} {self.source.shares}"
         )
+        index = self.source.index()
+        if (derivation := index.derivation(self.plan.property)) is not None:
+            now["derived"] = str(derivation.expression)
+        if index.groups is not None:
+            now["groups"] = hashlib.sha256("\n".join(index.groups.tolist()).encode()).hexdigest()
         path = self.root / PLAN
         if not path.is_file():
             if (self.root / INDEX).exists():

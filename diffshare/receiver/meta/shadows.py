@@ -24,6 +24,7 @@ from diffshare.errors import UserError
 from diffshare.generators.base import GenerativeModule, describe
 from diffshare.generators.fitted import FittedModule
 from diffshare.generators.tables import TableModule, bounded
+from diffshare.packaged import located
 from diffshare.progress import progress
 from diffshare.receiver.sampling import draw_samples
 from diffshare.release.asked import write_asked
@@ -264,7 +265,7 @@ def _built(
     parser.add_subclass_arguments(MixDataModule, "data", required=True)
     for name in _OF_FIT:
         parser.add_argument(f"--{name}", default=None)
-    files = [word for path in plan.generator for word in ("--config", str(path))]
+    files = [word for path in plan.generator for word in ("--config", str(located(path)))]
     mine = ["--data.part", "auxiliary", "--data.seed", str(plan.seed)]
     if plan.source.modality == "table" and coded:
         mine += ["--model.schema", str(plan.root / SCHEMA), "--model.bounds", "null"]

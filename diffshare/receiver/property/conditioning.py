@@ -39,7 +39,7 @@ def refuse_chosen(
     classes: Sequence[str] = (),
     conditioned_on: str | None = None,
     target: str | None = None,
-    option: str = "conditioned-on",
+    option: str = "conditioned_on",
 ) -> None:
     """Refuse a property that is the conditioning label, or follows from it, where the receiver chose the labels.
 
@@ -60,9 +60,9 @@ def refuse_chosen(
             of the given name.
     """
     if conditioned_on is not None and conditioned_on not in attributes:
-        known = ", ".join(sorted(attributes)[:12])
+        names = ", ".join(sorted(attributes)[:12])
         raise UserError(
-            f"--{option} '{conditioned_on}' is no attribute of the auxiliary source: it has {known}"
+            f"`{option}` '{conditioned_on}' is no attribute of the auxiliary source: it has {names}"
         )
     if labels in OPEN:
         return
@@ -73,13 +73,13 @@ def refuse_chosen(
     if chosen and len(named) > len(chosen):
         raise UserError(
             f"the samples were drawn by the classes {listed(classes)} (labels: {labels}), which may be those of any of "
-            f"{listed(named)}: name the right one with --{option}, or draw with --labels natural or none"
+            f"{listed(named)}: name the right one with `{option}`, or draw with `labels` natural or none"
         )
     for label in chosen:
         how = "is" if label == name else f"follows from '{label}',"
         raise UserError(
             f"the property '{name}' {how} what the samples were drawn by (labels: {labels}): whoever drew them chose "
-            "its share, the model says nothing of it; draw with --labels natural or none"
+            "its share, the model says nothing of it; draw with `labels` natural or none"
         )
 
 

@@ -1,9 +1,9 @@
 """The share of a property among a generator's training records, read off its samples: every way as one function."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from diffshare.classifiers.property import (
     cross_fit,
     single_fit,
 )
-from diffshare.classifiers.recipes import default_recipe
+from diffshare.classifiers.recipe import default_recipe
+from diffshare.data.derived import Derivation
 from diffshare.data.source import Attribute
-from diffshare.errors import UserError, check_number, check_seed, one_of
+from diffshare.errors import UserError
 from diffshare.progress import progress, tell
 from diffshare.receiver.box import Box, check_kinds
-from diffshare.receiver.choices import choose
+from diffshare.receiver.choices import as_option, choose
 from diffshare.receiver.labelling import read_labels
 from diffshare.receiver.property.conditioning import refuse_chosen
 from diffshare.receiver.property.inference import (
@@ -32,105 +33,18 @@ from diffshare.receiver.property.inference import (
     counted,
     infer,
 )
+from diffshare.receiver.property.options import Options
 from diffshare.receiver.property.plan import collect, plan_queries, stopped_interval
 from diffshare.receiver.property.queries import ModelQueries, Queries, SampleQueries
 from diffshare.receiver.property.reading import counted_column, is_column, reader
 from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_surrogates, widened
 from diffshare.receiver.property.told import told_beside
 from diffshare.receiver.records import Labelled, Records
-from diffshare.receiver.samples import Samples
+from diffshare.receiver.samples import Samples, same_size
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.release.table import TableGenerator
-from diffshare.stats.intervals import check_level
-from diffshare.stats.prevalence import NAMES, UNCORRECTED, Method
-
-MODEL_QUERIES = 1000  # of a model, where no number is given; of samples, all
-
-
-@dataclass(frozen=True)
-class Options:
-    """The choices of an inference.
-
-    Attributes:
-        value: class whose share is asked for; the second of two where None.
-        method: a prevalence estimator, ``pacc`` where None.
-        queries: number of samples; ``auto``: until ``width`` is reached; 1000 of a model, all that were
-            received where None.
-        width: half width that is wanted, in (0, 0.5), with ``auto``.
-        level: confidence level of the interval.
-        conditioned_on: attribute that the samples' classes stand for.
-        withhold: columns of a table that the classifier is not to see.
-        classifier: a recipe: how it is trained; by the kind of data where None.
-        folds: models of it, each for the records it has not seen; 1, of the method ``cc``, is the paper's one.
-        degrade: train on blurred and noisy copies of images as well.
-        surrogate: folders of samples of surrogate generators, 3 or more.
-        surrogate_p: share of class 1 in each one's training set.
-        widen: where the check fails, widen the interval to those of all methods.
-        labelled: CSV file of samples that a person labelled, which corrects the estimate.
-        seed: of the classifier's training and the resampling.
-
-    Raises:
-        UserError: a value out of its range, or two that do not go together (names them).
-    """
-
-    value: str | None = None
-    method: Method | None = None
-    queries: int | Literal["auto"] | None = None
-    width: float | None = None
-    level: float = 0.95
-    conditioned_on: str | None = None
-    withhold: tuple[str, ...] = ()
-    classifier: Any = None
-    folds: int = 5
-    degrade: bool = False
-    surrogate: tuple[Path, ...] = ()
-    surrogate_p: tuple[float, ...] = ()
-    widen: bool = False
-    labelled: Path | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-        check_seed("seed", self.seed)
-        check_number("folds", self.folds, 1, None)
-        if self.queries != AUTO:
-            check_number("queries", self.queries, 1, None)
-        if (self.queries == AUTO) != (self.width is not None):
-            raise UserError("queries auto and width go together: give both, or a number of queries")
-        if self.method is not None and self.method not in NAMES:
-            raise one_of("method", self.method, NAMES)
-        if self.queries == AUTO and self.method in UNCORRECTED:
-            raise UserError(
-                f"queries auto plans a corrected share, the method {self.method} corrects none"
-            )
-        if self.folds == 1 and (self.method != "cc" or self.widen):
-            raise UserError(
-                "folds is 1: a single classifier only counts, as the paper's does; take the method cc"
-            )
-        if len(self.surrogate) != len(self.surrogate_p):
-            raise UserError(
-                f"{len(self.surrogate)} folders in surrogate, {len(self.surrogate_p)} shares in surrogate_p: give the "
-                "known share of each"
-            )
-        remedies = {"surrogate": self.surrogate, "labelled": self.labelled, "widen": self.widen}
-        given = [name for name, value in remedies.items() if value]
-        if len(given) > 1:
-            raise UserError(
-                f"{' and '.join(given)} each make an interval of their own: give one of them"
-            )
-        if given and self.queries == AUTO:
-            raise UserError(
-                f"{given[0]} makes an interval of its own: give a number of queries instead of auto"
-            )
-        if self.surrogate:
-            refuse_surrogates(self.method or DEFAULT_METHOD, self.surrogate_p)
-
-    def count_of(self, queries: Queries) -> int:
-        """Number of samples to ask for, where it is fixed."""
-        if self.queries not in (None, AUTO):
-            return int(self.queries)
-        return queries.available or MODEL_QUERIES
+from diffshare.stats.prevalence import Method
 
 
 def infer_property(
@@ -163,34 +77,44 @@ def infer_property(
         >>> ds.infer_property(ds.Samples({"ill": ["yes"] * 30 + ["no"] * 70}), own, "ill").estimate
         0.3
     """
+    as_option("options", options, Options | None)
     chosen = choose(Options, ({} if options is None else vars(options)) | more)
+    name = str(as_option("name", name, str | int))
     if isinstance(what, Box):
         what = ModelQueries(what.generator, seed=chosen.seed)
     check_kinds(what, (Samples, ModelQueries, SampleQueries), records)
-    known = records.labelled(name, chosen.withhold)
+    resized = ""
+    if isinstance(what, Samples):
+        what, records, resized = same_size(what, records)
+    labelled_records = records.labelled(name, chosen.withhold)
     queries = _queries(what, records, chosen) if isinstance(what, Samples) else what
-    asked_for = asked(name, known.classes, chosen.value, chosen.level, chosen.seed)
+    asked_for = asked(name, labelled_records.classes, chosen.value, chosen.level, chosen.seed)
     if chosen.surrogate:
         refuse_surrogates(
             chosen.method or DEFAULT_METHOD, chosen.surrogate_p, len(asked_for.classes)
         )
     refuse_chosen(
         name,
-        records.attributes,
+        {**records.attributes, name: records.attribute(name)},
         labels=queries.labels,
         classes=queries.classes,
         conditioned_on=chosen.conditioned_on,
         target=queries.target,
     )
-    if is_column(name, queries) and name not in chosen.withhold:
-        result = _column(chosen, queries, asked_for)
+    if is_column(name, queries, labelled_records.derivation) and not {
+        name,
+        *records.columns_of(name),
+    }.intersection(chosen.withhold):
+        result = _column(chosen, queries, asked_for, labelled_records.derivation)
         notes: tuple[str | None, ...] = (asked_for.note,)
     else:
-        result = _classified(chosen, queries, asked_for, known, records.missing)
+        result = _classified(chosen, queries, asked_for, labelled_records, records.missing)
         unknown = (
-            f"{known.unknown} auxiliary records left out: '{name}' unknown" if known.unknown else ""
+            f"{labelled_records.unknown} auxiliary records left out: '{name}' unknown"
+            if labelled_records.unknown
+            else ""
         )
-        notes = (records.used, unknown, records.disjoint, asked_for.note)
+        notes = (records.used, resized, unknown, records.disjoint, asked_for.note)
     told = drawn_by(queries, chosen.conditioned_on)
     return replace(
         result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result))
@@ -237,7 +161,7 @@ def zero_shot_share(
             asked_for, result, scores[:, 0], *read_labels(labels, queries.numbers(len(x)))
         )
     else:
-        note = "nobody knows how often the prompts err: label some samples (--label-sheet, --labelled) to correct"
+        note = "nobody knows how often the prompts err: label some samples by hand (`labelled`) to correct"
         result = replace(result, notes=(*result.notes, note))
     return replace(result, notes=(*result.notes, *drawn_by(queries, conditioned_on)))
 
@@ -245,7 +169,9 @@ def zero_shot_share(
 def refuse_rows(queries: Queries, what: str) -> None:
     """Refuse rows of a table for what is for images alone."""
     if queries.columns:
-        raise UserError(f"{what} is for images, the samples are rows of a table: use --auxiliary")
+        raise UserError(
+            f"{what} is for images, the samples are rows of a table: give labelled records"
+        )
 
 
 def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
@@ -254,7 +180,7 @@ def drawn_by(queries: Queries, conditioned_on: str | None) -> Sequence[str]:
     if queries.labels in ("none", "natural"):
         return told
     if queries.labels == "unknown":
-        hint = "" if conditioned_on else "; name with --conditioned-on what their classes stand for"
+        hint = "" if conditioned_on else "; name with `conditioned_on` what their classes stand for"
         return [
             *told,
             f"it is not known how the samples' classes were chosen: the share is that of these samples{hint}",
@@ -275,7 +201,7 @@ def kinds_of(records: Records) -> dict[str, Any] | None:
     if not records.columns:
         return None
     kinds: dict[str, Any] = {column.name: column.kind for column in records.columns}
-    return kinds | ({} if records.target is None else {records.target: "categorical"})
+    return kinds | ({} if records.target is None else records.kinds_of(records.target))
 
 
 def _of_schema(queries: Queries, result: Inferred) -> Sequence[str]:
@@ -296,17 +222,20 @@ def _refuse_chosen_name(name: str, queries: Queries, conditioned_on: str | None)
 
 
 def _classified(
-    chosen: Options, queries: Queries, asked_for: Asked, known: Labelled, missing: str
+    chosen: Options, queries: Queries, asked_for: Asked, labelled_records: Labelled, missing: str
 ) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
     check_enough(
-        known.labels, known.classes, chosen.folds, 1 / HELD_OUT if chosen.folds == 1 else 1.0
+        labelled_records.labels,
+        labelled_records.classes,
+        chosen.folds,
+        1 / HELD_OUT if chosen.folds == 1 else 1.0,
     )
-    ready = reader(known, queries)
+    ready = reader(labelled_records, queries)
     x = None if chosen.queries == AUTO else ready(queries.take(0, chosen.count_of(queries)))
     if x is not None:
         refuse_alike(x, "the samples")
-    kinds = {column.name: column.kind for column in known.columns} or None
+    kinds = {column.name: column.kind for column in labelled_records.columns} or None
     surrogates = [
         SampleQueries(Samples.from_path(folder), kinds, missing) for folder in chosen.surrogate
     ]
@@ -315,7 +244,7 @@ def _classified(
         if chosen.labelled is None or x is None
         else read_labels(chosen.labelled, queries.numbers(len(x)))
     )
-    classifier = _train(chosen, known)
+    classifier = _train(chosen, labelled_records)
     calibration = classifier.calibration
     method: Method = chosen.method or DEFAULT_METHOD
     if x is None:
@@ -331,7 +260,7 @@ def _classified(
     result = infer(asked_for, method, calibration, scores)
     if surrogates:
         others = [
-            classifier.scores(reader(known, one)(one.take(0, one.available or 0)))
+            classifier.scores(reader(labelled_records, one)(one.take(0, one.available or 0)))
             for one in surrogates
         ]
         result = recalibrated(result, asked_for, calibration, scores, others, chosen.surrogate_p)
@@ -370,37 +299,39 @@ def _stopping(
     )
 
 
-def _column(chosen: Options, queries: Queries, asked_for: Asked) -> Inferred:
+def _column(
+    chosen: Options, queries: Queries, asked_for: Asked, derivation: Derivation | None
+) -> Inferred:
     """Read the property off its own column."""
     name = asked_for.name
     if chosen.method is not None:
         raise UserError(
-            f"the samples have the column '{name}', which is read as it is: leave out --method, or add --withhold "
+            f"the samples have the column '{name}', which is read as it is: leave out `method`, or add `withhold` "
             f"'{name}' to estimate it from the other columns"
         )
     if chosen.queries == AUTO:
         raise UserError(
-            "--queries auto is for a classifier: give a number of queries to count in a column"
+            "`queries` auto is for a classifier: give a number of queries to count in a column"
         )
     needless = ("classifier", "degrade", "surrogate", "widen", "labelled")
     if given := [option for option in needless if getattr(chosen, option)]:
         raise UserError(
-            f"--{given[0]} is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
-            f"or add --withhold '{name}'"
+            f"`{given[0]}` is for a classifier, the column '{name}' of the samples is counted as it is: leave it out, "
+            f"or add `withhold` '{name}'"
         )
-    return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)))
+    return counted_column(asked_for, queries, queries.take(0, chosen.count_of(queries)), derivation)
 
 
-def _train(chosen: Options, known: Labelled) -> PropertyClassifier:
-    if chosen.degrade and known.columns:
-        raise UserError("--degrade is for images: leave it out for a table")
+def _train(chosen: Options, labelled_records: Labelled) -> PropertyClassifier:
+    if chosen.degrade and labelled_records.columns:
+        raise UserError("`degrade` is for images: leave it out for a table")
     records = (
-        known.x,
-        known.labels,
-        known.classes,
-        chosen.classifier or default_recipe(known.columns),
+        labelled_records.x,
+        labelled_records.labels,
+        labelled_records.classes,
+        chosen.classifier or default_recipe(labelled_records.columns),
     )
-    options: dict[str, Any] = {"seed": chosen.seed, "categorical": known.categorical}
+    options: dict[str, Any] = {"seed": chosen.seed, "categorical": labelled_records.categorical}
     options["augment"] = degrade if chosen.degrade else None
     if chosen.folds == 1:
         return single_fit(*records, **options)

@@ -101,7 +101,7 @@ class Inferred:
         return self.low, self.high
 
     def to_json(self, seconds: float = 0.0) -> dict[str, Any]:
-        """The fields of the file that ``infer-property --json`` writes."""
+        """The fields of the file that the verb ``infer-property`` writes."""
         return {
             "property": self.name,
             "value": self.value,
@@ -158,7 +158,7 @@ def asked(name: str, classes: Sequence[str], value: str | None, level: float, se
     check_level(level)
     if value is None and len(classes) > 2:
         raise UserError(
-            f"the property '{name}' has {len(classes)} classes: name one with --value ({_few(classes)})"
+            f"the property '{name}' has {len(classes)} classes: name one with `value` ({_few(classes)})"
         )
     place = None if value is None else place_of(value, classes, f"value of '{name}'")
     if len(classes) < 2:
@@ -198,16 +198,16 @@ def read_share(
     rng: np.random.Generator,
 ) -> Read:
     """The estimate with a bootstrap interval, of ``cc`` Clopper and Pearson's; see :func:`infer`."""
-    found = bootstrap(method, calibration, scores, rng, what.level, what.resamples)
+    interval = bootstrap(method, calibration, scores, rng, what.level, what.resamples)
     fewer = min(PART_RESAMPLES, what.resamples)
     parts = error_parts(method, calibration, scores, rng, what.level, fewer, place=what.place)
-    point, low, high = (float(ends[what.place]) for ends in found[:3])
+    point, low, high = (float(ends[what.place]) for ends in interval[:3])
     sampling = parts.sampling
     if method == "cc":  # a bootstrap of decisions that are all alike has no width
         exact = clopper_pearson(round(point * scores.shape[1]), scores.shape[1], what.level)
         low, high = min(exact.low, point), max(exact.high, point)
         sampling = (high - low) / 2
-    return Read(point, low, high, sampling, parts.classifier, found.estimate)
+    return Read(point, low, high, sampling, parts.classifier, interval.estimate)
 
 
 def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndarray) -> Inferred:
@@ -223,22 +223,22 @@ def infer(what: Asked, method: Method, calibration: Calibration, scores: np.ndar
         UserError: a classifier at chance and a method that corrects; scores that are none.
     """
     rng = np.random.default_rng([what.seed, 1])
-    found = read_share(what, method, calibration, scores, rng)
+    read = read_share(what, method, calibration, scores, rng)
     fit = mixture_fit(calibration, scores, rng)
     return Inferred(
         name=what.name,
         value=what.value,
         method=method,
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
+        estimate=read.estimate,
+        low=read.low,
+        high=read.high,
         level=what.level,
         naive=float(estimate("cc", calibration, scores)[what.place]),
         queries=scores.shape[1],
-        sampling=found.sampling,
-        classifier=found.classifier,
+        sampling=read.sampling,
+        classifier=read.classifier,
         assumption=Assumption(fit.p_value >= REJECTED, fit.statistic, fit.p_value),
-        shares=what.named(found.shares),
+        shares=what.named(read.shares),
         assumes=NEVER if method in UNCORRECTED else ALIKE,
     )
 
@@ -255,19 +255,19 @@ def counted(what: Asked, codes: np.ndarray, method: Literal["column", "zero-shot
     """
     total = len(codes)
     shares = np.bincount(codes[codes >= 0], minlength=len(what.classes)) / total
-    found = clopper_pearson(int(np.sum(codes == what.place)), total, what.level)
+    interval = clopper_pearson(int(np.sum(codes == what.place)), total, what.level)
     exact = method == "column"
     return Inferred(
         name=what.name,
         value=what.value,
         method=method,
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
         level=what.level,
-        naive=found.estimate,
+        naive=interval.estimate,
         queries=total,
-        sampling=(found.high - found.low) / 2,
+        sampling=(interval.high - interval.low) / 2,
         classifier=0.0 if exact else None,
         assumption=Assumption(ok=exact),
         shares=what.named(shares),

@@ -61,10 +61,10 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
         UserError: a width that is none, or one that the calibration set does not allow whatever is asked.
     """
     if not 0 < width < 0.5:
-        raise UserError(f"--width is {width}: the half width of a share lies between 0 and 0.5")
+        raise UserError(f"`width` is {width}: the half width of a share lies between 0 and 0.5")
     if calibration.classes != 2:
         raise UserError(
-            f"--queries auto is for two classes, not {calibration.classes}: give a number of queries"
+            f"`queries` auto is for two classes, not {calibration.classes}: give a number of queries"
         )
     refuse_chance(calibration)
     hits = decisions(calibration.scores)[:, 1]
@@ -74,7 +74,7 @@ def plan_queries(calibration: Calibration, width: float, level: float) -> Plan:
     classifier = normal_quantile(level) * worst**0.5 / abs(tpr - fpr)
     if classifier >= 0.95 * width:
         raise UserError(
-            f"--width {width} cannot be reached: the {len(calibration.labels)} auxiliary records alone leave a half "
+            f"`width` {width} cannot be reached: the {len(calibration.labels)} auxiliary records alone leave a half "
             f"width of up to {classifier:.3f}; give more of them or ask for a wider interval"
         )
     room = float(np.sqrt(width**2 - classifier**2))
@@ -86,10 +86,10 @@ def _worst(half: float, level: float) -> int:
     least = queries_needed(half, level)
     if LONGER * least > MOST:
         raise UserError(
-            f"--width needs more than {MOST} queries with this classifier: ask for a wider interval"
+            f"`width` needs more than {MOST} queries with this classifier: ask for a wider interval"
         )
-    found = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
-    return found or LONGER * least
+    enough = enough_queries(confidence_sequence(np.arange(LONGER * least) % 2, level), half)
+    return enough or LONGER * least
 
 
 def collect(
@@ -123,7 +123,7 @@ def collect(
             stop = queries.available
         if queries.available is not None and stop > queries.available:
             raise UserError(
-                f"--width {plan.width} is not reached with the {queries.available} samples there are (some "
+                f"`width` {plan.width} is not reached with the {queries.available} samples there are (some "
                 f"{plan.queries} are expected to do): draw more, or ask for a wider interval"
             )
         parts.append(scores_of(queries.take(start, stop)))
@@ -132,7 +132,7 @@ def collect(
         if enough_queries(adjusted_sequence(calibration, scores, level), plan.room) is not None:
             return scores
     raise UserError(
-        f"--width {plan.width} is not reached with {start} queries: ask for a wider interval"
+        f"`width` {plan.width} is not reached with {start} queries: ask for a wider interval"
     )
 
 
@@ -147,18 +147,18 @@ def stopped_interval(
     band = adjusted_sequence(calibration, scores, what.level)
     if what.place == 0:
         band = 1 - band[:, ::-1]
-    found = stopped(band, result.estimate)
-    middle, sampling = (found.low + found.high) / 2, (found.high - found.low) / 2
+    end = stopped(band, result.estimate)
+    middle, sampling = (end.low + end.high) / 2, (end.high - end.low) / 2
     half = float(np.hypot(sampling, plan.classifier))
     note = f"stopped after {result.queries} queries, planned for at most some {plan.queries}; valid under peeking"
-    other = 1 - found.estimate
+    other = 1 - end.estimate
     return replace(
         result,
-        estimate=found.estimate,
+        estimate=end.estimate,
         low=max(0.0, middle - half),
         high=min(1.0, middle + half),
         sampling=sampling,
         classifier=plan.classifier,
-        shares={name: found.estimate if name == what.value else other for name in result.shares},
+        shares={name: end.estimate if name == what.value else other for name in result.shares},
         notes=(*result.notes, note),
     )

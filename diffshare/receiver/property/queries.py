@@ -185,7 +185,7 @@ class SampleQueries:
         """
         if stop > len(self._x):
             raise UserError(
-                f"{stop} queries asked of a folder of {len(self._x)} samples: draw more, or lower --queries"
+                f"{stop} queries asked of a folder of {len(self._x)} samples: draw more, or lower `queries`"
             )
         return self._x[self._order[start:stop]]
 

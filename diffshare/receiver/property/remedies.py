@@ -43,19 +43,21 @@ def widened(
             result, notes=(*result.notes, "the assumption holds: the interval was not widened")
         )
     rng = np.random.default_rng([what.seed, 2])
-    found = []
+    intervals = []
     for method in CORRECTED:
         # one that says nothing of these samples widens nothing
         with contextlib.suppress(UserError):
-            found.append(bootstrap(method, calibration, scores, rng, what.level, what.resamples))
-    low = min(result.low, *(float(one.low[what.place]) for one in found))
-    high = max(result.high, *(float(one.high[what.place]) for one in found))
+            intervals.append(
+                bootstrap(method, calibration, scores, rng, what.level, what.resamples)
+            )
+    low = min(result.low, *(float(one.low[what.place]) for one in intervals))
+    high = max(result.high, *(float(one.high[what.place]) for one in intervals))
     note = f"widened to the intervals of {', '.join(CORRECTED)}"
     assumes = "one of the methods is right"
     return replace(result, low=low, high=high, assumes=assumes, notes=(*result.notes, note))
 
 
-def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> None:
+def refuse_surrogates(method: str, proportions: Sequence[float], classes: int = 2) -> None:
     """Refuse what :func:`recalibrated` cannot use, before anything is sampled or trained.
 
     Raises:
@@ -63,13 +65,13 @@ def refuse_surrogates(method: str, known: Sequence[float], classes: int = 2) -> 
     """
     if method not in LINEAR:
         raise UserError(
-            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add --method {LINEAR[-1]}"
+            f"surrogates recalibrate the methods {' and '.join(LINEAR)}, not '{method}': add `method` {LINEAR[-1]}"
         )
     if classes != 2:
         raise UserError(
             f"surrogates recalibrate a property of two classes, not of {classes}: leave them out"
         )
-    refuse_line(known)
+    refuse_line(proportions)
 
 
 def recalibrated(
@@ -78,7 +80,7 @@ def recalibrated(
     calibration: Calibration,
     scores: np.ndarray,
     surrogates: Sequence[np.ndarray],
-    known: Sequence[float],
+    proportions: Sequence[float],
 ) -> Inferred:
     """Read the share off a line through surrogate generators, which were trained at known shares.
 
@@ -91,37 +93,37 @@ def recalibrated(
         calibration: as in ``infer``.
         scores: as in ``infer``.
         surrogates: scores of each surrogate's samples, S arrays of F x M_s x 2.
-        known: share of class 1 in each surrogate's training set, S.
+        proportions: share of class 1 in each surrogate's training set, S.
 
     Returns:
         ``classifier`` is Student's quantile of the level (S - 2 degrees of freedom) times the surrogates' scatter about
         the line: a half width at the level, as ``sampling`` is. ``drift`` is of the estimates without the line.
     """
     method: Any = result.method
-    refuse_surrogates(method, known, len(what.classes))
-    known = [p if what.place == 1 else 1 - p for p in known]
+    refuse_surrogates(method, proportions, len(what.classes))
+    proportions = [p if what.place == 1 else 1 - p for p in proportions]
     means, variances = zip(
         *(feature_mean(method, one, what.place) for one in surrogates), strict=True
     )
-    found = inverse_prediction(
-        known, means, variances, *feature_mean(method, scores, what.place), what.level
+    predicted = inverse_prediction(
+        proportions, means, variances, *feature_mean(method, scores, what.place), what.level
     )
     drifts = [
         float(estimate(method, calibration, one)[what.place]) - p
-        for one, p in zip(surrogates, known, strict=True)
+        for one, p in zip(surrogates, proportions, strict=True)
     ]
-    shares = np.full(2, 1 - found.estimate)
-    shares[what.place] = found.estimate
+    shares = np.full(2, 1 - predicted.estimate)
+    shares[what.place] = predicted.estimate
     note = (
-        f"recalibrated on {len(known)} surrogates, whose shares are taken for those of '{what.classes[1]}'; the "
+        f"recalibrated on {len(proportions)} surrogates, whose shares are taken for those of '{what.classes[1]}'; the "
         "error's classifier part is the half width of their scatter"
     )
     return replace(
         result,
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
-        classifier=found.half_width,
+        estimate=predicted.estimate,
+        low=predicted.low,
+        high=predicted.high,
+        classifier=predicted.half_width,
         drift=drift_size(drifts, what.level),
         assumes="the generator is like the surrogates",
         shares=what.named(shares),
@@ -141,22 +143,23 @@ def labelled(
         places: positions of the labelled samples, a random choice, n.
         labels: whether each has the class asked for, bool, n.
     """
-    found = prediction_powered(scores, places, labels, what.level)
+    corrected = prediction_powered(scores, places, labels, what.level)
     rest = {name: share for name, share in result.shares.items() if name != what.value}
     # all samples were read as the class asked for: nothing tells the others apart
     if not sum(rest.values()):
         rest = dict.fromkeys(rest, 1.0)
-    scale = (1 - found.estimate) / sum(rest.values())
+    scale = (1 - corrected.estimate) / sum(rest.values())
     return replace(
         result,
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
-        sampling=found.of_scores,
-        classifier=found.of_labels,
+        estimate=corrected.estimate,
+        low=corrected.low,
+        high=corrected.high,
+        sampling=corrected.of_scores,
+        classifier=corrected.of_labels,
         assumption=Assumption(ok=True),
         assumes="",
-        shares={what.value: found.estimate} | {name: share * scale for name, share in rest.items()},
+        shares={what.value: corrected.estimate}
+        | {name: share * scale for name, share in rest.items()},
         notes=(
             *result.notes,
             f"corrected with {len(labels)} samples labelled by hand: no assumption on the errors",

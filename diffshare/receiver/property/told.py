@@ -194,12 +194,12 @@ def infer_told(schema: TableSchema, name: str, value: str | None, level: float) 
         )
         if column is None:
             raise UserError(
-                f"--property {name}: the schema tells of a categorical column with its --value, or of a number and a "
+                f"the property {name}: the schema tells of a categorical column with its `value`, or of a number and a "
                 f"threshold, such as 'age>=40'; its columns are {', '.join(schema.names)!r:.200}"
             )
         if value is None and len(column.categories) != 2:
             raise UserError(
-                f"--property {name} has {len(column.categories)} categories: name one with --value"
+                f"the property {name} has {len(column.categories)} categories: name one with `value`"
             )
         value = column.categories[1] if value is None else value
         told = read_category(schema, name, value)

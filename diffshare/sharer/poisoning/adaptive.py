@@ -42,11 +42,11 @@ def bounded_allocations(
         integer tables, M x 2 x 2, best first, and I(S;Y) of base and additions of each, nats, M; M may be 0. The first
         is the best of all.
     """
-    found = [
+    candidates = [
         _of_rows(base, available, first, additions - first, low, high)
         for first in range(additions + 1)
     ]
-    kept = [table for table in found if table is not None]
+    kept = [table for table in candidates if table is not None]
     if not kept:
         return np.zeros((0, 2, 2), np.int64), np.zeros(0)
     tables = np.stack(kept)
@@ -118,13 +118,13 @@ def adaptive(
             [order[:k] for order, k in zip(orders, counts.tolist(), strict=True)]
         )
         short = int(np.sum((counts == available.ravel()) & (counts > 0)))
-        found = outcome(problem, rng.permutation(exchange(problem, drawn)), None, short)
-        if nearest is None or problem.distance(found.information_xy) < problem.distance(
+        result = outcome(problem, rng.permutation(exchange(problem, drawn)), None, short)
+        if nearest is None or problem.distance(result.information_xy) < problem.distance(
             nearest.information_xy
         ):
-            nearest = found
-        if not found.violations:
-            return found
+            nearest = result
+        if not result.violations:
+            return result
     assert nearest is not None
     return nearest
 
@@ -172,15 +172,15 @@ class Adaptive(InformationMix):
         return adaptive(problem, rng, self.margin, self.favour)
 
     def _poison(self, pool: Pool, order: np.ndarray, base: int, poisoned: int, seed: int) -> Choice:
-        made = super()._poison(pool, order, base, poisoned, seed)
+        choice = super()._poison(pool, order, base, poisoned, seed)
         tables = []
-        for rows in (np.arange(len(pool)), made.positions):
+        for rows in (np.arange(len(pool)), choice.positions):
             table = np.zeros((2, 2))
             np.add.at(table, (pool.s.codes[rows], pool.y.codes[rows]), 1)
             tables.append(table)
         whole, chosen = (log_odds_ratio(table) for table in tables)
         report = {
-            **made.report,
+            **choice.report,
             "log_odds_ratio": {"pool": whole, "chosen": chosen, "margin": self.margin},
         }
-        return replace(made, report=report)
+        return replace(choice, report=report)

@@ -67,15 +67,15 @@ def exact(problem: Problem, rng: np.random.Generator, favour: int | None = None)
         drawn = np.concatenate(
             [order[:k] for order, k in zip(orders, table.ravel().tolist(), strict=True)]
         )
-        found = outcome(
+        result = outcome(
             problem, rng.permutation(exchange(problem, drawn)), None, _short(table, available)
         )
-        if not found.violations:
-            return found
-        if nearest is None or problem.distance(found.information_xy) < problem.distance(
+        if not result.violations:
+            return result
+        if nearest is None or problem.distance(result.information_xy) < problem.distance(
             nearest.information_xy
         ):
-            nearest = found
+            nearest = result
     assert nearest is not None
     return (
         baseline

@@ -1,6 +1,7 @@
 """Frozen features of records, on which I(X;Y) is estimated. YAML names one by ``class_path``."""
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
@@ -76,14 +77,28 @@ def _column(pool: Pool, values: np.ndarray) -> np.ndarray:
     """A table's column as features, P x k. A categorical one has the same codes as the attribute of its name."""
     names = []
     for name, attribute in pool.index.attributes.items():
-        known = attribute.codes >= 0
-        if known.any() and np.array_equal(values[known], attribute.codes[known]):
+        labelled = attribute.codes >= 0
+        if labelled.any() and np.array_equal(values[labelled], attribute.codes[labelled]):
             names.append(name)
-    if pool.target in names:
+    told = pool.index.columns_of(pool.target)
+    if not {pool.target, *told}.isdisjoint((*names, *_numbers_of(pool, values, told))):
         return np.zeros((len(values), 0), np.float32)
     if names:
         return (values[:, None] == np.unique(values)).astype(np.float32)
-    return ((values - values.mean()) / (values.std() or 1))[:, None]
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return values[:, None]
+    return ((values - there.mean()) / (there.std() or 1))[:, None]
+
+
+def _numbers_of(pool: Pool, values: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Those of these columns of numbers that a table's column is."""
+    numbers = {name: pool.index.numbers[name] for name in names if name in pool.index.numbers}
+    return [
+        name
+        for name, one in numbers.items()
+        if np.array_equal(one.astype(np.float32), values, equal_nan=True)
+    ]
 
 
 class PCA:
@@ -140,11 +155,11 @@ class ClassifierFeatures:
             raise UserError(
                 "ClassifierFeatures is for images: use diffshare.sharer.poisoning.features.Raw for tables"
             )
-        known = np.flatnonzero(other.y.codes >= 0)
+        labelled = np.flatnonzero(other.y.codes >= 0)
         learnt = _all(other)
-        data = RecordsDataModule(batch_size=min(self.batch_size, len(known)), seed=seed)
-        y = other.y.codes[known].astype(np.int64)
-        data.sets["train"] = RecordSet(learnt, known, y, np.full(len(known), -1))
+        data = RecordsDataModule(batch_size=min(self.batch_size, len(labelled)), seed=seed)
+        y = other.y.codes[labelled].astype(np.int64)
+        data.sets["train"] = RecordSet(learnt, labelled, y, np.full(len(labelled), -1))
         with reproducible(seed):
             network = SmallResNet(len(pool.y.classes), x.shape[3], self.width)
             fit_quickly(network, data, steps=self.steps, seed=seed)
@@ -188,12 +203,12 @@ class ClipFeatures:
             raise UserError(
                 f"no CLIP model at '{self.path}': name a folder that holds one, or set features.download to true"
             ) from None
-        found = []
+        embeddings = []
         with reproducible(seed), torch.inference_mode():
             for i in range(0, len(x), self.batch_size):
                 pixels = processor(list(x[i : i + self.batch_size]), return_tensors="pt")
-                found.append(network(**pixels).image_embeds.float().numpy())
-        return np.concatenate(found)
+                embeddings.append(network(**pixels).image_embeds.float().numpy())
+        return np.concatenate(embeddings)
 
 
 class Precomputed:

@@ -108,12 +108,12 @@ class PrivateDDPM(DDPM):
             return
         if self.trainer.precision != "32-true":
             raise UserError(
-                "gradients of single records are taken in full precision: add --trainer.precision 32-true"
+                "gradients of single records are taken in full precision: add `trainer.precision` 32-true"
             )
         if self.trainer.gradient_clip_val:
             raise UserError(
                 "trainer.gradient_clip_val would cut the noisy mean, which protects nothing and distorts it: add "
-                "--trainer.gradient_clip_val null (model.max_grad_norm cuts each record's gradient)"
+                "`trainer.gradient_clip_val` null (model.max_grad_norm cuts each record's gradient)"
             )
         if self.trainer.world_size > 1 or self.trainer.accumulate_grad_batches != 1:
             raise UserError(

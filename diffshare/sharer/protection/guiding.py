@@ -56,13 +56,13 @@ class Guide:
 
     def log_likelihoods(self, x: Tensor) -> Tensor:
         """Log P(property | x) and log P(not property | x) of the folds' mean, N x 2."""
-        found = []
+        likelihoods = []
         for network, scaling in zip(self.networks, self.scalings, strict=True):
             logits = network(x) * scaling.scale
             logs = (logits + torch.as_tensor(scaling.shift).to(logits)).log_softmax(1)
             others = [k for k in range(logs.shape[1]) if k != self.place]
-            found.append(torch.stack([logs[:, self.place], logs[:, others].logsumexp(1)], 1))
-        return torch.stack(found).logsumexp(0) - float(np.log(len(found)))
+            likelihoods.append(torch.stack([logs[:, self.place], logs[:, others].logsumexp(1)], 1))
+        return torch.stack(likelihoods).logsumexp(0) - float(np.log(len(likelihoods)))
 
 
 @dataclass
@@ -153,7 +153,7 @@ class GuidedShare:
         if high - low < CLEAR:
             raise UserError(
                 f"guidance did nothing: the classifier reads the property in {high:.0%} of the samples that were to "
-                f"have it and in {low:.0%} of the others; raise --guide-scale, or give the classifier more steps or "
+                f"have it and in {low:.0%} of the others; raise `guide_scale`, or give the classifier more steps or "
                 "records"
             )
 
@@ -169,10 +169,10 @@ class GuidedShare:
 
 def _digest(network: nn.Module) -> int:
     """A number of the weights of a network, 64 bits."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for weights in network.parameters():
-        found.update(weights.detach().cpu().numpy().tobytes())
-    return int.from_bytes(found.digest()[:8], "big")
+        digest.update(weights.detach().cpu().numpy().tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def guidable(generator: Generator) -> DiffusionBox:
@@ -183,7 +183,7 @@ def guidable(generator: Generator) -> DiffusionBox:
     """
     if not isinstance(generator, DiffusionBox) or isinstance(generator, LatentBox):
         raise UserError(
-            f"a model of the family '{generator.card.family}' cannot be guided, it denoises no images: use --method "
+            f"a model of the family '{generator.card.family}' cannot be guided, it denoises no images: use `method` "
             "accept"
         )
     return generator

@@ -53,26 +53,26 @@ class Quantised(Proportion):
                 f"the mix '{self.policy}' needs data.mix.property or data.sensitive: name an attribute"
             )
         attribute = pool.index.attribute(name)
-        known = attribute.codes[attribute.codes >= 0]
-        if not len(known):
+        codes = attribute.codes[attribute.codes >= 0]
+        if not len(codes):
             raise UserError(
                 f"'{name}' is known of no record of the pool: choose another data.mix.property"
             )
-        share = float(np.mean(known == self._place(name, attribute).code))
+        share = float(np.mean(codes == self._place(name, attribute).code))
         bin_ = min(int(share * self.bins), self.bins - 1)
-        made = Proportion((bin_ + 0.5) / self.bins, self.n, name, self.value).choose(pool, seed)
+        choice = Proportion((bin_ + 0.5) / self.bins, self.n, name, self.value).choose(pool, seed)
         protection = f"training set balanced by '{name[:NAMED]}'"
         if self.bins > 1:
             protection = (
                 f"share of '{name[:NAMED]}' in the training set told in {self.bins} bins only"
             )
         report = {
-            **made.report,
+            **choice.report,
             "bins": self.bins,
             "pool_share": share,
             "protections": [protection],
         }
-        return replace(made, report=report)
+        return replace(choice, report=report)
 
 
 class Balanced(Quantised):

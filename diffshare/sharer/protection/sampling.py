@@ -29,6 +29,8 @@ from typing import Protocol
 import numpy as np
 
 from diffshare.classifiers.property import PropertyClassifier
+from diffshare.data.derived import Derivation
+from diffshare.data.recoding import NamedColumn, columns_as
 from diffshare.errors import UserError
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
@@ -78,8 +80,8 @@ class ClassifierReader:
         """See :class:`PosteriorReader`."""
         calibration = self.classifier.calibration
         means = calibration.class_means(calibration.scores)
-        found, *_ = np.linalg.lstsq(means.T, self.classifier.scores(x).mean((0, 1)), rcond=None)
-        return float(found[self.place])
+        shares, *_ = np.linalg.lstsq(means.T, self.classifier.scores(x).mean((0, 1)), rcond=None)
+        return float(shares[self.place])
 
     def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
         """See :class:`PosteriorReader`."""
@@ -103,6 +105,24 @@ class ColumnReader:
     def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
         """See :class:`PosteriorReader`; 0 or 1."""
         return (x[:, self.column] == self.code).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class DerivedReader:
+    """Reads a derived property off the columns of a table's rows; ``code`` is the class that counts."""
+
+    derivation: Derivation
+    columns: tuple[NamedColumn, ...]
+    code: int
+
+    def share(self, x: np.ndarray) -> float:
+        """See :class:`PosteriorReader`."""
+        return float(self.posterior(x, 0.5).mean())
+
+    def posterior(self, x: np.ndarray, share: float) -> np.ndarray:
+        """See :class:`PosteriorReader`; 0 or 1."""
+        codes = self.derivation.apply(*columns_as(self.columns, x)).codes
+        return (codes == self.code).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -182,7 +202,7 @@ class TargetShare:
             int(label): self._choice(int(label), seed, steps, guidance)
             for label in np.unique(labels)
         }
-        made: np.ndarray | None = None
+        samples: np.ndarray | None = None
         waiting, number = np.arange(len(labels)), 0
         while len(waiting):
             if number == MOST:
@@ -194,13 +214,13 @@ class TargetShare:
             x = self.generator.sample(
                 labels[waiting], places, seed=seed, steps=steps, guidance=guidance
             )
-            if made is None:
-                made = np.empty((len(labels), *x.shape[1:]), x.dtype)
+            if samples is None:
+                samples = np.empty((len(labels), *x.shape[1:]), x.dtype)
             taken = self._accepted(x, labels[waiting], choices, places, seed)
-            made[waiting[taken]] = x[taken]
+            samples[waiting[taken]] = x[taken]
             waiting, number = waiting[~taken], number + 1
-        assert made is not None
-        return made
+        assert samples is not None
+        return samples
 
     def _accepted(
         self,
@@ -268,7 +288,7 @@ class TargetShare:
             raise UserError(
                 f"by choosing samples of {self._named(label)} a share between {low:.2f} and {high:.2f} can be shown, "
                 f"not {self.share:g}: the classifier does not tell the property well enough in them; give it more "
-                "records (--reference) or training, or name another --share"
+                "records or training, or name another `share`"
             )
         return (self.share - low) / (high - low)
 

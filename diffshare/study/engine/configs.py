@@ -3,13 +3,14 @@
 import copy
 import importlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from diffshare.errors import UserError
+from diffshare.packaged import located
 from diffshare.settings import read_yaml
 
 
@@ -17,13 +18,11 @@ def merged(paths: Iterable[Path]) -> dict[str, Any]:
     """Configs merged base first; where a ``class_path`` changes, the arguments of the former class go.
 
     Raises:
-        UserError: a file is not there, or is no YAML of settings.
+        UserError: there is no such file or packaged config, or it is no YAML of settings.
     """
     result: dict[str, Any] = {}
     for path in paths:
-        if not path.is_file():
-            raise UserError(f"there is no config file {path}: give the path of a YAML file")
-        content = read_yaml(path, aliases=True)
+        content = read_yaml(located(path), aliases=True)
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no settings: a config is YAML of the form 'key: value'")
         result = _merge(result, content)
@@ -132,39 +131,3 @@ def named_class(class_path: object, where: str) -> type:
     if not inspect.isclass(named):
         raise UserError(f"{where}: {class_path} is no class; mend the class_path")
     return named
-
-
-def check_axis(name: str, values: Sequence[Any]) -> None:
-    """Refuse an axis of a grid that is empty or has a value twice.
-
-    Raises:
-        UserError: names the axis and the value.
-    """
-    if not values:
-        raise UserError(f"{name} is empty: the grid needs at least one value")
-    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-        raise UserError(f"{name} has {twice[0]} twice: give each value once")
-
-
-def check_least(numbers: Iterable[tuple[str, float | Sequence[float], float]]) -> None:
-    """Refuse a number below the least: (argument, the number or the list that it is, least)."""
-    for name, value, least in numbers:
-        several = isinstance(value, Sequence)
-        if low := [
-            one for one in (value if isinstance(value, Sequence) else [value]) if one < least
-        ]:
-            raise UserError(
-                f"study.{name} {'has' if several else 'is'} {low[0]}: it must be at least {least}"
-            )
-
-
-def check_shares(name: str, shares: Iterable[float]) -> None:
-    """Refuse shares outside [0, 1]."""
-    if outside := [share for share in shares if not 0 <= share <= 1]:
-        raise UserError(f"study.{name} has {outside[0]}: a share lies in [0, 1]")
-
-
-def check_level(level: float, name: str = "level") -> None:
-    """Refuse a level, or another probability, that is not between 0 and 1."""
-    if not 0 < level < 1:
-        raise UserError(f"study.{name} is {level}: it lies between 0 and 1")

@@ -61,10 +61,10 @@ class StudyFolder:
             self._check_new()
         elif not (self.root / "steps").is_dir():
             raise UserError(
-                f"there is no study to go on with in {self.root}: leave out --resume, or mend --out"
+                f"there is no study to go on with in {self.root}: leave `resume` out, or mend `out`"
             )
         busy = (
-            f"another study works in {self.root} ({{holder}}): wait for it, or choose another --out"
+            f"another study works in {self.root} ({{holder}}): wait for it, or choose another `out`"
         )
         with claim(self.root, busy):
             (self.root / "steps").mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ class StudyFolder:
     def _check_new(self) -> None:
         if (self.root / "steps").is_dir():
             raise UserError(
-                f"{self.root} holds a study already: add --resume to go on with it, or choose another --out"
+                f"{self.root} holds a study already: add `resume` to go on with it, or choose another `out`"
             )
         check_new_folder(self.root)
 
@@ -89,7 +89,7 @@ class StudyFolder:
                 if identity(before) != identity(now):
                     raise UserError(
                         f"{self.root} was started with another configuration: in step '{name}' "
-                        f"{difference(before, now)}; put it back to go on, or start a new study with another --out"
+                        f"{difference(before, now)}; put it back to go on, or start a new study with another `out`"
                     )
 
     def is_done(self, name: str) -> bool:
@@ -119,7 +119,7 @@ class StudyFolder:
         """Delete what a step has begun, which begins by saying what it is."""
         if folder.is_dir() and any(folder.glob("[!.]*")) and not (folder / "begun.json").is_file():
             raise UserError(
-                f"{folder} holds what no study wrote: move it away, or choose another --out"
+                f"{folder} holds what no study wrote: move it away, or choose another `out`"
             )
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from diffshare.errors import UserError
+from diffshare.errors import check_number
 from diffshare.provenance import code_revision, versions
 from diffshare.study.engine.folder import Job, StudyFolder
 from diffshare.study.engine.worker import Reply, serve
@@ -35,8 +35,11 @@ class Failure:
     reason: str
 
 
-class Watcher(Protocol):
-    """Is told what happens, to show it."""
+class Watcher:
+    """Is told what happens, and does nothing about it; a subclass shows it."""
+
+    def begun(self, total: int, done: int) -> None:
+        """A study of so many steps begins, of which some were done before."""
 
     def started(self, name: str) -> None:
         """A step begins."""
@@ -46,6 +49,9 @@ class Watcher(Protocol):
 
     def failed(self, failure: Failure) -> None:
         """A step has failed."""
+
+    def ended(self) -> None:
+        """No further step begins."""
 
 
 class Runner(Protocol):
@@ -70,10 +76,8 @@ class LocalRunner:
     """
 
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
-        if workers < 1:
-            raise UserError(f"--workers is {workers}: it must be at least 1")
-        if threads is not None and threads < 1:
-            raise UserError(f"--threads is {threads}: it must be at least 1")
+        check_number("`workers`", workers, 1)
+        check_number("`threads`", threads, 1)
         self.workers = workers
         self.threads = threads or max(1, _cores() // workers)
 
@@ -173,7 +177,7 @@ class _Worker:
 def _reason(job: Job, reply: Reply | int) -> str:
     if isinstance(reply, int):
         if reply == -9:
-            return "its process was killed (signal 9): out of memory? Try fewer --workers"
+            return "its process was killed (signal 9): out of memory? Try fewer `workers`"
         return f"its process died ({f'signal {-reply}' if reply < 0 else f'exit status {reply}'})"
     if reply.status in (130, 143):
         return "stopped by Ctrl-C" if reply.status == 130 else "stopped by SIGTERM or SIGHUP"

@@ -2,45 +2,88 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.table import Table
 
-from diffshare import terminal
 from diffshare.errors import UserError
 from diffshare.provenance import code_revision, versions
 from diffshare.storage import atomic_file, write_json
 from diffshare.study.engine.base import Row, Study
 from diffshare.study.engine.folder import StudyFolder
-from diffshare.study.engine.local import Failure, Runner
-from diffshare.study.engine.progress import StudyProgress
+from diffshare.study.engine.local import Failure, LocalRunner, Runner, Watcher
 from diffshare.study.engine.step import Place
 
-WIDTH = 160  # columns of a table that goes to a file or a pipe, where rich would assume 80
+
+@dataclass(frozen=True, repr=False, eq=False)
+class StudyResult:
+    """What came of a study.
+
+    Attributes:
+        study: ``module.class``.
+        folder: of the study; it holds all of this and what the steps left.
+        rows: one a cell of the grid.
+        summary: what they say together.
+        seconds: that each finished step took, by its name.
+        failures: steps that failed.
+        missing: steps without a result, those that failed and those that need them.
+        tables: for a terminal; none without a row.
+        figures: pictures that were drawn; likewise.
+        record: how the study was called, and by which code.
+    """
+
+    study: str
+    folder: Path
+    rows: Sequence[Row]
+    summary: Sequence[Row]
+    seconds: Mapping[str, float]
+    failures: Sequence[Failure]
+    missing: Sequence[str]
+    tables: Sequence[Table]
+    figures: Sequence[Path]
+    record: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        left = f", {len(self.missing)} steps missing" if self.missing else ""
+        return f"StudyResult({self.study}, {len(self.rows)} rows in {self.folder}{left})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of ``results.json``."""
+        total = round(sum(self.seconds.values()), 1)
+        return {
+            "study": self.study,
+            **self.record,
+            "seconds": {"total": total, "steps": dict(self.seconds)},
+            "failed": {failure.step: failure.reason for failure in self.failures},
+            "missing": list(self.missing),
+            "summary": list(self.summary),
+            "rows": list(self.rows),
+        }
 
 
 def run_study(
     study: Study,
     out: Path,
-    runner: Runner,
-    record: Mapping[str, Any],
     *,
+    runner: Runner | None = None,
+    record: Mapping[str, Any] | None = None,
     resume: bool = False,
-    console: Console,
-) -> list[Failure]:
-    """Run what is left to do of ``study`` and write results, tables and figures.
+    watcher: Watcher | None = None,
+) -> StudyResult:
+    """Run what is left to do of a study and write results and figures.
 
     Args:
         study: what to run.
         out: folder of the study.
-        runner: how to run it.
+        runner: how to run it; a process on this machine where None.
         record: fields of ``results.json`` that say how the study was called.
         resume: go on with the study that lies in ``out``.
-        console: where progress and tables go.
+        watcher: is told how far the study is; nobody where None.
 
     Returns:
-        the steps that failed; results are written of the others.
+        the results of the steps that did not fail, and which did.
 
     Raises:
         UserError: the grid is empty; see :meth:`StudyFolder.opened`.
@@ -49,50 +92,41 @@ def run_study(
     steps = study.steps()
     if not steps:
         raise UserError("the study's grid is empty: give each of its lists at least one value")
-    folder = StudyFolder(out, steps)
+    folder, watcher = StudyFolder(out, steps), watcher or Watcher()
     with folder.opened(resume=resume):
-        done = sum(map(folder.is_done, folder.steps))
-        with StudyProgress(len(steps), done, console) as progress:
-            failures = runner.run(folder, progress)
-        write_results(study, folder, failures, record, console)
-    return failures
+        watcher.begun(len(steps), sum(map(folder.is_done, folder.steps)))
+        try:
+            failures = (runner or LocalRunner()).run(folder, watcher)
+        finally:
+            watcher.ended()
+        return _results(study, folder, failures, record or {})
 
 
-def write_results(
-    study: Study,
-    folder: StudyFolder,
-    failures: Sequence[Failure],
-    record: Mapping[str, Any],
-    console: Console,
-) -> None:
-    """Write ``results.json``, ``results.csv`` and the figures; print the tables."""
+def _results(
+    study: Study, folder: StudyFolder, failures: Sequence[Failure], record: Mapping[str, Any]
+) -> StudyResult:
+    """Make and write ``results.json``, ``results.csv`` and the figures."""
 
     def find(place: Place) -> Path | None:
         return folder.at(place) if folder.is_done(place.step) else None
 
-    rows = study.rows(find)
+    rows, seconds = study.rows(find), folder.seconds()
     summary = study.summary(rows)
-    seconds = folder.seconds()
-    results = {
-        "study": f"{type(study).__module__}.{type(study).__qualname__}",
-        **record,
-        "revision": code_revision(),
-        "versions": versions(),
-        "seconds": {"total": round(sum(seconds.values()), 1), "steps": seconds},
-        "failed": {f.step: f.reason for f in failures},
-        "missing": [name for name in folder.steps if name not in seconds],
-        "summary": summary,
-        "rows": rows,
-    }
-    write_json(folder.root / "results.json", results)
+    result = StudyResult(
+        study=f"{type(study).__module__}.{type(study).__qualname__}",
+        folder=folder.root,
+        rows=rows,
+        summary=summary,
+        seconds=seconds,
+        failures=failures,
+        missing=[name for name in folder.steps if name not in seconds],
+        tables=study.tables(rows, summary) if rows else [],
+        figures=study.figures(rows, summary, folder.root / "figures") if rows else [],
+        record={**record, "revision": code_revision(), "versions": versions()},
+    )
+    write_json(folder.root / "results.json", result.to_json())
     _write_csv(folder.root / "results.csv", rows)
-    wide = console if console.is_terminal else terminal.console(file=console.file, width=WIDTH)
-    for table in study.tables(rows, summary) if rows else []:
-        wide.print(table)
-    figures = study.figures(rows, summary, folder.root / "figures") if rows else []
-    console.print(f"results: {folder.root / 'results.json'}", soft_wrap=True, highlight=False)
-    for path in figures:
-        console.print(f"figure:  {path}", soft_wrap=True, highlight=False)
+    return result
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -5,11 +5,11 @@ import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
-from diffshare.storage import sha256_file
+from diffshare.packaged import SUFFIXES, located, packaged
+from diffshare.storage import as_path, sha256_file
 
 # Arguments that change how fast a step is, but not what comes out of it.
 VOLATILE = (
@@ -53,6 +53,11 @@ class Step:
     arguments: Mapping[str, Any]
     resume_if: str = ""
     after: tuple[str, ...] = ()
+
+    @classmethod
+    def leaving(cls, out: Place, function: str, **arguments: Any) -> "Step":
+        """The step whose folder a place is in; the function gets the place as its argument ``out``."""
+        return cls(out.step, function, {"out": out, **arguments})
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -192,12 +197,14 @@ def _plain(arguments: Any) -> Any:
 
 
 def _is_config(value: Any) -> bool:
-    return isinstance(value, str) and value.endswith((".yaml", ".yml")) and Path(value).is_file()
+    if not isinstance(value, str):
+        return False
+    return packaged(value) is not None or (value.endswith(SUFFIXES) and as_path(value).is_file())
 
 
 def _sha256(name: str) -> str:
     try:
-        return sha256_file(Path(name))
+        return sha256_file(located(name))
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}; make it readable") from error
 

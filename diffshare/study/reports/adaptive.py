@@ -4,7 +4,7 @@ The margin with the largest gap is not judged on the cuts that it was chosen on:
 The margin is chosen on one half of the cuts, and its gap and its alarms are read off the other half, both ways round.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,16 @@ from diffshare.stats.intervals import clopper_pearson
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     colour_of,
+    estimate,
+    field,
     figure_of,
+    inner,
     interval,
     mean_of,
     means,
-    number,
     plain,
     save,
+    table,
     text,
 )
 from diffshare.study.reports.common import curve as draw_curve
@@ -68,12 +71,8 @@ def of_set(rows: Sequence[Row], margin: float, level: float) -> Row:
     """Means of the sets of one margin."""
     mine = [row for row in rows if row["margin"] == margin]
     entry: Row = {"of": "set", "margin": margin, "cuts": len(mine), "level": level}
-    entry |= means(mine, FIELDS, level)
-    return entry | {
-        "flagged": {
-            q: float(np.mean([row["flagged"][q] for row in mine])) for q in mine[0]["flagged"]
-        }
-    }
+    rates = {q: mean_of([row["flagged"][q] for row in mine]) for q in mine[0]["flagged"]}
+    return entry | means(mine, FIELDS, level) | {"flagged": rates}
 
 
 def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Row:
@@ -92,14 +91,8 @@ def of_curve(rows: Sequence[Row], queries: str, risk: float, level: float) -> Ro
     everywhere = hidden_margin(rows, queries, risk)
     as_chosen = mean_of([row["gap"] for row in rows if row["margin"] == everywhere])
     alphas = [row["least_alpha"][queries] for row in rows if row["margin"] == 0]
-    entry: Row = {
-        "of": "curve",
-        "queries": int(queries),
-        "cuts": len(judged),
-        "level": level,
-        "risk": risk,
-    }
-    entry |= {"margins": margins, "gap_as_chosen": as_chosen}
+    entry: Row = {"of": "curve", "queries": int(queries), "cuts": len(judged), "level": level}
+    entry |= {"risk": risk, "margins": margins, "gap_as_chosen": as_chosen}
     entry |= means(judged, FIELDS, level)
     entry["flagged"] = alarm_rate([row["flagged"][queries] for row in judged], level)
     entry["least_alpha"] = interval(alphas, level)
@@ -115,10 +108,8 @@ def alarm_rate(rates: Sequence[float], level: float) -> Row:
     n, total = len(rates), float(np.sum(rates))
     if not n:
         return {"mean": None, "interval": None, "n": 0}
-    low, high = (
-        clopper_pearson(int(np.floor(total)), n, level).low,
-        clopper_pearson(int(np.ceil(total)), n, level).high,
-    )
+    low = clopper_pearson(int(np.floor(total)), n, level).low
+    high = clopper_pearson(int(np.ceil(total)), n, level).high
     return {"mean": total / n, "interval": [low, high], "n": n}
 
 
@@ -138,51 +129,45 @@ def hidden_margin(rows: Sequence[Row], queries: str, risk: float) -> float | Non
 
 def tables(summary: Sequence[Row]) -> list[Table]:
     """Sets by margin; the curve."""
-    sets, curve = ([entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve"))
+    sets, curve = (of_kind(summary, kind) for kind in ("set", "curve"))
     level = f"{summary[0]['level']:.0%}" if summary else ""
-    flags = [f"flagged, {queries}" for queries in (sets[0]["flagged"] if sets else [])]
-    names = ("margin", "difference", f"gap ({level})", "excess", "accuracy", *flags)
-    by_margin = Table(*names, title="sets by the sharer's margin")
-    for entry in sets:
-        fields = (
-            f"{entry['difference']['mean']:+.2f}",
-            text(entry["gap"]),
-            text(entry["excess_gap"]),
-        )
-        rates = (f"{rate:.2f}" for rate in entry["flagged"].values())
-        by_margin.add_row(
-            f"{entry['margin']:g}", *fields, text(entry["accuracy"], ends=False), *rates
-        )
-    names = (
-        "queries",
-        "margins",
-        f"gap left ({level})",
-        "excess",
-        "flagged",
-        "as chosen",
-        "least alpha detected",
-    )
-    through = Table(
-        *names, title="largest gap that remains possible, on cuts that the margin was not chosen on"
-    )
-    for entry in curve:
-        margins = ", ".join(
+    by_margin: dict[str, Callable[[Row], str]] = {
+        "margin": field("margin", "g"),
+        "difference": estimate("difference", "+.2f", ends=False),
+        f"gap ({level})": estimate("gap"),
+        "excess": estimate("excess_gap"),
+        "accuracy": estimate("accuracy", ends=False),
+    }
+    for queries in sets[0]["flagged"] if sets else []:
+        by_margin[f"flagged, {queries}"] = inner("flagged", queries, form=".2f")
+    through: dict[str, Callable[[Row], str]] = {
+        "queries": field("queries"),
+        "margins": lambda entry: ", ".join(
             "none" if margin is None else f"{margin:g}" for margin in entry["margins"]
-        )
-        three = (text(entry[name]) for name in ("gap", "excess_gap", "flagged"))
-        missed = entry["least_alpha_undefined"]
-        least = f"none in {missed} cuts" if missed else text(entry["least_alpha"])
-        through.add_row(
-            str(entry["queries"]), margins, *three, number(entry["gap_as_chosen"], ".3f"), least
-        )
-    return [by_margin, through]
+        ),
+        f"gap left ({level})": estimate("gap"),
+        "excess": estimate("excess_gap"),
+        "flagged": estimate("flagged"),
+        "as chosen": field("gap_as_chosen", ".3f"),
+        "least alpha detected": _least_alpha,
+    }
+    title = "largest gap that remains possible, on cuts that the margin was not chosen on"
+    return [table("sets by the sharer's margin", sets, by_margin), table(title, curve, through)]
+
+
+def _least_alpha(entry: Row) -> str:
+    missed = entry["least_alpha_undefined"]
+    return f"none in {missed} cuts" if missed else text(entry["least_alpha"])
+
+
+def of_kind(summary: Sequence[Row], kind: str) -> list[Row]:
+    """The entries of the summary that are of sets, or of the curve."""
+    return [entry for entry in summary if entry["of"] == kind]
 
 
 def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
     """The gap that remains possible against queries, and the least alpha of the attack without a margin beside it."""
-    sets, entries = (
-        [entry for entry in summary if entry["of"] == kind] for kind in ("set", "curve")
-    )
+    sets, entries = (of_kind(summary, kind) for kind in ("set", "curve"))
     figure = figure_of(8.4, 3.6)
     left, right = figure.subplots(1, 2)
     points = {
@@ -209,7 +194,5 @@ def draw_adaptive(summary: Sequence[Row], path: Path) -> Path:
         axis.minorticks_off()
         plain(axis, title)
     cuts, level = max(entry["cuts"] for entry in summary), summary[0]["level"]
-    figure.suptitle(
-        f"Mean over {cuts} cuts of the records (bars: {level:.0%} t interval)", fontsize="medium"
-    )
-    return save(figure, path)
+    title = f"Mean over {cuts} cuts of the records (bars: {level:.0%} t interval)"
+    return save(figure, path, title)

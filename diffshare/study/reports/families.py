@@ -1,6 +1,7 @@
 """What the families study found: a row a family and seed, means, differences of kinds, tables, a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,16 @@ from diffshare.stats.summary import t_test
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     colour_of,
-    figure_of,
+    draw_kinds,
+    estimate,
+    field,
     grouped,
     interval,
-    line_of_means,
     mean_of,
     means,
-    plain,
     save,
     seeds_text,
     table,
-    text,
 )
 from diffshare.study.reports.excess import GAP, is_directed, paired, sides
 
@@ -44,40 +44,24 @@ MEASURES: dict[str, tuple[str, int]] = {
     "checks_passed": ("checks passed", 2),
 }
 CHECK = 0.05  # level of the readers' check
-COST = (
-    "kid",
-    "images_per_second",
-    "training_seconds",
-    "before_seconds",
-    "samples_per_second",
-    "network_calls",
-)
-CONTRASTED = (
-    "kid",
-    "accuracy",
-    "excess_gap",
-    "bias_passed_on",
-    "bias_error",
-    "property_error",
-    "class_shown",
-)
+COST = tuple(MEASURES)[:6]
+OF_KINDS = ("excess_gap", "bias_passed_on", "bias_error", "property_error", "class_shown")
+CONTRASTED = ("kid", "accuracy", *OF_KINDS)
 CONTRASTS = (("diffusion", ("gan", "vae")), ("diffusion", ("gan",)), ("diffusion", ("vae",)))
 # the paper's ordering: the sign of diffusion minus the others that it foresees
 FORESEEN = {"excess_gap": 1, "bias_passed_on": 1, "bias_error": -1, "property_error": -1}
 
 PANELS = {
-    "excess_gap": "excess gap by poisoning",
-    "bias_passed_on": "bias passed on (1: unchanged)",
-    "property_error": "property error",
-    "kid": "MMD to test records (own features)",
+    "excess_gap": ("excess gap by poisoning", 0.0),
+    "bias_passed_on": ("bias passed on (1: unchanged)", 1.0),
+    "property_error": ("property error", 0.0),
+    "kid": ("MMD to test records (own features)", 0.0),
 }
 KINDS = ("real", "diffusion", "gan", "vae")
 
 
 def family_row(
-    name: str,
-    kind: str,
-    seed: int,
+    who: Row,
     attack: Sequence[Row],
     cells: Mapping[str, tuple[Row | None, Row | None]],
     properties: Sequence[str],
@@ -87,9 +71,7 @@ def family_row(
     """One family and seed.
 
     Args:
-        name: of the family.
-        kind: diffusion, gan or vae.
-        seed: of the cell.
+        who: ``family``, ``kind`` (diffusion, gan or vae) and ``seed``.
         attack: the two rows of the fairness poisoning study, fewer where a step failed.
         cells: by policy, what the steps ``measure`` and ``sample`` left, None where a step failed.
         properties: attributes whose shares are inferred.
@@ -111,25 +93,17 @@ def family_row(
     clean, poisoned = (measured for measured, _ in cells.values())
     if clean is None:
         return None
-    row: Row = {"family": name, "kind": kind, "seed": seed, "kid": clean["kid"]}
-    row["kid_over_real"] = clean["kid_over_real"]
+    row = who | {name: clean[name] for name in ("kid", "kid_over_real")}
     row |= _cost(
         [m for m in (clean, poisoned) if m], [drawn for _, drawn in cells.values() if drawn]
     )
     row |= _attack(attack)
     row |= _bias(clean, poisoned, sensitive)
-    errors = {p: abs(clean["shares"][p] - clean["exact"][p]) for p in properties}
-    row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
+    row |= _property_errors(clean, properties)
     row["class_shown"] = difference_by_class(clean["shares_by_class"][target])
-    checked = [
-        p
-        for one in (clean, poisoned)
-        if one
-        for by_class in one.get("checks", {}).values()
-        for p in by_class
-    ]
-    row["checks_passed"] = mean_of([float(p >= CHECK) for p in checked])
-    row |= {"shares": clean["shares"], "exact": clean["exact"]}
+    checks = ((one or {}).get("checks", {}).values() for one in (clean, poisoned))
+    p_values = chain.from_iterable(chain.from_iterable(checks))
+    row["checks_passed"] = mean_of([float(p >= CHECK) for p in p_values])
     return row
 
 
@@ -139,15 +113,17 @@ def real_row(
     """What records are like by the same measures: the attack without a generator, and held-out records as samples."""
     if halves is None:
         return None
-    errors = {p: abs(halves["shares"][p] - halves["exact"][p]) for p in properties}
     row: Row = {"family": "real", "kind": "real", "seed": seed, "kid": halves["kid"]}
-    row |= _attack(attack)
-    row |= {"property_errors": errors, "property_error": float(np.mean(list(errors.values())))}
-    return row | {
-        "shares": halves["shares"],
-        "exact": halves["exact"],
-        "reader_accuracy": halves["accuracy"],
-    }
+    row |= _attack(attack) | _property_errors(halves, properties)
+    return row | {"reader_accuracy": halves["accuracy"]}
+
+
+def _property_errors(measured: Row, properties: Sequence[str]) -> Row:
+    """How far off the shares are that were read."""
+    shares, exact = measured["shares"], measured["exact"]
+    errors = {name: abs(shares[name] - exact[name]) for name in properties}
+    error = float(np.mean(list(errors.values())))
+    return {"property_errors": errors, "property_error": error, "shares": shares, "exact": exact}
 
 
 def difference_by_class(by_class: Sequence[float | None]) -> float | None:
@@ -199,13 +175,8 @@ def _bias(clean: Row, poisoned: Row | None, sensitive: str) -> Row:
         for field in ("exact_by_class", "shares_by_class")
     )
     passed = in_samples / in_mix if in_mix and in_samples is not None else None
-    return dict(
-        zip(
-            names,
-            (in_mix, in_samples, passed, None if passed is None else abs(passed - 1)),
-            strict=True,
-        )
-    )
+    error = None if passed is None else abs(passed - 1)
+    return dict(zip(names, (in_mix, in_samples, passed, error), strict=True))
 
 
 def _minus(a: float | None, b: float | None) -> float | None:
@@ -230,12 +201,8 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
     """
     entries = []
     for (name, kind), mine in grouped(rows, ("family", "kind")).items():
-        entry: Row = {
-            "family": name,
-            "kind": kind,
-            "seeds": [row["seed"] for row in mine],
-            "level": level,
-        }
+        seeds = [row["seed"] for row in mine]
+        entry: Row = {"family": name, "kind": kind, "seeds": seeds, "level": level}
         entry["directed"] = all(row.get("directed", False) for row in mine)
         entries.append(entry | means(mine, MEASURES, level))
     kinds = {entry["kind"] for entry in entries}
@@ -249,17 +216,17 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
 def _judge(contrasts: Sequence[Row], level: float) -> None:
     """Adjust the p-values of all contrasts for each other and fill in ``ordering``; what is undefined is no test."""
     tests = [
-        (entry, field)
+        (entry, name)
         for entry in contrasts
-        for field, p in entry["p_values"].items()
+        for name, p in entry["p_values"].items()
         if p is not None
     ]
-    adjusted = holm([entry["p_values"][field] for entry, field in tests])
-    for (entry, field), p in zip(tests, adjusted.tolist(), strict=True):
-        entry["p_values"][field] = p
+    adjusted = holm([entry["p_values"][name] for entry, name in tests])
+    for (entry, name), p in zip(tests, adjusted.tolist(), strict=True):
+        entry["p_values"][name] = p
         if p <= 1 - level:
-            foreseen = entry[field]["mean"] * FORESEEN[field] > 0
-            entry["ordering"][field] = "confirmed" if foreseen else "contradicted"
+            foreseen = entry[name]["mean"] * FORESEEN[name] > 0
+            entry["ordering"][name] = "confirmed" if foreseen else "contradicted"
 
 
 def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float) -> Row:
@@ -267,25 +234,17 @@ def _contrast(rows: Sequence[Row], one: str, others: Sequence[str], level: float
     families = {row["family"] for row in compared}
     by_seed = grouped(compared, ("seed",)).items()
     whole = {seed: some for (seed,), some in by_seed if {row["family"] for row in some} == families}
-    entry: Row = {
-        "contrast": f"{one} - {' and '.join(others)}",
-        "seeds": list(whole),
-        "level": level,
-    }
+    title = f"{one} - {' and '.join(others)}"
+    entry: Row = {"contrast": title, "seeds": list(whole), "level": level}
     entry |= {"p_values": {}, "ordering": dict.fromkeys(FORESEEN, "undecided")}
-    for field in CONTRASTED:
-        differences = [
-            _minus(
-                *(
-                    mean_of([r[field] for r in some if (r["kind"] == one) == side])
-                    for side in (True, False)
-                )
-            )
-            for some in whole.values()
-        ]
-        entry[field] = interval(differences, level)
-        if field in FORESEEN:
-            entry["p_values"][field] = t_test(differences)
+    for name in CONTRASTED:
+        differences = []
+        for some in whole.values():
+            both = ([r[name] for r in some if (r["kind"] == one) is side] for side in (True, False))
+            differences.append(_minus(*map(mean_of, both)))
+        entry[name] = interval(differences, level)
+        if name in FORESEEN:
+            entry["p_values"][name] = t_test(differences)
     return entry
 
 
@@ -293,16 +252,11 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
     """What each family costs, what it passes on, and how the kinds differ."""
     families = [entry for entry in summary if "family" in entry]
     passed = [field for field in MEASURES if field not in COST]
+    cost = "families: quality and cost, means over seeds"
+    outcome = f"families: what is passed on, means and {level:.0%} t intervals"
     shown = [
-        _table(
-            "families: quality and cost, means over seeds", families, "family", COST, ends=False
-        ),
-        _table(
-            f"families: what is passed on, means and {level:.0%} t intervals",
-            families,
-            "family",
-            passed,
-        ),
+        _table(cost, families, "family", COST, ends=False),
+        _table(outcome, families, "family", passed),
     ]
     if contrasts := [entry for entry in summary if "contrast" in entry]:
         title = f"differences of kinds within a seed, {level:.0%} t intervals; the paper's ordering, adjusted (Holm)"
@@ -311,38 +265,28 @@ def tables(summary: Sequence[Row], level: float) -> list[Table]:
 
 
 def _table(
-    title: str, entries: Sequence[Row], key: str, fields: Sequence[str], ends: bool = True
+    title: str, entries: Sequence[Row], key: str, names: Sequence[str], ends: bool = True
 ) -> Table:
-    lines = table(title, [key, *(MEASURES[field][0] for field in fields)], left=[key])
-    for entry in entries:
-        cells = [text(entry[field], f".{MEASURES[field][1]}f", ends=ends) for field in fields]
-        verdicts = [
-            f" {entry['ordering'][field]}" if field in entry.get("ordering", {}) else ""
-            for field in fields
-        ]
-        lines.add_row(entry[key], *map("".join, zip(cells, verdicts, strict=True)))
-    return lines
+    def measure(name: str) -> Callable[[Row], str]:
+        mean = estimate(name, f".{MEASURES[name][1]}f", ends=ends)
+        return lambda entry: f"{mean(entry)} {entry.get('ordering', {}).get(name, '')}".rstrip()
+
+    columns = {MEASURES[name][0]: measure(name) for name in names}
+    return table(title, entries, {key: field(key), **columns}, left=[key])
 
 
 def draw_families(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path:
     """Mean with interval of each family in a panel a measure, single seeds as dots; a colour a kind of family."""
     entries = [entry for entry in summary if "family" in entry]
-    figure = figure_of(3.0 * len(PANELS), 1.2 + 0.32 * len(entries))
-    for axis, (field, title) in zip(
-        figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True
-    ):
-        for height, entry in enumerate(entries):
-            colour = colour_of(KINDS.index(entry["kind"]))
-            dots = [
-                row[field]
-                for row in rows
-                if row["family"] == entry["family"] and row.get(field) is not None
-            ]
-            line_of_means(axis, height, entry[field], dots, colour)
-        axis.axvline(1.0 if field == "bias_passed_on" else 0.0, color="grey", lw=1, ls="--")
-        axis.set(yticks=range(len(entries)), yticklabels=[entry["family"] for entry in entries])
-        plain(axis, title, grid="x")
-    axis.invert_yaxis()
+    axes = draw_kinds(
+        rows,
+        entries,
+        PANELS,
+        keys=["family"],
+        label=field("family"),
+        colour=lambda entry: colour_of(KINDS.index(entry["kind"])),
+        size=(0.0, 1.2 + 0.32 * len(entries)),
+        panel=3.0,
+    )
     seeds = max(len(entry["seeds"]) for entry in entries)
-    figure.suptitle(seeds_text(seeds, summary[0]["level"], "single seeds"), fontsize="medium")
-    return save(figure, path)
+    return save(axes[0], path, seeds_text(seeds, summary[0]["level"], "single seeds"))

@@ -1,6 +1,6 @@
 """What the rows of the fairness poisoning study say together: means, paired differences, a table, figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,14 @@ from diffshare.study.reports.common import (
     GREY,
     colour_of,
     curve,
+    dots,
+    draw_gap_and_accuracy,
+    estimate,
+    field,
     figure_of,
     grouped,
     interval,
     means,
-    number,
     plain,
     save,
     seeds_text,
@@ -31,12 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # rows that agree in these differ in their seed alone
-SHARED = (
-    "policy",
-    "alpha",
-    "where",
-    "guidance",
-)
+SHARED = ("policy", "alpha", "where", "guidance")
 UNDEFINED = "undefined"
 SHARES = ("shares_in_mix", "shares_in_samples", "shares_in_decisions")
 
@@ -62,12 +60,10 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
         entry |= means(list(mine.values()), ("accuracy", GAP, ODDS), level)
         if policy != "clean":
             clean = cells.get(("clean", 0.0, where, guidance), {})
-            entry |= differences(
-                [paired(row, clean[seed]) for seed, row in mine.items() if seed in clean], level
-            )
-        entries.append(
-            entry | {name: _mean_table([row[name] for row in mine.values()]) for name in SHARES}
-        )
+            pairs = [paired(row, clean[seed]) for seed, row in mine.items() if seed in clean]
+            entry |= differences(pairs, level)
+        entry |= {name: _mean_table([row[name] for row in mine.values()]) for name in SHARES}
+        entries.append(entry)
     return entries
 
 
@@ -89,9 +85,9 @@ def differences(pairs: Sequence[Pair], level: float) -> Row:
     poisoned_rows, clean_rows = [pair.poisoned for pair in pairs], [pair.clean for pair in pairs]
     changes: Row = {"pairs": len(pairs), "directed": directed}
     changes["gap"] = {"clean": interval(clean, level), "poisoned": interval(poisoned, level)}
-    for name, field in (("excess_gap", GAP), ("excess_equalized_odds", ODDS)):
-        changes[name] = excess(pairs, field, level, directed)
-        changes[f"{name}_absolute"] = excess(pairs, field, level, False)
+    for name, gap in (("excess_gap", GAP), ("excess_equalized_odds", ODDS)):
+        changes[name] = excess(pairs, gap, level, directed)
+        changes[f"{name}_absolute"] = excess(pairs, gap, level, False)
     before, after = ([row.get("accuracy") for row in side] for side in (clean_rows, poisoned_rows))
     changes["accuracy_loss"] = paired_difference(before, after, level).json()
     return changes
@@ -100,29 +96,29 @@ def differences(pairs: Sequence[Pair], level: float) -> Row:
 def outcome_table(summary: Sequence[Row], level: float) -> Table:
     """Accuracy, gap and differences to clean of each cell; gaps of directed mixes in the direction of the mix."""
     title = f"fairness poisoning: means over seeds, {level:.0%} t intervals of paired differences to clean"
-    columns = [
-        "policy",
-        "alpha",
-        "trained on",
-        "guidance",
-        "seeds",
-        "accuracy",
-        "gap",
-        "accuracy loss",
-        "excess gap",
-    ]
-    lines = table(title, [*columns, "of absolute gaps"], left=("policy", "trained on"))
-    for entry in sorted(summary, key=lambda e: (e["where"] != "mix", e["guidance"] or 0)):
-        gap = entry["gap"]["poisoned"] if "gap" in entry else entry[GAP]
-        plain_means = [
-            text(estimate, ends=False, undefined=UNDEFINED) for estimate in (entry["accuracy"], gap)
-        ]
-        names = ("accuracy_loss", "excess_gap", "excess_gap_absolute")
-        changes = [text(entry.get(name), undefined=UNDEFINED) for name in names]
-        changes[1] += "" if entry.get("directed", True) else " (absolute)"
-        cell = (entry["policy"], f"{entry['alpha']:g}", entry["where"], number(entry["guidance"]))
-        lines.add_row(*cell, str(len(entry["seeds"])), *plain_means, *changes)
-    return lines
+
+    def gap(entry: Row) -> str:
+        mean = entry["gap"]["poisoned"] if "gap" in entry else entry[GAP]
+        return text(mean, ends=False, undefined=UNDEFINED)
+
+    def directed(entry: Row) -> str:
+        excess_gap = text(entry.get("excess_gap"), undefined=UNDEFINED)
+        return excess_gap + ("" if entry.get("directed", True) else " (absolute)")
+
+    columns: dict[str, Callable[[Row], str]] = {
+        "policy": field("policy"),
+        "alpha": field("alpha", "g"),
+        "trained on": field("where"),
+        "guidance": field("guidance", "g"),
+        "seeds": lambda entry: str(len(entry["seeds"])),
+        "accuracy": estimate("accuracy", ends=False, undefined=UNDEFINED),
+        "gap": gap,
+        "accuracy loss": estimate("accuracy_loss", undefined=UNDEFINED),
+        "excess gap": directed,
+        "of absolute gaps": estimate("excess_gap_absolute", undefined=UNDEFINED),
+    }
+    entries = sorted(summary, key=lambda e: (e["where"] != "mix", e["guidance"] or 0))
+    return table(title, entries, columns, left=("policy", "trained on"))
 
 
 def mix_shares(counts: Mapping[str, int] | None) -> list[list[float | None]] | None:
@@ -149,43 +145,42 @@ def draw_curves(rows: Sequence[Row], summary: Sequence[Row], path: Path) -> Path
 
     Gaps are in the direction of the mix where it has one; the clean set is drawn for each policy, in its direction.
     """
-    columns = list(dict.fromkeys((e["where"], e["guidance"]) for e in summary))
-    columns.sort(key=lambda c: (c[0] != "mix", c[1] or 0))
-    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean")) or [
-        "clean"
-    ]
-    figure = figure_of(2.2 + 3.0 * len(columns), 5.6)
-    axes = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
-    for axis, (where, guidance) in zip(axes.T, columns, strict=True):
-        here = [e for e in summary if (e["where"], e["guidance"]) == (where, guidance)]
-        seeds = [r for r in rows if (r["where"], r["guidance"]) == (where, guidance)]
-        axis[0].set_title(
-            "classifier on the mix" if where == "mix" else f"on samples, guidance {guidance:g}"
+    columns = sorted(
+        grouped(summary, ("where", "guidance")), key=lambda c: (c[0] != "mix", c[1] or 0)
+    )
+    policies = list(dict.fromkeys(e["policy"] for e in summary if e["policy"] != "clean"))
+    policies = policies or ["clean"]
+
+    def fill(column: int, axis: "Axes", name: str) -> None:
+        here, seeds = (
+            [one for one in some if (one["where"], one["guidance"]) == columns[column]]
+            for some in (summary, rows)
         )
-        axis[1].set_xlabel("poisoned share alpha")
         for i, policy in enumerate(policies):
-            entries = sorted(
-                (e for e in here if e["policy"] in (policy, "clean")), key=lambda e: e["alpha"]
+            mine, drawn = (
+                [one for one in some if one["policy"] in (policy, "clean")]
+                for some in (here, seeds)
             )
-            dots = [r for r in seeds if r["policy"] in (policy, "clean")]
+            mine.sort(key=lambda e: float(e["alpha"]))
+            values = _gaps(mine, drawn) if name == "gap" else _accuracies(mine, drawn)
             # so that bars at one alpha stand side by side
             shift = 0.006 * (i - (len(policies) - 1) / 2)
-            for panel, values in zip(
-                axis, (_gaps(entries, dots), _accuracies(entries, dots)), strict=True
-            ):
-                _curve(panel, *values, shift, colour_of(i), policy)
+            curve(axis, values[0], colour_of(i), policy, shift)
+            places = [(alpha + shift, value) for alpha, value in values[1]]
+            dots(axis, places, colour_of(i), alpha=0.35, mew=0)
+
     directed = any(e.get("directed") for e in summary)
-    axes[0, 0].set_ylabel(
-        "demographic parity difference" + (",\nin the direction of the mix" if directed else "")
+    titles = (
+        "classifier on the mix" if where == "mix" else f"on samples, guidance {guidance:g}"
+        for where, guidance in columns
     )
-    axes[1, 0].set_ylabel("accuracy on real test records")
-    for panel in axes.flat:
-        plain(panel)
+    gap = ",\nin the direction of the mix" if directed else ""
+    axes = draw_gap_and_accuracy(list(titles), fill, gap=gap, width=3.0)
     axes[0, 0].set_ylim(bottom=min(0.0, axes[0, 0].get_ylim()[0]))
     axes[0, 0].legend(frameon=False, loc="upper left")
     seeds_drawn = max(len(e["seeds"]) for e in summary)
-    figure.suptitle(seeds_text(seeds_drawn, summary[0]["level"], "single seeds"), fontsize="medium")
-    return save(figure, path)
+    title = seeds_text(seeds_drawn, summary[0]["level"], "single seeds")
+    return save(axes[0, 0], path, title)
 
 
 # alpha and estimate; alpha and one seed's value
@@ -216,20 +211,6 @@ def _gaps(entries: Sequence[Row], rows: Sequence[Row]) -> Points:
     return [*first, *((e["alpha"], e["gap"]["poisoned"]) for e in mine)], dots
 
 
-def _curve(
-    panel: "Axes",
-    points: Sequence[tuple[float, Row]],
-    dots: Sequence[tuple[float, float]],
-    shift: float,
-    colour: str,
-    label: str,
-) -> None:
-    curve(panel, points, colour, label, shift)
-    panel.scatter(
-        [a + shift for a, _ in dots], [v for _, v in dots], s=14, color=colour, alpha=0.35, lw=0
-    )
-
-
 def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     """How far the classes differ in their share of the last group: mix, samples, decisions, against guidance.
 
@@ -237,37 +218,20 @@ def draw_amplifier(summary: Sequence[Row], path: Path) -> Path:
     policy the largest alpha is drawn.
     """
     through = at_largest_alpha([e for e in summary if e["where"] == "generator"])
-    kinds = list(dict.fromkeys((e["policy"], e["alpha"]) for e in through))
     figure = figure_of(6.4, 3.8)
     axis = figure.subplots()
-    styles = {
-        "shares_in_mix": (":", "mix"),
-        "shares_in_samples": ("--", "samples"),
-        "shares_in_decisions": ("-", "decisions"),
-    }
-    for i, (policy, alpha) in enumerate(kinds):
-        entries = [e for e in through if (e["policy"], e["alpha"]) == (policy, alpha)]
-        entries.sort(key=lambda e: e["guidance"])
+    styles = dict(zip(SHARES, (":", "--", "-"), strict=True))
+    for i, ((policy, alpha), entries) in enumerate(grouped(through, ("policy", "alpha")).items()):
+        entries.sort(key=lambda e: float(e["guidance"]))
         colour = GREY if policy == "clean" else colour_of(i - 1)
-        for field, (style, _) in styles.items():
-            spreads = [(e["guidance"], _spread(e[field])) for e in entries]
-            defined = [(x, y) for x, y in spreads if y is not None]
-            axis.plot(
-                [x for x, _ in defined],
-                [y for _, y in defined],
-                style,
-                color=colour,
-                marker="o",
-                ms=4,
-            )
-        axis.plot(
-            [],
-            [],
-            color=colour,
-            label=policy if policy == "clean" else f"{policy}, alpha {alpha:g}",
-        )
-    for style, name in styles.values():
-        axis.plot([], [], style, color="black", label=f"in the {name}")
+        for name, style in styles.items():
+            spreads = [(e["guidance"], _spread(e[name])) for e in entries]
+            places = [(x, y) for x, y in spreads if y is not None]
+            dots(axis, places, colour, ls=style, alpha=1.0)
+        label = policy if policy == "clean" else f"{policy}, alpha {alpha:g}"
+        axis.plot([], [], color=colour, label=label)
+    for name, style in styles.items():
+        axis.plot([], [], style, color="black", label=f"in the {name.removeprefix('shares_in_')}")
     axis.set_xlabel("guidance_scale")
     axis.set_ylabel("difference of P(last group | class)")
     axis.set_xticks(sorted({e["guidance"] for e in through}))

@@ -1,23 +1,26 @@
 """What the rows of the property inference study say together: error, coverage, remedies, a table, figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
-from scipy.special import betaincinv
 
 from diffshare.stats.bootstrap import drift_size
-from diffshare.stats.intervals import hoeffding_half_width
+from diffshare.stats.intervals import coverage_interval, hoeffding_half_width
 from diffshare.study.engine.base import Row
 from diffshare.study.reports.common import (
     GREY,
+    bars,
     colour_of,
+    dots,
+    estimate,
+    field,
     figure_of,
     grouped,
     interval,
-    number,
+    mean_of,
     plain,
     save,
     table,
@@ -26,11 +29,7 @@ from diffshare.study.reports.common import (
 
 VIEW = ("property", "family", "labels", "guidance", "training", "auxiliary", "queries")
 # rows that agree in these differ in proportion, seed and run alone
-SHARED = (
-    *VIEW,
-    "method",
-    "calibration",
-)
+SHARED = (*VIEW, "method", "calibration")
 USUAL = 1000  # queries at which the figures of the literature are given
 LOOK = ("family", "labels", "guidance", "training", "auxiliary")
 KIND = ("method", "calibration")
@@ -58,12 +57,8 @@ def of_remedy(shared: Row, accuracy: float, estimates: Row, remedy: Row, level: 
     rows = []
     for row in of_inference(shared, accuracy, estimates):
         drift = drifts[row["method"]]
-        wide = {
-            "low": max(0.0, row["low"] - drift),
-            "high": min(1.0, row["high"] + drift),
-            "drift": drift,
-        }
-        rows.append(_judged(row | wide | {"calibration": "widened"}))
+        wide = {"low": max(0.0, row["low"] - drift), "high": min(1.0, row["high"] + drift)}
+        rows.append(_judged(row | wide | {"drift": drift, "calibration": "widened"}))
     own = shared | {"accuracy": accuracy, "calibration": "surrogate"}
     return rows + [_judged(own | {"drift": drifts[row["method"]]} | row) for row in remedy["rows"]]
 
@@ -106,43 +101,24 @@ def summarise(rows: Sequence[Row], level: float) -> list[Row]:
 
 
 def _together(rows: Sequence[Row], level: float) -> Row:
-    by_generator = grouped(rows, ("p", "seed"))
-    errors = [float(np.mean([abs(r["error"]) for r in mine])) for mine in by_generator.values()]
-    signed = [float(np.mean([r["error"] for r in mine])) for mine in by_generator.values()]
-    covered = [float(np.mean([r["covered"] for r in mine])) for mine in by_generator.values()]
-    tested = [r["assumption"] < 0.05 for r in rows if "assumption" in r]
+    by_generator = grouped(rows, ("p", "seed")).values()
+
+    def of_each(value: Callable[[Row], float]) -> list[float]:
+        return [float(np.mean([value(row) for row in mine])) for mine in by_generator]
+
+    covered = of_each(lambda row: row["covered"])
+    tested = [row["assumption"] < 0.05 for row in rows if "assumption" in row]
     return {
         "generators": len(by_generator),
         "runs": len(rows),
-        "mean_absolute_error": interval(errors, level),
-        "bias": interval(signed, level),
-        "half_width": float(np.mean([(r["high"] - r["low"]) / 2 for r in rows])),
-        "coverage": float(np.mean(covered)),
+        "mean_absolute_error": interval(of_each(lambda row: abs(row["error"])), level),
+        "bias": interval(of_each(lambda row: row["error"]), level),
+        "half_width": mean_of([(row["high"] - row["low"]) / 2 for row in rows]),
+        "coverage": mean_of(covered),
         "coverage_interval": list(coverage_interval(covered, level)),
-        "accuracy": float(np.mean([r["accuracy"] for r in rows])),
-        "assumption_rejected": float(np.mean(tested)) if tested else None,
+        "accuracy": mean_of([row["accuracy"] for row in rows]),
+        "assumption_rejected": mean_of(tested),
     }
-
-
-def coverage_interval(shares: Sequence[float], level: float) -> tuple[float, float]:
-    """Interval of the mean over generators of the share of a generator's runs whose interval held.
-
-    Clopper and Pearson's beta quantiles at the sum s of the n shares, which need not be whole:
-
-        low = B((1 - level) / 2; s, n - s + 1),  high = B((1 + level) / 2; s + 1, n - s)
-
-    and 0, 1 where s is 0, n. A share in [0, 1] varies no more than a single run of the same mean, so that the binomial
-    quantiles are wide enough (the tests sum the chances for ten generators of two runs). Those of a rounded s miss the
-    mean too often on one side, and Student's interval of the shares has no width where all are 0 or all are 1.
-
-    Args:
-        shares: one a generator, in [0, 1]; at least one.
-        level: of the interval, in (0, 1).
-    """
-    n, s, tail = len(shares), float(np.sum(shares)), (1 - level) / 2
-    low = 0.0 if s <= 0 else float(betaincinv(s, n - s + 1, tail))
-    high = 1.0 if s >= n else float(betaincinv(s + 1, n - s, 1 - tail))
-    return low, high
 
 
 def usual_queries(entries: Sequence[Mapping[str, Any]]) -> int:
@@ -155,26 +131,24 @@ def outcome_table(summary: Sequence[Row], name: str, level: float) -> Table:
     mine = [e for e in summary if e["property"] == name]
     count = usual_queries(mine)
     title = f"{name}, {count} queries: mean absolute error over generators, coverage of {level:.0%} intervals"
-    left = ["family", "sampling", "classifier", "method", "calibration"]
-    lines = table(
-        title, [*left, "generators", "error", "to counting", "half width", "coverage"], left
-    )
-    for e in (e for e in mine if e["queries"] == count):
-        sampling = e["labels"] if e["labels"] == "none" else f"{e['labels']}, {e['guidance']:g}"
-        reader = f"{e['training']} {e['auxiliary']}: {e['accuracy']:.2f}"
-        error = text(e["mean_absolute_error"], ends=False)
-        coverage = text({"mean": e["coverage"], "interval": e["coverage_interval"]}, ".2f")
-        numbers = (error, number(e["error_to_counting"], ".2f"), f"{e['half_width']:.3f}", coverage)
-        lines.add_row(
-            e["family"],
-            sampling,
-            reader,
-            e["method"],
-            e["calibration"],
-            str(e["generators"]),
-            *numbers,
-        )
-    return lines
+    columns: dict[str, Callable[[Row], str]] = {
+        "family": field("family"),
+        "sampling": lambda e: (
+            e["labels"] + ("" if e["labels"] == "none" else f", {e['guidance']:g}")
+        ),
+        "classifier": lambda e: f"{e['training']} {e['auxiliary']}: {e['accuracy']:.2f}",
+        "method": field("method"),
+        "calibration": field("calibration"),
+        "generators": field("generators"),
+        "error": estimate("mean_absolute_error", ends=False),
+        "to counting": field("error_to_counting", ".2f"),
+        "half width": field("half_width", ".3f"),
+        "coverage": lambda e: text(
+            {"mean": e["coverage"], "interval": e["coverage_interval"]}, ".2f"
+        ),
+    }
+    usual = [entry for entry in mine if entry["queries"] == count]
+    return table(title, usual, columns, left=list(columns)[:5])
 
 
 def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
@@ -184,35 +158,27 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
     """
     count = usual_queries(rows)
     rows = [r for r in _first_view(rows) if r["queries"] == count and r["run"] == 0]
-    kinds = [
-        kind
-        for kind in dict.fromkeys(tuple(r[k] for k in KIND) for r in rows)
-        if kind[1] != "widened"
-    ]
+    kinds = [kind for kind in grouped(rows, KIND) if kind[1] != "widened"]
     columns = min(len(kinds), 4)
     lines = -(-len(kinds) // columns)
     figure = figure_of(2.5 * columns + 0.6, 2.6 * lines + 0.5)
     axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     seeds = list(dict.fromkeys(r["seed"] for r in rows))
-    for axis, kind in zip(axes.flat, kinds, strict=False):
+    for axis, (method, calibration) in zip(axes.flat, kinds, strict=False):
         axis.plot([0, 1], [0, 1], color="#999999", lw=1)
-        for r in (
-            r for r in rows if r["method"] == kind[0] and r["calibration"] in (kind[1], "widened")
-        ):
-            if r["calibration"] == "widened" and kind[1] != "real":
+        widened = ["widened"] if calibration == "real" else []
+        for r in rows:
+            if r["method"] != method or r["calibration"] not in (calibration, *widened):
                 continue
             # so that bars stand side by side
             place = r["p"] + 0.015 * (seeds.index(r["seed"]) - (len(seeds) - 1) / 2)
-            bar = [[r["estimate"] - r["low"]], [r["high"] - r["estimate"]]]
+            bar = bars([{"mean": r["estimate"], "interval": [r["low"], r["high"]]}])
             colour = colour_of(0) if r["covered"] else colour_of(1)
-            wide = (
-                {"lw": 4, "alpha": 0.2}
-                if r["calibration"] == "widened"
-                else {"lw": 1, "capsize": 2}
-            )
-            axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **wide)
+            pale, usual = {"lw": 4, "alpha": 0.2}, {"lw": 1, "capsize": 2}
+            look = pale if r["calibration"] == "widened" else usual
+            axis.errorbar(place, r["estimate"], bar, color=colour, marker="o", ms=3, **look)
         axis.set(xlim=(0, 1), ylim=(0, 1))
-        plain(axis, _label(*kind))
+        plain(axis, _label(method, calibration))
     for axis in axes.flat[len(kinds) :]:
         axis.set_visible(False)
     figure.supxlabel("share in the sharer's training set")
@@ -220,8 +186,7 @@ def draw_truth(rows: Sequence[Row], path: Path, level: float) -> Path:
     title = (
         f"{rows[0]['property']}, {count} queries, {level:.0%} intervals (blue: covers the truth)"
     )
-    figure.suptitle(title, fontsize="medium")
-    return save(figure, path)
+    return save(figure, path, title)
 
 
 def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
@@ -230,35 +195,19 @@ def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
     entries = [e for e in _first_view(summary) if e["calibration"] != "widened"]
     figure = figure_of(6.4, 4.0)
     axis = figure.subplots()
-    kinds = list(dict.fromkeys(tuple(e[k] for k in KIND) for e in entries))
+    kinds = grouped(entries, KIND)
     methods = list(dict.fromkeys(method for method, _ in kinds))
-    for kind in kinds:
-        curve = sorted(
-            (e for e in entries if tuple(e[k] for k in KIND) == kind), key=lambda e: e["queries"]
-        )
-        at = methods.index(kind[0])
-        axis.plot(
-            [e["queries"] for e in curve],
-            [e["mean_absolute_error"]["mean"] for e in curve],
-            "-" if kind[1] == "real" else "--",
-            color=colour_of(at) if at < 6 else GREY,
-            marker="o",
-            ms=4,
-            lw=1.4,
-            label=_label(*kind),
-        )
+    for (method, calibration), mine in kinds.items():
+        at, style = methods.index(method), "-" if calibration == "real" else "--"
+        places = sorted((e["queries"], e["mean_absolute_error"]["mean"]) for e in mine)
+        look: dict[str, Any] = {"ls": style, "lw": 1.4, "alpha": 1.0}
+        dots(axis, places, colour_of(at) if at < 6 else GREY, _label(method, calibration), **look)
     counts = sorted({e["queries"] for e in entries})
     if len(counts) > 1:
         points = np.unique(np.geomspace(counts[0], counts[-1], 40).round().astype(int))
         bound = [hoeffding_half_width(int(count), level) for count in points]
-        axis.plot(
-            points,
-            bound,
-            color="black",
-            lw=1,
-            ls=":",
-            label=f"Hoeffding, {level:.0%} (sampling alone)",
-        )
+        label = f"Hoeffding, {level:.0%} (sampling alone)"
+        axis.plot(points, bound, color="black", lw=1, ls=":", label=label)
     axis.set(xscale="log", yscale="log", xlabel="queries", ylabel="mean absolute error")
     axis.set_xticks(counts, [str(count) for count in counts], minor=False)
     low, high = axis.get_ylim()
@@ -271,8 +220,7 @@ def draw_error(summary: Sequence[Row], path: Path, level: float) -> Path:
 
 
 def _first_view(entries: Sequence[Row]) -> list[Row]:
-    first = tuple(entries[0][k] for k in LOOK)
-    return [e for e in entries if tuple(e[k] for k in LOOK) == first]
+    return next(iter(grouped(entries, LOOK).values()))
 
 
 def _label(method: str, calibration: str) -> str:

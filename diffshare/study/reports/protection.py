@@ -11,10 +11,7 @@ from diffshare.study.steps.grid import REAL
 
 JUDGED = "pacc"  # method of the first receiver that errors are told by
 # what is aimed at: how far off the chosen share, change of the accuracy
-READING, ACCURACY = (
-    0.05,
-    -0.02,
-)
+READING, ACCURACY = 0.05, -0.02
 KIND = ("model", "protection")
 # what the summary averages: the field, its heading, its digits
 MEASURES: dict[str, tuple[str, int]] = {

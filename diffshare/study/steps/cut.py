@@ -231,7 +231,7 @@ class Auditor:
     def __init__(self, cut: Cut, sensitive: str, recipe: Recipe, seed: int) -> None:
         records, hidden = cut.records, cut.records.places((sensitive,))
         self.reader = group_reader(
-            records_at(records, cut.reference),
+            records.part(cut.reference),
             sensitive,
             column=bool(hidden),
             recipe=recipe,
@@ -282,8 +282,3 @@ class Auditor:
         shares = self.shares(table, queries, np.random.default_rng([seed, 5, queries]))
         asked = {"wanted": terms.wanted, "power": terms.power}
         return power(shares, self.reference, terms.tolerance, terms.each, **asked).alpha
-
-
-def records_at(records: Records, rows: np.ndarray) -> Records:
-    """These records alone, positions in any order."""
-    return records.part(rows)

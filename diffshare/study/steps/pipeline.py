@@ -1,20 +1,19 @@
 """What the grids share: the settings of a generator's training, and the steps from a mix to a tested classifier."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffshare.errors import UserError
 from diffshare.study.engine.configs import (
     below,
-    check_least,
     flat,
     laid_over,
     merged,
     with_settings,
 )
 from diffshare.study.engine.step import Place, Step
-from diffshare.study.steps.grid import CrossFit, Downstream, Reader
+from diffshare.study.steps.grid import Downstream, Reader
 
 VERBS = "diffshare.study.steps.verbs"
 MODULE = "diffshare.data.module.MixDataModule"
@@ -131,17 +130,9 @@ def verb_options(block: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key if "." in key else key.replace("-", "_"): value for key, value in flat(block or {})}
 
 
-def check_reader(name: str, reader: CrossFit, folds: int = 2) -> None:
-    """Refuse numbers that train no classifier; ``folds`` are the least."""
-    least = {"records": 1, "steps": 1, "folds": folds}
-    check_least(
-        (f"{name}.{key}", value, least[key]) for key, value in vars(reader).items() if key in least
-    )
-
-
-def texts(paths: Iterable[Path]) -> list[str]:
-    """Paths as the arguments of a step have them."""
-    return [str(path) for path in paths]
+def least_of_reader(name: str, folds: int = 2) -> dict[str, float]:
+    """The least numbers that train a reader, the argument ``name`` of a study."""
+    return {f"{name}.records": 1, f"{name}.steps": 1, f"{name}.folds": folds}
 
 
 def mix_and_fit(
@@ -162,7 +153,7 @@ def mix_and_fit(
     """
     chosen, run = f"mix-{name}", Place(f"fit-{name}", "run")
     data = {key: value for key, value in settings.items() if key.startswith("data.")}
-    base = {"config": texts(configs)}
+    base = {"config": list(map(str, configs))}
     train = base | dict(settings) | dict(mix) | {"seed_everything": seed, "run_dir": run}
     return (
         Step(chosen, f"{VERBS}:mix", base | data | dict(mix) | {"out": Place(chosen, "mix")}),
@@ -173,7 +164,7 @@ def mix_and_fit(
     )
 
 
-def sampling(name: str, count: int, seed: int, steps: int | None, **options: Any) -> dict[str, Any]:
+def sampling(name: str, count: int, seed: int, steps: int | None) -> dict[str, Any]:
     """Arguments of ``sample`` and ``protect``.
 
     Args:
@@ -181,15 +172,10 @@ def sampling(name: str, count: int, seed: int, steps: int | None, **options: Any
         count: samples.
         seed: of their noise.
         steps: network calls a sample; the release's default where None.
-        options: further ones.
     """
-    arguments = {
-        "model": Place(f"fit-{name}", "run/release"),
-        "count": count,
-        "seed": seed,
-        **options,
-    }
-    return arguments | ({"steps": steps} if steps else {}) | {"batch_size": BATCH}
+    model = Place(f"fit-{name}", "run/release")
+    arguments = {"model": model, "count": count, "seed": seed, "batch_size": BATCH}
+    return arguments | ({"steps": steps} if steps else {})
 
 
 def train_and_test(
@@ -211,7 +197,7 @@ def train_and_test(
     runs = [(Place(name, folder), seed) for folder, seed in seeds.items()]
     # the overrides last: a data block undoes what comes before it
     arguments = {
-        "config": texts(classifier.configs),
+        "config": list(map(str, classifier.configs)),
         **data,
         **dict(flat(classifier.overrides or {})),
         "runs": runs,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from diffshare.audits.repair.weights import To, Weights
 from diffshare.errors import UserError
+from diffshare.study.engine.checks import check_names
 from diffshare.study.engine.step import Place, Step, with_places
 from diffshare.study.steps.pipeline import VERBS
 
@@ -35,11 +36,8 @@ def check_repairs(
     Raises:
         UserError: a name that can be no folder, a model that nothing is asked of, a seed without a clean set.
     """
+    check_names("study.repairs", repairs)
     for name, options in repairs.items():
-        if not name.replace("_", "").replace("-", "").isalnum():
-            raise UserError(
-                f"study.repairs has '{name}': a name has letters, digits, - and _, it becomes a folder"
-            )
         if options.ask_model and options.method == "reweigh":
             raise UserError(
                 f"study.repairs.{name}: reweigh asks a model for nothing; use resample, or no ask_model"
@@ -52,14 +50,14 @@ def check_repairs(
 
 
 def repair_steps(
-    name: str, end: str, options: RepairOptions, classifier: Step, *, release: Place, seed: int
+    name: str, options: RepairOptions, end: str, classifier: Step, *, release: Place, seed: int
 ) -> tuple[Step, Step]:
     """Repair a samples folder after its audit; train and test its classifier again, on the repaired one.
 
     Args:
         name: of the repair.
-        end: of the names of the steps that made, audited and classified the samples.
         options: of the repair.
+        end: of the names of the steps that made, audited and classified the samples.
         classifier: the step that trains on the samples as they were drawn.
         release: of the generator.
         seed: of the choice.

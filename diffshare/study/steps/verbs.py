@@ -1,24 +1,23 @@
-"""The verbs of the command line as functions of a step: the one place that turns names into flags."""
+"""The verbs as functions of a step; most are called by way of the command line, whose flags are made here alone."""
 
-import contextlib
-import io
-import json
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffshare.audits.protect import protect as draw_protected
+from diffshare.classifiers.recipe import Recipe
+from diffshare.data.source import Part, Source
+from diffshare.receiver.box import open_model
+from diffshare.receiver.records import Records
 from diffshare.storage import write_json
+from diffshare.study.engine.configs import below, built, with_settings
 from diffshare.study.engine.step import function_of
-from diffshare.terminal import say
+from diffshare.study.steps.flags import flags
 
 MAIN = "diffshare.cli:main"  # stands above the studies, so that it is named and not imported
 CHECKPOINT = "checkpoints/last.ckpt"  # of a training that was stopped
-# a flag of Lightning's; those with a dot keep their names as well
-UNDERSCORED = ("seed_everything",)
 TRUST = "--trust-code"  # the study itself made that run
-DRAWN = re.compile(r"\((\d+) of (\d+) that were drawn\)")
 
 
 def mix(**options: Any) -> None:
@@ -58,32 +57,42 @@ def repair(**options: Any) -> None:
     _call(["repair", *flags(options)])
 
 
-def protect(*, report: Path, **options: Any) -> None:
+def protect(
+    *,
+    model: Path,
+    reference: Mapping[str, Any],
+    property: str,
+    out: Path,
+    report: Path,
+    part: Part = "auxiliary",
+    split_seed: int = 0,
+    **options: Any,
+) -> None:
     """Draw samples that show a chosen share of a property.
 
     Args:
-        report: JSON file to make: ``count`` samples were kept of the ``queries`` that the model was
-            asked for. The samples folder goes out and does not say it, since that would give the
-            model's own share away.
-        options: of the verb.
+        model: release folder.
+        reference: block of the source of labelled records.
+        property: whose share is chosen.
+        out: samples folder to make, which goes out.
+        report: JSON file to make, which stays: ``count`` samples were kept of the ``queries`` that the model was
+            asked for.
+        part: of the source.
+        split_seed: of its parts.
+        options: arguments of :func:`diffshare.audits.protect.protect`; dotted ones are settings of the source
+            (``reference.count``) or of the recipe that ``classifier`` names (``classifier.steps``).
     """
-    # the verb returns an exit status, so that what it counted is in its output alone
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
-            _call(["protect", *flags(options)])
-    finally:
-        say(*said.getvalue().splitlines())
-    write_json(report, drawn(said.getvalue()))
-
-
-def flags(options: Mapping[str, Any]) -> Iterator[str]:
-    """Options by name as the words of a command; each entry of the list ``config`` is a flag of its own."""
-    for name, value in options.items():
-        flag = name if "." in name or name in UNDERSCORED else name.replace("_", "-")
-        for one in value if name == "config" else [value]:
-            yield f"--{flag}"
-            yield str(one) if isinstance(one, str | Path) else json.dumps(one, sort_keys=True)
+    source = built(Source, with_settings(reference, below("reference.", options)))
+    records = Records.from_source(source, part=part, split_seed=split_seed)
+    arguments = {name: value for name, value in options.items() if "." not in name}
+    if (recipe := arguments.get("classifier")) is not None:
+        block = recipe if isinstance(recipe, Mapping) else {"class_path": recipe}
+        block = with_settings(block, below("classifier.", options))
+        arguments["classifier"] = built(Recipe, block)
+    protected = draw_protected(open_model(model), records, property, **arguments)
+    protected.write(out)
+    counts = protected.to_json()
+    write_json(report, {name: counts[name] for name in ("count", "queries")})
 
 
 def training(run_dir: Path, options: Mapping[str, Any]) -> list[str]:
@@ -91,12 +100,6 @@ def training(run_dir: Path, options: Mapping[str, Any]) -> list[str]:
     if (run_dir / CHECKPOINT).is_file():
         return ["fit", *flags({"run_dir": run_dir}), "--resume", TRUST]
     return ["fit", *flags({**options, "trainer.enable_progress_bar": False, "run_dir": run_dir})]
-
-
-def drawn(said: str) -> dict[str, int]:
-    """``count`` and ``queries`` of what the verb ``protect`` prints."""
-    count, queries = map(int, DRAWN.findall(said)[-1])
-    return {"count": count, "queries": queries}
 
 
 def _call(words: Sequence[str]) -> None:

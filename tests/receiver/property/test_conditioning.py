@@ -22,7 +22,7 @@ def test_the_label_and_what_follows_from_it_are_refused(labels: str, how: dict) 
     with pytest.raises(UserError, match=r"'digit' is what the samples were drawn by"):
         refuse_chosen("digit", ATTRIBUTES, labels=labels, **how)
     with pytest.raises(
-        UserError, match=r"'below5' follows from 'digit', what .*--labels natural or none"
+        UserError, match=r"'below5' follows from 'digit', what .*`labels` natural or none"
     ):
         refuse_chosen("below5", ATTRIBUTES, labels=labels, **how)
     refuse_chosen("green", ATTRIBUTES, labels=labels, **how)
@@ -68,10 +68,10 @@ def test_of_attributes_with_the_same_names_the_right_one_has_to_be_named() -> No
     assert stand_for(FACES, SIGNS) == ["Hat", "Male"]
     with pytest.raises(
         UserError,
-        match="may be those of any of 'Hat', 'Male': name the right one with --conditioned-on",
+        match="may be those of any of 'Hat', 'Male': name the right one with `conditioned_on`",
     ):
         refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS)
-    with pytest.raises(UserError, match="name the right one with --target"):
+    with pytest.raises(UserError, match="name the right one with `target`"):
         refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS, option="target")
     for known in ({"conditioned_on": "Male"}, {"target": "Male"}):
         refuse_chosen("Hat", FACES, labels="balanced", classes=SIGNS, **known)

@@ -108,7 +108,7 @@ def test_a_missing_number_stays_missing_and_is_refused():
     features = Raw().compute(
         table(Y=([0, 1], [0, 1]), S=([0, 1], [0, 1]), age=([np.nan, 1], None)), 0
     )
-    with pytest.raises(UserError, match="NaN or infinity in 2 of 2"):
+    with pytest.raises(UserError, match="NaN or infinity in 1 of 2"):
         checked(features, 2)
 
 

@@ -204,6 +204,6 @@ def test_a_model_that_denoises_no_images_is_refused(kind: Any) -> None:
     other = kind.__new__(kind)
     other.card, other.ledger = Card("other", "image", (), 1, image_size=SIZE), Ledger()
     with pytest.raises(
-        UserError, match="a model of the family 'other' cannot be guided.*use --method accept"
+        UserError, match="a model of the family 'other' cannot be guided.*use `method` accept"
     ):
         GuidedShare(other, guide(), 0.5)

@@ -13,11 +13,13 @@ import pytest
 from property_runs import yaml_source
 from random_release import random_ddpm
 
+from diffshare.audits import protect as work
 from diffshare.commands import protect as command
 from diffshare.data.rendered import RenderedFaces
 from diffshare.data.source import Attribute, split
 from diffshare.data.table import CSVTable
 from diffshare.errors import UserError
+from diffshare.receiver.box import Box
 from diffshare.release.card import Card
 from diffshare.release.disclosure import fit_schema
 from diffshare.release.generator import Ledger
@@ -75,7 +77,7 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a generator in the place of what ``--model`` names."""
 
     def opened(generator: Any) -> Any:
-        monkeypatch.setattr(command, "open_generator", lambda path: (generator, "0" * 64))
+        monkeypatch.setattr(command, "open_model", lambda path: Box(generator, path, "0" * 64))
         return generator
 
     return opened
@@ -83,17 +85,17 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_receiver_reads_the_chosen_share(release, run_cli, faces, tmp_path):
     release(faces_with(HATS))
-    made = run_cli("protect", "--model", "release", "--reference", faces, "--property", "Hat", "--share", 0.5,
+    outcome = run_cli("protect", "--model", "release", "--reference", faces, "--property", "Hat", "--share", 0.5,
                    "--count", 500, *QUICK, "--out", tmp_path / "s")  # fmt: skip
-    assert made.code == 0, made.err
+    assert outcome.code == 0, outcome.err
     samples = read_samples(tmp_path / "s")
     assert samples.info["protections"] == ["share of 'Hat' shown as 0.5 in every class"]
     assert samples.info["classes"] == ["not Smiling", "Smiling"]
     # they give the model's own share away
     assert not {"queries", "network_calls", "seconds"} & samples.info.keys()
-    assert int(re.search(r"500 of (\d+) that were drawn", made.out)[1]) > 1500
+    assert int(re.search(r"500 of (\d+) that were drawn", outcome.out)[1]) > 1500
     np.testing.assert_array_equal(samples.y, np.arange(500) % 2)
-    assert "records: auxiliary part: 900 of 900 records" in made.out.splitlines()
+    assert "records: auxiliary part: 900 of 900 records" in outcome.out.splitlines()
     read = run_cli("infer-property", "--samples", tmp_path / "s", "--auxiliary", faces, "--auxiliary.seed", 5,
                    "--property", "Hat", *QUICK, "--json", tmp_path / "read.json")  # fmt: skip
     assert read.code == 0, read.err
@@ -124,9 +126,9 @@ def test_of_a_table_the_column_is_read(release, run_cli, tmp_path):
     release(Rows(source))
     options = {"path": str(source.path), "columns": CELLS, "shares": [0.0, 1.0, 0.0]}
     reference = yaml_source(tmp_path / "rows.yaml", "table.CSVTable", **options)
-    made = run_cli("protect", "--model", "release", "--reference", reference, "--property", "sex", "--share", 0.6,
+    outcome = run_cli("protect", "--model", "release", "--reference", reference, "--property", "sex", "--share", 0.6,
                    "--count", 400, "--out", tmp_path / "s")  # fmt: skip
-    assert made.code == 0, made.err
+    assert outcome.code == 0, outcome.err
     with (tmp_path / "s" / "samples.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert np.mean([row["sex"] == "m" for row in rows]) == pytest.approx(0.6, abs=0.08)
@@ -170,9 +172,9 @@ def test_the_records_are_those_of_the_part_and_the_split_half_to_choose_by_and_h
     def watched(x, *rest, **options):
         seen.append(x)
         if len(seen) == 2:
-            raise command.UserError("seen enough")
+            raise UserError("seen enough")
 
-    monkeypatch.setattr(command, "cross_fit", watched)
+    monkeypatch.setattr(work, "cross_fit", watched)
     outcome = run_cli("protect", "--model", "release", "--reference", file, "--property", "Hat", "--share", 0.5,
                       "--count", 5, "--part", "test", "--split-seed", 3, "--folds", 2,
                       "--out", tmp_path / "s")  # fmt: skip
@@ -213,7 +215,7 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--method": "hope"}, "method: "),
         (
             {"--method": "guide"},
-            "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method",
+            "a model of the family 'ddpm' cannot be guided, it denoises no images: use `method`",
         ),
         ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
         ({"--method": "guide", "--guide-scale": "1e30"}, "a number from 0 to 1000 is expected"),
@@ -291,7 +293,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_model_is_opened(refu
         (
             ("-1", "1"),
             None,
-            "may be those of any of 'Smiling', 'Hat': if they are of 'Hat', choose its share with --labels",
+            "may be those of any of 'Smiling', 'Hat': if they are of 'Hat', choose its share by the `labels`",
         ),
         (("-1", "1"), "Smiling", None),
         (("1", "-1"), "Hat", UserError),
@@ -305,7 +307,7 @@ def test_a_property_is_told_from_the_classes_by_name_or_said_to_be_untold(labels
     card = Card("ddpm", "image", labels, 4, image_size=SIZE, target=target)
     if note is UserError:
         with pytest.raises(UserError, match="'Hat' is what the model's classes stand for"):
-            command._check_other("Hat", known, card)
+            work._check_other("Hat", known, card)
     else:
-        told = command._check_other("Hat", known, card)
+        told = work._check_other("Hat", known, card)
         assert told is None if note is None else note in told

@@ -6,12 +6,19 @@ from scipy.stats import kstest, norm
 
 from diffshare.classifiers.property import cross_fit
 from diffshare.classifiers.recipes import KernelRecipe
+from diffshare.data.derived import resolve
 from diffshare.data.rendered import RenderedFaces
+from diffshare.data.table import Column
 from diffshare.errors import UserError
 from diffshare.receiver.property.queries import ModelQueries
 from diffshare.release.card import Card
 from diffshare.release.generator import Generator, Ledger
-from diffshare.sharer.protection.sampling import ClassifierReader, ColumnReader, TargetShare
+from diffshare.sharer.protection.sampling import (
+    ClassifierReader,
+    ColumnReader,
+    DerivedReader,
+    TargetShare,
+)
 from diffshare.stats.prevalence import estimate
 
 MEANS = (-1.0, 1.0)  # of the two kinds, which overlap
@@ -87,6 +94,13 @@ def test_what_shows_is_the_mixture_with_the_chosen_share(own, share):
 def test_kinds_that_are_plain_to_see_have_the_chosen_share():
     made = drawn(TargetShare(Numbers((0.1,)), ColumnReader(1, 1), 0.5, pilot=400), 1500)
     assert made[:, 1].mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_what_is_derived_from_a_column_of_the_model_is_read_off_it():
+    settled = resolve("value>=0", {}, {"value": np.array([-1.0, 1.0])})
+    columns = (Column("value", "numeric"), Column("kind", "categorical", ("a", "b")))
+    box = TargetShare(Numbers((0.1,)), DerivedReader(settled, columns, 1), 0.5, pilot=400)
+    assert np.mean(drawn(box, 1500)[:, 0] >= 0) == pytest.approx(0.5, abs=0.07)
 
 
 @pytest.mark.parametrize(("own", "share"), [(0.8, 0.6), (0.25, 0.4)])

@@ -19,9 +19,12 @@ SOURCES = frozenset(
         "cifar10.CIFAR10",
         "idx.IDX",
         "imagefolder.ImageFolder",
+        "npzfile.NPZ",
+        "parquetimages.ParquetImages",
         "rendered.RenderedFaces",
         "table.Adult",
         "table.CSVTable",
+        "tablefile.TableFile",
     )
 )
 RECIPES = frozenset(
@@ -71,7 +74,7 @@ def check_block(block: Any, allowed: frozenset[str], where: str, option: str) ->
         if not isinstance(path, str) or path not in allowed:
             raise UserError(
                 f"{where} names {shown(path)} for the {option}, which is no class of diffshare that may stand there, "
-                f"and is not imported from an audit's file: name it yourself with --{option}"
+                f"and is not imported from an audit's file: name it yourself with `{option}`"
             )
     for key, value in _values(block):
         if (expected := _expected(key, value)) is not None:

@@ -3,15 +3,16 @@
 from rich.table import Table
 
 from diffshare.audits.poisoning.result import Audit
+from diffshare.commands.flags import say_each
 from diffshare.stats.misfit import Fit
 from diffshare.terminal import cell_text, console, say
 
 
 def show(one: Audit) -> None:
     """The result as a table."""
-    made, level = one.judgement, one.terms.level
-    strongest, confidence = made.strongest, 1 - one.terms.each
-    colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[made.verdict]
+    judgement, level = one.judgement, one.terms.level
+    strongest, confidence = judgement.strongest, 1 - one.terms.each
+    colour = {"poisoned": "red", "clean": "green", "inconclusive": "yellow"}[judgement.verdict]
     title = cell_text(f"audit of {one.names[0]} and {one.names[1]} in {one.queries} samples")
     table = Table(title=title, show_header=False)
     if one.fit is not None:
@@ -21,7 +22,8 @@ def show(one: Audit) -> None:
         table.add_row("check of the classifier", f"{check} (p = {one.fit.p_value:.3f})")
         table.add_row("intervals assume that", "it errs as on records")
     table.add_row(
-        "verdict", f"[bold {colour}]{made.verdict}[/] (p = {made.p_value:.3g}, level {level:g})"
+        "verdict",
+        f"[bold {colour}]{judgement.verdict}[/] (p = {judgement.p_value:.3g}, level {level:g})",
     )
     low, high = strongest.samples.interval(confidence)
     table.add_row(
@@ -33,7 +35,7 @@ def show(one: Audit) -> None:
     )
     low, high = strongest.difference.interval(confidence)
     table.add_row("difference", f"{strongest.difference.estimate:+.2f} ({low:+.2f} to {high:+.2f})")
-    table.add_row(f"margin, at guidance {one.terms.guidance:g}", f"{made.margin:.2f}")
+    table.add_row(f"margin, at guidance {one.terms.guidance:g}", f"{judgement.margin:.2f}")
     for name, cell in one.cells().items():
         s, y = (int(v) for v in name[1:].split("y"))
         low, high = cell["interval"]
@@ -49,7 +51,7 @@ def show(one: Audit) -> None:
         low, high = one.own.interval
         text = f"{one.own.estimate:.3f} ({low:.3f} to {high:.3f}), {one.own.trainings} of {one.own.records} records"
         table.add_row("the same, trained on the reference", text)
-    least = "none" if made.power.alpha is None else f"{made.power.alpha:.2f}"
+    least = "none" if judgement.power.alpha is None else f"{judgement.power.alpha:.2f}"
     table.add_row(f"smallest detectable share (power {one.terms.power:g})", least)
     if one.declaration is not None:
         outside = ", ".join(one.declaration.cells) or "none"
@@ -61,11 +63,11 @@ def show(one: Audit) -> None:
         )
     console().print(table)
     if one.declaration is not None and one.declaration.reason is not None:
-        say(
-            f"note:    the declared table is neither confirmed nor rejected: {one.declaration.reason}"
+        say_each(
+            "note",
+            f"the declared table is neither confirmed nor rejected: {one.declaration.reason}",
         )
-    for note in one.notes:
-        say(f"note:    {note}")
+    say_each("note", *one.notes)
 
 
 def _warn(one: Audit, fit: Fit) -> None:

@@ -1,26 +1,23 @@
 """Shows how far a study is: a bar on a terminal, one line a step elsewhere."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from diffshare.study.engine.local import Failure
+from diffshare.study.engine.local import Failure, Watcher
 from diffshare.terminal import cell_text, printable
 
 
-class StudyProgress:
+class StudyProgress(Watcher):
     """Steps done, steps under way, and about how long the rest takes.
 
     Args:
-        total: steps of the study.
-        done: steps that were done before.
         console: where to show it.
     """
 
-    def __init__(self, total: int, done: int, console: Console) -> None:
-        self.total, self.before, self.done, self.console = total, done, done, console
+    def __init__(self, console: Console) -> None:
+        self.console, self.total, self.before, self.done = console, 0, 0, 0
         self.began = time.monotonic()
         self.under_way: list[str] = []
         columns = (
@@ -30,21 +27,19 @@ class StudyProgress:
             TimeElapsedColumn(),
         )
         self.bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
-        self.task = self.bar.add_task("study", total=total, completed=done, left="")
+        self.task = self.bar.add_task("study", left="")
 
-    def __enter__(self) -> "StudyProgress":
+    def begun(self, total: int, done: int) -> None:
+        """A study begins."""
+        self.total, self.before, self.done, self.began = total, done, done, time.monotonic()
+        self.bar.update(self.task, total=total, completed=done)
         if self.console.is_terminal:
             self.bar.start()
-        elif self.before:
-            self._line(f"{self.before} of {self.total} steps are done already")
-        return self
+        elif done:
+            self._line(f"{done} of {total} steps are done already")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def ended(self) -> None:
+        """No further step begins."""
         self.bar.stop()
 
     def started(self, name: str) -> None:

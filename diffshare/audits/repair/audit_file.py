@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from jsonargparse import ArgumentError, ArgumentParser
 
 from diffshare.audits.poisoning.candidates import NAME, PROMPTED
+from diffshare.audits.repair.allowed_classes import RECIPES, SOURCES, check_block, check_recipe
 from diffshare.classifiers.recipe import Recipe
-from diffshare.commands.blocks import RECIPES, SOURCES, check_block, check_recipe
 from diffshare.data.source import Source
 from diffshare.errors import UserError
 from diffshare.received import Fields, is_number, parse_json, read_regular, shown
@@ -77,21 +77,21 @@ class Audited:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument(f"--{name}", type=_KINDS[name])
         try:
-            made = parser.instantiate(parser.parse_object({name: block}))[name]
+            built = parser.instantiate(parser.parse_object({name: block}))[name]
         except (UserError, ArgumentError):
             raise
         # a constructor may raise anything when its settings do not fit together
         except Exception as error:
             reason = shown(str(error))
             raise UserError(
-                f"{self.path}: its {name} cannot be built: {reason}; name it with --{name}"
+                f"{self.path}: its {name} cannot be built: {reason}; name it with `{name}`"
             ) from error
-        check_recipe(made, str(self.path))
-        return made
+        check_recipe(built, str(self.path))
+        return built
 
 
 def read_audited(path: Path) -> Audited:
-    """Read the file that ``audit --json`` wrote.
+    """Read the JSON file that an audit wrote.
 
     Raises:
         UserError: no such file, not JSON, or fields that an audit does not have.
@@ -103,15 +103,15 @@ def read_audited(path: Path) -> Audited:
         or not needed <= value.keys()
         or not isinstance(value["settings"], dict)
     ):
-        raise UserError(f"{path} is no audit: give the file that audit --json wrote")
+        raise UserError(f"{path} is no audit: give the JSON file that an audit wrote")
     fields, settings = Fields(value, str(path)), Fields(value["settings"], f"{path}, settings")
-    for key, known in (
+    for key, choices in (
         ("pool", get_args(Pool)),
         ("part", get_args(ReceiversPart)),
         ("degrade", (True, False)),
     ):
-        if settings.value.get(key) not in known:
-            settings.refuse(key, f"one of {', '.join(map(str, known))}")
+        if settings.value.get(key) not in choices:
+            settings.refuse(key, f"one of {', '.join(map(str, choices))}")
     clusters = _clusters(value)
     return Audited(
         path=path,
@@ -126,7 +126,7 @@ def read_audited(path: Path) -> Audited:
         degraded=bool(settings.value["degrade"]),
         clusters=clusters,
         guidance=_guidance(fields),
-        names=_names(value, fields, str(path), made=clusters > 0),
+        names=_names(value, fields, str(path), clustered=clusters > 0),
         groups=fields.names("groups", MAX_LABELS) if "groups" in value else (),
         classes=fields.names("classes", MAX_LABELS) if "classes" in value else (),
         blocks={name: settings.value.get(name) for name in _KINDS},
@@ -134,7 +134,7 @@ def read_audited(path: Path) -> Audited:
 
 
 def _clusters(value: dict[str, Any]) -> int:
-    """Into how many clusters ``audit --clusters`` parted the records, where one of them is the group; else 0."""
+    """Into how many clusters an audit with ``clusters`` parted the records, where one of them is the group; else 0."""
     groups = value.get("groups")
     if value["sensitive"] != NAME or not isinstance(groups, list) or not 2 <= len(groups) <= MOST:
         return 0
@@ -143,17 +143,19 @@ def _clusters(value: dict[str, Any]) -> int:
 
 def _guidance(fields: Fields) -> float | None:
     """The guidance of the audit: what its user stated, else what the samples claim."""
-    found = fields.value.get("guidance")
-    if found is None:
+    guidance = fields.value.get("guidance")
+    if guidance is None:
         return None
-    if not is_number(found) or not 0 <= found <= GUIDANCE:
+    if not is_number(guidance) or not 0 <= guidance <= GUIDANCE:
         fields.refuse("guidance", f"a number from 0 to {GUIDANCE}")
-    return float(found)
+    return float(guidance)
 
 
-def _names(value: dict[str, Any], fields: Fields, where: str, *, made: bool) -> tuple[str, ...]:
+def _names(
+    value: dict[str, Any], fields: Fields, where: str, *, clustered: bool
+) -> tuple[str, ...]:
     """The attributes among the candidates for the group: samples of a table may lack their columns."""
-    found = [] if made else [fields.text("sensitive")]
+    names = [] if clustered else [fields.text("sensitive")]
     candidates = value.get("candidates", [])
     if (
         not isinstance(candidates, list)
@@ -163,5 +165,5 @@ def _names(value: dict[str, Any], fields: Fields, where: str, *, made: bool) -> 
         fields.refuse("candidates", f"at most {MOST} candidates for the group")
     for candidate in candidates:
         name = Fields(candidate, f"{where}, candidates").text("sensitive")
-        found += [name] if name not in (NAME, PROMPTED) else []
-    return tuple(dict.fromkeys(found))
+        names += [name] if name not in (NAME, PROMPTED) else []
+    return tuple(dict.fromkeys(names))
