@@ -24,6 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from diffshare.audits.poisoning.harm import MARGIN, Harm, harm  # noqa: E402
+from diffshare.audits.repair.inside import inside_weights  # noqa: E402
 from diffshare.classifiers.recipe import Recipe  # noqa: E402
 from diffshare.classifiers.recipes import TreesRecipe  # noqa: E402
 from diffshare.data.mixes import Pool  # noqa: E402
@@ -39,7 +40,8 @@ from diffshare.storage import write_json  # noqa: E402
 WIDTH = 5  # columns of the simulated rows
 # samples, reference records, how far the groups are moved apart
 DESIGNS = ((400, 500, 0.0), (400, 500, 0.3), (1000, 600, 0.15), (200, 2000, 0.3))
-SCORED, REFERENCE, SAMPLES = 6000, 5000, 2000  # rows
+SCORED, REFERENCE, TESTED, SAMPLES = 6000, 5000, 10_000, 2000  # rows
+TRAINED_ON = ("samples", "repaired", "reference")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5)
 TRUTHS = 4000  # pairs of trainings that the truth is averaged over
 
@@ -158,14 +160,18 @@ def _pool(rows: np.ndarray, root: str, auxiliary: Pool | None = None) -> Pool:
     return Pool(index, "y", "s", lambda positions: x[rows[positions]], auxiliary)
 
 
-def folder(job: tuple[str, float, int]) -> tuple[float, int, Harm, float]:
-    """One folder's harm, and the gap of the table that its cells would show an audit of association."""
+def folder(job: tuple[str, float, int]) -> tuple[float, int, Harm, float, tuple[float, ...]]:
+    """One folder's harm, the log odds that an audit of association sees, and what a repair leaves.
+
+    What it leaves is measured on rows that are neither reference nor pool: gap and accuracy of classifiers trained on
+    the samples, on a choice of them by weights inside the cells, and on reference rows.
+    """
     root, share, number = job
     x, y, s, columns = adult(root)
     order = np.random.default_rng(0).permutation(len(y))
     scored = _pool(order[:SCORED], root)
     rest = np.random.default_rng([3, number]).permutation(order[SCORED:])
-    reference, others = rest[:REFERENCE], rest[REFERENCE:]
+    reference, test, others = np.split(rest, [REFERENCE, REFERENCE + TESTED])
     mix = WithinCells(
         share,
         SAMPLES,
@@ -184,7 +190,27 @@ def folder(job: tuple[str, float, int]) -> tuple[float, int, Harm, float]:
         seed=number,
     )
     odds = [_log_odds(s[rows], y[rows]) for rows in (chosen, reference)]
-    return share, number, result, odds[0] - odds[1]
+    own = records(x[reference], y[reference], s[reference], columns)
+    weights = inside_weights(own, CodedSamples(x[chosen], y[chosen]), s[chosen], seed=number)
+    rng = np.random.default_rng([5, number])
+    kept = np.concatenate([_drawn(np.flatnonzero(y[chosen] == k), weights, rng) for k in (0, 1)])
+    categorical = own.categorical()
+
+    def measured(rows: np.ndarray) -> tuple[float, float]:
+        scorer = TreesRecipe().train(x[rows], y[rows], 2, number, categorical)
+        decided = scorer(x[test]).argmax(1)
+        of = s[test] == 1
+        gap = float(decided[of].mean() - decided[~of].mean())
+        return gap, float((decided == y[test]).mean())
+
+    left = [measured(rows) for rows in (chosen, chosen[kept], reference[:SAMPLES])]
+    return share, number, result, odds[0] - odds[1], tuple(v for pair in left for v in pair)
+
+
+def _drawn(rows: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many of these rows, with replacement, in proportion to their weights."""
+    own = weights[rows]
+    return rng.choice(rows, len(rows), p=own / own.sum())
 
 
 def _log_odds(s: np.ndarray, y: np.ndarray) -> float:
@@ -198,7 +224,8 @@ def folders(count: int, root: str, pool: ProcessPoolExecutor) -> list[dict[str, 
     results = list(track(pool.map(folder, jobs), "folders of Adult", len(jobs)))
     rows = []
     for share in SHARES:
-        own = [(result, odds) for each, _, result, odds in results if each == share]
+        own = [(result, odds) for each, _, result, odds, _ in results if each == share]
+        left = np.array([after for each, *_, after in results if each == share])
         verdicts = {
             v: sum(r.verdict == v for r, _ in own) for v in ("harmful", "harmless", "undecided")
         }
@@ -212,6 +239,11 @@ def folders(count: int, root: str, pool: ProcessPoolExecutor) -> list[dict[str, 
                 "accuracy": float(np.mean([r.accuracy[0] for r, _ in own])),
                 "accuracy_reference": float(np.mean([r.accuracy[1] for r, _ in own])),
                 "log_odds_difference": _mean_sd([o for _, o in own]),
+                "repair": {
+                    "gap": dict(zip(TRAINED_ON, left.mean(0)[::2].tolist(), strict=True)),
+                    "accuracy": dict(zip(TRAINED_ON, left.mean(0)[1::2].tolist(), strict=True)),
+                    "excess_left": _mean_sd((left[:, 2] - left[:, 4]).tolist()),
+                },
             }
         )  # fmt: skip
     return rows
@@ -242,11 +274,20 @@ def main() -> None:
             f"{row['half_width']:.3f}", f"{middle:.3f} ({low:.3f} to {high:.3f})",
         )  # fmt: skip
     console.print(table)
-    table = Table("share chosen", "excess gap", "harmful", "harmless", "undecided", "accuracy")
+    table = Table(
+        "share chosen",
+        "excess gap",
+        "harmful",
+        "harmless",
+        "undecided",
+        "accuracy",
+        "excess left by repair",
+    )
     for row in called:
         verdicts = row["verdicts"]
         table.add_row(
-            f"{row['share']:g}", f"{row['excess_gap'][0]:.3f}", *map(str, verdicts.values()), f"{row['accuracy']:.3f}"
+            f"{row['share']:g}", f"{row['excess_gap'][0]:.3f}", *map(str, verdicts.values()), f"{row['accuracy']:.3f}",
+            f"{row['repair']['excess_left'][0]:.3f}",
         )  # fmt: skip
     console.print(table)
     if asked.json:

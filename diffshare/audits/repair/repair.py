@@ -147,7 +147,7 @@ class Repaired:
     Attributes:
         weights: of the M samples, float64 >= 0, with mean 1 in each class.
         rows: positions of the samples that a choice by these weights keeps, ascending.
-        kind: of the weights: ``density``, ``mass`` or ``checked``.
+        kind: of the weights: ``density``, ``mass``, ``checked`` or ``inside``.
         cells: P(s|y) of each cell, by ``s0y0``: ``before``, ``wanted`` and the estimate ``after``.
         effective_sizes: of each class, with the weights.
         groups: names of the groups.
