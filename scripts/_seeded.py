@@ -51,8 +51,8 @@ FAULTS = (
     Fault(
         "the poison goes into cells of one class",
         "stats/detection.py",
-        "made[other, another] += alpha * (1 - split)",
-        "made[other, y] += alpha * (1 - split)",
+        "candidate[other, another] += alpha * (1 - split)",
+        "candidate[other, y] += alpha * (1 - split)",
         "stats/test_detection.py",
     ),
     Fault(
@@ -100,8 +100,8 @@ FAULTS = (
     Fault(
         "a standard deviation with n in its denominator",
         "stats/summary.py",
-        "known.std(ddof=1) / np.sqrt(n))",
-        "known.std() / np.sqrt(n))",
+        "defined.std(ddof=1) / np.sqrt(n))",
+        "defined.std() / np.sqrt(n))",
         "stats/test_summary.py",
     ),
     Fault(
@@ -114,8 +114,8 @@ FAULTS = (
     Fault(
         "records of an unknown class are counted with the last group",
         "stats/information.py",
-        "known = (sensitive >= 0) & (target >= 0)",
-        "known = sensitive >= 0",
+        "labelled = (sensitive >= 0) & (target >= 0)",
+        "labelled = sensitive >= 0",
         "stats/test_information.py",
     ),
     Fault(
@@ -129,8 +129,8 @@ FAULTS = (
     Fault(
         "a set is read from its first member",
         "nets/sets.py",
-        "mean = made.mean(1)",
-        "mean = made[:, 0]",
+        "mean = embedded.mean(1)",
+        "mean = embedded[:, 0]",
         "nets/test_sets.py",
     ),
     Fault(
@@ -417,11 +417,11 @@ FAULTS = (
     ),
     # --- commands ----------------------------------------------------------------------------------------------------
     Fault(
-        "no samples may be asked for",
-        "commands/sample.py",
-        "if config.count < 1:",
-        "if config.count < 0:",
-        "test_bad_input.py::test_samples_that_cannot_be_drawn",
+        "a study whose step failed ends with status 0",
+        "commands/study.py",
+        "return 1 if result.failures else 0",
+        "return 0",
+        "study/test_study_command.py",
     ),
     # --- the ground floor --------------------------------------------------------------------------------------------
     Fault(
@@ -455,8 +455,8 @@ FAULTS = (
     Fault(
         "a class that the other side lacks becomes its last one",
         "classes.py",
-        "if len(wrong := np.flatnonzero((made < 0) & (y >= 0))):",
-        "if len(wrong := np.flatnonzero((made < -1) & (y >= 0))):",
+        "if len(wrong := np.flatnonzero((codes < 0) & (y >= 0))):",
+        "if len(wrong := np.flatnonzero((codes < -1) & (y >= 0))):",
         "test_classes.py",
     ),
     Fault(

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 import diffshare
 from diffshare.study.engine.base import Study
+from diffshare.study.engine.run import StudyResult
 from diffshare.study.engine.step import identities
 
 ROOT = Path(__file__).parent.parent
@@ -191,10 +192,10 @@ def run_alone(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def made(study: Study, *_: object, **__: object) -> list[object]:
+def made(study: Study, *_: object, **__: object) -> StudyResult:
     """In place of a run: the steps of a study are made, in an order in which they can run."""
     assert identities(study.steps())
-    return []
+    return StudyResult("study", Path(), [], [], {}, [], [], [], [], {})
 
 
 def run_in(folder: Path, readme: str, runs: dict[str, Run], run_cli, data: Path | None) -> int:

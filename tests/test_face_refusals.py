@@ -133,9 +133,9 @@ def test_what_numpy_has_for_numbers_and_texts_is_taken(given):
 
 X = np.zeros((4, 2))
 DATA = [
-    (lambda: ds.Samples(np.zeros((2, 2, 2))), r"x has the shape \(2, 2, 2\)"),
+    (lambda: ds.Samples(np.zeros((2, 2, 2, 2))), r"x has the shape \(2, 2, 2, 2\)"),
     (lambda: ds.Samples(X, [0, 1]), "y has 2 labels, there are 4 records"),
-    (lambda: ds.Samples(np.zeros((2, 8, 8, 3))), "x is float64"),
+    (lambda: ds.Samples(np.full((2, 8, 8, 3), 300.0)), "x "),
     (lambda: ds.Samples.from_frame({"a": [1]}, target="b"), "no column 'b'"),
     (lambda: ds.Samples.from_frame({"a": [1]}, target=1.5), "`target` is 1.5: give a text or"),
     (lambda: ds.Records(X, [NAN, 0.5, 1, 0]), "y holds 0.5"),

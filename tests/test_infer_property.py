@@ -424,7 +424,7 @@ class TestBadInput:
             ),
             (
                 ["--queries", "auto", "--width", 0.2, "--method", "cc"],
-                "--queries auto and --method cc do not go together: cc corrects no share; give one",
+                "--queries auto plans a corrected share, the --method cc corrects none",
             ),
             (
                 ["--queries", "auto", "--width", 0.1, "--widen"],
@@ -434,9 +434,9 @@ class TestBadInput:
             (["--seed", -1], "--seed is -1: give a number from 0 to 4294967295"),
             (
                 ["--folds", 1],
-                "--folds is 1: a single classifier only counts, as the paper's does; take the method cc",
+                "--folds is 1: a single classifier only counts, as the paper's does; take --method cc",
             ),
-            (["--folds", 1, "--method", "cc", "--widen"], "take the method cc, without widen"),
+            (["--folds", 1, "--method", "cc", "--widen"], "take --method cc"),
             (["--method", "guess"], "unknown method 'guess': choose one of"),
             (["--labels", "none"], "--labels is for --model"),
             (["--guidance", 3], "--guidance is for --model"),
@@ -446,7 +446,7 @@ class TestBadInput:
             (["--method", "zero-shot"], "--method zero-shot needs --clip FOLDER and --prompts"),
             (
                 ["--surrogate", "x"],
-                "--surrogate and --surrogate-p go together: 1 folders, 0 shares",
+                "1 folders in --surrogate, 0 shares in --surrogate-p",
             ),
             (
                 ["--surrogate", "x", "--surrogate-p", 1.5],
@@ -464,7 +464,6 @@ class TestBadInput:
             (["--manifest", "nowhere"], "cannot read nowhere/records.csv"),
             (["--labelled", "nowhere.csv"], "cannot read nowhere.csv"),
             (["--part", "test"], "the test part of the auxiliary source holds no records"),
-            (["--auxiliary.image_size", 8], "add --auxiliary.image_size 16"),
             (
                 ["--auxiliary.count", 100],
                 "too few to calibrate a classifier: at least 30 of each class are needed",
@@ -532,7 +531,7 @@ class TestBadInput:
         assert "no config file nowhere.yaml" in refused(
             "--samples", samples, *common, "nowhere.yaml"
         )
-        assert "is not a folder" in refused("--samples", tmp_path / "nowhere", *common, faces)
+        assert "there is nothing at" in refused("--samples", tmp_path / "nowhere", *common, faces)
 
     def test_a_classifier_at_chance(self, refused: Infer, tmp_path: Path, faces: Path) -> None:
         blank = np.random.default_rng(0).integers(0, 256, (300, 6), np.uint8)

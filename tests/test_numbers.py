@@ -190,5 +190,5 @@ def test_what_fits_passes(value) -> None:
 
 @pytest.mark.parametrize("value", [-1, 6, float("nan"), 10**400])
 def test_what_does_not_fit_is_refused(value) -> None:
-    with pytest.raises(UserError, match="x is .*: it must be at (least 0|most 5)"):
+    with pytest.raises(UserError, match="`x` is .*: it must be at (least 0|most 5)"):
         check_number("x", value, 0, 5)

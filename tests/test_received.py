@@ -36,6 +36,7 @@ BAD_JSON = {
     "objects": b"[" + b"{}," * 500_000 + b"{}]",
     "values": b"[" + b"1," * 2_100_000 + b"1]",
     "keys": b"{" + b",".join(b'"%d":1' % i for i in range(510_000)) + b"}",
+    "a key twice": b'{"a": {"b": 1, "b": 1}}',
     "digits": b"9" * 5000,
     "long integer": b"1" * 41,
     "infinity": b"1e999",

@@ -84,7 +84,7 @@ REFUSED = {  # command to words of the refusal, of each verb
         f"{REPAIR} --most 1": "--most is 1.0",
         f"{REPAIR} --count 5": "--count is for resample",
         f"{REPAIR} --method undo": "method",
-        REPAIR: "holds neither samples.npz nor samples.csv",
+        REPAIR: "without images, samples or a release",
     },
     "infer-property": {
         "infer-property": "property",
@@ -198,9 +198,8 @@ def test_the_example_of_a_verb_parses(monkeypatch: Any, tmp_path: Path, verb: st
     text = parser.format_help()
     words = text.split("example:\n  diffshare ")[1].splitlines()[0].split()
     assert words[0] == verb
-    for path in (word for flag, word in zip(words, words[1:], strict=False) if flag == "--samples"):
-        (tmp_path / path).mkdir()
-        (tmp_path / path / "samples.npz").touch()
+    for path in (word for word in words if word.endswith(".csv")):
+        (tmp_path / path).write_text("sex,income\nman,low\nwoman,high\n")
     module_of(verb).parse(words[1:])
 
 

@@ -52,7 +52,6 @@ def parser(arguments: list[str]) -> VerbParser:
     first.add_argument("--as", type=Literal["receiver", "sharer"], default="receiver", help=roles)
     add_fields(first, Plan, "queries")
     add(first, "--json")
-    add(first, "--out", type=Path | None, help=OUT_HELP, **optional)
     add_fields(first, Plan, "seed")
     groups = verb.add_argument_group("which group, where it is not known")
     several = "Several attributes, where it is not known which."
@@ -63,6 +62,7 @@ def parser(arguments: list[str]) -> VerbParser:
     drawing = verb.add_argument_group("how a model is asked")
     scales = "guidance_scale to ask a model at, 1 by default; or that --samples were drawn at."
     add_fields(drawing, Plan, "guidance", help=scales)
+    add(drawing, "--out", type=Path | None, help=OUT_HELP, **optional)
     add(drawing, "--steps", "--batch-size", "--device", "--overwrite")
     records = verb.add_argument_group("the records, and what else the samples are compared with")
     add_fields(records, Plan, "pool")

@@ -73,6 +73,8 @@ def named(
                 words += ["--part", "all"]
     if what is None:
         return words
+    if not _there(what):
+        return ["--samples", what, *words]  # told by who reads it, after the arguments are checked
     kind = look_at(what)
     if kind == "yaml":
         raise UserError(

@@ -20,6 +20,7 @@ from diffshare.commands.parsing import VerbParser, verb_parser
 from diffshare.data.source import Source
 from diffshare.errors import UserError, check_number, check_seed, one_of
 from diffshare.receiver.choices import choose
+from diffshare.receiver.door import look_at
 from diffshare.receiver.property.inference import AUTO, Inferred, asked
 from diffshare.receiver.property.options import Options
 from diffshare.receiver.property.queries import Queries
@@ -63,7 +64,6 @@ def parser(arguments: list[str]) -> VerbParser:
     methods = f"One of {', '.join(NAMES)}, {ZERO_SHOT}, {SCHEMA}; pacc where left out."
     add_fields(first, Options, "method", type=str | None, help=methods)
     add_fields(first, Options, "level")
-    add(first, "--seed", help="Of the classifier's training, the samples and the resampling.")
     add(first, "--json")
     drawing = verb.add_argument_group("how a model is asked")
     add_fields(drawing, Options, "width")
@@ -72,6 +72,7 @@ def parser(arguments: list[str]) -> VerbParser:
     add_fields(drawing, Options, "conditioned_on")
     trained = verb.add_argument_group("the records and the classifier of the property")
     add(trained, "--part", help="Part of the auxiliary source to use.")
+    add(trained, "--seed", help="Of the classifier's training, the samples and the resampling.")
     add(trained, "--split-seed", "--manifest")
     add_recipe(trained, "--classifier", arguments, "How to train: class_path of a recipe.")
     add_fields(trained, Options, "folds", "degrade", "withhold")
@@ -105,7 +106,10 @@ def parse(arguments: list[str]) -> tuple[Namespace, Options, Source | None]:
         raise one_of("method", config.method, (*NAMES, ZERO_SHOT, SCHEMA))
     check_guidance(config.guidance)
     check_one(config)
-    drawing = DRAWING if config.model is not None else DRAWING[1:]  # labels of images otherwise
+    # of images that nobody drew for this, --labels is a table
+    there = config.samples is not None and config.samples.exists()
+    own = there and look_at(config.samples) != "samples"
+    drawing = DRAWING[1:] if own else DRAWING
     if config.samples is not None and (given := changed(config, verb, drawing)):
         raise UserError(
             f"{given[0]} is for --model: the samples of {config.samples} are drawn already; leave it out"

@@ -183,11 +183,13 @@ def _single(text: str, known: Collection[str], whole: str) -> Single:
         return _merged(_bare(match["name"]), match["groups"], whole)
     if (split := _equals(text, known)) is not None:
         return Is(*split)
+    if _QUOTED.fullmatch(text):
+        return Plain(_bare(text))
     if match is None and any(sign in text for sign in SIGNS):
         raise _refusal(whole, f"{quoted(text)} has no number behind its sign")
-    if not text or not _QUOTED.fullmatch(text) and not {"`", "{", "}"}.isdisjoint(text):
+    if not text or not {"`", "{", "}"}.isdisjoint(text):
         raise _refusal(whole, f"{quoted(text)} is no name")
-    return Plain(_bare(text))
+    return Plain(text)
 
 
 def _ranges(name: str, kind: str, numbers: str, whole: str) -> Quantiles | Bins:

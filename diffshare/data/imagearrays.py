@@ -7,6 +7,7 @@ import numpy as np
 from diffshare.errors import UserError
 
 _CHANNELS = (1, 3)
+_BRIGHT = 64  # floats that are no brighter may be of any scale
 _SLACK = 1e-3  # by which a generator's values may pass the ends of their range
 _BLOCK = 1024  # images that are turned at once
 
@@ -14,8 +15,8 @@ _BLOCK = 1024  # images that are turned at once
 def as_images(x: Any, name: str = "x") -> np.ndarray:
     """Images as uint8, N x H x W x C.
 
-    - uint8 is taken as it is; truth values are black and white; whole numbers of another type, or as floats, lie
-      within 0..255 and reach beyond 1.
+    - uint8 is taken as it is; truth values are black and white; whole numbers of another type, lie
+      within 0..255 and reach beyond 1; floats within 0..255 reach to 64 or more.
     - Floats within [0, 1] are multiplied by 255; with negative values within [-1, 1] they are moved to [0, 1] first.
     - N x C x H x W is told by its 1 or 3 channels in the second place, N x H x W is grey.
 
@@ -84,7 +85,7 @@ def _range(array: np.ndarray, name: str) -> tuple[float, float]:
         return 255.0, 0.0
     if least >= -1 - _SLACK and most <= 1 + _SLACK:
         return 127.5, 1.0
-    if least >= -_SLACK and 2 < most <= 255:
+    if least >= -_SLACK and _BRIGHT <= most <= 255:
         return 1.0, 0.0
     raise UserError(
         f"{told}: floats are within [0, 1] or [-1, 1]; scale them, or save uint8 from 0 to 255"

@@ -19,6 +19,8 @@ _NAMES = {
 }
 _JOINED = 0.9  # share of the keys that must be there where a table is joined by a column
 
+USUAL = "file_name"  # the column that is not worth a word
+
 
 @dataclass
 class Records:
@@ -73,7 +75,8 @@ class Records:
         rows = np.full(len(self.names), -1, np.int64)
         rows[list(first)] = list(first.values())
         self.merge(table, rows, without=column)
-        self.notes.append(f"{table.path.name}: {len(table):,} rows, '{column}' names the files")
+        if column != USUAL or not table.path.name.startswith("metadata."):
+            self.notes.append(f"{table.path.name}: {len(table):,} rows, '{column}' names the files")
 
     def merge(self, table: Table, rows: np.ndarray, without: str) -> None:
         """Take in what the rows of a table say of the records.

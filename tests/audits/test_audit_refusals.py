@@ -144,7 +144,7 @@ def test_samples_that_do_not_fit_the_reference_are_refused(refused, folder, tmp_
     for name, expected in (
         ("one", "no sample of class 'high'"),
         ("short", "no column 'ward'"),
-        ("empty", "neither"),
+        ("empty", "without images, samples"),
     ):
         line = refused("--samples", made / name, "--reference", folder / "reference.yaml", *WITH)
         assert expected in line

@@ -387,9 +387,6 @@ def test_what_does_not_go_together_is_refused_in_one_line(refused, samples, face
     assert "701 queries asked of a folder of 700" in refused(
         *sharer, "--queries", "701", "--properties", "Hat"
     )
-    assert "add --reference.image_size 16" in refused(
-        *sharer, "--reference.image_size", "8", "--properties", "Hat"
-    )
 
 
 def test_a_reference_that_was_trained_on_is_refused(refused, samples, faces, tmp_path_factory):

@@ -102,7 +102,7 @@ def test_samples_show_the_share_and_only_the_sharer_sees_the_count(tmp_path):
         ({"seed": -1}, "`seed` is -1"),
         ({"steps": 0}, "`steps` is 0"),
         ({"batch_size": 0}, "`batch_size` is 0"),
-        ({"guidance": -1.0}, "guidance is -1.0"),
+        ({"guidance": -1.0}, "`guidance` is -1.0"),
         ({"method": "hope"}, "unknown `method` 'hope': choose one of accept, guide"),
         ({"guide_scale": 2.0}, "`guide_scale` is for `method` guide"),
         ({"method": "guide", "guide_scale": 0.0}, "`guide_scale` is 0, which guides nothing"),

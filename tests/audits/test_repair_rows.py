@@ -154,7 +154,7 @@ def test_rows_of_the_model_come_under_the_columns_of_the_samples(tmp_path, monke
             ["height", "income"],
             "release makes rows of other columns.*'ward' is in the samples alone, not in its rows",
         ),
-        ([*NAMES, "sex"], "'sex' is in its rows alone, not in the samples; leave out --model"),
+        ([*NAMES, "sex"], "'sex' is in its rows alone, not in the samples; leave out `model`"),
         (["height", "area", "income"], "'area' is in its rows alone"),
     ],
 )

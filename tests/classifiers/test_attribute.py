@@ -312,7 +312,7 @@ def test_the_paper_s_network_is_for_images_of_32_pixels_alone(size):
         (
             SmallResNet(width=8),
             lambda: Data(*draw_images(9, classes=3)),
-            "2 outputs, the target has the 3 .*classes 3",
+            "2 outputs, the target has the 3 .*classes` 3",
         ),
         (
             TableMLP(classes=4),

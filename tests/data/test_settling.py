@@ -119,9 +119,9 @@ def test_numbers_that_are_texts_on_one_side(tmp_path):
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
-        (["Male", "Female"], ["male", "Female"], "samples have 'male', the reference 'Male': rename or mend the file"),
+        (["Male", "Female"], ["male", "Female"], "samples have 'male', the reference 'Male': `rename` or"),
         (["Male", "Female"], ["Male", "Fe male"], "'Fe male' in column 'a', the reference knows 'Female', 'Male'"),
-        (["x  y", "z"], ["x y", "z"], "in column 'a' .* .they differ in blanks.: rename"),
+        (["x  y", "z"], ["x y", "z"], "in column 'a' .* .they differ in blanks.: `rename`"),
         (["1", "x"], ["2", "3"], "samples have '2', '3' in column 'a', the reference knows '1', 'x' alone"),
         ([1.5, 2.5], ["x", "y"], "holds numbers in the reference, the samples have 'x' in it"),
         (["x", "y"], [1.5, 2.5], "holds categories in the reference, in the samples more than 1000 different numb"),
@@ -145,7 +145,7 @@ def test_an_unknown_category_is_said_and_unknown(tmp_path):
 def test_names_of_columns():
     side = {name: Facts("categorical", ("x",)) for name in ("age", "sex", "ward")}
     for theirs, message in [
-        (["Sex", "age", "ward"], "samples have the column 'Sex', the reference 'sex': rename or mend the file"),
+        (["Sex", "age", "ward"], "samples have the column 'Sex', the reference 'sex': `rename` or mend the file"),
         (["sex"], "samples lack the columns 'age', 'ward' of the reference"),
         (["u", "v"], "no column in common: the samples have 'u', 'v', the reference 'age', 'sex', 'ward'"),
     ]:  # fmt: skip

@@ -210,7 +210,7 @@ def configured(optimizer: Any) -> Any:
         (
             "AdamW",
             {"fused": True, "foreach": True},
-            "`fused` and `foreach` cannot be `True` together",
+            "'fused' and 'foreach' cannot be 'True' together",
         ),
         ("AdamW", {"capturable": True, "foreach": True}, "capturable=True"),
         ("AdamW", {"differentiable": True, "foreach": True}, "don't support autograd"),

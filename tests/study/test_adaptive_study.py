@@ -189,7 +189,7 @@ def test_tables_and_the_figure(tmp_path):
             {"sets": Sets([1.0], alpha=0.0)},
             "study.sets.alpha is 0.0: the share that the sharer chooses",
         ),
-        ({"audit": Audits([100], margin=-1.0)}, "margin is -1.0"),
+        ({"audit": Audits([100], margin=-1.0)}, "`margin` is -1.0"),
         ({"classifier": "diffshare.data.table.Adult"}, "name a Recipe"),
         ({"classifier": "nowhere.Trees"}, "there is no class nowhere.Trees"),
         (

@@ -13,7 +13,7 @@ from diffshare.training.settings import LIMITS, check_counts, check_precision, c
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30, True, False, 1.0, "1"])
 def test_seeds_that_no_run_can_be_repeated_with(seed: Any) -> None:
     with pytest.raises(
-        UserError, match="seed_everything is .*: give a number from 0 to 4294967295"
+        UserError, match="`seed_everything` is .*: give a number from 0 to 4294967295"
     ):
         check_seed("seed_everything", seed)
 

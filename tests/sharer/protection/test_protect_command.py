@@ -215,7 +215,7 @@ GREY = Drawn(Card("ddpm", "image", (), 4, image_size=SIZE), np.zeros((1, SIZE, S
         ({"--method": "hope"}, "method: "),
         (
             {"--method": "guide"},
-            "a model of the family 'ddpm' cannot be guided, it denoises no images: use `method`",
+            "a model of the family 'ddpm' cannot be guided, it denoises no images: use --method",
         ),
         ({"--method": "guide", "--guide-scale": "-1"}, "the scale of the guide is -1.0"),
         ({"--method": "guide", "--guide-scale": "1e30"}, "a number from 0 to 1000 is expected"),
