@@ -68,6 +68,12 @@ class GroupReader:
         x = np.delete(samples.x, hidden, 1) if self.reference.columns else samples.x
         return self.classifier.scores(x)
 
+    def groups(self, samples: CodedSamples) -> np.ndarray:
+        """The group of each sample: as its column says it, -1 where not known, else the likeliest; int64, M."""
+        if self.classifier is None:
+            return samples.groups[self.name]
+        return self.scores(samples).mean(0).argmax(1)
+
     def shares(self, samples: CodedSamples) -> GroupShares:
         """P(s|y) of the samples; of those whose group is known, where it is a column (see :meth:`unknown`).
 

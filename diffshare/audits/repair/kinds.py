@@ -3,4 +3,4 @@
 from typing import Literal
 
 To = Literal["reference", "equal", "independent"]
-Weights = Literal["density", "mass", "checked"]
+Weights = Literal["density", "mass", "checked", "inside"]

@@ -20,7 +20,8 @@ class Plan:
         to: P(s|y) of the ``reference``, ``equal``, or P(s) in every class.
         weights: ``density``: what a classifier sees is as wanted. ``checked``: the same, so that a second reader sees
             the wanted shares, each reader from half of the reference; the default where that has enough records.
-            ``mass``: the true groups are as wanted, for a strong reader.
+            ``mass``: the true groups are as wanted, for a strong reader. ``inside``: as density, and the samples of
+            each group and class look like its records, where they were chosen inside the cells.
         most: largest weight, in units of the mean.
 
     Raises:

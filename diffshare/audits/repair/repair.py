@@ -1,6 +1,6 @@
 """Undoes what an audit found in samples: weights for each, and a choice of them by these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from diffshare.audits.poisoning.candidates import NAME, PROMPTED, clusters
 from diffshare.audits.poisoning.reading import GroupReader, group_reader
 from diffshare.audits.poisoning.result import Audit
+from diffshare.audits.repair.inside import inside_weights
 from diffshare.audits.repair.kinds import To, Weights
 from diffshare.audits.repair.weights import Repair, accept, reweigh, wanted_shares
 from diffshare.classes import listed
@@ -87,6 +88,7 @@ def solve(
         wanted: P(s|y) to aim at, [y][s].
         reading: how the group is read.
         weights: their kind; ``checked`` where there are enough records for two readers, else ``density``, where None.
+            ``inside`` are those of ``density`` times those of :func:`diffshare.audits.repair.inside.inside_weights`.
         most: largest weight.
         seed: of the halves of the records that two readers have.
 
@@ -109,6 +111,21 @@ def solve(
             return Solved(checked, first, second, "checked")
     kind = weights or "density"
     reader = reading.reader(records, samples)
+    if kind == "inside":
+        repaired = reweigh(reader, samples, wanted, most, "density")
+        group = reader.groups(samples)
+        name = reading.name
+        options: dict[str, Any] = {
+            "reader": reading.classifier,
+            "group_name": name,
+            "most": most,
+            "seed": seed,
+        }
+        ratio = inside_weights(records, samples, group, **options)
+        product = repaired.weights * ratio
+        for k in range(len(records.classes)):
+            product[samples.y == k] /= product[samples.y == k].mean()
+        return Solved(replace(repaired, weights=product), reader, None, kind, tuple(notes))
     return Solved(reweigh(reader, samples, wanted, most, kind), reader, None, kind, tuple(notes))
 
 
@@ -130,7 +147,7 @@ class Repaired:
     Attributes:
         weights: of the M samples, float64 >= 0, with mean 1 in each class.
         rows: positions of the samples that a choice by these weights keeps, ascending.
-        kind: of the weights: ``density``, ``mass`` or ``checked``.
+        kind: of the weights: ``density``, ``mass``, ``checked`` or ``inside``.
         cells: P(s|y) of each cell, by ``s0y0``: ``before``, ``wanted`` and the estimate ``after``.
         effective_sizes: of each class, with the weights.
         groups: names of the groups.
