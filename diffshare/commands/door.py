@@ -171,13 +171,12 @@ def samples_of(config: Namespace) -> Any:
 
 
 def show_records(source: Any, kind: str = "reference") -> None:
-    """Say what the records are that a file was found to hold."""
+    """Say what records a file or folder was found to hold."""
+    from diffshare.data.imagefolder import ImageFolder
+    from diffshare.data.npzfile import NPZ
+    from diffshare.data.parquetimages import ParquetImages
     from diffshare.data.recognised import Recognised
     from diffshare.receiver.door import described
 
-    if isinstance(source, Recognised) or type(source).__name__ in (
-        "NPZ",
-        "ImageFolder",
-        "ParquetImages",
-    ):
+    if isinstance(source, Recognised | ImageFolder | NPZ | ParquetImages):
         say(f"{kind + ':':11}{described(source)[0]}")

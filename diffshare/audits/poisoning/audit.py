@@ -38,6 +38,7 @@ from diffshare.receiver.box import Box, check_kinds
 from diffshare.receiver.choices import checked, choose, names_of
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples, Samples, claimed_guidance, same_size
+from diffshare.receiver.training_rows import training_note
 from diffshare.release.card import Card
 from diffshare.stats.association import Reference
 from diffshare.stats.detection import looks
@@ -125,6 +126,11 @@ class _Case:
         _check_columns(plan, records)
         notes = (
             *filter(None, (records.used, self.resized)),
+            *(
+                [rows]
+                if (rows := training_note(len(records), "the reference")) and records.columns
+                else []
+            ),
             *((records.disjoint,) if records.compared else ()),
         )
         if isinstance(what, Drawing):
@@ -134,6 +140,8 @@ class _Case:
             whole = what.coded(records)
             total = plan.count_of(len(whole.y))
             notes += guidance_notes(plan, whole.info)
+            if records.columns and (rows := training_note(len(whole.y), "the samples")):
+                notes += (rows,)
         counts = looks(plan.sequential, total) if plan.sequential else [total]
         zero_shot = _zero_shot(plan)
         readers: dict[str, GroupReader] = {}

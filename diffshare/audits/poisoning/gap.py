@@ -14,6 +14,7 @@ from diffshare.errors import UserError
 from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
+from diffshare.receiver.training_rows import training_rows
 from diffshare.stats.fairness import bootstrap_counts, disparity
 from diffshare.stats.intervals import student_quantile
 
@@ -112,7 +113,8 @@ def predict_gap(
         )
         return decisions(scorer(records), s.codes.astype(np.int64), reference.y, groups)
 
-    drawn = [np.arange(len(x)), *(_drawn(samples.y, rng) for _ in range(repeats))]
+    own = training_rows(len(x), seed) if reference.columns else np.arange(len(x))
+    drawn = [own, *(own[_drawn(samples.y[own], rng)] for _ in range(repeats))]
     title = "training the classifiers whose gap is predicted"
     whole, *again = [counts(rows, number) for number, rows in enumerate(progress(drawn, title))]
     resampled = bootstrap_counts(whole, RESAMPLES, rng)

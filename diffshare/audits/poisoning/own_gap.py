@@ -14,6 +14,7 @@ from diffshare.classifiers.property import stratified_folds
 from diffshare.classifiers.recipe import Recipe
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
+from diffshare.receiver.training_rows import training_rows
 from diffshare.stats.intervals import student_quantile
 
 CUTS = 2  # of the reference into halves, at least
@@ -78,11 +79,12 @@ def own_gap(
     cells = reference.y if pool == "natural" else s * classes + reference.y
     wanted = shares if pool == "natural" else np.tile(shares / groups, groups)
     rng = np.random.default_rng([seed, 10])
+    most = len(training_rows(len(samples.y), seed)) if reference.columns else len(samples.y)
     counts, sizes = [], []
     for cut in range(max(CUTS, repeats // 2)):
         half = stratified_folds(s * classes + reference.y, 2, rng)
         for side in (0, 1):
-            rows = _drawn(np.flatnonzero(half == side), cells, wanted, len(samples.y), rng)
+            rows = _drawn(np.flatnonzero(half == side), cells, wanted, most, rng)
             if rows is None:
                 return None
             number = seed * 1000 + 500 + 2 * cut + side

@@ -14,6 +14,7 @@ from diffshare.errors import UserError
 from diffshare.progress import progress
 from diffshare.receiver.records import Records
 from diffshare.receiver.samples import CodedSamples
+from diffshare.receiver.training_rows import training_rows
 from diffshare.release.samples import refuse_alike
 from diffshare.stats.association import Reference
 from diffshare.stats.calibration import LEAST_PER_CELL, Calibration
@@ -164,6 +165,9 @@ def group_reader(
     attribute = reference.group(name)
     if column:
         return GroupReader(name, attribute, reference)
+    if reference.columns:
+        reference = reference.part(training_rows(len(reference), seed))
+        attribute = reference.group(name)
     table = reference.table(attribute)
     needed = 2 * LEAST_PER_CELL * folds
     if table.min() < needed:

@@ -41,6 +41,7 @@ from diffshare.receiver.property.remedies import labelled, recalibrated, refuse_
 from diffshare.receiver.property.told import told_beside
 from diffshare.receiver.records import Labelled, Records
 from diffshare.receiver.samples import Samples, same_size
+from diffshare.receiver.training_rows import training_note, training_rows
 from diffshare.receiver.zeroshot import ZeroShot
 from diffshare.release.samples import refuse_alike
 from diffshare.release.table import TableGenerator
@@ -114,7 +115,15 @@ def infer_property(
             if labelled_records.unknown
             else ""
         )
-        notes = (records.used, resized, unknown, records.disjoint, asked_for.note)
+        rows = training_note(len(labelled_records.labels), "the reference")
+        notes = (
+            records.used,
+            resized,
+            rows if records.columns else "",
+            unknown,
+            records.disjoint,
+            asked_for.note,
+        )
     told = drawn_by(queries, chosen.conditioned_on)
     return replace(
         result, notes=(*filter(None, notes), *result.notes, *told, *_of_schema(queries, result))
@@ -225,6 +234,10 @@ def _classified(
     chosen: Options, queries: Queries, asked_for: Asked, labelled_records: Labelled, missing: str
 ) -> Inferred:
     """Train a classifier, score the samples, estimate, and apply the remedy that is asked for."""
+    if labelled_records.columns:
+        rows = training_rows(len(labelled_records.labels), chosen.seed)
+        x_of, labels_of = labelled_records.x[rows], labelled_records.labels[rows]
+        labelled_records = labelled_records._replace(x=x_of, labels=labels_of)
     check_enough(
         labelled_records.labels,
         labelled_records.classes,
