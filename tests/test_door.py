@@ -272,3 +272,37 @@ def test_settings_of_another_kind_are_refused(place):
     assert block["init_args"] == {
         "path": str(place / "holdout.csv"), "missing": "?", "derive": {"old": "age>=40"}
     }  # fmt: skip
+
+
+def test_pictures_without_a_label_are_counted_and_left_out_where_that_is_asked_for(
+    pictures, monkeypatch, run_cli
+):
+    monkeypatch.chdir(pictures)
+    lines = (pictures / "photos.csv").read_text().splitlines()
+    (pictures / "some.csv").write_text("\n".join([*lines[:551], ""]))
+    words = (
+        "audit", "generated", "--against", "photos", "--labels", "some.csv", "--sensitive", "Male",
+        "--target", "Smiling", *FAST, "--classifier", "KernelRecipe", "--folds", "2",
+    )  # fmt: skip
+    code, _, err = run_cli(*words)
+    assert code == 2
+    assert "50 of 600 pictures in photos have no label" in err
+    assert "set --unlabelled to skip" in err
+    code, out, err = run_cli(*words, "--unlabelled", "skip")
+    assert code == 0, err
+    assert "550 images" in out
+    (pictures / "more.csv").write_text("\n".join([*lines, "gone.png,Male,Smiling", ""]))
+    code, _, err = run_cli(*words[:5], "more.csv", *words[6:])
+    assert code == 2
+    assert "gone.png" in err
+
+
+def test_a_property_or_a_record_too_few_is_told(here, run_cli):
+    people(10, 5).to_csv("ten.csv", index=False)
+    words = ("infer-property", "clean.csv", "--against", "holdout.csv", "--property", "job=pilot")
+    code, _, err = run_cli(*words)
+    assert (code, "'job' has no value 'pilot'" in err) == (2, True)
+    asked = ("--against", "ten.csv", "--property", "sex", "--withhold", "sex")
+    code, _, err = run_cli("infer-property", "clean.csv", *asked)
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "too few" in err

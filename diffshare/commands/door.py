@@ -136,6 +136,9 @@ def _reading(words: Sequence[str], reference: str) -> Reading:
     for field in fields(Reading):
         if field.name == "labels" and reference == "--auxiliary" and "--model" in words:
             continue  # there the labels that a model is asked for
+        if field.name == "unlabelled":
+            picker.add_argument("--unlabelled", choices=("error", "skip"), default="error")
+            continue
         hint = hints[field.name]
         several = get_origin(hint) is tuple
         kind = int if int in get_args(hint) else str

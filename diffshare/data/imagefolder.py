@@ -214,7 +214,7 @@ class ImageFolder(ChosenRows):
             f"the first {records.files.names[without[0]]!r:.200}"
         )
         if self.unlabelled == "error":
-            raise UserError(f"{what}: label them, remove them or set unlabelled: skip")
+            raise UserError(f"{what}: label them, remove them, or set `unlabelled` to skip")
         records.notes.append(f"{what}: left out")
         _logger.info("%s: left out", what)
 

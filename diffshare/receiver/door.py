@@ -41,6 +41,7 @@ class Reading:
     Attributes:
         labels: a table, or several, that say the attributes of images by their file names.
         image_size: side in pixels that images are read at; the smaller of both sides, at most 64, where None.
+        unlabelled: what becomes of images that ``labels`` do not name: ``error`` or ``skip``, which counts them.
         as_category: columns of a table that are categories, whatever they look like.
         as_number: columns of a table that are numbers.
         missing: the mark of a missing cell of a table, beside the empty one.
@@ -56,6 +57,7 @@ class Reading:
 
     labels: tuple[str, ...] = ()
     image_size: int | None = None
+    unlabelled: Literal["error", "skip"] = "error"
     as_category: tuple[str, ...] = ()
     as_number: tuple[str, ...] = ()
     missing: str | None = None
@@ -160,6 +162,8 @@ def source_block(
             f"{'a table' if table else 'images'}: leave it out"
         )
     settings = reading.given((*(OF_TABLES if table else OF_IMAGES), *OF_ALL))
+    if "labels" in settings:
+        settings["unlabelled"] = reading.unlabelled
     if not table and image_size is not None:
         settings.setdefault("image_size", image_size)
     if kind != "images" and "labels" in settings:
