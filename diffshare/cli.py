@@ -99,7 +99,8 @@ def _guarded(action: Callable[[], int], debug: bool) -> int:
                 status = action()
             return _stopped(came) if came and not status else status  # a library swallowed the stop
         except SystemExit as stop:
-            if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes this of it
+            # Lightning makes this of it; or a library swallowed it before the help was printed
+            if came or isinstance(stop.__context__, KeyboardInterrupt):
                 return _stopped(came)
             return stop.code if isinstance(stop.code, int) else 1  # --help of the parsers
         except KeyboardInterrupt:
