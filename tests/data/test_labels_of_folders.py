@@ -233,7 +233,7 @@ def test_pictures_without_a_label_are_counted_and_left_out_or_refused(tmp_path, 
     assert source.notes[-1] == f"{told}: left out"
     assert [record.getMessage() for record in caplog.records] == [source.notes[-1]]
     with pytest.raises(
-        UserError, match="have no label, the first 'd.png': label them, remove them or"
+        UserError, match="have no label, the first 'd.png': label them, remove them, or"
     ):
         folder(root, unlabelled="error").index()
 
