@@ -38,9 +38,8 @@ def measured() -> str:
         called,
     )  # fmt: skip
     return (
-        f"Intervals, {repetitions:,} repetitions a row with data whose distribution is known and a linear classifier:\n\n"
-        f"{intervals}\n\n"
-        f"Real rows of Adult (S = sex, Y = income), 2,000 samples chosen inside the cells, 5,000 records, boosted trees,\n"
-        f"{folders} folders a row; the table of group and class is that of a random draw. What the repair leaves is measured\n"
-        f"on 10,000 further rows.\n\n{rows}"
+        f"Intervals, {repetitions:,} repetitions a row with data whose distribution is known and a linear "
+        f"classifier:\n\n{intervals}\n\nReal rows of Adult (S = sex, Y = income), 2,000 samples chosen inside the "
+        f"cells, 5,000 records, boosted trees,\n{folders} folders a row; the table of group and class is that of a "
+        f"random draw. What the repair leaves is measured on\n10,000 further rows.\n\n{rows}"
     )

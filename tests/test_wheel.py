@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from vendor_files import write_pictures, write_tables
 
 from diffshare.packaged import names
 
@@ -126,3 +127,18 @@ def test_a_csv_is_audited_and_read_from_the_wheel_alone(diffshare: Path, tmp_pat
     call(diffshare, *infer.split(), cwd=tmp_path)
     low, high = json.loads((tmp_path / "property.json").read_text())["interval"]
     assert low <= 0.5 <= high
+
+
+def test_the_one_liners_run_from_the_wheel_alone(diffshare: Path, tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    write_pictures(tmp_path)
+    pictures = "--labels photos.csv --sensitive Male --target Smiling --gap-repeats 0"
+    for line in (
+        "audit synthetic.csv --against holdout.csv --sensitive sex --target income --json audit.json",
+        "infer-property synthetic.csv --against holdout.csv --property relationship=Husband",
+        "repair synthetic.csv --against holdout.csv --audit audit.json --out repaired",
+        f"audit generated/ --against photos/ {pictures} --classifier KernelRecipe --folds 2",
+    ):
+        call(diffshare, *line.split(), cwd=tmp_path)
+    assert json.loads((tmp_path / "audit.json").read_text())["verdict"] == "poisoned"
+    assert (tmp_path / "repaired" / "samples.csv").is_file()
