@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import _demo  # noqa: E402
 import _families  # noqa: E402
+import _harm  # noqa: E402
 import _measured  # noqa: E402
 import _poisoning  # noqa: E402
 from _kept import kept, one  # noqa: E402
@@ -44,6 +45,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "families-verdicts": _families.verdicts,
     "families-checks": _families.checks,
     "families-costs": _families.costs,
+    "harm": _harm.measured,
 }
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
